@@ -1,0 +1,2 @@
+//! Valetkey.
+#![forbid(unsafe_code)]
