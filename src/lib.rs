@@ -1,2 +1,5 @@
 //! Valetkey.
 #![forbid(unsafe_code)]
+pub mod config;
+pub mod id;
+pub mod secret;

@@ -1,0 +1,177 @@
+//! Provider fields: what a file of `config/providers/` says of a vendor, and what a service may say inline or override.
+//! One type for both, so that a custom service can do all that a catalogued one can. Facts only; `crate::provider` gives
+//! them meaning.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Facts of a provider. In a service each may be written inline, or overrides the provider's.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProviderFields {
+    /// Its name as people know it, e.g. `GitHub`.
+    pub title: Option<String>,
+    /// Where its API lies; requests below `/proxy/{service}/` are appended to it.
+    pub base_url: Option<String>,
+    /// Authorization endpoint (RFC 6749 §3.1).
+    pub authorize_url: Option<String>,
+    /// Token endpoint (RFC 6749 §3.2).
+    pub token_url: Option<String>,
+    /// Token endpoint for refreshes, where it is another one.
+    pub refresh_url: Option<String>,
+    /// Revocation endpoint (RFC 7009).
+    pub revoke_url: Option<String>,
+    /// Tells who granted access: OpenID Connect's userinfo endpoint, or the provider's own.
+    pub userinfo_url: Option<String>,
+    /// Issuer identifier: `iss` in callbacks must equal it (RFC 9207).
+    pub issuer: Option<String>,
+    /// Scopes asked for (RFC 6749 §3.3).
+    pub scopes: Option<Vec<String>>,
+    /// Between scopes in requests; a space by default. Answers may use spaces, commas or lists.
+    pub scope_separator: Option<String>,
+    /// Proof Key for Code Exchange (RFC 7636).
+    pub pkce: Option<Pkce>,
+    /// How the client authenticates at the token endpoint.
+    pub client_auth: Option<ClientAuth>,
+    /// Further parameters of the authorization URL.
+    pub authorize_params: Option<BTreeMap<String, String>>,
+    /// Further parameters of token requests.
+    pub token_params: Option<BTreeMap<String, String>>,
+    /// Headers set on API calls where the application sends none of that name.
+    pub headers: Option<BTreeMap<String, String>>,
+    /// How an access token is sent; `Authorization: Bearer {token}` by default.
+    pub inject: Option<Injection>,
+    /// How an API key is sent; as an access token by default.
+    pub api_key: Option<Injection>,
+    /// Signs of dead tokens and missing scopes in the API's answers.
+    pub errors: Option<ErrorRules>,
+    /// JSON pointers (RFC 6901) to the members of a token answer that are not where RFC 6749 §5.1 has them.
+    pub token_answer: Option<TokenAnswer>,
+    /// JSON pointers into the answer of `userinfo_url`.
+    pub identity: Option<IdentityRules>,
+    /// What each scope allows, in a sentence fit to show a person.
+    pub scope_titles: Option<BTreeMap<String, String>>,
+    /// Scopes that include others: `repo: [repo:status, public_repo]`.
+    pub scope_includes: Option<BTreeMap<String, Vec<String>>>,
+    /// Other spellings of a scope in answers: `https://…/userinfo.email: email`.
+    pub scope_aliases: Option<BTreeMap<String, String>>,
+}
+
+/// How a credential is sent upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Injection {
+    /// The header's name.
+    #[serde(default = "authorization")]
+    pub header: String,
+    /// Its value, with `{token}` where the credential goes.
+    #[serde(default = "bearer")]
+    pub template: String,
+}
+
+fn authorization() -> String {
+    "Authorization".into()
+}
+
+fn bearer() -> String {
+    "Bearer {token}".into()
+}
+
+impl Default for Injection {
+    fn default() -> Self {
+        Self { header: authorization(), template: bearer() }
+    }
+}
+
+/// Proof Key for Code Exchange (RFC 7636).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum Pkce {
+    /// With SHA-256; the default.
+    #[default]
+    S256,
+    /// For providers that refuse it.
+    #[serde(rename = "off")]
+    Off,
+}
+
+/// How the client authenticates at the token endpoint (RFC 6749 §2.3.1).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuth {
+    /// HTTP Basic; the default.
+    #[default]
+    Basic,
+    /// In the form.
+    Post,
+    /// HTTP Basic, and the request is JSON instead of a form.
+    Json,
+}
+
+/// How welcome API keys are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ApiKeyPhase {
+    /// Taken; the default.
+    #[default]
+    Allowed,
+    /// Taken, and people are shown what OAuth gives them.
+    Encouraged,
+    /// Taken until `retire_on`.
+    Deprecated,
+    /// No longer used.
+    Retired,
+}
+
+/// Signs in an API's answers. All given parts of a sign must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ErrorRules {
+    /// The token is dead (beside any 401).
+    pub dead_token: Vec<Sign>,
+    /// The grant lacks scopes: never a reason to refresh.
+    pub missing_scopes: Vec<Sign>,
+    /// The token endpoint's words for a refresh token that is over, beside `invalid_grant`.
+    pub invalid_grant: Vec<String>,
+}
+
+/// One sign in an answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sign {
+    /// HTTP status.
+    pub status: Option<u16>,
+    /// A header that is there, and what its value contains (empty: anything).
+    pub header: Option<(String, String)>,
+    /// A JSON pointer into the body …
+    pub pointer: Option<String>,
+    /// … and the values (as text) that count there; empty: it need only be there.
+    pub values: Vec<String>,
+    /// What the body contains, where it is no JSON or a pointer is not enough.
+    pub contains: Option<String>,
+    /// A JSON pointer to the scopes that are needed (list, or text with spaces or commas).
+    pub scopes_pointer: Option<String>,
+    /// A header that names the scopes needed.
+    pub scopes_header: Option<String>,
+}
+
+/// Where a token answer keeps its members.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TokenAnswer {
+    /// Pointers tried in order for `access_token`; the object that holds it also holds the others.
+    pub objects: Vec<String>,
+}
+
+/// Where an answer keeps who someone is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdentityRules {
+    /// Pointer to the stable id; `/sub` by default.
+    pub id: Option<String>,
+    /// Pointers to a name or address fit to show, the first that is there counts; `/email`, `/name` by default.
+    pub label: Vec<String>,
+    /// The method of the request; `GET` by default.
+    pub method: Option<String>,
+}
