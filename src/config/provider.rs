@@ -175,3 +175,75 @@ pub struct IdentityRules {
     /// The method of the request; `GET` by default.
     pub method: Option<String>,
 }
+
+/// The providers that a service may be built on. What lies above this module knows them.
+pub trait Catalogue {
+    /// Their names.
+    fn names(&self) -> Vec<&str>;
+    /// What is known of one of them.
+    fn fields(&self, name: &str) -> Option<ProviderFields>;
+}
+
+/// A catalogue without providers: every service is a custom one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoProviders;
+
+impl Catalogue for NoProviders {
+    fn names(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
+    fn fields(&self, _: &str) -> Option<ProviderFields> {
+        None
+    }
+}
+
+/// A provider's fields with what a service says inline. What the service says counts; in maps (`headers`, parameters, scopes'
+/// titles) key by key, and its error signs stand before the provider's, which stay.
+pub fn merge(provider: ProviderFields, inline: ProviderFields) -> ProviderFields {
+    ProviderFields {
+        title: inline.title.or(provider.title),
+        base_url: inline.base_url.or(provider.base_url),
+        authorize_url: inline.authorize_url.or(provider.authorize_url),
+        token_url: inline.token_url.or(provider.token_url),
+        refresh_url: inline.refresh_url.or(provider.refresh_url),
+        revoke_url: inline.revoke_url.or(provider.revoke_url),
+        userinfo_url: inline.userinfo_url.or(provider.userinfo_url),
+        issuer: inline.issuer.or(provider.issuer),
+        scopes: inline.scopes.or(provider.scopes),
+        scope_separator: inline.scope_separator.or(provider.scope_separator),
+        pkce: inline.pkce.or(provider.pkce),
+        client_auth: inline.client_auth.or(provider.client_auth),
+        authorize_params: merge_map(provider.authorize_params, inline.authorize_params),
+        token_params: merge_map(provider.token_params, inline.token_params),
+        headers: merge_map(provider.headers, inline.headers),
+        inject: inline.inject.or(provider.inject),
+        api_key: inline.api_key.or(provider.api_key),
+        errors: match (provider.errors, inline.errors) {
+            (Some(provider), Some(inline)) => Some(ErrorRules {
+                dead_token: [inline.dead_token, provider.dead_token].concat(),
+                missing_scopes: [inline.missing_scopes, provider.missing_scopes].concat(),
+                invalid_grant: [inline.invalid_grant, provider.invalid_grant].concat(),
+            }),
+            (provider, inline) => inline.or(provider),
+        },
+        token_answer: inline.token_answer.or(provider.token_answer),
+        identity: inline.identity.or(provider.identity),
+        scope_titles: merge_map(provider.scope_titles, inline.scope_titles),
+        scope_includes: merge_map(provider.scope_includes, inline.scope_includes),
+        scope_aliases: merge_map(provider.scope_aliases, inline.scope_aliases),
+    }
+}
+
+fn merge_map<V>(
+    provider: Option<BTreeMap<String, V>>,
+    inline: Option<BTreeMap<String, V>>,
+) -> Option<BTreeMap<String, V>> {
+    match (provider, inline) {
+        (Some(mut merged), Some(inline)) => {
+            merged.extend(inline);
+            Some(merged)
+        }
+        (provider, inline) => inline.or(provider),
+    }
+}
