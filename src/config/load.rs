@@ -3,10 +3,9 @@
 use std::path::Path as FilePath;
 
 use super::{
-    Config,
+    Catalogue, Config,
     document::{Document, Env},
     problem::{Path, Problem, Problems, Report, finding},
-    provider::Catalogue,
     raw::RawConfig,
     resolve::{Context, resolve},
     validate::validate,
@@ -19,6 +18,21 @@ pub struct Loaded {
     pub config: Config,
     /// Not wrong, but probably not meant.
     pub warnings: Vec<Problem>,
+    document: Document,
+}
+
+impl Loaded {
+    /// A problem that only a module above finds, placed in the file. `path` is written as in [`Problem::path`].
+    pub fn problem(&self, path: &str, message: impl Into<String>, hint: Option<String>) -> Problem {
+        let position = self.document.position_of(path);
+        Problem {
+            path: path.to_owned(),
+            line: position.map(|position| position.line),
+            column: position.map(|position| position.column),
+            message: message.into(),
+            hint,
+        }
+    }
 }
 
 /// Reads the configuration file. Paths in it begin at its directory.
@@ -70,7 +84,7 @@ pub fn parse(text: &str, directory: &FilePath, env: Env<'_>, catalogue: &dyn Cat
     let complete = !report.has_problems();
     let (problems, warnings) = report.finish(&|path| document.position(path));
     match config {
-        Some(config) if complete => Ok(Loaded { config, warnings }),
+        Some(config) if complete => Ok(Loaded { config, warnings, document }),
         _ => Err(Problems { file: "configuration".into(), all: problems }),
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     secret::{Secret, SecretString},
 };
 
+mod catalogue;
 mod document;
 mod load;
 mod problem;
@@ -26,9 +27,10 @@ mod tests;
 mod units;
 mod validate;
 
+pub use catalogue::{Catalogue, NoProviders};
 pub use document::Env;
 pub use load::{Loaded, load, parse};
-pub use problem::{Problem, Problems};
+pub use problem::{Position, Problem, Problems};
 pub use schema::schema;
 pub use provider::{ApiKeyPhase, ClientAuth, ErrorRules, Injection, Pkce, ProviderFields};
 

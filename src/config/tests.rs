@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::{provider::Catalogue, *};
+use super::*;
 
 /// Two providers, one with OAuth and one with API keys only.
 struct Known;
@@ -10,17 +10,18 @@ impl Catalogue for Known {
         vec!["github", "keyed"]
     }
 
-    fn fields(&self, name: &str) -> Option<ProviderFields> {
-        let text = |text: &str| Some(text.to_owned());
-        match name {
+    fn whole(&self, provider: &str, _: &str, inline: &ProviderFields) -> Option<ProviderFields> {
+        let over = |inline: &Option<String>, text: &str| inline.clone().or_else(|| Some(text.to_owned()));
+        match provider {
             "github" => Some(ProviderFields {
-                title: text("GitHub"),
-                base_url: text("https://api.github.com"),
-                authorize_url: text("https://github.com/login/oauth/authorize"),
-                token_url: text("https://github.com/login/oauth/access_token"),
-                ..ProviderFields::default()
+                base_url: over(&inline.base_url, "https://api.github.com"),
+                authorize_url: over(&inline.authorize_url, "https://github.com/login/oauth/authorize"),
+                token_url: over(&inline.token_url, "https://github.com/login/oauth/access_token"),
+                ..inline.clone()
             }),
-            "keyed" => Some(ProviderFields { base_url: text("https://keyed.example"), ..ProviderFields::default() }),
+            "keyed" => {
+                Some(ProviderFields { base_url: over(&inline.base_url, "https://keyed.example"), ..inline.clone() })
+            }
             _ => None,
         }
     }

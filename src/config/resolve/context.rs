@@ -9,9 +9,9 @@ use url::{Host, Url};
 use super::from_directory;
 use crate::{
     config::{
+        Catalogue,
         problem::{Path, Report, finding},
-        provider::Catalogue,
-        units::Span,
+            units::Span,
     },
     secret::SecretString,
 };

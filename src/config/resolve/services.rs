@@ -11,7 +11,6 @@ use crate::{
         ApiKeyPhase, ApiKeys, Injection, Limits, Pkce, PolicyRule, ProviderFields, RateLimit, Service, Timeouts, Upstream,
         UpstreamProtocol,
         problem::{Path, finding, nearest},
-        provider::merge,
         raw::{RawApiKeys, RawMatch, RawRateLimit, RawRule, RawService, RawTimeouts, RawUpstream},
     },
     id::ServiceName,
@@ -87,9 +86,7 @@ fn service(
     path: &Path,
     cx: &mut Context<'_>,
 ) -> Option<Service> {
-    let (provider, fields) = provided(name, raw.provider, &path.key("provider"), cx);
-    let known_provider = provider.as_deref().is_none_or(|_| fields.is_some());
-    let merged = merge(fields.unwrap_or_default(), raw.fields.clone());
+    let (provider, whole) = provided(name, raw.provider, &raw.fields, &path.key("provider"), cx);
     let allow_plain_http = raw.allow_plain_http.unwrap_or(false);
     let shares = raw.connection.is_some() || cx.report.is_broken(&path.key("connection"));
     let client_secret_given = raw.client_secret.is_some()
@@ -103,12 +100,12 @@ fn service(
         keys_only: raw.api_keys.is_some() || cx.report.is_broken(&path.key("api_keys")),
         custom: provider.is_none(),
     };
-    if known_provider {
-        check_client(client, &merged, path, cx);
-        check_fields(&merged, &raw.fields, allow_plain_http, path, cx);
+    if let Some(whole) = &whole {
+        check_client(client, whole, path, cx);
+        check_fields(whole, &raw.fields, allow_plain_http, path, cx);
     }
     let client_secret = cx.secret(path, "client_secret", raw.client_secret, raw.client_secret_file);
-    let upstream = upstream(raw.upstream, merged.base_url.as_deref(), &path.key("upstream"), cx);
+    let upstream = upstream(raw.upstream, whole.and_then(|whole| whole.base_url).as_deref(), &path.key("upstream"), cx);
     Some(Service {
         provider,
         connection,
@@ -126,19 +123,26 @@ fn service(
     })
 }
 
-/// The provider of a service by its `provider` key, or by its own name, and what it brings.
+/// The provider of a service by its `provider` key, or by its own name, and all fields of the service; `None` in place of
+/// them where there is no such provider.
 fn provided(
     name: &str,
     written: Option<String>,
+    inline: &ProviderFields,
     path: &Path,
     cx: &mut Context<'_>,
 ) -> (Option<String>, Option<ProviderFields>) {
+    if cx.report.is_broken(path) {
+        return (None, None);
+    }
     let Some(provider) = written else {
-        let fields = cx.catalogue.fields(name);
-        return (fields.is_some().then(|| name.to_owned()), fields);
+        return match cx.catalogue.whole(name, name, inline) {
+            Some(whole) => (Some(name.to_owned()), Some(whole)),
+            None => (None, Some(inline.clone())),
+        };
     };
-    let fields = cx.catalogue.fields(&provider);
-    if fields.is_none() {
+    let whole = cx.catalogue.whole(&provider, name, inline);
+    if whole.is_none() {
         let names = cx.catalogue.names();
         let finding = finding("There is no provider of this name");
         let finding = match nearest(&provider, names.iter().copied()) {
@@ -147,7 +151,7 @@ fn provided(
         };
         cx.report.problem(path, finding);
     }
-    (Some(provider), fields)
+    (Some(provider), whole)
 }
 
 /// What is written of a service's OAuth client.
@@ -199,24 +203,24 @@ fn check_client(client: Client, fields: &ProviderFields, path: &Path, cx: &mut C
 }
 
 fn check_fields(
-    merged: &ProviderFields,
+    whole: &ProviderFields,
     written: &ProviderFields,
     allow_plain_http: bool,
     path: &Path,
     cx: &mut Context<'_>,
 ) {
-    if merged.base_url.is_none() {
+    if whole.base_url.is_none() {
         let finding = finding("This key is missing").hint("add `base_url: https://…`, where the API lies");
         cx.report.problem(&path.key("base_url"), finding);
     }
     let plain_http = if allow_plain_http { PlainHttp::Allowed } else { PlainHttp::LoopbackUnlessAllowed };
     let urls = [
-        ("base_url", &merged.base_url, false),
-        ("authorize_url", &merged.authorize_url, true),
-        ("token_url", &merged.token_url, true),
-        ("refresh_url", &merged.refresh_url, true),
-        ("revoke_url", &merged.revoke_url, true),
-        ("userinfo_url", &merged.userinfo_url, true),
+        ("base_url", &whole.base_url, false),
+        ("authorize_url", &whole.authorize_url, true),
+        ("token_url", &whole.token_url, true),
+        ("refresh_url", &whole.refresh_url, true),
+        ("revoke_url", &whole.revoke_url, true),
+        ("userinfo_url", &whole.userinfo_url, true),
     ];
     for (key, text, query) in urls {
         if let Some(text) = text {
