@@ -2,5 +2,6 @@
 #![forbid(unsafe_code)]
 pub mod config;
 pub mod id;
+pub mod provider;
 pub mod secret;
 pub mod vault;
