@@ -1,5 +1,6 @@
 //! Valetkey.
 #![forbid(unsafe_code)]
+pub mod caller;
 pub mod config;
 pub mod id;
 pub mod outbound;
