@@ -7,3 +7,15 @@ mod support;
 
 /// The tests' own servers do what the tests rely on.
 mod servers;
+
+/// Callers' JWTs: algorithms, keys, header forms, bad ones.
+mod callers;
+
+/// Requests to the upstream and its answers: injection, hygiene, paths, refusals, streaming.
+mod proxy;
+
+/// From a connect link to a stored grant, and every misuse of link, state and callback.
+mod consent;
+
+/// Connect links and a caller's own connections, as JSON.
+mod connections_api;

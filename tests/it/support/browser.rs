@@ -10,6 +10,7 @@ use super::html::{self, Form};
 use super::{Answer, canary};
 
 /// A browser of one person.
+#[derive(Clone)]
 pub(crate) struct Browser {
     client: reqwest::Client,
     cookies: Vec<Cookie>,

@@ -23,7 +23,7 @@ pub(crate) use answer::Answer;
 pub(crate) use authorization_server::AuthorizationServer;
 pub(crate) use browser::{Browser, Page};
 pub(crate) use config::Config;
-pub(crate) use rig::{Rig, Store};
+pub(crate) use rig::{Alone, Rig, Store};
 pub(crate) use upstream::{Received, Script, Upstream};
 pub(crate) use valetkey::Valetkey;
 

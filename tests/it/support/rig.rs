@@ -1,13 +1,14 @@
 //! A whole installation: authorization server, resource API, store and Valetkey with a service `crm` and a service
 //! `calendar`, both clients of the same authorization server.
 
-use reqwest::{Method, RequestBuilder};
+use std::ops::Deref;
+
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::authorization_server::{CLIENT_ID, CLIENT_SECRET, http};
+use super::authorization_server::{CLIENT_ID, CLIENT_SECRET};
 use super::redis::Redis;
-use super::{Answer, AuthorizationServer, Browser, Config, Page, Valetkey, jwt, ports};
+use super::{Answer, AuthorizationServer, Browser, Config, Page, Valetkey, ports};
 
 /// Which store an installation keeps its connections in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +26,6 @@ pub(crate) struct Rig {
     pub(crate) config: Config,
     pub(crate) server: AuthorizationServer,
     pub(crate) redis: Option<Redis>,
-    client: reqwest::Client,
     data: TempDir,
 }
 
@@ -77,7 +77,7 @@ impl Rig {
             config,
             server,
             redis,
-            client: http(),
+            
             data,
         }
     }
@@ -94,52 +94,6 @@ impl Rig {
             .clone()
             .set("listeners.0.address", address())
             .set("listeners.1.address", address())
-    }
-
-    /// A request as `user`, to a path of the first Valetkey.
-    pub(crate) fn request(&self, user: &str, method: Method, path: &str) -> RequestBuilder {
-        self.anonymous(method, path).bearer_auth(jwt::of(user))
-    }
-
-    /// A request without a JWT.
-    pub(crate) fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client
-            .request(method, format!("{}{path}", self.valetkey.url))
-    }
-
-    /// Sends a request and reads the answer.
-    pub(crate) async fn send(&self, request: RequestBuilder) -> Answer {
-        Answer::read(
-            request
-                .send()
-                .await
-                .unwrap_or_else(|error| panic!("no answer: {error:?}")),
-        )
-        .await
-    }
-
-    /// GET as `user`.
-    pub(crate) async fn get(&self, user: &str, path: &str) -> Answer {
-        self.send(self.request(user, Method::GET, path)).await
-    }
-
-    /// POST of bytes as `user`.
-    pub(crate) async fn post(
-        &self,
-        user: &str,
-        path: &str,
-        body: impl Into<reqwest::Body>,
-    ) -> Answer {
-        self.send(self.request(user, Method::POST, path).body(body))
-            .await
-    }
-
-    /// POST of JSON as `user`.
-    pub(crate) async fn post_json(&self, user: &str, path: &str, body: &Value) -> Answer {
-        let request = self
-            .request(user, Method::POST, path)
-            .header("content-type", "application/json");
-        self.send(request.body(body.to_string())).await
     }
 
     /// The link that a call of `service` by a user who is not connected is answered with.
@@ -189,7 +143,7 @@ impl Rig {
     pub(crate) async fn connection(&self, user: &str, service: &str) -> Value {
         self.get(user, &format!("/connections/{service}"))
             .await
-            .upstream_json_of_ours()
+            .own()
     }
 
     /// The folder of the embedded store.
@@ -198,10 +152,18 @@ impl Rig {
     }
 }
 
+impl Deref for Rig {
+    type Target = Valetkey;
+
+    fn deref(&self) -> &Valetkey {
+        &self.valetkey
+    }
+}
+
 impl Answer {
     /// The JSON of a route of Valetkey's own that answered 200.
     #[track_caller]
-    pub(crate) fn upstream_json_of_ours(&self) -> Value {
+    pub(crate) fn own(&self) -> Value {
         assert_eq!(self.status, 200, "{}", self.text());
         self.json()
     }
@@ -234,4 +196,48 @@ pub(crate) async fn register(server: &AuthorizationServer, config: &Config) {
             "client_secret_basic",
         )
         .await;
+}
+
+/// Valetkey with the embedded store and a service `crm` whose provider and upstream do not exist: for all that is
+/// decided before either is asked.
+pub(crate) struct Alone {
+    pub(crate) valetkey: Valetkey,
+    pub(crate) config: Config,
+    _data: TempDir,
+}
+
+impl Alone {
+    /// Starts it with changes to its configuration.
+    pub(crate) async fn start(change: impl FnOnce(Config) -> Config) -> Self {
+        let data = TempDir::new().expect("a folder");
+        let config = Self::config(&data);
+        let config = change(config);
+        let valetkey = Valetkey::start(&config).await;
+        Self { valetkey, config, _data: data }
+    }
+
+    /// Its configuration, with the store in `data`.
+    pub(crate) fn config(data: &TempDir) -> Config {
+        // Port 9 (discard) is closed on any machine that runs tests.
+        let nowhere = "http://127.0.0.1:9";
+        Config::new(ports::free_port(), ports::free_port())
+            .set("store.embedded.path", data.path().join("valetkey.redb").display().to_string())
+            .set("services.crm", json!({
+                "title": "CRM",
+                "base_url": format!("{nowhere}/v1"),
+                "authorize_url": format!("{nowhere}/auth"),
+                "token_url": format!("{nowhere}/token"),
+                "client_id": CLIENT_ID,
+                "client_secret": CLIENT_SECRET,
+                "scopes": ["contacts"],
+            }))
+    }
+}
+
+impl Deref for Alone {
+    type Target = Valetkey;
+
+    fn deref(&self) -> &Valetkey {
+        &self.valetkey
+    }
 }

@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use reqwest::{Method, RequestBuilder};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::authorization_server::http;
 use super::process::Process;
-use super::{Answer, Config, canary, wait};
+use super::{Answer, Config, canary, jwt, wait};
 
 /// A `valetkey serve` of one configuration file.
 pub(crate) struct Valetkey {
@@ -18,6 +20,7 @@ pub(crate) struct Valetkey {
     process: Option<Process>,
     folder: TempDir,
     environment: Vec<(String, String)>,
+    client: reqwest::Client,
 }
 
 /// The binary with a clean environment.
@@ -68,6 +71,7 @@ impl Valetkey {
             process: None,
             folder,
             environment: Vec::new(),
+            client: http(),
         }
     }
 
@@ -130,6 +134,52 @@ impl Valetkey {
                 .expect("the admin listener answers"),
         )
         .await
+    }
+
+    /// A request as `user`, with a fresh JWT.
+    pub(crate) fn request(&self, user: &str, method: Method, path: &str) -> RequestBuilder {
+        self.anonymous(method, path).bearer_auth(jwt::of(user))
+    }
+
+    /// A request without a JWT.
+    pub(crate) fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client
+            .request(method, format!("{}{path}", self.url))
+    }
+
+    /// Sends a request and reads the answer.
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Answer {
+        Answer::read(
+            request
+                .send()
+                .await
+                .unwrap_or_else(|error| panic!("no answer: {error:?}")),
+        )
+        .await
+    }
+
+    /// GET as `user`.
+    pub(crate) async fn get(&self, user: &str, path: &str) -> Answer {
+        self.send(self.request(user, Method::GET, path)).await
+    }
+
+    /// POST of bytes as `user`.
+    pub(crate) async fn post(
+        &self,
+        user: &str,
+        path: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
+        self.send(self.request(user, Method::POST, path).body(body))
+            .await
+    }
+
+    /// POST of JSON as `user`.
+    pub(crate) async fn post_json(&self, user: &str, path: &str, body: &Value) -> Answer {
+        let request = self
+            .request(user, Method::POST, path)
+            .header("content-type", "application/json");
+        self.send(request.body(body.to_string())).await
     }
 
     /// Its configuration file.
