@@ -1,5 +1,7 @@
 //! Valetkey.
 #![forbid(unsafe_code)]
+pub mod clock;
 pub mod config;
+pub mod events;
 pub mod id;
 pub mod secret;
