@@ -109,8 +109,13 @@ async fn list_issues(State(shared): State<Arc<Shared>>, Query(paging): Query<Pag
     let issues = shared.issues.lock().clone();
     let last = issues.len().div_ceil(per_page).max(1);
     let page = paging.page.unwrap_or(1).clamp(1, last);
-    let shown: Vec<Value> =
-        issues.iter().enumerate().skip((page - 1) * per_page).take(per_page).map(|(at, title)| issue(at, title)).collect();
+    let shown: Vec<Value> = issues
+        .iter()
+        .enumerate()
+        .skip((page - 1) * per_page)
+        .take(per_page)
+        .map(|(at, title)| issue(at, title))
+        .collect();
     let mut links = String::new();
     let mut link = |page: usize, rel: &str| {
         let comma = if links.is_empty() { "" } else { ", " };
