@@ -1,5 +1,6 @@
 //! Valetkey.
 #![forbid(unsafe_code)]
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod events;
