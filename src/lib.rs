@@ -5,4 +5,6 @@ pub mod clock;
 pub mod config;
 pub mod events;
 pub mod id;
+pub mod provider;
 pub mod secret;
+pub mod vault;
