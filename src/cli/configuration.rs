@@ -3,14 +3,25 @@
 use std::path::Path;
 
 use super::output::{BAD, FAINT, WARNING, complain, note, styled};
-use crate::config::{self, Loaded, NoProviders, Problem, Problems};
+use crate::{
+    config::{self, Loaded, Problem, Problems},
+    provider::{Services, catalogue::Embedded},
+};
 
-/// Reads a configuration.
+/// Reads a configuration, and makes its services whole to see that they can be.
 ///
 /// # Errors
 /// Everything that is wrong with it.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment for the configuration")]
 pub fn load(file: &Path) -> Result<Loaded, Problems> {
-    config::load(file, &|name| std::env::var(name).ok(), &NoProviders)
+    let loaded = config::load(file, &|name| std::env::var(name).ok(), &Embedded)?;
+    match Services::resolve(&loaded.config) {
+        Ok(_) => Ok(loaded),
+        Err(found) => {
+            let all = found.into_iter().map(|found| loaded.problem(&found.path, found.message, found.hint)).collect();
+            Err(Problems { file: file.display().to_string(), all })
+        }
+    }
 }
 
 /// Reads a configuration, or says on standard error what is wrong with it. Warnings go there, too.
