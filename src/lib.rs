@@ -27,7 +27,7 @@
 #![forbid(unsafe_code)]
 
 pub mod caller;
-//cli
+pub mod cli;
 pub mod clock;
 pub mod config;
 //demo

@@ -13,7 +13,7 @@ use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::Value;
 
 use super::overlay::overlay;
-use crate::config::ProviderFields;
+use crate::config::{self, ProviderFields};
 
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/config/providers");
 
@@ -55,6 +55,20 @@ pub fn presets(provider: &str) -> impl Iterator<Item = &'static str> {
         .iter()
         .filter(move |(_, entry)| entry.provider.as_deref() == Some(provider))
         .map(|(name, _)| name.as_str())
+}
+
+/// The embedded providers, as the configuration asks for them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Embedded;
+
+impl config::Catalogue for Embedded {
+    fn names(&self) -> Vec<&str> {
+        names().collect()
+    }
+
+    fn whole(&self, provider: &str, service: &str, inline: &ProviderFields) -> Option<ProviderFields> {
+        fields_for(provider, service).map(|fields| overlay(fields, inline))
+    }
 }
 
 fn files() -> impl Iterator<Item = (&'static str, &'static str)> {
