@@ -89,6 +89,14 @@ pub struct Roles {
     pub admin: bool,
 }
 
+impl std::fmt::Display for Roles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = [(self.proxy, "proxy"), (self.connect, "connect"), (self.admin, "admin")];
+        let served: Vec<&str> = names.into_iter().filter_map(|(serves, name)| serves.then_some(name)).collect();
+        f.write_str(&served.join(", "))
+    }
+}
+
 /// A listener's certificate, as PEM files.
 #[derive(Debug, Clone)]
 pub struct ListenerTls {

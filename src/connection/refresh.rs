@@ -165,7 +165,7 @@ impl Connections {
             Landed::Saved => self.tell(id, Kind::Refreshed, None),
             Landed::Waiting => {
                 self.tell(id, Kind::Refreshed, Some("unsaved"));
-                self.0.snapshots.amend(key.owner, self.hold(record, next));
+                self.0.snapshots.amend(key.owner, self.hold(&record));
             }
             // Someone else's grant counts now, or none: this one must not live on at the provider.
             Landed::Superseded | Landed::Gone => self.give_up(&id.service, &record).await,

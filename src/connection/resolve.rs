@@ -225,7 +225,7 @@ impl Connections {
             let (version, sealed) = newer.filter(|(version, _)| *version > stored.version).unwrap_or((stored.version, stored.value));
             let record = Record::open(&self.0.parts.vault, &key, version, &sealed)?;
             if record.farewell.is_none() && (record.grant.is_some() || record.api_key.is_some()) {
-                held.push(self.hold(record, version));
+                held.push(self.hold(&record));
             }
         }
         held.sort_by(|a, b| (&a.connection.service, &a.connection.account).cmp(&(&b.connection.service, &b.connection.account)));

@@ -73,6 +73,13 @@ impl Signs {
         })
     }
 
+    /// Whether an answer that says success may say otherwise in its body, so that bodies must come uncompressed.
+    pub fn need_bodies(&self) -> bool {
+        self.all().any(|sign| {
+            sign.status.is_none_or(|status| status < 300) && (!sign.pointers.is_empty() || sign.contains.is_some())
+        })
+    }
+
     fn all(&self) -> impl Iterator<Item = &Compiled> {
         self.dead_token.iter().chain(&self.missing_scopes).chain(&self.rate_limited)
     }

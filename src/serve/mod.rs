@@ -138,7 +138,6 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
         Arc::clone(&heart.store),
         Arc::clone(&heart.oauth),
         heart.connections.clone(),
-        Arc::clone(&heart.services),
         consent::Settings { public_url: config.public_url.clone(), connect: config.connect.clone() },
     ));
     let health = health::Probe::start(&heart, Arc::clone(&callers), drain.clone(), &handle);
