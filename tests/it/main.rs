@@ -19,3 +19,6 @@ mod consent;
 
 /// Connect links and a caller's own connections, as JSON.
 mod connections_api;
+
+/// Tokens that end, refreshes, replays, and token endpoints that misbehave.
+mod refresh;

@@ -46,6 +46,8 @@ impl Received {
 pub(crate) enum Step {
     Write(Vec<u8>),
     Wait(Duration),
+    /// Reads so many bytes of the body first.
+    Take(usize),
     /// Waits for a `notify_one`.
     Hold(Arc<Notify>),
     /// Sends back whatever comes, until the end.
@@ -75,6 +77,11 @@ impl Script {
         let mut bytes = head.into_bytes();
         bytes.extend_from_slice(body);
         Self(vec![Step::Write(bytes)])
+    }
+
+    /// The bytes of a 200 with text.
+    pub(crate) fn whole(body: &str) -> Vec<u8> {
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
     }
 
     /// 200 with text.
@@ -221,6 +228,13 @@ async fn serve(
                 Step::Wait(pause) => {
                     tokio::time::sleep(pause).await;
                     false
+                }
+                Step::Take(count) => {
+                    let mut open = true;
+                    while open && buffer.len() < count {
+                        open = read(&mut stream, &mut buffer, connection, &log).await;
+                    }
+                    !open
                 }
                 Step::Hold(signal) => {
                     signal.notified().await;
