@@ -22,3 +22,15 @@ mod connections_api;
 
 /// Tokens that end, refreshes, replays, and token endpoints that misbehave.
 mod refresh;
+
+/// The command line and its exit codes.
+mod cli;
+
+/// Health, readiness, metrics.
+mod admin;
+
+/// Start, drain, restarts, and a store that goes away.
+mod lifecycle;
+
+/// What Pingora does by itself that Valetkey must not.
+mod pingora_traps;

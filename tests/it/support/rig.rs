@@ -77,7 +77,7 @@ impl Rig {
             config,
             server,
             redis,
-            
+
             data,
         }
     }
@@ -213,7 +213,11 @@ impl Alone {
         let config = Self::config(&data);
         let config = change(config);
         let valetkey = Valetkey::start(&config).await;
-        Self { valetkey, config, _data: data }
+        Self {
+            valetkey,
+            config,
+            _data: data,
+        }
     }
 
     /// Its configuration, with the store in `data`.
@@ -221,16 +225,22 @@ impl Alone {
         // Port 9 (discard) is closed on any machine that runs tests.
         let nowhere = "http://127.0.0.1:9";
         Config::new(ports::free_port(), ports::free_port())
-            .set("store.embedded.path", data.path().join("valetkey.redb").display().to_string())
-            .set("services.crm", json!({
-                "title": "CRM",
-                "base_url": format!("{nowhere}/v1"),
-                "authorize_url": format!("{nowhere}/auth"),
-                "token_url": format!("{nowhere}/token"),
-                "client_id": CLIENT_ID,
-                "client_secret": CLIENT_SECRET,
-                "scopes": ["contacts"],
-            }))
+            .set(
+                "store.embedded.path",
+                data.path().join("valetkey.redb").display().to_string(),
+            )
+            .set(
+                "services.crm",
+                json!({
+                    "title": "CRM",
+                    "base_url": format!("{nowhere}/v1"),
+                    "authorize_url": format!("{nowhere}/auth"),
+                    "token_url": format!("{nowhere}/token"),
+                    "client_id": CLIENT_ID,
+                    "client_secret": CLIENT_SECRET,
+                    "scopes": ["contacts"],
+                }),
+            )
     }
 }
 

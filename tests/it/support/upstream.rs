@@ -81,7 +81,11 @@ impl Script {
 
     /// The bytes of a 200 with text.
     pub(crate) fn whole(body: &str) -> Vec<u8> {
-        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
     }
 
     /// 200 with text.

@@ -143,8 +143,7 @@ impl Valetkey {
 
     /// A request without a JWT.
     pub(crate) fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client
-            .request(method, format!("{}{path}", self.url))
+        self.client.request(method, format!("{}{path}", self.url))
     }
 
     /// Sends a request and reads the answer.
