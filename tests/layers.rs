@@ -46,10 +46,7 @@ fn sources() -> Vec<(String, String, String)> {
     let name = |path: &Path| {
         let inside = path.strip_prefix(&src).expect("it lies there");
         let first = inside.iter().next().expect("a file").to_string_lossy();
-        (
-            inside.display().to_string(),
-            first.trim_end_matches(".rs").to_owned(),
-        )
+        (inside.display().to_string(), first.trim_end_matches(".rs").to_owned())
     };
     source_files(&src)
         .into_iter()
@@ -65,14 +62,7 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().map(|(index, line)| {
         let trimmed = line.trim_start();
         let comment = trimmed.starts_with("//");
-        (
-            index + 1,
-            if comment {
-                ""
-            } else {
-                line.split(" // ").next().unwrap_or(line)
-            },
-        )
+        (index + 1, if comment { "" } else { line.split(" // ").next().unwrap_or(line) })
     })
 }
 
@@ -82,17 +72,13 @@ fn named_modules(line: &str) -> Vec<String> {
     for start in ["crate::", "valetkey::"] {
         let mut rest = line;
         while let Some(at) = rest.find(start) {
-            let whole_word =
-                !rest[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_');
+            let whole_word = !rest[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_');
             rest = &rest[at + start.len()..];
             if !whole_word {
                 continue;
             }
-            let word = |text: &str| {
-                text.chars()
-                    .take_while(|next| next.is_alphanumeric() || *next == '_')
-                    .collect::<String>()
-            };
+            let word =
+                |text: &str| text.chars().take_while(|next| next.is_alphanumeric() || *next == '_').collect::<String>();
             match rest.strip_prefix('{') {
                 None => found.push(word(rest)),
                 Some(group) => {
@@ -121,10 +107,7 @@ fn named_modules(line: &str) -> Vec<String> {
 }
 
 fn layer_of(module: &str) -> Option<(usize, bool)> {
-    LAYERS
-        .iter()
-        .position(|(modules, _)| modules.contains(&module))
-        .map(|at| (at, LAYERS[at].1))
+    LAYERS.iter().position(|(modules, _)| modules.contains(&module)).map(|at| (at, LAYERS[at].1))
 }
 
 #[test]
@@ -150,9 +133,7 @@ fn imports_go_downwards_only() {
                 };
                 let allowed = other < own || named == module || (other == own && among_itself);
                 if !allowed {
-                    wrong.push(format!(
-                        "src/{file}:{number}: {module} may not name {named}"
-                    ));
+                    wrong.push(format!("src/{file}:{number}: {module} may not name {named}"));
                 }
             }
             statement.clear();
@@ -180,12 +161,8 @@ fn a_library_with_an_owner_is_named_by_nobody_else() {
                 continue;
             }
             for (number, line) in code(&text) {
-                if line.contains(&format!("{library}::"))
-                    || line.contains(&format!("use {library}"))
-                {
-                    wrong.push(format!(
-                        "src/{file}:{number}: only src/{owner} names {library}"
-                    ));
+                if line.contains(&format!("{library}::")) || line.contains(&format!("use {library}")) {
+                    wrong.push(format!("src/{file}:{number}: only src/{owner} names {library}"));
                 }
             }
         }
@@ -206,22 +183,8 @@ fn no_file_is_too_long_to_read() {
 #[test]
 fn the_scan_sees_modules_however_they_are_named() {
     assert_eq!(named_modules("use crate::vault::Key;"), ["vault"]);
-    assert_eq!(
-        named_modules("use crate::{store, vault::{Key, Ring}, id::Id};"),
-        ["store", "vault", "id"]
-    );
-    assert_eq!(
-        named_modules("let a = crate::web::x(crate::proxy::y());"),
-        ["web", "proxy"]
-    );
-    assert_eq!(
-        named_modules("use pingora_crate::web;"),
-        Vec::<String>::new()
-    );
-    assert_eq!(
-        code("// crate::web\nx")
-            .filter(|(_, line)| !line.is_empty())
-            .count(),
-        1
-    );
+    assert_eq!(named_modules("use crate::{store, vault::{Key, Ring}, id::Id};"), ["store", "vault", "id"]);
+    assert_eq!(named_modules("let a = crate::web::x(crate::proxy::y());"), ["web", "proxy"]);
+    assert_eq!(named_modules("use pingora_crate::web;"), Vec::<String>::new());
+    assert_eq!(code("// crate::web\nx").filter(|(_, line)| !line.is_empty()).count(), 1);
 }

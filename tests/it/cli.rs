@@ -109,11 +109,7 @@ fn check_accepts_a_right_configuration_and_the_contracts_own_shape() {
 
     let key = STANDARD.encode([7; 32]);
     let jwks = file(&folder, "jwks.json", include_str!("fixtures/jwks.json"));
-    let admin = file(
-        &folder,
-        "admin-token",
-        "admin-token-0123456789-0123456789\n",
-    );
+    let admin = file(&folder, "admin-token", "admin-token-0123456789-0123456789\n");
     let whole = file(
         &folder,
         "whole.yaml",
@@ -154,26 +150,12 @@ fn check_accepts_a_right_configuration_and_the_contracts_own_shape() {
         ),
     );
     let check = |variables: &[(&str, &str)]| {
-        command()
-            .args(["check", "--config", &whole])
-            .envs(variables.iter().copied())
-            .output()
-            .expect("runs")
+        command().args(["check", "--config", &whole]).envs(variables.iter().copied()).output().expect("runs")
     };
-    assert_exit(
-        &check(&[
-            ("VALETKEY_KEY", &key),
-            ("GITHUB_CLIENT_SECRET", "# not: yaml, [ { \" at all"),
-        ]),
-        0,
-    );
+    assert_exit(&check(&[("VALETKEY_KEY", &key), ("GITHUB_CLIENT_SECRET", "# not: yaml, [ { \" at all")]), 0);
     let output = check(&[("VALETKEY_KEY", &key)]);
     assert_exit(&output, 2);
-    assert!(
-        printed(&output).contains("GITHUB_CLIENT_SECRET"),
-        "{}",
-        printed(&output)
-    );
+    assert!(printed(&output).contains("GITHUB_CLIENT_SECRET"), "{}", printed(&output));
 }
 
 #[test]
@@ -181,19 +163,11 @@ fn schema_is_a_json_schema_that_the_tests_own_configuration_satisfies() {
     let output = run(&["schema"]);
     assert_exit(&output, 0);
     let schema: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert!(
-        schema["$schema"]
-            .as_str()
-            .is_some_and(|id| id.contains("json-schema.org")),
-        "{schema}"
-    );
+    assert!(schema["$schema"].as_str().is_some_and(|id| id.contains("json-schema.org")), "{schema}");
     let validator = jsonschema::validator_for(&schema).expect("a valid schema");
     let folder = TempDir::new().expect("a folder");
     let config: Value = serde_json::from_str(&Alone::config(&folder).text()).expect("JSON");
-    let errors: Vec<_> = validator
-        .iter_errors(&config)
-        .map(|error| error.to_string())
-        .collect();
+    let errors: Vec<_> = validator.iter_errors(&config).map(|error| error.to_string()).collect();
     assert_eq!(errors, Vec::<String>::new());
     assert!(!validator.is_valid(&json!({ "public_urll": "https://x" })));
 }
@@ -204,10 +178,7 @@ fn keys_generate_prints_another_key_of_32_bytes_each_time() {
         .map(|_| {
             let output = run(&["keys", "generate"]);
             assert_exit(&output, 0);
-            String::from_utf8(output.stdout)
-                .expect("text")
-                .trim()
-                .to_owned()
+            String::from_utf8(output.stdout).expect("text").trim().to_owned()
         })
         .collect();
     assert_ne!(keys[0], keys[1]);
@@ -217,25 +188,10 @@ fn keys_generate_prints_another_key_of_32_bytes_each_time() {
 #[tokio::test]
 async fn a_minted_jwt_is_accepted() {
     let valetkey = Alone::start(|config| config).await;
-    let output = run(&[
-        "mint",
-        "--user",
-        "ada",
-        "--config",
-        text(&valetkey.config_file()),
-    ]);
+    let output = run(&["mint", "--user", "ada", "--config", text(&valetkey.config_file())]);
     assert_exit(&output, 0);
-    let token = String::from_utf8(output.stdout)
-        .expect("text")
-        .trim()
-        .to_owned();
-    let answer = valetkey
-        .send(
-            valetkey
-                .anonymous(reqwest::Method::GET, "/proxy/crm/x")
-                .bearer_auth(token),
-        )
-        .await;
+    let token = String::from_utf8(output.stdout).expect("text").trim().to_owned();
+    let answer = valetkey.send(valetkey.anonymous(reqwest::Method::GET, "/proxy/crm/x").bearer_auth(token)).await;
     answer.auth_required("crm", "not_connected");
 }
 
@@ -243,17 +199,9 @@ async fn a_minted_jwt_is_accepted() {
 fn mint_needs_an_issuer_with_a_secret() {
     let folder = TempDir::new().expect("a folder");
     let issuer = json!([{ "issuer": "https://auth.example.com/", "audience": "valetkey", "algorithms": ["RS256"], "public_key": include_str!("fixtures/rsa.pub.pem") }]);
-    let config = file(
-        &folder,
-        "valetkey.yaml",
-        &Alone::config(&folder).set("callers", issuer).text(),
-    );
+    let config = file(&folder, "valetkey.yaml", &Alone::config(&folder).set("callers", issuer).text());
     let output = run(&["mint", "--user", "ada", "--config", &config]);
-    assert!(
-        matches!(output.status.code(), Some(1 | 2)),
-        "{}",
-        printed(&output)
-    );
+    assert!(matches!(output.status.code(), Some(1 | 2)), "{}", printed(&output));
     assert!(output.stdout.is_empty());
 }
 
@@ -281,11 +229,8 @@ async fn import_stores_good_lines_names_bad_ones_and_leaves_the_file_usable_agai
     let mut rig = Rig::prepare(Store::Embedded, |config, _| config).await;
     let (access, _) = rig.server.mint(CLIENT_ID, "ada", "contacts").await;
     let (old, refresh) = rig.server.mint(CLIENT_ID, "bob", "contacts").await;
-    let lines = format!(
-        "{}not json\n{}{{\"issuer\":\"x\"}}\n",
-        line("ada", &access, None),
-        line("bob", &old, Some(&refresh))
-    );
+    let lines =
+        format!("{}not json\n{}{{\"issuer\":\"x\"}}\n", line("ada", &access, None), line("bob", &old, Some(&refresh)));
     let output = import(&rig, &lines).await;
     assert_exit(&output, 1);
     let said = printed(&output);
@@ -299,34 +244,20 @@ async fn import_stores_good_lines_names_bad_ones_and_leaves_the_file_usable_agai
 
     rig.valetkey.run().await;
     rig.valetkey.ready().await;
-    assert_eq!(
-        rig.get("ada", "/proxy/crm/whoami").await.upstream(200)["sub"],
-        "ada"
-    );
-    assert_eq!(
-        rig.get("bob", "/proxy/crm/whoami").await.upstream(200)["sub"],
-        "bob"
-    );
-    assert_eq!(
-        rig.server.count("refreshed").await,
-        1,
-        "bob's access token was over"
-    );
+    assert_eq!(rig.get("ada", "/proxy/crm/whoami").await.upstream(200)["sub"], "ada");
+    assert_eq!(rig.get("bob", "/proxy/crm/whoami").await.upstream(200)["sub"], "bob");
+    assert_eq!(rig.server.count("refreshed").await, 1, "bob's access token was over");
     // The file belongs to the running process now.
     let output = import(&rig, &line("eve", &access, None)).await;
     assert_exit(&output, 1);
-    rig.get("eve", "/proxy/crm/whoami")
-        .await
-        .auth_required("crm", "not_connected");
+    rig.get("eve", "/proxy/crm/whoami").await.auth_required("crm", "not_connected");
 }
 
 #[tokio::test]
 async fn import_works_beside_a_running_replica_on_redis() {
     let rig = Rig::start(Store::Redis).await;
     let (access, refresh) = rig.server.mint(CLIENT_ID, "ada", "contacts").await;
-    rig.get("ada", "/proxy/crm/whoami")
-        .await
-        .auth_required("crm", "not_connected");
+    rig.get("ada", "/proxy/crm/whoami").await.auth_required("crm", "not_connected");
     let output = import(&rig, &line("ada", &access, Some(&refresh))).await;
     assert_exit(&output, 0);
     crate::support::wait::until("the import is seen", || async {
@@ -353,22 +284,13 @@ fn providers_lists_the_catalogue_and_shows_one() {
     }
     let one = run(&["providers", "github"]);
     assert_exit(&one, 0);
-    assert!(
-        printed(&one).contains("https://github.com/login/oauth/access_token"),
-        "{}",
-        printed(&one)
-    );
-    assert_ne!(
-        run(&["providers", "no-such-provider"]).status.code(),
-        Some(0)
-    );
+    assert!(printed(&one).contains("https://github.com/login/oauth/access_token"), "{}", printed(&one));
+    assert_ne!(run(&["providers", "no-such-provider"]).status.code(), Some(0));
 }
 
 #[tokio::test]
 async fn the_demo_walks_the_whole_way_by_itself() {
-    let output = tokio::task::spawn_blocking(|| run(&["demo", "--walk"]))
-        .await
-        .expect("no panic");
+    let output = tokio::task::spawn_blocking(|| run(&["demo", "--walk"])).await.expect("no panic");
     assert_exit(&output, 0);
     let said = printed(&output);
     for word in ["auth_required", "200", "stand-in"] {

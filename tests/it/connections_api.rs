@@ -83,12 +83,8 @@ async fn every_route_needs_the_callers_jwt() {
             .body("{\"service\":\"crm\"}");
         rig.send(by_cookie).await.refusal(401, "unauthenticated");
     }
-    rig.get("eve", "/connections/crm")
-        .await
-        .refusal(404, "not_found");
-    rig.send(rig.request("eve", Method::DELETE, "/connections/crm"))
-        .await
-        .refusal(404, "not_found");
+    rig.get("eve", "/connections/crm").await.refusal(404, "not_found");
+    rig.send(rig.request("eve", Method::DELETE, "/connections/crm")).await.refusal(404, "not_found");
     rig.get("ada", "/proxy/crm/whoami").await.upstream(200);
 }
 
@@ -104,24 +100,14 @@ async fn a_bad_request_for_a_link_says_what_is_wrong() {
         "{\"service\":\"crm\",\"account\":\"a b\"}",
         "{\"service\":\"crm\",\"scopes\":\"contacts\"}",
     ] {
-        let request = rig
-            .request("ada", Method::POST, "/connect-links")
-            .header("content-type", "application/json")
-            .body(body);
+        let request =
+            rig.request("ada", Method::POST, "/connect-links").header("content-type", "application/json").body(body);
         rig.send(request).await.refusal(400, "bad_request");
     }
-    rig.post_json("ada", "/connect-links", &json!({ "service": "none" }))
-        .await
-        .refusal(404, "unknown_service");
-    rig.get("ada", "/connections/none")
-        .await
-        .refusal(404, "unknown_service");
-    rig.send(rig.request("ada", Method::PUT, "/connect-links"))
-        .await
-        .refusal(405, "method_not_allowed");
-    rig.send(rig.request("ada", Method::POST, "/connections"))
-        .await
-        .refusal(405, "method_not_allowed");
+    rig.post_json("ada", "/connect-links", &json!({ "service": "none" })).await.refusal(404, "unknown_service");
+    rig.get("ada", "/connections/none").await.refusal(404, "unknown_service");
+    rig.send(rig.request("ada", Method::PUT, "/connect-links")).await.refusal(405, "method_not_allowed");
+    rig.send(rig.request("ada", Method::POST, "/connections")).await.refusal(405, "method_not_allowed");
     let long = json!({ "service": "crm", "padding": "x".repeat(100_000) });
     let answer = rig.post_json("ada", "/connect-links", &long).await;
     assert!(matches!(answer.status, 400 | 413), "{}", answer.status);
@@ -132,45 +118,22 @@ async fn several_accounts_and_none_named_are_a_conflict_here_too() {
     let rig = Rig::start(Store::Embedded).await;
     rig.connect_account("ada", "crm", "work", "ada").await;
     rig.connect_account("ada", "crm", "home", "ada").await;
-    rig.get("ada", "/connections/crm")
-        .await
-        .refusal(409, "account_required");
-    rig.send(rig.request("ada", Method::DELETE, "/connections/crm"))
-        .await
-        .refusal(409, "account_required");
-    assert_eq!(
-        rig.get("ada", "/connections/crm?account=work").await.own()["account"],
-        "work"
-    );
-    assert_eq!(
-        rig.send(rig.request("ada", Method::DELETE, "/connections/crm?account=work"))
-            .await
-            .status,
-        204
-    );
-    rig.get("ada", "/proxy/crm@work/whoami")
-        .await
-        .auth_required("crm", "not_connected");
+    rig.get("ada", "/connections/crm").await.refusal(409, "account_required");
+    rig.send(rig.request("ada", Method::DELETE, "/connections/crm")).await.refusal(409, "account_required");
+    assert_eq!(rig.get("ada", "/connections/crm?account=work").await.own()["account"], "work");
+    assert_eq!(rig.send(rig.request("ada", Method::DELETE, "/connections/crm?account=work")).await.status, 204);
+    rig.get("ada", "/proxy/crm@work/whoami").await.auth_required("crm", "not_connected");
     rig.get("ada", "/proxy/crm@home/whoami").await.upstream(200);
 }
 
 #[tokio::test]
 async fn a_connection_is_gone_at_once_even_where_the_provider_cannot_revoke() {
     // Nothing listens there: revocation fails, and is not the caller's problem.
-    let rig = Rig::with(Store::Redis, |config, _| {
-        config.set("services.crm.revoke_url", "http://127.0.0.1:9/revoke")
-    })
-    .await;
+    let rig =
+        Rig::with(Store::Redis, |config, _| config.set("services.crm.revoke_url", "http://127.0.0.1:9/revoke")).await;
     rig.connect("ada").await;
-    assert_eq!(
-        rig.send(rig.request("ada", Method::DELETE, "/connections/crm"))
-            .await
-            .status,
-        204
-    );
-    rig.get("ada", "/proxy/crm/whoami")
-        .await
-        .auth_required("crm", "not_connected");
+    assert_eq!(rig.send(rig.request("ada", Method::DELETE, "/connections/crm")).await.status, 204);
+    rig.get("ada", "/proxy/crm/whoami").await.auth_required("crm", "not_connected");
 }
 
 #[tokio::test]
@@ -178,15 +141,10 @@ async fn a_connection_that_is_dead_says_why() {
     let rig = Rig::start(Store::Redis).await;
     rig.connect("ada").await;
     rig.server.revoke("grant", "ada").await;
-    rig.get("ada", "/proxy/crm/whoami")
-        .await
-        .auth_required("crm", "revoked");
+    rig.get("ada", "/proxy/crm/whoami").await.auth_required("crm", "revoked");
     let connection = rig.connection("ada", "crm").await;
     assert_eq!(
-        (
-            connection["status"].as_str(),
-            connection["invalid_reason"].as_str()
-        ),
+        (connection["status"].as_str(), connection["invalid_reason"].as_str()),
         (Some("invalid"), Some("revoked"))
     );
     assert!(connection["invalidated_at"].is_string(), "{connection}");
