@@ -20,8 +20,9 @@ const LAYERS: &[(&[&str], bool)] = &[
     (&["cli", "serve", "demo"], true),
 ];
 
-/// Libraries that only one module may name: their types are its affair.
-const OWNED_LIBRARIES: &[(&str, &str)] = &[("pingora", "proxy"), ("axum", "web")];
+/// Libraries that only some modules may name: their types are those modules' affair. (The demo's stand-ins are servers of
+/// other people, so to speak: they have nothing to do with Valetkey's own pages.)
+const OWNED_LIBRARIES: &[(&str, &[&str])] = &[("pingora", &["proxy"]), ("axum", &["web", "demo"])];
 
 /// Lines at which a file is to be split by idea.
 const LONGEST_FILE: usize = 400;
@@ -57,12 +58,14 @@ fn sources() -> Vec<(String, String, String)> {
         .collect()
 }
 
-/// The code of a file without comments (so that documentation may name anything), with line numbers.
-fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+/// The code of a file without comments and texts (so that documentation and log targets may name anything), with line
+/// numbers.
+fn code(text: &str) -> impl Iterator<Item = (usize, String)> {
     text.lines().enumerate().map(|(index, line)| {
-        let trimmed = line.trim_start();
-        let comment = trimmed.starts_with("//");
-        (index + 1, if comment { "" } else { line.split(" // ").next().unwrap_or(line) })
+        let comment = line.trim_start().starts_with("//");
+        let code = if comment { "" } else { line.split(" // ").next().unwrap_or(line) };
+        // Every other piece between quotation marks is a text.
+        (index + 1, code.split('"').step_by(2).collect::<Vec<_>>().join("\"\""))
     })
 }
 
@@ -120,7 +123,7 @@ fn imports_go_downwards_only() {
         // A group such as `use crate::{` may go over several lines: join until it closes.
         let mut statement = String::new();
         for (number, line) in code(&text) {
-            statement.push_str(line);
+            statement.push_str(&line);
             statement.push(' ');
             if statement.matches('{').count() > statement.matches('}').count()
                 && statement.trim_start().starts_with("use ")
@@ -156,13 +159,13 @@ fn every_module_has_its_layer() {
 fn a_library_with_an_owner_is_named_by_nobody_else() {
     let mut wrong = Vec::new();
     for (file, module, text) in sources() {
-        for (library, owner) in OWNED_LIBRARIES {
-            if module == *owner {
+        for (library, owners) in OWNED_LIBRARIES {
+            if owners.contains(&module.as_str()) {
                 continue;
             }
             for (number, line) in code(&text) {
                 if line.contains(&format!("{library}::")) || line.contains(&format!("use {library}")) {
-                    wrong.push(format!("src/{file}:{number}: only src/{owner} names {library}"));
+                    wrong.push(format!("src/{file}:{number}: only {owners:?} may name {library}"));
                 }
             }
         }
@@ -186,5 +189,6 @@ fn the_scan_sees_modules_however_they_are_named() {
     assert_eq!(named_modules("use crate::{store, vault::{Key, Ring}, id::Id};"), ["store", "vault", "id"]);
     assert_eq!(named_modules("let a = crate::web::x(crate::proxy::y());"), ["web", "proxy"]);
     assert_eq!(named_modules("use pingora_crate::web;"), Vec::<String>::new());
-    assert_eq!(code("// crate::web\nx").filter(|(_, line)| !line.is_empty()).count(), 1);
+    let lines: Vec<_> = code("// crate::web\nx(\"crate::web\")").map(|(_, line)| line).collect();
+    assert_eq!(lines, ["", "x(\"\")"]);
 }
