@@ -33,8 +33,8 @@ pub use catalogue::{Catalogue, NoProviders};
 pub use document::Env;
 pub use load::{Loaded, load, parse};
 pub use problem::{Position, Problem, Problems};
-pub use schema::schema;
 pub use provider::{ApiKeyPhase, ClientAuth, ErrorRules, Injection, Pkce, ProviderFields};
+pub use schema::schema;
 
 /// A whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -220,6 +220,7 @@ pub struct Cache {
 
 /// Where records are kept.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
 pub enum Store {
     /// Redis: alone, behind Sentinel, or a Cluster.
     Redis(Redis),

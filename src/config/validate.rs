@@ -151,7 +151,9 @@ fn explain(error: &ValidationError<'_>, schema: &Value) -> Vec<(Path, Finding, b
         Kind::Maximum { limit } => vec![(path, finding(format!("This should be at most {limit}")), true)],
         Kind::MinItems { .. } => vec![(path, finding("This list is empty").hint("give it at least one item"), true)],
         Kind::MinLength { .. } => vec![(path, finding("This text is empty"), true)],
-        Kind::MaxLength { limit } => vec![(path, finding(format!("This text is longer than {limit} characters")), true)],
+        Kind::MaxLength { limit } => {
+            vec![(path, finding(format!("This text is longer than {limit} characters")), true)]
+        }
         Kind::Pattern { pattern } => {
             let expected = expected().unwrap_or_else(|| format!("a text of the form `{pattern}`"));
             vec![(path, finding(format!("This should be {expected}")), true)]
