@@ -47,13 +47,18 @@ pub(super) fn services(
 
 /// Whose connection each service shares, where it shares one. One hop only, so that a link always leads to the client that
 /// holds the grant.
-fn connections(raw: &BTreeMap<String, RawService>, path: &Path, cx: &mut Context<'_>) -> BTreeMap<String, ServiceName> {
+fn connections(
+    raw: &BTreeMap<String, RawService>,
+    services: &Path,
+    cx: &mut Context<'_>,
+) -> BTreeMap<String, ServiceName> {
     let mut connections = BTreeMap::new();
     for (name, service) in raw {
         let Some(owner) = &service.connection else { continue };
-        let path = path.key(name).key("connection");
+        let path = services.key(name).key("connection");
         let finding = match raw.get(owner) {
             _ if owner == name => finding("A service can't share its own connection").hint("take this key away"),
+            None if cx.report.is_broken(&services.key(owner)) => continue,
             None => {
                 let finding = finding("There is no service of this name");
                 match nearest(owner, raw.keys().map(String::as_str).filter(|known| known != name)) {

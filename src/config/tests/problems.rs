@@ -355,3 +355,38 @@ fn warnings_do_not_refuse() {
         }
     }
 }
+
+#[test]
+fn a_broken_service_is_not_told_again_by_those_that_share_it() {
+    let text = with("    client_id: client\n    client_secret: hush-hush\n    scopes: [repo]", "    connection: owner")
+        .replace("  crm:", "  owner: nothing\n  crm:");
+    let found = problems(&text);
+    assert!(found.len() == 1 && found[0].path == "services.owner", "{found:?}");
+}
+
+#[test]
+fn no_text_makes_it_panic() {
+    let lines: Vec<&str> = GOOD.lines().collect();
+    for at in 0..lines.len() {
+        let without: Vec<&str> = lines.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, line)| *line).collect();
+        let halved: Vec<&str> =
+            lines.iter().enumerate().map(|(n, line)| if n == at { &line[..line.len() / 2] } else { line }).collect();
+        for text in [lines[..at].join("\n"), without.join("\n"), halved.join("\n")] {
+            let _ = parsed(&text);
+            let _ = parsed(&text.replace(['a', 'e'], "[").replace("  ", " - "));
+        }
+    }
+}
+
+#[test]
+fn a_byte_order_mark_and_windows_line_breaks_are_no_problem() {
+    assert_eq!(problems(&format!("\u{feff}{}", GOOD.replace('\n', "\r\n"))), []);
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_read_or_refused(text in "(\\PC|[\n\t:{}\\[\\]&*!|>'\"$%#-]){0,80}") {
+        let _ = parsed(&text);
+        let _ = parsed(&with("name: Acme", &text));
+    }
+}
