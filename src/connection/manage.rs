@@ -10,7 +10,7 @@ use crate::{
     config::ApiKeyPhase,
     events::Kind,
     id::{Account, CallerId, ConnectionId, ServiceName},
-    oauth,
+    oauth::{self, TokenHint},
     provider::{ScopeSet, Service},
     secret::SecretString,
     store::{Expect, Key, Put, Version},
@@ -163,13 +163,14 @@ impl Connections {
     /// RFC 7009: the refresh token first, which takes the access token along where the provider knows how. Whether there
     /// is nothing left to do.
     async fn revoke(&self, service: &ServiceName, grant: &super::record::StoredGrant) -> bool {
-        let Some(service) = self.0.parts.services.get(service.as_str()) else { return true };
-        let oauth = &self.0.parts.oauth;
+        let service = self.0.parts.services.get(service.as_str());
+        let Some(server) = service.and_then(|service| service.oauth.as_ref()) else { return true };
+        let client = &self.0.parts.oauth;
         let mut done = true;
         if let Some(token) = &grant.refresh_token {
-            done &= oauth.revoke(service, token, oauth::TokenHint::RefreshToken).await.is_ok();
+            done &= client.revoke(server, token, TokenHint::Refresh).await.is_ok();
         }
-        done & oauth.revoke(service, &grant.access_token, oauth::TokenHint::AccessToken).await.is_ok()
+        done & client.revoke(server, &grant.access_token, TokenHint::Access).await.is_ok()
     }
 
     /// Changes a record, or begins one. `decide` sees what stands there; `None` from it ends the matter.
@@ -245,7 +246,7 @@ fn view(record: &Record, service: Option<&Service>) -> Connection {
         last_used_at: None,
         invalidated_at: record.invalidated_at,
         invalid_reason: record.invalid.or(rests_on.err()),
-        identity: record.identity.as_ref().map(|identity| identity.label.clone()),
+        identity: record.identity.as_ref().map(|identity| identity.label.clone().unwrap_or_else(|| identity.id.clone())),
     }
 }
 

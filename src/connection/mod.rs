@@ -14,6 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
+use url::Url;
 
 use crate::{
     clock::{Clock, Timestamp},
@@ -203,7 +204,7 @@ pub struct Parts {
     /// When tokens are renewed.
     pub refresh: config::Refresh,
     /// `public_url`, from which redirect URIs are made.
-    pub public_url: url::Url,
+    pub public_url: Url,
 }
 
 /// All connections of all callers. Cheap to clone.
@@ -262,6 +263,11 @@ impl Connections {
         self.0.refreshes.len() + self.0.unsaved.len()
     }
 
+    /// How many renewed grants wait for the store.
+    pub fn unsaved(&self) -> usize {
+        self.0.unsaved.len()
+    }
+
     fn now(&self) -> Timestamp {
         self.0.parts.clock.now()
     }
@@ -291,7 +297,7 @@ impl Connections {
         });
     }
 
-    fn redirect_uri(&self, service: &ServiceName) -> String {
+    fn redirect_uri(&self, service: &ServiceName) -> Url {
         redirect_uri(&self.0.parts.public_url, service)
     }
 
@@ -301,6 +307,8 @@ impl Connections {
 }
 
 /// The callback of a service: the same text in the authorization URL and at the token endpoint (RFC 6749 §4.1.3).
-pub fn redirect_uri(public_url: &url::Url, service: &ServiceName) -> String {
-    format!("{}/oauth/callback/{service}", public_url.as_str().trim_end_matches('/'))
+pub fn redirect_uri(public_url: &Url, service: &ServiceName) -> Url {
+    let mut url = public_url.clone();
+    url.set_path(&format!("{}/oauth/callback/{service}", public_url.path().trim_end_matches('/')));
+    url
 }

@@ -17,7 +17,7 @@ use crate::{
     events::{Event, Kind},
     id::ConnectionId,
     oauth,
-    provider::Service,
+    provider::OAuth,
     store::{self, Change as Notice, Expect, Key, Put, Version},
 };
 
@@ -83,8 +83,8 @@ impl Connections {
     }
 
     async fn fly(&self, key: Key, id: &ConnectionId, used: u64) -> Result<(), Failure> {
-        let service = self.0.parts.services.get(id.service.as_str()).cloned();
-        let Some(service) = service else { return Ok(()) };
+        let service = self.0.parts.services.get(id.service.as_str());
+        let Some(oauth) = service.and_then(|service| service.oauth.clone()) else { return Err(Failure::Provider) };
         let deadline = Instant::now() + PATIENCE;
         let mut notices = self.0.parts.store.changes();
         loop {
@@ -97,7 +97,7 @@ impl Connections {
             }
             match Lease::ask(&self.0.parts.store, key, self.0.process.clone(), &self.0.parts.handle).await? {
                 Asked::Mine(lease) => {
-                    let step = self.renew(key, id, &service, used, &mut notices).await;
+                    let step = self.renew(key, id, &oauth, used, &mut notices).await;
                     lease.release().await;
                     match step? {
                         Step::Done => return Ok(()),
@@ -120,7 +120,7 @@ impl Connections {
         &self,
         key: Key,
         id: &ConnectionId,
-        service: &Service,
+        oauth: &OAuth,
         used: u64,
         notices: &mut tokio::sync::broadcast::Receiver<Notice>,
     ) -> Result<Step, Failure> {
@@ -139,7 +139,7 @@ impl Connections {
             return Ok(Step::Again);
         };
         let began = Instant::now();
-        let answer = self.0.parts.oauth.refresh(service, &token, &self.redirect_uri(&id.service)).await;
+        let answer = self.0.parts.oauth.refresh(oauth, &token, &self.redirect_uri(&id.service)).await;
         tracing::debug!(service = %id.service, took = ?began.elapsed(), ok = answer.is_ok(), "asked the token endpoint");
         match answer {
             Ok(grant) => self.renewed(key, id, marked, version, used, grant).await,
@@ -194,17 +194,17 @@ impl Connections {
                 self.tell(id, Kind::Invalidated, Some(reason.name()));
                 Ok(Step::Done)
             }
-            oauth::Kind::Client { code } => {
+            oauth::Kind::Client { code } | oauth::Kind::Denied { code } => {
                 tracing::error!(service = %id.service, code, "the provider refuses this client: check client_id and client_secret");
                 self.tell(id, Kind::ClientRefused, None);
                 self.0.circuits.failed(&id.service, None, now, chance());
                 self.unspent(key, marked, version).await;
                 Err(Failure::Provider)
             }
-            oauth::Kind::Unavailable { retry_after } => {
+            oauth::Kind::Unavailable { retry_after, .. } => {
                 tracing::warn!(service = %id.service, %error, "the token endpoint failed; the connection stays");
                 self.0.circuits.failed(&id.service, *retry_after, now, chance());
-                if error.is_unsent() {
+                if !error.may_have_happened() {
                     self.unspent(key, marked, version).await;
                 }
                 Err(Failure::Provider)

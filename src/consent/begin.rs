@@ -102,19 +102,12 @@ impl Consent {
         let oauth = service.oauth.as_deref().ok_or(BeginError::NoOAuth)?;
         let root = self.roots.get().await?;
         self.bind(&plan.ticket, browser, now).await?;
-        let pkce = oauth::Pkce::new().map_err(|_| Unavailable::Keys)?;
-        let state = State::new(
-            browser,
-            service.name.clone(),
-            pkce.verifier().expose().clone(),
-            plan.text,
-            plan.scopes,
-            plan.return_to.map(|url| url.to_string()),
-            now,
-        );
+        let verifier = oauth::Verifier::generate().map_err(|_| Unavailable::Keys)?;
+        let challenge = verifier.challenge();
+        let state = State::new(browser, service.name.clone(), &verifier, plan, now);
         let handle = self.keep(&root, &state).await?;
         let redirect_uri = self.redirect_uri(&service.name);
-        let url = self.oauth.authorize_url(oauth, &redirect_uri, &handle, &pkce, &state.scopes);
+        let url = oauth::authorize_url(oauth, &redirect_uri, &handle, Some(&challenge), &state.scopes, &[]);
         tracing::info!(service = %service.name, "connect: sent to the provider");
         Ok(url)
     }

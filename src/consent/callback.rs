@@ -13,6 +13,7 @@ use crate::{
     clock::Timestamp,
     connection::{Connection, Unavailable},
     id::CallerId,
+    oauth,
     provider::Service,
     secret::SecretString,
 };
@@ -160,10 +161,8 @@ impl Consent {
             return Err(CallbackError::OtherService);
         }
         let browser = browser.filter(|_| state.belongs_to(browser)).ok_or(CallbackError::OtherBrowser)?;
-        let oauth = service.oauth.as_deref().ok_or(CallbackError::OtherService)?;
-        if let (Some(theirs), Some(ours)) = (&answer.issuer, oauth.issuer.as_ref())
-            && theirs != ours
-        {
+        let client = service.oauth.as_deref().ok_or(CallbackError::OtherService)?;
+        if !oauth::issuer_matches(client, answer.issuer.as_deref()) {
             return Err(CallbackError::OtherIssuer);
         }
         let ticket =
@@ -185,13 +184,13 @@ impl Consent {
         let redirect_uri = self.redirect_uri(&service.name);
         let grant = self
             .oauth
-            .exchange(oauth, &code, &state.verifier(), &redirect_uri)
+            .exchange(client, &code, state.verifier().as_ref(), &redirect_uri)
             .await
             .map_err(|error| {
                 tracing::warn!(service = %service.name, %error, "connect: the code exchange failed");
                 end(if error.is_transient() { Ended::ExchangeFailed } else { Ended::ExchangeRefused })
             })?;
-        let identity = self.oauth.identity(oauth, &grant).await;
+        let identity = self.oauth.identify(client, &grant.access_token).await;
         let connection = self
             .connections
             .connect(&connection_id(&ticket), grant, identity, &state.scopes)

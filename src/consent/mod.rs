@@ -10,10 +10,10 @@ use url::Url;
 use crate::{
     clock::Timestamp,
     config,
-    connection::{self, Connections, Roots, Unavailable},
+    connection::{Connections, Roots, Unavailable},
     id::{Account, CallerId, ServiceName},
     oauth,
-    provider::{Service, Services},
+    provider::Service,
     store::Store,
 };
 
@@ -45,7 +45,6 @@ pub struct Consent {
     store: Arc<dyn Store>,
     oauth: Arc<oauth::Client>,
     connections: Connections,
-    services: Arc<Services>,
     settings: Settings,
 }
 
@@ -93,10 +92,9 @@ impl Consent {
         store: Arc<dyn Store>,
         oauth: Arc<oauth::Client>,
         connections: Connections,
-        services: Arc<Services>,
         settings: Settings,
     ) -> Self {
-        Self { roots, store, oauth, connections, services, settings }
+        Self { roots, store, oauth, connections, settings }
     }
 
     /// Makes a connect link. Any replica that shares store and keys opens it; nothing is stored for it.
@@ -149,8 +147,10 @@ impl Consent {
     }
 
     /// Where the provider sends browsers back to: fixed, and one for each service (RFC 9700 §4.4.2.2).
-    pub fn redirect_uri(&self, service: &ServiceName) -> String {
-        connection::redirect_uri(&self.settings.public_url, service)
+    pub fn redirect_uri(&self, service: &ServiceName) -> Url {
+        let mut url = self.settings.public_url.clone();
+        url.set_path(&format!("{}/oauth/callback/{service}", url.path().trim_end_matches('/')));
+        url
     }
 
     fn at(&self, path: &str) -> String {

@@ -3,12 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Browser, Consent, STATE_TTL, digest, token};
+use super::{Browser, Consent, Plan, STATE_TTL, digest, token};
 use crate::{
     clock::Timestamp,
     connection::Unavailable,
     id::ServiceName,
-    secret::SecretString,
+    oauth::Verifier,
     store::Claim,
     vault::{Purpose, Root},
 };
@@ -47,17 +47,16 @@ impl Handle {
 }
 
 impl State {
-    pub fn new(
-        browser: &Browser,
-        service: ServiceName,
-        verifier: String,
-        ticket: String,
-        scopes: Vec<String>,
-        return_to: Option<String>,
-        now: Timestamp,
-    ) -> Self {
-        let expires = now.plus(STATE_TTL).seconds();
-        Self { browser: browser.hash(), service, verifier, ticket, scopes, return_to, expires }
+    pub fn new(browser: &Browser, service: ServiceName, verifier: &Verifier, plan: Plan, now: Timestamp) -> Self {
+        Self {
+            browser: browser.hash(),
+            service,
+            verifier: verifier.secret().expose().clone(),
+            ticket: plan.text,
+            scopes: plan.scopes,
+            return_to: plan.return_to.map(|url| url.to_string()),
+            expires: now.plus(STATE_TTL).seconds(),
+        }
     }
 
     /// Whether this browser left for the provider with it.
@@ -66,8 +65,8 @@ impl State {
     }
 
     /// The PKCE verifier (RFC 7636 §4.1).
-    pub fn verifier(&self) -> SecretString {
-        self.verifier.as_str().into()
+    pub fn verifier(&self) -> Option<Verifier> {
+        Verifier::from_secret(self.verifier.as_str().into())
     }
 }
 

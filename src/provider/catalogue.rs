@@ -13,7 +13,7 @@ use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::Value;
 
 use super::overlay::overlay;
-use crate::config::{self, ProviderFields};
+use crate::config::ProviderFields;
 
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/config/providers");
 
@@ -43,6 +43,12 @@ pub fn fields_for(provider: &str, service: &str) -> Option<&'static ProviderFiel
     preset.map(|entry| &entry.fields).or_else(|| fields(provider))
 }
 
+/// All fields of a service of this name that is built on a provider: the provider's or preset's, with those that the
+/// service writes inline over them. `None` where there is no such provider.
+pub fn whole(provider: &str, service: &str, inline: &ProviderFields) -> Option<ProviderFields> {
+    fields_for(provider, service).map(|base| overlay(base, inline))
+}
+
 /// The names of all providers and presets, in alphabetical order.
 pub fn names() -> impl Iterator<Item = &'static str> {
     CATALOGUE.entries.keys().map(String::as_str)
@@ -55,20 +61,6 @@ pub fn presets(provider: &str) -> impl Iterator<Item = &'static str> {
         .iter()
         .filter(move |(_, entry)| entry.provider.as_deref() == Some(provider))
         .map(|(name, _)| name.as_str())
-}
-
-/// The embedded providers, as the configuration asks for them.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Embedded;
-
-impl config::Catalogue for Embedded {
-    fn names(&self) -> Vec<&str> {
-        names().collect()
-    }
-
-    fn whole(&self, provider: &str, service: &str, inline: &ProviderFields) -> Option<ProviderFields> {
-        fields_for(provider, service).map(|fields| overlay(fields, inline))
-    }
 }
 
 fn files() -> impl Iterator<Item = (&'static str, &'static str)> {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension, Router,
+    Router,
     body::Body,
     extract::{FromRequestParts, Path, RawQuery},
     response::{IntoResponse, Response},

@@ -3,11 +3,14 @@
 use std::{fmt::Write as _, sync::LazyLock};
 
 use axum::{
+    Extension,
     extract::Path,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest, Sha256};
+
+use crate::id::RequestId;
 
 /// One embedded file.
 pub(super) struct Asset {
@@ -55,8 +58,10 @@ pub(super) static ICON: Asset = Asset {
 };
 
 /// `GET /connect/-/{name}`.
-pub(super) async fn asset(Path(name): Path<String>) -> Option<Response> {
-    let asset = [&STYLE, &ICON].into_iter().find(|asset| asset.name() == name)?;
+pub(super) async fn asset(Path(name): Path<String>, id: Extension<RequestId>, headers: HeaderMap) -> Response {
+    let Some(asset) = [&STYLE, &ICON].into_iter().find(|asset| asset.name() == name) else {
+        return super::not_found(id, headers).await;
+    };
     let mut response = asset.bytes.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.kind));
@@ -64,5 +69,5 @@ pub(super) async fn asset(Path(name): Path<String>) -> Option<Response> {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
     headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
-    Some(response)
+    response
 }

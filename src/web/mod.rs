@@ -42,9 +42,11 @@ mod page;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod transport;
 mod visitor;
 
 pub use admin::{Health, Readiness, Readily};
+pub use transport::{behind_a_pipe, listen};
 use cookies::Cookies;
 
 /// The longest body that any route takes.
