@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+use schemars::JsonSchema;
+use serde::Deserialize;
 use url::Url;
 
 use crate::{
@@ -12,8 +14,26 @@ use crate::{
     secret::{Secret, SecretString},
 };
 
+mod catalogue;
+mod document;
+mod load;
+mod problem;
 pub mod provider;
+mod raw;
+#[cfg(test)]
+mod reference;
+mod resolve;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod units;
+mod validate;
 
+pub use catalogue::{Catalogue, NoProviders};
+pub use document::Env;
+pub use load::{Loaded, load, parse};
+pub use problem::{Position, Problem, Problems};
+pub use schema::schema;
 pub use provider::{ApiKeyPhase, ClientAuth, ErrorRules, Injection, Pkce, ProviderFields};
 
 /// A whole configuration, checked.
@@ -109,20 +129,31 @@ pub enum IssuerKeys {
 }
 
 /// A JWS algorithm (RFC 7518, RFC 8037) that may be allowed. `none` is not one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names are RFC 7518's own")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 pub enum Algorithm {
+    /// HMAC with SHA-256.
     HS256,
+    /// HMAC with SHA-384.
     HS384,
+    /// HMAC with SHA-512.
     HS512,
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
     RS256,
+    /// RSASSA-PKCS1-v1_5 with SHA-384.
     RS384,
+    /// RSASSA-PKCS1-v1_5 with SHA-512.
     RS512,
+    /// RSASSA-PSS with SHA-256.
     PS256,
+    /// RSASSA-PSS with SHA-384.
     PS384,
+    /// RSASSA-PSS with SHA-512.
     PS512,
+    /// ECDSA on P-256 with SHA-256.
     ES256,
+    /// ECDSA on P-384 with SHA-384.
     ES384,
+    /// Ed25519.
     EdDSA,
 }
 
@@ -144,7 +175,8 @@ pub struct Connect {
 }
 
 /// Who may use a connect link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Binding {
     /// Whoever holds it; the page names the caller.
     #[default]
@@ -285,7 +317,7 @@ pub struct Service {
     pub rate_limit: Option<RateLimit>,
     /// First match decides; default allow.
     pub policy: Vec<PolicyRule>,
-    /// Limits, where they differ from [`Config::limits`].
+    /// Limits: the service's own, and [`Config::limits`] where it has none. Complete in itself.
     pub limits: Limits,
 }
 
@@ -334,7 +366,8 @@ pub struct Upstream {
 }
 
 /// HTTP version towards an upstream.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum UpstreamProtocol {
     /// ALPN on TLS; on plain HTTP HTTP/1.1, but h2c for `application/grpc`.
     #[default]

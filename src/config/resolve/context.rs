@@ -1,0 +1,259 @@
+//! What every part of the second pass needs: the report, the directory that paths begin at, the known providers, and the
+//! checks that recur (URLs, header names, secrets and their files).
+
+use std::{fs::File, io::Read, path::PathBuf, time::Duration};
+
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use url::{Host, Url};
+
+use super::from_directory;
+use crate::{
+    config::{
+        Catalogue,
+        problem::{Path, Report, finding},
+            units::Span,
+    },
+    secret::SecretString,
+};
+
+/// No secret, certificate or JWKS is larger; a larger file is another one than was meant.
+const LARGEST_FILE: u64 = 1 << 20;
+
+/// What the second pass works with.
+pub(in crate::config) struct Context<'a> {
+    pub(in crate::config) report: &'a mut Report,
+    pub(in crate::config) directory: &'a std::path::Path,
+    pub(in crate::config) catalogue: &'a dyn Catalogue,
+}
+
+/// Where plain `http` may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PlainHttp {
+    /// Only to this machine.
+    Loopback,
+    /// Only to this machine, but the service can say otherwise.
+    LoopbackUnlessAllowed,
+    /// The service says otherwise.
+    Allowed,
+    /// Anywhere: nothing secret is sent there.
+    Anywhere,
+}
+
+/// What a URL may be like.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct UrlRule {
+    pub(super) plain_http: PlainHttp,
+    /// Whether it may have a query.
+    pub(super) query: bool,
+}
+
+impl Context<'_> {
+    /// Checks that exactly one of some keys is given. A key that the first pass refused counts as given.
+    pub(super) fn require_one(&mut self, path: &Path, keys: &[(&str, bool)]) -> bool {
+        let given: Vec<&str> = keys
+            .iter()
+            .filter(|(key, given)| *given || self.report.is_broken(&path.key(key)))
+            .map(|(key, _)| *key)
+            .collect();
+        let listed = |keys: &mut dyn Iterator<Item = &str>| {
+            keys.map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+        };
+        match given.as_slice() {
+            [_] => true,
+            [] => {
+                let all = listed(&mut keys.iter().map(|(key, _)| *key));
+                self.report.problem(path, finding("Something is missing here").hint(format!("add one of {all}")));
+                false
+            }
+            [.., last] => {
+                let all = listed(&mut given.iter().copied());
+                let finding = finding("Only one of these can be given").hint(format!("keep one of {all}"));
+                self.report.problem(&path.key(last), finding);
+                false
+            }
+        }
+    }
+
+    /// A secret from its key or from the file named by the key with `_file` at its end. Where both are given, or an empty
+    /// one, that is a problem; where neither is, `None`.
+    pub(super) fn secret(
+        &mut self,
+        path: &Path,
+        key: &str,
+        inline: Option<SecretString>,
+        file: Option<PathBuf>,
+    ) -> Option<SecretString> {
+        let file_key = format!("{key}_file");
+        let (secret, path) = match (inline, file) {
+            (Some(_), Some(_)) => {
+                let finding = finding(format!("Both `{key}` and `{file_key}` are given")).hint("keep one of them");
+                self.report.problem(&path.key(&file_key), finding);
+                return None;
+            }
+            (Some(secret), None) => (secret, path.key(key)),
+            (None, Some(file)) => {
+                let path = path.key(&file_key);
+                (self.secret_file(&path, file)?, path)
+            }
+            (None, None) => return None,
+        };
+        if secret.expose().is_empty() {
+            self.report.problem(&path, finding("This secret is empty"));
+            return None;
+        }
+        Some(secret)
+    }
+
+    /// A secret from a file, without the line break that editors leave at its end.
+    pub(super) fn secret_file(&mut self, path: &Path, file: PathBuf) -> Option<SecretString> {
+        let mut text = self.file(path, file)?;
+        text.truncate(text.trim_end_matches(['\r', '\n']).len());
+        Some(SecretString::new(text))
+    }
+
+    /// The text of a file.
+    pub(super) fn file(&mut self, path: &Path, file: PathBuf) -> Option<String> {
+        let file = from_directory(self.directory, file);
+        let read = File::open(&file).and_then(|file| {
+            let mut text = String::new();
+            file.take(LARGEST_FILE + 1).read_to_string(&mut text).map(|_| text)
+        });
+        match read {
+            Ok(text) if text.len() as u64 > LARGEST_FILE => {
+                self.report.problem(path, finding("This file is larger than 1 MiB").hint("is it the right one?"));
+                None
+            }
+            Ok(text) => Some(text),
+            Err(error) => {
+                let why = match error.kind() {
+                    std::io::ErrorKind::NotFound => "it doesn't exist",
+                    std::io::ErrorKind::PermissionDenied => "Valetkey may not read it",
+                    std::io::ErrorKind::IsADirectory => "it is a directory",
+                    std::io::ErrorKind::InvalidData => "it is no UTF-8 text",
+                    _ => "reading failed",
+                };
+                let finding = finding(format!("This file can't be read: {why}"));
+                self.report.problem(path, finding.hint(format!("looked at {}", file.display())));
+                None
+            }
+        }
+    }
+
+    /// Certificates in PEM.
+    pub(super) fn certificates(&mut self, path: &Path, file: PathBuf) -> Option<String> {
+        let text = self.file(path, file)?;
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+        if !certificates.is_ok_and(|certificates| !certificates.is_empty()) {
+            self.report.problem(path, finding("This file holds no certificate in PEM"));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A private key in PEM.
+    pub(super) fn private_key(&mut self, path: &Path, file: PathBuf) -> Option<SecretString> {
+        let text = self.secret_file(path, file)?;
+        if PrivateKeyDer::from_pem_slice(text.expose().as_bytes()).is_err() {
+            self.report.problem(path, finding("This file holds no private key in PEM"));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// The path of a file that holds certificates.
+    pub(super) fn certificate_file(&mut self, path: &Path, file: PathBuf) -> Option<PathBuf> {
+        self.certificates(path, file.clone())?;
+        Some(from_directory(self.directory, file))
+    }
+
+    /// The path of a file that holds a private key.
+    pub(super) fn private_key_file(&mut self, path: &Path, file: PathBuf) -> Option<PathBuf> {
+        self.private_key(path, file.clone())?;
+        Some(from_directory(self.directory, file))
+    }
+
+    /// A certificate and its key: both or neither.
+    pub(super) fn client_certificate(
+        &mut self,
+        path: &Path,
+        certificate: (&str, Option<PathBuf>),
+        key: (&str, Option<PathBuf>),
+    ) -> Option<(String, SecretString)> {
+        let present = |cx: &Self, (name, file): &(&str, Option<PathBuf>)| {
+            file.is_some() || cx.report.is_broken(&path.key(name))
+        };
+        match (present(self, &certificate), present(self, &key)) {
+            (true, false) => self.report.problem(&path.key(key.0), finding("The certificate's key is missing")),
+            (false, true) => self.report.problem(&path.key(certificate.0), finding("The key's certificate is missing")),
+            _ => {}
+        }
+        let pem = certificate.1.and_then(|file| self.certificates(&path.key(certificate.0), file));
+        let key = key.1.and_then(|file| self.private_key(&path.key(key.0), file));
+        pem.zip(key)
+    }
+
+    /// An absolute `http(s)` URL without user, password and fragment.
+    pub(super) fn url(&mut self, path: &Path, text: &str, rule: UrlRule) -> Option<Url> {
+        let Ok(url) = Url::parse(text) else {
+            let hint = "write it whole, such as `https://example.com/path`";
+            self.report.problem(path, finding("This is no absolute URL").hint(hint));
+            return None;
+        };
+        let mut findings = Vec::new();
+        match url.scheme() {
+            "https" => {}
+            "http" if is_loopback(&url) || matches!(rule.plain_http, PlainHttp::Allowed | PlainHttp::Anywhere) => {}
+            "http" => {
+                let hint = match rule.plain_http {
+                    PlainHttp::LoopbackUnlessAllowed => {
+                        "use `https`, or set `allow_plain_http: true` on this service if the network in between is trusted"
+                    }
+                    _ => "use `https`",
+                };
+                findings.push(finding("Plain `http` is only for loopback addresses").hint(hint));
+            }
+            _ => findings.push(finding("This should be an `https` URL")),
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            findings.push(finding("This URL may hold no user and no password"));
+        }
+        if url.fragment().is_some() {
+            findings.push(finding("This URL may have no fragment (`#…`)"));
+        }
+        if url.query().is_some() && !rule.query {
+            findings.push(finding("This URL may have no query (`?…`)"));
+        }
+        let fine = findings.is_empty();
+        for finding in findings {
+            self.report.problem(path, finding);
+        }
+        fine.then_some(url)
+    }
+
+    /// Whether a text is a header's name (RFC 9110 §5.1).
+    pub(super) fn header_name(&mut self, path: &Path, name: &str) -> bool {
+        let fine = http::HeaderName::from_bytes(name.as_bytes()).is_ok();
+        if !fine {
+            self.report.problem(path, finding("This is no possible name of a header"));
+        }
+        fine
+    }
+
+    /// A duration above zero.
+    pub(super) fn positive(&mut self, path: &Path, span: Option<Span>, default: Duration) -> Duration {
+        if span.is_some_and(|span| span.0.is_zero()) {
+            self.report.problem(path, finding("This duration should be more than zero"));
+        }
+        super::or(span, default)
+    }
+}
+
+/// Whether a URL points to this machine.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}

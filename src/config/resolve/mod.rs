@@ -1,0 +1,188 @@
+//! The second pass: what was written becomes what it means. Defaults are filled in, files are read, and what no schema can
+//! say is checked. Every function notes all it finds in the report and goes on; one that returns `None` has noted why, or
+//! the first pass has.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{
+    Binding, Cache, Config, Connect, Limits, Listener, ListenerTls, Refresh, Roles, SessionProof, Shutdown,
+    problem::{Path, finding},
+    raw::{RawCache, RawConfig, RawConnect, RawLimits, RawListener, RawRefresh, RawRole, RawSession, RawShutdown},
+    units::Span,
+};
+
+mod callers;
+mod context;
+mod services;
+mod storage;
+
+pub(super) use context::Context;
+use context::{PlainHttp, UrlRule};
+
+/// The application's name where the operator gives none.
+const APPLICATION: &str = "This application";
+
+/// Resolves a whole configuration.
+pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
+    let root = Path::default();
+    let public_url = raw.public_url.and_then(|text| {
+        let rule = UrlRule { plain_http: PlainHttp::Loopback, query: false };
+        let mut url = cx.url(&root.key("public_url"), &text, rule)?;
+        let trimmed = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&trimmed);
+        Some(url)
+    });
+    let application = raw.application.and_then(|application| application.name).unwrap_or_else(|| APPLICATION.into());
+    let listeners = listeners(raw.listeners, &root.key("listeners"), cx);
+    let admin_token = raw.admin.and_then(|admin| {
+        let path = root.key("admin");
+        cx.require_one(&path, &[("token", admin.token.is_some()), ("token_file", admin.token_file.is_some())]);
+        cx.secret(&path, "token", admin.token, admin.token_file)
+    });
+    let callers = callers::callers(raw.callers.unwrap_or_default(), &root.key("callers"), cx);
+    let connect = connect(raw.connect.unwrap_or_default(), &root.key("connect"), cx);
+    let shutdown = shutdown(&raw.shutdown.unwrap_or_default());
+    let cache = cache(&raw.cache.unwrap_or_default());
+    let store = raw.store.and_then(|store| storage::store(store, &root.key("store"), cx));
+    let vault = raw.vault.and_then(|vault| storage::vault(vault, &root.key("vault"), cx));
+    let defaults = Limits { header_bytes: Some(32 << 10), uri_bytes: Some(8 << 10), ..Limits::default() };
+    let limits = limits(raw.limits.as_ref(), defaults);
+    let services = services::services(raw.services.unwrap_or_default(), limits, &root.key("services"), cx);
+    let refresh = refresh(&raw.refresh.unwrap_or_default(), &root.key("refresh"), cx);
+    Some(Config {
+        public_url: public_url?,
+        application,
+        listeners,
+        admin_token,
+        callers,
+        connect,
+        shutdown,
+        cache,
+        store: store?,
+        vault: vault?,
+        services,
+        limits,
+        refresh,
+    })
+}
+
+fn listeners(raw: Option<Vec<RawListener>>, path: &Path, cx: &mut Context<'_>) -> Vec<Listener> {
+    let Some(raw) = raw else {
+        let at = |port, serves| Listener { address: ([127, 0, 0, 1], port).into(), serves, tls: None };
+        return vec![
+            at(8080, Roles { proxy: true, connect: true, admin: false }),
+            at(9090, Roles { proxy: false, connect: false, admin: true }),
+        ];
+    };
+    let mut listeners: Vec<Listener> = Vec::new();
+    for (at, raw) in raw.into_iter().enumerate() {
+        let path = path.index(at);
+        let has = |role| raw.serves.as_ref().is_some_and(|roles| roles.contains(&role));
+        let serves =
+            Roles { proxy: has(RawRole::Proxy), connect: has(RawRole::Connect), admin: has(RawRole::Admin) };
+        let tls = raw.tls.and_then(|tls| {
+            let path = path.key("tls");
+            let certificate_file = tls.certificate_file.and_then(|file| cx.certificate_file(&path.key("certificate_file"), file));
+            let key_file = tls.key_file.and_then(|file| cx.private_key_file(&path.key("key_file"), file));
+            Some(ListenerTls { certificate_file: certificate_file?, key_file: key_file? })
+        });
+        let Some(text) = raw.address else { continue };
+        let path = path.key("address");
+        let Ok(address) = text.parse::<std::net::SocketAddr>() else {
+            let hint = "such as `127.0.0.1:8080`, `0.0.0.0:8080` for all of IPv4, or `[::]:8080` for all addresses";
+            cx.report.problem(&path, finding("This should be an IP address and a port").hint(hint));
+            continue;
+        };
+        if address.port() != 0 && listeners.iter().any(|listener| listener.address == address) {
+            let hint = "write it once; `serves` may hold several roles";
+            cx.report.problem(&path, finding("This address is listed twice").hint(hint));
+        }
+        listeners.push(Listener { address, serves, tls });
+    }
+    if !cx.report.is_broken(path) && !listeners.is_empty() && !listeners.iter().any(|listener| listener.serves.proxy) {
+        cx.report.warning(path, finding("No listener serves `proxy`: applications can't reach any service here"));
+    }
+    listeners
+}
+
+fn connect(raw: RawConnect, path: &Path, cx: &mut Context<'_>) -> Connect {
+    let binding = raw.binding.unwrap_or_default();
+    if binding == Binding::Session && raw.session.is_none() && !cx.report.is_broken(&path.key("session")) {
+        let finding = finding("`binding: session` needs to know how a browser proves whose it is");
+        let hint = "add `session:` with `cookie`, `header` or `check_url`";
+        cx.report.problem(&path.key("binding"), finding.hint(hint));
+    }
+    let session = raw.session.and_then(|session| session_proof(session, &path.key("session"), cx));
+    let mut return_to = Vec::new();
+    for (at, text) in raw.return_to.unwrap_or_default().into_iter().enumerate() {
+        let rule = UrlRule { plain_http: PlainHttp::Anywhere, query: false };
+        return_to.extend(cx.url(&path.key("return_to").index(at), &text, rule));
+    }
+    let ticket_ttl = cx.positive(&path.key("ticket_ttl"), raw.ticket_ttl, Duration::from_secs(600));
+    let notification_ttl = cx.positive(&path.key("notification_ttl"), raw.notification_ttl, Duration::from_secs(7 * 86_400));
+    Connect { binding, session, confirm: raw.confirm.unwrap_or(true), return_to, ticket_ttl, notification_ttl }
+}
+
+fn session_proof(raw: RawSession, path: &Path, cx: &mut Context<'_>) -> Option<SessionProof> {
+    let given = [
+        ("cookie", raw.cookie.is_some()),
+        ("header", raw.header.is_some()),
+        ("check_url", raw.check_url.is_some()),
+    ];
+    if !cx.require_one(path, &given) {
+        return None;
+    }
+    if let Some(name) = raw.cookie {
+        // A cookie's name is a token (RFC 6265 §4.1.1), as a header's is.
+        if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+            cx.report.problem(&path.key("cookie"), finding("This is no possible name of a cookie"));
+            return None;
+        }
+        return Some(SessionProof::Cookie(name));
+    }
+    if let Some(name) = raw.header {
+        return cx.header_name(&path.key("header"), &name).then_some(SessionProof::Header(name));
+    }
+    let rule = UrlRule { plain_http: PlainHttp::Loopback, query: true };
+    cx.url(&path.key("check_url"), &raw.check_url?, rule).map(SessionProof::CheckUrl)
+}
+
+fn shutdown(raw: &RawShutdown) -> Shutdown {
+    Shutdown { delay: or(raw.delay, Duration::from_secs(5)), grace: or(raw.grace, Duration::from_secs(30)) }
+}
+
+fn cache(raw: &RawCache) -> Cache {
+    Cache {
+        offline_max: or(raw.offline_max, Duration::from_secs(3600)),
+        credentials: raw.credentials.unwrap_or(10_000),
+        callers: raw.callers.unwrap_or(10_000),
+    }
+}
+
+fn refresh(raw: &RawRefresh, path: &Path, cx: &mut Context<'_>) -> Refresh {
+    let default = Refresh::default();
+    Refresh {
+        window: or(raw.window, default.window),
+        timeout: cx.positive(&path.key("timeout"), raw.timeout, default.timeout),
+    }
+}
+
+/// Limits as written, and the others from `below`.
+fn limits(raw: Option<&RawLimits>, below: Limits) -> Limits {
+    let Some(raw) = raw else { return below };
+    Limits {
+        header_bytes: raw.header_bytes.map_or(below.header_bytes, |size| size.0),
+        uri_bytes: raw.uri_bytes.map_or(below.uri_bytes, |size| size.0),
+        body_bytes: raw.body_bytes.map_or(below.body_bytes, |size| size.0),
+        connections_per_client: raw.connections_per_client.map_or(below.connections_per_client, |count| count.0),
+    }
+}
+
+fn or(span: Option<Span>, default: Duration) -> Duration {
+    span.map_or(default, |span| span.0)
+}
+
+/// Paths in the file begin at its directory.
+fn from_directory(directory: &std::path::Path, file: PathBuf) -> PathBuf {
+    if file.is_absolute() { file } else { directory.join(file) }
+}

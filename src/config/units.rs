@@ -1,0 +1,108 @@
+//! Durations, sizes and counts as the operator writes them: `10m`, `8KiB`, `none`. Only their form; what is sensible
+//! where, `resolve` decides.
+
+use std::{borrow::Cow, time::Duration};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, de};
+
+/// No duration is longer than this many seconds (100 years), so that it can be added to any time without overflow.
+const LONGEST: u64 = 36_500 * 86_400;
+
+/// A duration such as `500ms`, `5s`, `10m`, `1h` or `7d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <Cow<'de, str>>::deserialize(deserializer)?;
+        let parsed = humantime::parse_duration(&text).map_err(|_| de::Error::custom("no duration"))?;
+        Ok(Self(parsed.min(Duration::from_secs(LONGEST))))
+    }
+}
+
+impl JsonSchema for Span {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "title": "a duration with its unit, such as `500ms`, `5s`, `10m`, `1h` or `7d`",
+            "type": "string",
+            "pattern": "^[0-9]{1,9}(ms|s|m|h|d)( ?[0-9]{1,9}(ms|s|m|h|d))*$"
+        })
+    }
+}
+
+/// A size in bytes, such as `8KiB`, `10MB` or `4096`; `none` is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub Option<u64>);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(match Limit::deserialize(deserializer)? {
+            Limit::Number(number) => Some(number),
+            Limit::Text(text) if text == "none" => None,
+            Limit::Text(text) => {
+                let size: bytesize::ByteSize = text.parse().map_err(|_| de::Error::custom("no size"))?;
+                Some(size.as_u64())
+            }
+        }))
+    }
+}
+
+impl JsonSchema for Size {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "title": "a size such as `8KiB`, `10MB` or `4096`, or `none` for no limit",
+            "type": ["integer", "string"],
+            "minimum": 1,
+            "pattern": "^(none|[0-9]{1,12} ?(B|kB|KB|MB|GB|KiB|MiB|GiB)?)$"
+        })
+    }
+}
+
+/// How many, or `none` for no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count(pub Option<u32>);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Limit::deserialize(deserializer)? {
+            Limit::Number(number) => {
+                u32::try_from(number).map(|n| Self(Some(n))).map_err(|_| de::Error::custom("no count"))
+            }
+            Limit::Text(text) if text == "none" => Ok(Self(None)),
+            Limit::Text(_) => Err(de::Error::custom("no count")),
+        }
+    }
+}
+
+impl JsonSchema for Count {
+    fn schema_name() -> Cow<'static, str> {
+        "Count".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "title": "a number such as `100`, or `none` for no limit",
+            "type": ["integer", "string"],
+            "minimum": 1,
+            "maximum": u32::MAX,
+            "pattern": "^none$"
+        })
+    }
+}
+
+/// A number or a text.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Limit {
+    Number(u64),
+    Text(String),
+}
