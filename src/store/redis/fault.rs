@@ -1,6 +1,10 @@
 //! What an error of the Redis client means for the connection, for the request and for who asked. Messages of the server
 //! are never passed on: they can quote arguments.
 
+use std::error::Error as _;
+use std::io;
+use std::sync::Arc;
+
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::store::Error;
@@ -32,6 +36,7 @@ impl Fault {
             return Self::Timeout;
         }
         match error.kind() {
+            ErrorKind::Io if let Some(reason) = tls_reason(error) => Self::Dropped(reason),
             ErrorKind::Io if error.is_connection_refusal() => Self::Dropped("connection refused"),
             ErrorKind::Io => Self::Dropped("connection lost"),
             ErrorKind::ClusterConnectionNotFound => Self::Dropped("no node of the cluster answers"),
@@ -79,6 +84,18 @@ impl Fault {
             Self::Refused { code, passing } => Error::Refused { reason: code.into(), passing },
         }
     }
+}
+
+/// What went wrong with TLS, if it did: the one thing an operator can't guess from "connection lost".
+fn tls_reason(error: &RedisError) -> Option<&'static str> {
+    // The client hands the cause out still inside its own `Arc`.
+    let cause = error.source()?.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>()?;
+    let cause = cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(match cause {
+        rustls::Error::InvalidCertificate(_) => "the server's certificate is not trusted, or is for another name",
+        rustls::Error::AlertReceived(_) => "the server refused in the TLS handshake (does it accept our client certificate?)",
+        _ => "TLS failed",
+    })
 }
 
 #[cfg(test)]

@@ -59,10 +59,10 @@ impl RedisStore {
     ///
     /// # Errors
     /// [`OptionsError`] for settings that cannot work.
-    pub fn connect(options: &RedisOptions, handle: &Handle) -> Result<Self, OptionsError> {
-        let targets = Targets::new(options)?;
+    pub fn connect(options: RedisOptions, handle: Handle) -> Result<Self, OptionsError> {
+        let targets = Targets::new(&options)?;
         let closed = CancellationToken::new();
-        let link = Link::start(targets, options.limits.clone(), handle.clone(), closed.clone());
+        let link = Link::start(targets, options.limits, handle.clone(), closed.clone());
         let notices = Arc::new(Notices::new());
         handle.spawn(listener::listen(Arc::clone(&link), Arc::clone(&notices), closed.clone()));
         Ok(Self { link, notices, closed })
