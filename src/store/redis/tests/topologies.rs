@@ -243,3 +243,45 @@ async fn a_dead_cluster_node_costs_its_own_shards_until_its_replica_takes_over()
     trusted(&store).await;
     assert_eq!(eventually("the whole count", || async { store.count().await.ok() }).await, 256);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hanging_cluster_node_lets_every_call_end_and_is_used_again() {
+    let cluster = Cluster::start();
+    let store = connect(cluster.options());
+    trusted(&store).await;
+    for owner in 0..=0xff {
+        put(&store, key(owner, 1), Expect::Absent, 1, b"x").await;
+    }
+    // The second node has no replica.
+    cluster.nodes[1].signal("STOP");
+    let calls = (0..=0xff).map(|owner| {
+        let key = key(owner, 1);
+        let store = &store;
+        async move { store.get(&key).await.is_ok() }
+    });
+    let served = tokio::time::timeout(Duration::from_secs(20), join_all(calls)).await.expect("every call ends");
+    assert!(served.iter().filter(|served| **served).count() >= 128, "the other two nodes' shards are served");
+    cluster.nodes[1].signal("CONT");
+    for owner in 0..=0xff {
+        eventually("every shard", || async { store.get(&key(owner, 1)).await.ok() }).await;
+    }
+    trusted(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_was_down_as_a_whole_is_found_again() {
+    let mut cluster = Cluster::start();
+    let store = connect(cluster.options());
+    trusted(&store).await;
+    cluster.nodes.iter_mut().for_each(Server::kill);
+    eventually("a failure", || async { store.get(&key(1, 1)).await.err() }).await;
+    eventually("the loss of the channel", || async { (!store.channel_up()).then_some(()) }).await;
+    cluster.nodes.iter_mut().for_each(Server::restart);
+    for owner in 0..=0xff {
+        eventually("every shard", || async {
+            store.put(&key(owner, 1), Expect::Any, Version(1), b"x", None).await.ok()
+        })
+        .await;
+    }
+    trusted(&store).await;
+}
