@@ -1,7 +1,41 @@
-//! Valetkey.
+//! Valetkey: a reverse proxy that calls APIs on behalf of an application's users, so that the application never holds,
+//! refreshes or loses a token.
+//!
+//! # The map, in layer order
+//!
+//! Each module may use those below it and none above; `tests/layers.rs` holds that.
+//!
+//! | module | owns |
+//! | --- | --- |
+//! | [`cli`] | a file a subcommand |
+//! | [`serve`] | the composition root: the one place that knows all parts and wires them |
+//! | [`demo`] | stand-in authorization server and API for `valetkey demo` |
+//! | [`proxy`] | Pingora's phases; header rules, rewriting, the way upstream and to the pages |
+//! | [`web`] | pages, JSON API, health and metrics |
+//! | [`refusal`] | every domain error → status, code, message: the only mapping to HTTP |
+//! | [`consent`] | the authorization-code flow: ticket, begin, callback |
+//! | [`connection`] | the heart: record, state, credential, refresh |
+//! | [`caller`] | JWT → caller |
+//! | [`oauth`] | authorize URL, token requests, revocation; every odd answer made regular |
+//! | [`provider`] | what is known of vendors and services; scopes, verdicts. No I/O |
+//! | [`events`] | what happened, and who is told |
+//! | [`vault`] | sealing and opening |
+//! | [`store`] | sealed bytes, versions, leases, due times: Redis or a file |
+//! | [`outbound`] | the one HTTP client for calls of our own |
+//! | [`telemetry`] | logs without secrets, metrics, request ids |
+//! | [`config`], [`secret`], [`id`], [`clock`] | the configuration, secrets, identifiers, time |
 #![forbid(unsafe_code)]
+
+pub mod caller;
+//cli
 pub mod clock;
 pub mod config;
+//demo
 pub mod events;
 pub mod id;
+pub mod outbound;
+pub mod provider;
 pub mod secret;
+pub mod store;
+pub mod telemetry;
+pub mod vault;

@@ -27,8 +27,12 @@ pub struct ProviderFields {
     pub userinfo_url: Option<String>,
     /// Issuer identifier: `iss` in callbacks must equal it (RFC 9207).
     pub issuer: Option<String>,
+    /// How that endpoint is spoken to, where it is not as RFC 7009 has it.
+    pub revoke: Option<RevokeRules>,
     /// Scopes asked for (RFC 6749 §3.3).
     pub scopes: Option<Vec<String>>,
+    /// The authorization URL's parameter for them; `scope` by default.
+    pub scope_param: Option<String>,
     /// Between scopes in requests; a space by default. Answers may use spaces, commas or lists.
     pub scope_separator: Option<String>,
     /// Proof Key for Code Exchange (RFC 7636).
@@ -39,6 +43,8 @@ pub struct ProviderFields {
     pub authorize_params: Option<BTreeMap<String, String>>,
     /// Further parameters of token requests.
     pub token_params: Option<BTreeMap<String, String>>,
+    /// Whether refreshes, too, must name the `redirect_uri`.
+    pub redirect_uri_on_refresh: Option<bool>,
     /// Headers set on API calls where the application sends none of that name.
     pub headers: Option<BTreeMap<String, String>>,
     /// How an access token is sent; `Authorization: Bearer {token}` by default.
@@ -57,6 +63,65 @@ pub struct ProviderFields {
     pub scope_includes: Option<BTreeMap<String, Vec<String>>>,
     /// Other spellings of a scope in answers: `https://…/userinfo.email: email`.
     pub scope_aliases: Option<BTreeMap<String, String>>,
+    /// What calls need which scopes, the first that matches counts.
+    pub scope_rules: Option<Vec<ScopeRule>>,
+}
+
+/// The scopes that some calls need. Only what is certain belongs here: a call that lacks them is not sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScopeRule {
+    /// HTTP methods, upper case; none: all.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// Path below `base_url`; `{name}` stands for one segment or the beginning of one, a last `**` for any rest.
+    pub path: String,
+    /// Any one of these is enough; the narrowest comes first and is the one asked for.
+    pub any_of: Vec<String>,
+}
+
+/// How a revocation endpoint is spoken to. The defaults are RFC 7009's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RevokeRules {
+    /// HTTP method; `POST` by default.
+    pub method: Option<String>,
+    /// Who asks.
+    pub auth: RevokeAuth,
+    /// How the token is sent.
+    pub body: RevokeBody,
+    /// The member or parameter that holds the token; `token` by default.
+    pub parameter: Option<String>,
+    /// Whether only access tokens can be revoked.
+    pub access_tokens_only: bool,
+    /// Further statuses or error codes that say that the token is no more.
+    pub gone: Vec<String>,
+}
+
+/// Who asks for a revocation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RevokeAuth {
+    /// The client, as at the token endpoint; the default.
+    #[default]
+    Client,
+    /// Who holds the token, with the token as bearer.
+    Bearer,
+    /// Nobody: the token is enough.
+    None,
+}
+
+/// How the token to revoke is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RevokeBody {
+    /// As a form with `token_type_hint`; the default.
+    #[default]
+    Form,
+    /// As a JSON object.
+    Json,
+    /// Not in the body.
+    None,
 }
 
 /// How a credential is sent upstream.
@@ -132,6 +197,8 @@ pub struct ErrorRules {
     pub dead_token: Vec<Sign>,
     /// The grant lacks scopes: never a reason to refresh.
     pub missing_scopes: Vec<Sign>,
+    /// Too many calls (beside any 429): a reason for neither.
+    pub rate_limited: Vec<Sign>,
     /// The token endpoint's words for a refresh token that is over, beside `invalid_grant`.
     pub invalid_grant: Vec<String>,
 }
@@ -142,18 +209,24 @@ pub struct ErrorRules {
 pub struct Sign {
     /// HTTP status.
     pub status: Option<u16>,
-    /// A header that is there, and what its value contains (empty: anything).
+    /// A header that is there, and what its value contains, without regard to case. Empty: anything; `=` before it: the
+    /// whole value.
     pub header: Option<(String, String)>,
-    /// A JSON pointer into the body …
+    /// A JSON pointer into the body; a segment `*` stands for any member or element …
     pub pointer: Option<String>,
     /// … and the values (as text) that count there; empty: it need only be there.
     pub values: Vec<String>,
+    /// Further pointers and the values that count there, all of which must hold.
+    pub also: BTreeMap<String, Vec<String>>,
     /// What the body contains, where it is no JSON or a pointer is not enough.
     pub contains: Option<String>,
     /// A JSON pointer to the scopes that are needed (list, or text with spaces or commas).
     pub scopes_pointer: Option<String>,
     /// A header that names the scopes needed.
     pub scopes_header: Option<String>,
+    /// A header that names the scopes held. With it, any one of the scopes needed is enough, and the sign holds only
+    /// where none of them is held.
+    pub held_scopes_header: Option<String>,
 }
 
 /// Where a token answer keeps its members.

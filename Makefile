@@ -1,0 +1,37 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both install what the machine lacks (Debian).
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
+
+.PHONY: demo
+demo: ## See Valetkey at work: needs no account, no Redis, no configuration
+	@scripts/install-build-deps.sh
+	cargo run --release -- demo
+
+.PHONY: test
+test: ## All tests, on real servers that they start for themselves
+	@scripts/install-test-deps.sh
+	@scripts/run-tests.sh
+
+.PHONY: fmt
+fmt: ## Format the code
+	cargo fmt
+
+.PHONY: lint
+lint: ## Formatting and clippy; warnings are errors
+	@scripts/install-build-deps.sh
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+
+.PHONY: bench
+bench: ## Requests per second and CPU per request, beside a bare Pingora proxy
+	@scripts/install-test-deps.sh
+	@scripts/bench.sh
+
+.PHONY: chaos
+chaos: ## The slow tests: kills, freezes and cut connections, many times over
+	@scripts/install-test-deps.sh
+	@scripts/run-tests.sh --chaos

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Installs what the tests need and this machine lacks: the build's needs, redis-server, Node.js with npm, Chromium, and
+# the packages of tests/node from its lock file.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+
+"$here/install-build-deps.sh"
+missing=()
+command -v redis-server >/dev/null || missing+=(redis-server)
+command -v node >/dev/null || missing+=(nodejs)
+command -v npm >/dev/null || missing+=(npm)
+command -v openssl >/dev/null || missing+=(openssl)
+command -v chromium >/dev/null || missing+=(chromium)
+"$here/apt-install.sh" "${missing[@]}"
+
+node=$here/../tests/node
+# The mark is younger than the lock file: nothing to do.
+if ! [ "$node/node_modules/.installed" -nt "$node/package-lock.json" ]; then
+  (cd "$node" && npm ci --no-audit --no-fund --loglevel=error)
+  touch "$node/node_modules/.installed"
+fi

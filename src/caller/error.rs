@@ -1,0 +1,108 @@
+//! Why a caller is not believed, and why an issuer can't be.
+
+use crate::id::Issuer;
+
+/// No caller could be told from what was presented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .reason.text())]
+pub struct Unauthenticated {
+    /// Why.
+    pub reason: Reason,
+}
+
+impl From<Reason> for Unauthenticated {
+    fn from(reason: Reason) -> Self {
+        Self { reason }
+    }
+}
+
+/// Why a caller is not believed. Tells strangers nothing of which check failed: expiry is only told of a token whose
+/// signature is good, and all the rest is [`Reason::Invalid`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// There is no JWT where one may stand.
+    Missing,
+    /// What stands there is not one JWT.
+    Malformed,
+    /// It was good, and is over.
+    Expired,
+    /// It will be good, by its `nbf` or `iat`.
+    NotYetValid,
+    /// Its issuer, audience, algorithm, key, signature or claims are not believed.
+    Invalid,
+    /// The issuer's keys can't be had for now; nobody knows whether it is good. Not the caller's fault.
+    KeysUnavailable,
+}
+
+impl Reason {
+    /// The word for machines, as in the `reason` member of an answer.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Invalid => "invalid",
+            Self::KeysUnavailable => "keys_unavailable",
+        }
+    }
+
+    /// A sentence for people, always the same for the same reason.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Missing => "no token was presented",
+            Self::Malformed => "what was presented is not one JWT",
+            Self::Expired => "the token has expired",
+            Self::NotYetValid => "the token is not valid yet",
+            Self::Invalid => "the token is not valid",
+            Self::KeysUnavailable => "the issuer's keys are not available",
+        }
+    }
+}
+
+/// An issuer's configuration can't serve.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("callers[{index}] ({issuer}): {problem}")]
+pub struct IssuerError {
+    /// Its place in the configuration, from 0.
+    pub index: usize,
+    /// Its name.
+    pub issuer: Issuer,
+    /// What is wrong.
+    pub problem: IssuerProblem,
+}
+
+/// What is wrong with an issuer's keys and algorithms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IssuerProblem {
+    /// No algorithm is allowed.
+    #[error("`algorithms` is empty")]
+    NoAlgorithms,
+    /// HS* without a secret, or a secret without HS*: whoever verifies HS* can also sign.
+    #[error("HS* algorithms go with `secret`, and no others do")]
+    SecretMismatch,
+    /// RFC 8725 §3.5.
+    #[error("`secret` has less than 32 bytes")]
+    ShortSecret,
+    /// Neither RSA, nor P-256, P-384 or Ed25519, or not PEM at all.
+    #[error("`public_key` is not a public key in PEM that fits `algorithms`")]
+    UnreadableKey,
+    /// RFC 7518 §3.3.
+    #[error("an RSA key has less than 2048 bits")]
+    ShortRsaKey,
+    /// Another curve or kind of key.
+    #[error("an algorithm of `algorithms` does not fit `public_key`")]
+    UnfitAlgorithm,
+    /// Not a JSON object with `keys`.
+    #[error("the JWKS is not a JSON Web Key Set")]
+    UnreadableKeySet,
+    /// Over 100 keys.
+    #[error("the JWKS has more than 100 keys")]
+    TooManyKeys,
+    /// Every key is of another use, kind or algorithm, or too short.
+    #[error("the JWKS has no signing key that fits `algorithms`")]
+    NoUsableKey,
+    /// Plain `http` beyond loopback, or no web address at all.
+    #[error("`jwks_url` must be https (http on loopback only)")]
+    InsecureUrl,
+}

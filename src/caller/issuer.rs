@@ -1,0 +1,169 @@
+//! One issuer that is believed: its rules and its keys, from the configuration.
+
+use std::sync::Arc;
+
+use jsonwebtoken::DecodingKey;
+use tokio::runtime::Handle;
+use url::{Host, Url};
+
+use super::{
+    Caller, IssuerProblem, Reason,
+    jwks::{Jwks, Pace},
+    keys::{KeyRing, is_hmac},
+    verify::Rules,
+};
+use crate::{
+    config::{Algorithm, CallerIssuer, IssuerKeys},
+    id::Issuer,
+    outbound::Outbound,
+};
+
+/// An issuer that is believed.
+#[derive(Debug)]
+pub(super) struct TrustedIssuer {
+    rules: Rules,
+    keys: Keys,
+    application: Option<Arc<str>>,
+}
+
+#[derive(Debug)]
+enum Keys {
+    /// Known at start, and for good.
+    Fixed(KeyRing),
+    /// Behind a URL.
+    Remote(Jwks),
+}
+
+/// A key, and which set of the issuer's keys it is from.
+pub(super) struct Found {
+    /// The key.
+    pub(super) key: Arc<DecodingKey>,
+    /// The set.
+    pub(super) epoch: u64,
+}
+
+/// Keys as configured, as far as they can be had without fetching.
+enum Configured<'c> {
+    Fixed(KeyRing),
+    Remote(&'c Url),
+}
+
+/// Checks an issuer's configuration without fetching anything.
+pub(super) fn check(config: &CallerIssuer) -> Result<(), IssuerProblem> {
+    configured(config).map(|_| ())
+}
+
+fn configured(config: &CallerIssuer) -> Result<Configured<'_>, IssuerProblem> {
+    let allowed = &config.algorithms;
+    if allowed.is_empty() {
+        return Err(IssuerProblem::NoAlgorithms);
+    }
+    let with_secret = matches!(config.keys, IssuerKeys::Secret(_));
+    if allowed.iter().any(|algorithm| is_hmac(*algorithm) != with_secret) {
+        return Err(IssuerProblem::SecretMismatch);
+    }
+    match &config.keys {
+        IssuerKeys::Secret(secret) => KeyRing::from_secret(secret, allowed).map(Configured::Fixed),
+        IssuerKeys::PublicKey(pem) => KeyRing::from_pem(pem, allowed).map(Configured::Fixed),
+        IssuerKeys::Jwks(json) => {
+            let ring = KeyRing::from_jwks(json.as_bytes(), allowed)?;
+            if ring.is_empty() { Err(IssuerProblem::NoUsableKey) } else { Ok(Configured::Fixed(ring)) }
+        }
+        IssuerKeys::JwksUrl(url) if is_secure(url) => Ok(Configured::Remote(url)),
+        IssuerKeys::JwksUrl(_) => Err(IssuerProblem::InsecureUrl),
+    }
+}
+
+/// Whether keys may be fetched from there; `outbound` has the last word, with every call.
+fn is_secure(url: &Url) -> bool {
+    let loopback = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => return false,
+    };
+    url.scheme() == "https" || (url.scheme() == "http" && loopback)
+}
+
+impl TrustedIssuer {
+    /// Makes ready; keys behind a URL are fetched from now on.
+    pub(super) fn new(
+        config: &CallerIssuer,
+        outbound: &Outbound,
+        runtime: &Handle,
+        pace: Pace,
+    ) -> Result<Self, IssuerProblem> {
+        let keys = match configured(config)? {
+            Configured::Fixed(ring) => Keys::Fixed(ring),
+            Configured::Remote(url) => Keys::Remote(Jwks::start(config, url, outbound.clone(), runtime, pace)),
+        };
+        Ok(Self { rules: Rules::new(config), keys, application: config.application.as_deref().map(Into::into) })
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &Issuer {
+        self.rules.issuer()
+    }
+
+    /// The application it stands for.
+    pub(super) fn application(&self) -> Option<&Arc<str>> {
+        self.application.as_ref()
+    }
+
+    /// Whether its tokens may be signed by this algorithm.
+    pub(super) fn allows(&self, algorithm: Algorithm) -> bool {
+        self.rules.allows(algorithm)
+    }
+
+    /// Whether its keys have been there once.
+    pub(super) fn ready(&self) -> bool {
+        match &self.keys {
+            Keys::Fixed(_) => true,
+            Keys::Remote(jwks) => jwks.answered(),
+        }
+    }
+
+    /// Whether its keys could not be fetched at the last attempt.
+    pub(super) fn failing(&self) -> bool {
+        match &self.keys {
+            Keys::Fixed(_) => false,
+            Keys::Remote(jwks) => jwks.failing(),
+        }
+    }
+
+    /// Which set of its keys is current.
+    pub(super) fn epoch(&self) -> u64 {
+        match &self.keys {
+            Keys::Fixed(_) => 0,
+            Keys::Remote(jwks) => jwks.epoch(),
+        }
+    }
+
+    /// The key that a token names.
+    pub(super) async fn key(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Found, Reason> {
+        match &self.keys {
+            Keys::Fixed(ring) => {
+                let key = ring.find(id, algorithm).ok_or(Reason::Invalid)?;
+                Ok(Found { key, epoch: 0 })
+            }
+            Keys::Remote(jwks) => jwks.find(id, algorithm).await,
+        }
+    }
+
+    /// The caller that a token speaks of.
+    pub(super) fn verify(
+        &self,
+        token: &str,
+        key: &DecodingKey,
+        algorithm: Algorithm,
+        now: u64,
+    ) -> Result<Caller, Reason> {
+        let verdict = self.rules.verify(token, key, algorithm, now)?;
+        Ok(Caller {
+            id: verdict.id,
+            expires_at: verdict.expires_at,
+            application: self.application.clone(),
+            claims: verdict.claims,
+        })
+    }
+}

@@ -1,0 +1,274 @@
+//! An issuer's key set behind a URL (RFC 7517). One task fetches it, again and again, so that no two fetches are ever under
+//! way and none is on a request's path; a token with an unknown key id may ask for one fetch more, now and then. What
+//! was fetched last serves on while the issuer is away, for a bounded time.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+    task::AbortHandle,
+};
+use url::Url;
+
+use super::{IssuerProblem, Reason, issuer::Found, keys::KeyRing};
+use crate::{
+    config::{Algorithm, CallerIssuer},
+    id::Issuer,
+    outbound::{CallLimits, Outbound, OutboundError},
+};
+
+/// The longest key set, in bytes.
+const MAX_BODY: usize = 256 * 1024;
+
+/// The whole of one fetch.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often keys are fetched, and how long they serve.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// Between fetches, when all is well.
+    pub(super) refresh: Duration,
+    /// After a first failure; doubled with each further one.
+    pub(super) retry: Duration,
+    /// The most between retries.
+    pub(super) retry_max: Duration,
+    /// Between fetches because of unknown key ids.
+    pub(super) unknown_key: Duration,
+    /// How long keys serve that can't be fetched again.
+    pub(super) stale: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            refresh: Duration::from_secs(600),
+            retry: Duration::from_secs(1),
+            retry_max: Duration::from_secs(60),
+            unknown_key: Duration::from_secs(30),
+            stale: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+/// A key set behind a URL; its task ends with it.
+pub(super) struct Jwks {
+    shared: Arc<Shared>,
+    progress: watch::Receiver<Progress>,
+    demanded: Mutex<Option<Demand>>,
+    pace: Pace,
+    task: AbortHandle,
+}
+
+/// What the task and the askers share.
+#[derive(Default)]
+struct Shared {
+    current: ArcSwapOption<Snapshot>,
+    wake: Notify,
+}
+
+/// A key set as it was fetched.
+struct Snapshot {
+    ring: KeyRing,
+    /// What it was read from, to see whether another one differs.
+    body: Vec<u8>,
+    epoch: u64,
+    fetched_at: Instant,
+}
+
+/// How far the task has come.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    started: u64,
+    finished: u64,
+    failing: bool,
+}
+
+/// A fetch that was asked for.
+#[derive(Debug, Clone, Copy)]
+struct Demand {
+    at: Instant,
+    /// The fetch, by its number.
+    fetch: u64,
+}
+
+/// Why a fetch brought no keys.
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    #[error(transparent)]
+    Outbound(#[from] OutboundError),
+    #[error("the answer's status is {0}")]
+    Status(http::StatusCode),
+    #[error(transparent)]
+    Keys(#[from] IssuerProblem),
+}
+
+impl fmt::Debug for Jwks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Jwks").field("epoch", &self.epoch()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Jwks {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Jwks {
+    /// Begins to fetch.
+    pub(super) fn start(config: &CallerIssuer, url: &Url, outbound: Outbound, runtime: &Handle, pace: Pace) -> Self {
+        let shared = Arc::new(Shared::default());
+        let (sender, progress) = watch::channel(Progress::default());
+        let fetcher = Fetcher {
+            issuer: config.issuer.clone(),
+            url: url.clone(),
+            allowed: config.algorithms.clone(),
+            outbound,
+            shared: shared.clone(),
+            progress: sender,
+            pace,
+        };
+        let task = runtime.spawn(fetcher.run()).abort_handle();
+        Self { shared, progress, demanded: Mutex::new(None), pace, task }
+    }
+
+    /// Whether the issuer has answered once.
+    pub(super) fn answered(&self) -> bool {
+        self.shared.current.load().is_some()
+    }
+
+    /// Whether the last fetch failed.
+    pub(super) fn failing(&self) -> bool {
+        self.progress.borrow().failing
+    }
+
+    /// Which set is current; another number means other keys.
+    pub(super) fn epoch(&self) -> u64 {
+        self.shared.current.load().as_ref().map_or(0, |snapshot| snapshot.epoch)
+    }
+
+    /// The key that a token names. Where it isn't known, waits for a fetch that may bring it, if one is due.
+    ///
+    /// # Errors
+    /// [`Reason::Invalid`] where the issuer has no such key, [`Reason::KeysUnavailable`] where nobody can tell.
+    pub(super) async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Found, Reason> {
+        if let Some(found) = self.look(id, algorithm) {
+            return Ok(found);
+        }
+        if let Some(fetch) = self.fetch_to_wait_for() {
+            // An error means that the task is gone, and with it the hope for other keys.
+            let _ = self.progress.clone().wait_for(|progress| progress.finished >= fetch).await;
+        }
+        self.look(id, algorithm).ok_or_else(|| {
+            if self.failing() || self.usable().is_none() { Reason::KeysUnavailable } else { Reason::Invalid }
+        })
+    }
+
+    fn look(&self, id: Option<&str>, algorithm: Algorithm) -> Option<Found> {
+        let snapshot = self.usable()?;
+        let key = snapshot.ring.find(id, algorithm)?;
+        Some(Found { key, epoch: snapshot.epoch })
+    }
+
+    fn usable(&self) -> Option<Arc<Snapshot>> {
+        self.shared.current.load_full().filter(|snapshot| snapshot.fetched_at.elapsed() < self.pace.stale)
+    }
+
+    /// The fetch whose end a request with an unknown key should wait for.
+    fn fetch_to_wait_for(&self) -> Option<u64> {
+        let progress = *self.progress.borrow();
+        if self.usable().is_none() {
+            // The task is at it by itself. What is under way is waited for, and a pause between retries isn't.
+            let under_way = progress.started > progress.finished || progress.started == 0;
+            return under_way.then_some(progress.started.max(1));
+        }
+        let mut demanded = self.demanded.lock();
+        match *demanded {
+            Some(demand) if demand.at.elapsed() < self.pace.unknown_key => Some(demand.fetch),
+            _ => {
+                // A fetch under way may have been answered before the key came to be.
+                let fetch = progress.started + 1;
+                *demanded = Some(Demand { at: Instant::now(), fetch });
+                self.shared.wake.notify_one();
+                Some(fetch)
+            }
+        }
+    }
+}
+
+/// The task that fetches.
+struct Fetcher {
+    issuer: Issuer,
+    url: Url,
+    allowed: Vec<Algorithm>,
+    outbound: Outbound,
+    shared: Arc<Shared>,
+    progress: watch::Sender<Progress>,
+    pace: Pace,
+}
+
+impl Fetcher {
+    async fn run(self) {
+        let mut failures = 0;
+        loop {
+            self.progress.send_modify(|progress| progress.started += 1);
+            let result = self.fetch().await;
+            failures = if result.is_ok() { 0 } else { failures + 1 };
+            if let Err(error) = &result {
+                tracing::warn!(issuer = %self.issuer, %error, "an issuer's keys could not be fetched");
+            }
+            self.progress.send_modify(|progress| {
+                progress.finished = progress.started;
+                progress.failing = result.is_err();
+            });
+            tokio::select! {
+                () = tokio::time::sleep(self.pause(failures)) => {}
+                () = self.shared.wake.notified() => {}
+            }
+        }
+    }
+
+    fn pause(&self, failures: u32) -> Duration {
+        match failures.checked_sub(1) {
+            None => self.pace.refresh,
+            Some(doublings) => self.pace.retry.saturating_mul(1 << doublings.min(16)).min(self.pace.retry_max),
+        }
+    }
+
+    async fn fetch(&self) -> Result<(), FetchError> {
+        let request = http::Request::get(self.url.as_str())
+            .header(http::header::ACCEPT, "application/jwk-set+json, application/json")
+            .body(Vec::new())
+            .map_err(|_| IssuerProblem::InsecureUrl)?;
+        let limits = CallLimits { total: Some(FETCH_TIMEOUT), body: Some(MAX_BODY), allow_plain_http: false };
+        let answer = self.outbound.send(request, limits).await?;
+        if answer.status() != http::StatusCode::OK {
+            return Err(FetchError::Status(answer.status()));
+        }
+        self.take(answer.into_body())?;
+        Ok(())
+    }
+
+    /// Makes a key set the current one. One without a usable key counts too: it is what the issuer says.
+    fn take(&self, body: Vec<u8>) -> Result<(), IssuerProblem> {
+        let ring = KeyRing::from_jwks(&body, &self.allowed)?;
+        let before = self.shared.current.load();
+        let epoch = match before.as_ref() {
+            Some(before) if before.body == body => before.epoch,
+            Some(before) => before.epoch + 1,
+            None => 0,
+        };
+        if ring.is_empty() {
+            tracing::warn!(issuer = %self.issuer, "an issuer's key set has no key that fits its algorithms");
+        }
+        self.shared.current.store(Some(Arc::new(Snapshot { ring, body, epoch, fetched_at: Instant::now() })));
+        Ok(())
+    }
+}

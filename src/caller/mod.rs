@@ -1,0 +1,180 @@
+//! Who is calling: a JWT becomes a [`Caller`], or [`Unauthenticated`]. It owns the trust in issuers: which algorithms, keys,
+//! audiences and times are believed, all from the configuration and none from the token itself (RFC 8725). It never sees
+//! a provider's token, and never lets a caller's JWT out again: not into a log, an error or a cache.
+//!
+//! `token` finds the JWT in headers; `unverified` reads from it only what picks issuer and key; `issuer`, `keys` and `jwks`
+//! hold what verifies; `verify` checks signature and claims; `cache` remembers what was verified.
+
+mod cache;
+mod error;
+mod issuer;
+mod jwks;
+mod keys;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+pub mod token;
+mod unverified;
+mod verify;
+
+use std::{fmt, sync::Arc};
+
+use serde_json::{Map, Value};
+use tokio::runtime::Handle;
+
+pub use self::error::{IssuerError, IssuerProblem, Reason, Unauthenticated};
+pub use self::token::presented;
+use self::{
+    cache::{Fingerprint, Verified, VerifiedTokens},
+    issuer::TrustedIssuer,
+    jwks::Pace,
+    unverified::{IssuerHint, JoseHeader, Unverified},
+};
+use crate::{
+    config::CallerIssuer,
+    id::{CallerId, Issuer},
+    outbound::Outbound,
+};
+
+/// How far clocks may be apart, in seconds.
+pub const LEEWAY: u64 = 60;
+
+/// Somebody whose JWT was verified.
+#[derive(Clone)]
+pub struct Caller {
+    /// Who it is.
+    pub id: CallerId,
+    /// When the JWT expires, in seconds since the Unix epoch, without leeway.
+    pub expires_at: u64,
+    /// The application's name, where the issuer has one of its own.
+    pub application: Option<Arc<str>>,
+    /// All claims of the JWT, for policies.
+    pub claims: Arc<Map<String, Value>>,
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").field("id", &self.id).field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+/// All issuers that are believed, and what they have vouched for lately.
+#[derive(Debug)]
+pub struct Callers {
+    issuers: Vec<TrustedIssuer>,
+    verified: VerifiedTokens,
+}
+
+impl Callers {
+    /// Makes ready to authenticate callers of these issuers, at most `cache_size` of them remembered. Keys behind URLs are
+    /// fetched from now on, by tasks on `runtime` that end with this value.
+    ///
+    /// # Errors
+    /// Where an issuer's keys and algorithms can't serve; the first such issuer is told.
+    pub fn new(
+        issuers: &[CallerIssuer],
+        cache_size: usize,
+        outbound: Outbound,
+        runtime: Handle,
+    ) -> Result<Self, IssuerError> {
+        Self::with_pace(issuers, cache_size, &outbound, &runtime, Pace::default())
+    }
+
+    fn with_pace(
+        issuers: &[CallerIssuer],
+        cache_size: usize,
+        outbound: &Outbound,
+        runtime: &Handle,
+        pace: Pace,
+    ) -> Result<Self, IssuerError> {
+        let issuers = issuers
+            .iter()
+            .enumerate()
+            .map(|(index, config)| {
+                TrustedIssuer::new(config, outbound, runtime, pace).map_err(|problem| IssuerError {
+                    index,
+                    issuer: config.issuer.clone(),
+                    problem,
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { issuers, verified: VerifiedTokens::new(cache_size) })
+    }
+
+    /// Every problem that [`Callers::new`] would meet, without fetching anything.
+    pub fn check(issuers: &[CallerIssuer]) -> Vec<IssuerError> {
+        let problem = |(index, config): (usize, &CallerIssuer)| {
+            let problem = issuer::check(config).err()?;
+            Some(IssuerError { index, issuer: config.issuer.clone(), problem })
+        };
+        issuers.iter().enumerate().filter_map(problem).collect()
+    }
+
+    /// The caller whose JWT this is, if it was verified before and is still good: no I/O, no waiting. `now` is in seconds
+    /// since the Unix epoch.
+    pub fn cached(&self, token: &str, now: u64) -> Option<Arc<Caller>> {
+        self.remembered(&self.verified.fingerprint(token), now)
+    }
+
+    /// The caller whose JWT this is. `now` is in seconds since the Unix epoch. Waits, for some seconds at most, where the
+    /// issuer's keys have to be fetched first.
+    ///
+    /// # Errors
+    /// Where the JWT is not believed, or the keys to tell are not to be had ([`Reason::KeysUnavailable`]).
+    pub async fn authenticate(&self, token: &str, now: u64) -> Result<Arc<Caller>, Unauthenticated> {
+        let fingerprint = self.verified.fingerprint(token);
+        if let Some(caller) = self.remembered(&fingerprint, now) {
+            return Ok(caller);
+        }
+        if !token::is_well_formed(token) {
+            return Err(Reason::Malformed.into());
+        }
+        let (position, issuer) = self.issuer_of(token)?;
+        let header = Unverified::<JoseHeader>::read(token)?;
+        let algorithm = header.algorithm().filter(|algorithm| issuer.allows(*algorithm)).ok_or(Reason::Invalid)?;
+        let found = issuer.key(header.key_id(), algorithm).await?;
+        let caller = Arc::new(issuer.verify(token, &found.key, algorithm, now)?);
+        let entry = Verified { caller: caller.clone(), issuer: position, epoch: found.epoch };
+        self.verified.insert(fingerprint, entry);
+        Ok(caller)
+    }
+
+    /// Whether every issuer's keys have been there once.
+    pub fn ready(&self) -> bool {
+        self.issuers.iter().all(TrustedIssuer::ready)
+    }
+
+    /// Issuers whose keys could not be fetched at the last attempt; those fetched before still serve.
+    pub fn failing(&self) -> Vec<Issuer> {
+        self.issuers.iter().filter(|issuer| issuer.failing()).map(|issuer| issuer.name().clone()).collect()
+    }
+
+    /// Whether callers of this issuer are believed.
+    pub fn knows(&self, issuer: &Issuer) -> bool {
+        self.issuers.iter().any(|known| known.name() == issuer)
+    }
+
+    /// The application's name for callers of this issuer, where it has one of its own.
+    pub fn application(&self, issuer: &Issuer) -> Option<Arc<str>> {
+        self.issuers.iter().find(|known| known.name() == issuer)?.application().cloned()
+    }
+
+    fn remembered(&self, fingerprint: &Fingerprint, now: u64) -> Option<Arc<Caller>> {
+        let entry = self.verified.get(fingerprint)?;
+        let same_keys = self.issuers.get(entry.issuer).is_some_and(|issuer| issuer.epoch() == entry.epoch);
+        if same_keys && !verify::has_expired(entry.caller.expires_at, now) {
+            return Some(entry.caller);
+        }
+        self.verified.remove(fingerprint);
+        None
+    }
+
+    /// The issuer that the token names; the first of that name decides.
+    fn issuer_of(&self, token: &str) -> Result<(usize, &TrustedIssuer), Reason> {
+        let claims = Unverified::<IssuerHint>::read(token)?;
+        let named = claims.issuer();
+        let found = self.issuers.iter().enumerate().find(|(_, issuer)| Some(issuer.name().as_str()) == named);
+        found.ok_or(Reason::Invalid)
+    }
+}

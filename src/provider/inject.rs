@@ -1,0 +1,147 @@
+//! How a credential becomes a header.
+
+use http::{HeaderName, HeaderValue};
+
+use crate::{config::Injection, secret::SecretString};
+
+/// A header and the text around the credential in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inject {
+    header: HeaderName,
+    before: String,
+    after: String,
+}
+
+/// The credential holds bytes that no header value may have; the credential itself is not in this error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the credential holds characters that can't be sent in a header")]
+pub struct Unsendable;
+
+/// Headers that belong to the connection, the message's framing or the caller, and which a service can't set.
+const RESERVED: [&str; 14] = [
+    "host",
+    "connection",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "content-length",
+    "expect",
+    "cookie",
+    "via",
+    "forwarded",
+    "date",
+    "content-type",
+];
+
+impl Inject {
+    /// Checks header name and template.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub fn parse(injection: &Injection) -> Result<Self, &'static str> {
+        let header = header_name(&injection.header)?;
+        let (before, after) = injection.template.split_once("{token}").ok_or("the template lacks {token}")?;
+        if after.contains("{token}") {
+            return Err("the template has {token} twice");
+        }
+        if !visible(before) || !visible(after) {
+            return Err("the template holds characters that can't be sent in a header");
+        }
+        Ok(Self { header, before: before.to_owned(), after: after.to_owned() })
+    }
+
+    /// The header's name.
+    pub fn header(&self) -> &HeaderName {
+        &self.header
+    }
+
+    /// The header's value, marked sensitive so that no log prints it.
+    ///
+    /// # Errors
+    /// Where the credential is empty or holds anything but visible ASCII characters and inner spaces.
+    pub fn header_value(&self, credential: &SecretString) -> Result<HeaderValue, Unsendable> {
+        let credential = credential.expose();
+        if credential.is_empty() || !visible(credential) || credential.trim().len() != credential.len() {
+            return Err(Unsendable);
+        }
+        let text = zeroize::Zeroizing::new([self.before.as_str(), credential, &self.after].concat());
+        let mut value = HeaderValue::from_str(&text).map_err(|_| Unsendable)?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    /// The credential in a header value of this shape, as SDKs send it. Schemes compare without case (RFC 9110 §11.1).
+    pub fn extract<'v>(&self, value: &'v str) -> Option<&'v str> {
+        let (head, rest) = value.split_at_checked(self.before.len())?;
+        let token = rest.strip_suffix(self.after.as_str())?;
+        (head.eq_ignore_ascii_case(&self.before) && !token.is_empty()).then_some(token)
+    }
+}
+
+/// Checks the name of a header that a service sets.
+pub(super) fn header_name(text: &str) -> Result<HeaderName, &'static str> {
+    let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| "is no header name")?;
+    let text = name.as_str();
+    if RESERVED.contains(&text) || text.starts_with("proxy-") || text.starts_with("valetkey-") {
+        return Err("names a header that a service can't set");
+    }
+    Ok(name)
+}
+
+fn visible(text: &str) -> bool {
+    text.bytes().all(|b| (b' '..=b'~').contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inject(header: &str, template: &str) -> Result<Inject, &'static str> {
+        Inject::parse(&Injection { header: header.into(), template: template.into() })
+    }
+
+    #[test]
+    fn a_credential_goes_where_the_template_says() {
+        let value = |template: &str| inject("Authorization", template).unwrap().header_value(&"t0k".into()).unwrap();
+        assert_eq!(value("Bearer {token}"), "Bearer t0k");
+        assert_eq!(value("{token}"), "t0k");
+        assert_eq!(value("Token token=\"{token}\""), "Token token=\"t0k\"");
+        assert_eq!(format!("{:?}", value("{token}")), "Sensitive");
+    }
+
+    #[test]
+    fn a_credential_can_not_break_out_of_its_header() {
+        let bearer = Inject::parse(&Injection::default()).unwrap();
+        for bad in ["", "a\r\nX: y", "a\nb", "a\0", "a\u{7f}", "ä", "a\tb", " a", "a "] {
+            assert_eq!(bearer.header_value(&bad.into()), Err(Unsendable), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn odd_templates_and_headers_are_refused() {
+        for (header, template) in [
+            ("Authorization", "Bearer"),
+            ("Authorization", "{token}{token}"),
+            ("Authorization", "B\r\n{token}"),
+            ("Bad Header", "{token}"),
+            ("Host", "{token}"),
+            ("Connection", "{token}"),
+            ("Proxy-Authorization", "{token}"),
+            ("Valetkey-Token", "{token}"),
+        ] {
+            assert!(inject(header, template).is_err(), "{header}: {template}");
+        }
+    }
+
+    #[test]
+    fn a_credential_is_found_again_in_its_own_shape() {
+        let bearer = Inject::parse(&Injection::default()).unwrap();
+        assert_eq!(bearer.extract("bearer abc"), Some("abc"));
+        assert_eq!(bearer.extract("Basic abc"), None);
+        assert_eq!(bearer.extract("Bearer "), None);
+        assert_eq!(inject("x-api-key", "{token}").unwrap().extract("abc"), Some("abc"));
+        assert_eq!(bearer.extract("Bäaaaaa"), None);
+    }
+}

@@ -1,0 +1,20 @@
+//! What is known of providers and services: the embedded catalogue, the configuration's services made whole from it, what
+//! scopes mean, and what an upstream's answer says of a credential. Facts and pure functions; no provider is known by name
+//! outside `config/providers/`. Never does I/O, and holds no secret but OAuth clients' own.
+
+mod base_url;
+pub mod catalogue;
+mod inject;
+mod overlay;
+mod resolve;
+mod scan;
+pub mod scopes;
+mod service;
+pub mod verdict;
+
+pub use base_url::BaseUrl;
+pub use inject::{Inject, Unsendable};
+pub use resolve::{Problem, Services};
+pub use scopes::{ScopeFacts, ScopeSet};
+pub use service::{OAuth, Service};
+pub use verdict::{Verdict, verdict, wants_body};

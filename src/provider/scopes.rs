@@ -1,0 +1,271 @@
+//! Scopes: how they are written, which includes which, what each allows in a person's words, and which calls need which.
+//! Pure. A grant whose scopes are not known is never judged here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::{ProviderFields, provider::ScopeRule};
+
+/// A set of scopes, as a provider or an application spells them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ScopeSet(BTreeSet<String>);
+
+/// Longest scope, and most of them in one text: beyond that it is no list of scopes.
+const LENGTH_MAX: usize = 512;
+const COUNT_MAX: usize = 200;
+
+impl ScopeSet {
+    /// Parses scopes between spaces or commas. What RFC 6749 §3.3 doesn't allow in a scope is left out.
+    pub fn parse(text: &str) -> Self {
+        Self(words(text).into_iter().collect())
+    }
+
+    /// Whether the very spelling is there.
+    pub fn contains(&self, scope: &str) -> bool {
+        self.0.contains(scope)
+    }
+
+    /// In alphabetical order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<S: AsRef<str>> FromIterator<S> for ScopeSet {
+    fn from_iter<I: IntoIterator<Item = S>>(list: I) -> Self {
+        Self(list.into_iter().flat_map(|text| words(text.as_ref())).collect())
+    }
+}
+
+/// The scopes in a text, between spaces or commas, each once and in its order.
+pub fn words(text: &str) -> Vec<String> {
+    let mut scopes: Vec<String> = Vec::new();
+    for word in text.split([' ', ',', '\t', '\r', '\n']).filter(|word| well_formed(word)).take(COUNT_MAX) {
+        if !scopes.iter().any(|scope| scope == word) {
+            scopes.push(word.to_owned());
+        }
+    }
+    scopes
+}
+
+/// RFC 6749 §3.3: `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`.
+fn well_formed(word: &str) -> bool {
+    (1..=LENGTH_MAX).contains(&word.len()) && word.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
+
+/// What a provider's file says of scopes.
+#[derive(Debug, Clone, Default)]
+pub struct ScopeFacts {
+    titles: BTreeMap<String, String>,
+    aliases: BTreeMap<String, String>,
+    /// Each scope with all that it includes, at any depth.
+    closure: BTreeMap<String, BTreeSet<String>>,
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug, Clone)]
+struct Rule {
+    methods: Vec<String>,
+    path: Vec<String>,
+    any_of: Vec<String>,
+}
+
+impl ScopeFacts {
+    /// Takes the scope facts out of provider fields.
+    pub fn new(fields: &ProviderFields) -> Self {
+        let includes = fields.scope_includes.clone().unwrap_or_default();
+        Self {
+            titles: fields.scope_titles.clone().unwrap_or_default(),
+            aliases: fields.scope_aliases.clone().unwrap_or_default(),
+            closure: includes.keys().map(|scope| (scope.clone(), closure(scope, &includes))).collect(),
+            rules: fields.scope_rules.iter().flatten().map(Rule::new).collect(),
+        }
+    }
+
+    /// The provider's own spelling.
+    pub fn canonical<'s>(&'s self, scope: &'s str) -> &'s str {
+        self.aliases.get(scope).map_or(scope, String::as_str)
+    }
+
+    /// What the scope allows, in a sentence.
+    pub fn title(&self, scope: &str) -> Option<&str> {
+        self.titles.get(self.canonical(scope)).map(String::as_str)
+    }
+
+    /// Whether the granted scopes have this one, under any spelling or inside a wider one.
+    pub fn covers(&self, granted: &ScopeSet, scope: &str) -> bool {
+        let wanted = self.canonical(scope);
+        granted
+            .iter()
+            .map(|held| self.canonical(held))
+            .any(|held| held == wanted || self.closure.get(held).is_some_and(|included| included.contains(wanted)))
+    }
+
+    /// What of the required scopes the granted ones lack, in canonical spelling and the order given.
+    pub fn missing<S: AsRef<str>>(&self, required: &[S], granted: &ScopeSet) -> Vec<String> {
+        let mut missing: Vec<String> = Vec::new();
+        for scope in required.iter().map(AsRef::as_ref) {
+            let scope = self.canonical(scope);
+            if !self.covers(granted, scope) && !missing.iter().any(|known| known == scope) {
+                missing.push(scope.to_owned());
+            }
+        }
+        missing
+    }
+
+    /// The scopes of which this call needs any one, narrowest first; `None` where no rule speaks of it. `path` is what
+    /// follows `base_url`, without the query.
+    pub fn needed(&self, method: &str, path: &str) -> Option<&[String]> {
+        self.rules.iter().find(|rule| rule.matches(method, path)).map(|rule| rule.any_of.as_slice())
+    }
+
+    /// Which of several scopes, any of which would do, to ask a person for: the first that is wanted anyway, else the
+    /// first that includes none of the others.
+    pub fn narrowest<'s>(&self, any_of: &'s [String], wanted: &[String]) -> Option<&'s String> {
+        let wider = |scope: &str| {
+            self.closure
+                .get(self.canonical(scope))
+                .is_some_and(|included| any_of.iter().any(|other| included.contains(self.canonical(other))))
+        };
+        any_of
+            .iter()
+            .find(|scope| wanted.contains(scope))
+            .or_else(|| any_of.iter().find(|scope| !wider(scope)))
+            .or_else(|| any_of.first())
+    }
+}
+
+fn closure(scope: &str, includes: &BTreeMap<String, Vec<String>>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![scope];
+    while let Some(next) = open.pop() {
+        for child in includes.get(next).into_iter().flatten() {
+            if found.insert(child.clone()) {
+                open.push(child);
+            }
+        }
+    }
+    found
+}
+
+impl Rule {
+    fn new(rule: &ScopeRule) -> Self {
+        Self {
+            methods: rule.methods.clone(),
+            path: rule.path.trim_start_matches('/').split('/').map(str::to_owned).collect(),
+            any_of: rule.any_of.clone(),
+        }
+    }
+
+    fn matches(&self, method: &str, path: &str) -> bool {
+        // GitHub and others serve HEAD wherever they serve GET, and under the same scopes.
+        let as_get = if method == "HEAD" { "GET" } else { method };
+        (self.methods.is_empty() || self.methods.iter().any(|known| known == as_get))
+            && segments_match(&self.path, path.trim_start_matches('/'))
+    }
+}
+
+fn segments_match(pattern: &[String], path: &str) -> bool {
+    let mut segments = path.split('/');
+    for wanted in pattern {
+        if wanted == "**" {
+            return true;
+        }
+        if !segments.next().is_some_and(|segment| segment_matches(wanted, segment)) {
+            return false;
+        }
+    }
+    segments.next().is_none()
+}
+
+/// `{name}` or `{name}:verb` against one segment. A placeholder alone does not take in a segment with a colon, which
+/// vendors use for verbs.
+fn segment_matches(pattern: &str, segment: &str) -> bool {
+    match pattern.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+        Some((_, suffix)) => segment
+            .strip_suffix(suffix)
+            .is_some_and(|head| !head.is_empty() && !(suffix.is_empty() && head.contains(':'))),
+        None => pattern == segment,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> ScopeFacts {
+        let fields = serde_json::from_value(serde_json::json!({
+            "scope_titles": {"repo": "Read and write repositories"},
+            "scope_includes": {"repo": ["public_repo", "repo:status"], "admin": ["write"], "write": ["read", "admin"]},
+            "scope_aliases": {"https://example/email": "email"},
+            "scope_rules": [
+                {"methods": ["POST"], "path": "/messages/send", "any_of": ["send", "compose"]},
+                {"methods": ["GET"], "path": "/messages/{id}", "any_of": ["read", "admin"]},
+                {"path": "/sheets/{s}:clear", "any_of": ["write"]},
+                {"path": "/admin/**", "any_of": ["admin"]},
+            ],
+        }))
+        .unwrap();
+        ScopeFacts::new(&fields)
+    }
+
+    #[test]
+    fn scopes_are_parsed_from_every_usual_form() {
+        let expected: ScopeSet = ["a", "b:c"].iter().collect();
+        for text in ["a b:c", "a,b:c", "a, b:c", " b:c  a a ", "a\tb:c"] {
+            assert_eq!(ScopeSet::parse(text), expected, "{text:?}");
+        }
+        assert!(ScopeSet::parse(" ,, ").is_empty());
+        assert_eq!(ScopeSet::parse("a \"x\" b\\c ä b:c"), expected);
+        assert_eq!(["a,b:c"].iter().collect::<ScopeSet>(), expected);
+    }
+
+    #[test]
+    fn a_wider_scope_or_another_spelling_covers() {
+        let (facts, parse) = (facts(), ScopeSet::parse);
+        assert!(facts.covers(&parse("repo"), "public_repo"));
+        assert!(!facts.covers(&parse("public_repo"), "repo"));
+        assert!(facts.covers(&parse("https://example/email"), "email"));
+        assert!(facts.covers(&parse("email"), "https://example/email"));
+        assert!(facts.covers(&parse("admin"), "read"), "two steps down, and around a circle");
+    }
+
+    #[test]
+    fn missing_scopes_keep_their_order_and_come_once() {
+        let granted = ScopeSet::parse("repo");
+        assert_eq!(
+            facts().missing(&["z", "repo:status", "y", "z", "https://example/email"], &granted),
+            ["z", "y", "email"]
+        );
+        assert!(facts().missing::<&str>(&[], &granted).is_empty());
+    }
+
+    #[test]
+    fn rules_find_their_calls() {
+        let facts = facts();
+        assert_eq!(facts.needed("POST", "/messages/send"), Some(&["send".into(), "compose".into()][..]));
+        assert_eq!(facts.needed("GET", "/messages/17").map(<[_]>::len), Some(2));
+        assert_eq!(facts.needed("HEAD", "/messages/17").map(<[_]>::len), Some(2));
+        assert_eq!(facts.needed("GET", "/messages/17/x"), None);
+        assert_eq!(facts.needed("GET", "/messages/"), None);
+        assert_eq!(facts.needed("DELETE", "/messages/17"), None);
+        assert_eq!(facts.needed("POST", "/sheets/x:clear").map(<[_]>::len), Some(1));
+        assert_eq!(facts.needed("POST", "/sheets/:clear"), None);
+        assert_eq!(facts.needed("GET", "/messages/17:verb"), None);
+        assert_eq!(facts.needed("PUT", "/admin/a/b/c").map(<[_]>::len), Some(1));
+    }
+
+    #[test]
+    fn the_narrowest_of_several_scopes_is_asked_for() {
+        let facts = facts();
+        let any_of = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        let list = any_of(&["repo", "public_repo"]);
+        assert_eq!(facts.narrowest(&list, &[]).unwrap(), "public_repo");
+        assert_eq!(facts.narrowest(&list, &any_of(&["repo"])).unwrap(), "repo");
+        assert_eq!(facts.narrowest(&[], &[]), None);
+    }
+}

@@ -1,0 +1,135 @@
+//! A service, whole: its provider's facts under what the operator wrote, checked and taken apart once.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use http::{HeaderName, HeaderValue};
+use url::Url;
+
+use super::{BaseUrl, Inject, ScopeFacts, ScopeSet, verdict::Signs};
+use crate::{
+    config::{
+        ApiKeys, ClientAuth, Limits, PolicyRule, RateLimit, Timeouts, Upstream,
+        provider::{IdentityRules, RevokeRules},
+    },
+    id::ServiceName,
+    secret::SecretString,
+};
+
+/// One name under `/proxy/`, ready for use. Cheap to share; never changes while the program runs.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// Its name.
+    pub name: ServiceName,
+    /// Its name as people know it.
+    pub title: String,
+    /// The service whose connections it uses: itself, unless the operator wrote `connection`.
+    pub owner: ServiceName,
+    /// Where its API lies.
+    pub base: BaseUrl,
+    /// The OAuth client of the owner; `None` where only API keys are taken.
+    pub oauth: Option<Arc<OAuth>>,
+    /// How an access token is sent.
+    pub inject: Inject,
+    /// How an API key is sent.
+    pub api_key: Inject,
+    /// API keys beside or before OAuth.
+    pub api_keys: ApiKeys,
+    /// Headers for calls where the application sends none of that name.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What the provider says of scopes.
+    pub scopes: ScopeFacts,
+    /// What its answers say of a credential.
+    pub signs: Signs,
+    /// Time limits upstream.
+    pub timeouts: Timeouts,
+    /// How the upstream is spoken to.
+    pub upstream: Upstream,
+    /// Whether the upstream's `Set-Cookie` is passed on.
+    pub response_cookies: bool,
+    /// At most this many calls a caller.
+    pub rate_limit: Option<RateLimit>,
+    /// First match decides; default allow.
+    pub policy: Vec<PolicyRule>,
+    /// Limits, where they differ from the configuration's general ones.
+    pub limits: Limits,
+}
+
+/// An OAuth client and its authorization server. Shared by the services that share its connections.
+#[derive(Debug, Clone)]
+pub struct OAuth {
+    /// The client (RFC 6749 §2.2).
+    pub client_id: String,
+    /// Its secret; `None` for a public client.
+    pub client_secret: Option<SecretString>,
+    /// How it authenticates.
+    pub client_auth: ClientAuth,
+    /// Authorization endpoint.
+    pub authorize_url: Url,
+    /// Token endpoint.
+    pub token_url: Url,
+    /// Token endpoint for refreshes: mostly the same.
+    pub refresh_url: Url,
+    /// Revocation endpoint; `{client_id}` is filled in.
+    pub revoke_url: Option<Url>,
+    /// How that is spoken to.
+    pub revoke: RevokeRules,
+    /// Tells who granted access.
+    pub userinfo_url: Option<Url>,
+    /// Where its answer says so.
+    pub identity: IdentityRules,
+    /// Headers for `userinfo_url`, as for API calls.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// How an access token is sent there.
+    pub inject: Inject,
+    /// Issuer identifier (RFC 9207).
+    pub issuer: Option<String>,
+    /// Scopes asked for, in order: the owner's and those of the services that share its connections.
+    pub scopes: Vec<String>,
+    /// What the provider says of scopes.
+    pub scope_facts: ScopeFacts,
+    /// The authorization URL's parameter for them.
+    pub scope_param: String,
+    /// Stands between them.
+    pub scope_separator: String,
+    /// Whether a code challenge (S256, RFC 7636) is sent.
+    pub pkce: bool,
+    /// Further parameters of the authorization URL.
+    pub authorize_params: BTreeMap<String, String>,
+    /// Further parameters of token requests.
+    pub token_params: BTreeMap<String, String>,
+    /// Whether refreshes name the `redirect_uri`, too.
+    pub redirect_uri_on_refresh: bool,
+    /// Pointers to the object that holds `access_token` in a token answer, tried in order; never empty.
+    pub token_objects: Vec<String>,
+    /// The token endpoint's words for a refresh token that is over, beside `invalid_grant`.
+    pub invalid_grant: Vec<String>,
+}
+
+impl Service {
+    /// The scopes that this call needs and the grant lacks, in canonical spelling: those that the application names, and
+    /// one that would satisfy the provider's rules for this call. `path` follows `base_url`, without the query. Where
+    /// it is not known what was granted (`None`), nothing is missing: the upstream will say.
+    pub fn missing_scopes<S: AsRef<str>>(
+        &self,
+        method: &str,
+        path: &str,
+        named: &[S],
+        granted: Option<&ScopeSet>,
+    ) -> Vec<String> {
+        let Some(granted) = granted else { return Vec::new() };
+        let mut missing = self.scopes.missing(named, granted);
+        if let Some(any_of) = self.scopes.needed(method, path)
+            && !any_of.iter().any(|scope| self.scopes.covers(granted, scope))
+            && let Some(scope) = self.scopes.narrowest(any_of, self.asked_for())
+            && !missing.contains(scope)
+        {
+            missing.push(scope.clone());
+        }
+        missing
+    }
+
+    /// The scopes that a connect link asks for by default.
+    pub fn asked_for(&self) -> &[String] {
+        self.oauth.as_ref().map_or(&[], |oauth| &oauth.scopes)
+    }
+}

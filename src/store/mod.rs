@@ -1,0 +1,157 @@
+//! The store: sealed bytes under hashed names, with versions, leases, due times and change notices. It never sees
+//! plaintext, never a name in clear, and knows nothing of what the bytes mean; records live with their owners.
+//!
+//! Two backends behave alike, held to it by one suite ([`contract`]): [`redis`] (alone, Sentinel, Cluster) for several
+//! replicas, [`embedded`] (a redb file) for one machine. docs/STORE.md has the layout and what operators must grant.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::broadcast;
+
+#[cfg(test)]
+pub(crate) mod contract;
+pub mod embedded;
+mod error;
+mod key;
+mod notices;
+pub mod redis;
+mod version;
+
+pub use embedded::EmbeddedStore;
+pub use error::Error;
+pub use key::{Key, OwnerId, RecordId};
+pub use notices::Change;
+pub use redis::RedisStore;
+pub use version::{Version, Versioned};
+
+/// What a writer takes to be stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expect {
+    /// Nothing is.
+    Absent,
+    /// Exactly this version is.
+    Version(Version),
+    /// Anything, as long as it is older than what is written.
+    Any,
+}
+
+/// What became of a write.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Put {
+    /// It is done (of a delete: the record is gone, also where there was none).
+    Stored,
+    /// It wasn't done; this is what stands there.
+    Conflict(Option<Versioned>),
+}
+
+/// Who holds a lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taken {
+    /// The one who asked.
+    Mine {
+        /// Larger at each acquisition of this lease by anybody.
+        fence: u64,
+    },
+    /// Somebody else.
+    Theirs {
+        /// How long they hold it if they don't renew it.
+        remaining: Duration,
+    },
+}
+
+/// Whose a one-time value is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Claim {
+    /// It was free, and is now the one's who asked.
+    Mine,
+    /// It stood there before, with this value.
+    Theirs(Vec<u8>),
+}
+
+/// One page of [`Store::scan`] and where the next one begins.
+pub type Page = (Vec<(Key, Versioned)>, Option<String>);
+
+/// The longest name of a one-time value, in bytes.
+pub const ONE_TIME_ID_MAX: usize = 64;
+
+/// A byte store. Each operation is one atomic step; an error leaves the outcome of a write unknown, and writing the same
+/// version and bytes again is the same write.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The record, if there is one.
+    async fn get(&self, key: &Key) -> Result<Option<Versioned>, Error>;
+
+    /// All records of an owner, in no order.
+    async fn list(&self, owner: &OwnerId) -> Result<Vec<(RecordId, Versioned)>, Error>;
+
+    /// Writes `value` where `expect` holds and `version` is larger than the stored one; tells [`Store::changes`].
+    /// `due` (milliseconds since the epoch) says when [`Store::due`] should name the record; `None`: not at all.
+    /// What is already stored with this very version and value is [`Put::Stored`].
+    async fn put(&self, key: &Key, expect: Expect, version: Version, value: &[u8], due: Option<u64>) -> Result<Put, Error>;
+
+    /// Deletes the record, where `expect` holds, and its due time; tells [`Store::changes`]. An absent record is
+    /// [`Put::Stored`] whatever was expected.
+    async fn delete(&self, key: &Key, expect: Expect) -> Result<Put, Error>;
+
+    /// At most `limit` records due at or before `until_ms` (milliseconds since the epoch) with their due times, the
+    /// oldest first. Costs what is due, not what exists.
+    async fn due(&self, until_ms: u64, limit: usize) -> Result<Vec<(Key, u64)>, Error>;
+
+    /// Takes the lease on a key for `ttl`. `holder` is random per acquisition; asking again with the same one extends
+    /// the lease and answers with the same fence. An error means that nobody knows who holds it.
+    async fn lease(&self, key: &Key, holder: &str, ttl: Duration) -> Result<Taken, Error>;
+
+    /// Extends the lease, only for its holder; `false`: it isn't (or no longer) theirs.
+    async fn renew(&self, key: &Key, holder: &str, ttl: Duration) -> Result<bool, Error>;
+
+    /// Ends the lease, only for its holder.
+    async fn release(&self, key: &Key, holder: &str) -> Result<(), Error>;
+
+    /// Writes a small one-time value where `id` (opaque, at most [`ONE_TIME_ID_MAX`] bytes) is free, for `ttl` or for
+    /// good.
+    async fn put_once(&self, id: &str, value: &[u8], ttl: Option<Duration>) -> Result<Claim, Error>;
+
+    /// A one-time value, left where it is.
+    async fn peek(&self, id: &str) -> Result<Option<Vec<u8>>, Error>;
+
+    /// A one-time value, removed: of several takers at most one gets it. After an error it may be gone.
+    async fn take(&self, id: &str) -> Result<Option<Vec<u8>>, Error>;
+
+    /// Writes a one-time value over `expected`; `false`: something else stands there, or nothing. `ttl` counts from
+    /// now; `None` leaves the value the time it has.
+    async fn replace(&self, id: &str, expected: &[u8], value: &[u8], ttl: Option<Duration>) -> Result<bool, Error>;
+
+    /// How many records there are. Goes through all owners: for administration.
+    async fn count(&self) -> Result<u64, Error>;
+
+    /// About `limit` records from `cursor` (`None`: the beginning) and the next cursor (`None`: that was all). A record
+    /// that exists all along is seen at least once.
+    async fn scan(&self, cursor: Option<String>, limit: usize) -> Result<Page, Error>;
+
+    /// Whether the store answers.
+    async fn ping(&self) -> Result<(), Error>;
+
+    /// Change notices of all replicas, own writes included. A receiver that lagged has missed notices: a gap.
+    fn changes(&self) -> broadcast::Receiver<Change>;
+
+    /// False while notices may be missed: each use must then read the store again.
+    fn channel_up(&self) -> bool;
+
+    /// The present unbroken stretch of the notice channel, `None` while it is broken. What was read in one stretch
+    /// can't be trusted in another, even before its [`Change::Gap`] was received.
+    fn channel_epoch(&self) -> Option<u64> {
+        self.channel_up().then_some(1)
+    }
+
+    /// Ends connections and background work; every later operation is [`Error::Unavailable`].
+    async fn close(&self);
+}
+
+/// Refuses a one-time value's name that no backend should have to bear.
+fn check_one_time_id(id: &str) -> Result<(), Error> {
+    if id.is_empty() || id.len() > ONE_TIME_ID_MAX {
+        return Err(Error::Refused { reason: "a one-time value's name has 1 to 64 bytes".into(), passing: false });
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! What an error of the Redis client means for the connection, for the request and for who asked. Messages of the server
+//! are never passed on: they can quote arguments.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use crate::store::Error;
+
+/// An error, judged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fault {
+    /// The connection is gone; what was sent may have been done.
+    Dropped(&'static str),
+    /// No answer in time; what was sent may still be done.
+    Timeout,
+    /// A server that can't serve this now and did nothing: a replica, one that loads, a cluster that fails over.
+    Unfit(&'static str),
+    /// The server lacks a script.
+    NoScript,
+    /// The server did nothing, and said why. `passing`: it may later.
+    Refused {
+        code: &'static str,
+        passing: bool,
+    },
+}
+
+/// Codes that a script's error text may hold instead of beginning with (Redis before 7).
+const INSIDE: [&str; 6] = ["READONLY", "OOM", "MISCONF", "NOREPLICAS", "MASTERDOWN", "NOPERM"];
+
+impl Fault {
+    pub(super) fn of(error: &RedisError) -> Self {
+        if error.is_timeout() {
+            return Self::Timeout;
+        }
+        match error.kind() {
+            ErrorKind::Io if error.is_connection_refusal() => Self::Dropped("connection refused"),
+            ErrorKind::Io => Self::Dropped("connection lost"),
+            ErrorKind::ClusterConnectionNotFound => Self::Dropped("no node of the cluster answers"),
+            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Self::Dropped("an answer that makes no sense"),
+            ErrorKind::AuthenticationFailed => Self::Refused { code: "authentication failed", passing: false },
+            ErrorKind::MasterNameNotFoundBySentinel => Self::Refused { code: "the sentinel does not know that master", passing: false },
+            ErrorKind::InvalidClientConfig => Self::Refused { code: "the connection's settings are wrong", passing: false },
+            ErrorKind::RESP3NotSupported => Self::Refused { code: "the server does not speak RESP3", passing: false },
+            ErrorKind::Server(ServerErrorKind::NoScript) => Self::NoScript,
+            _ => Self::of_code(error.code().unwrap_or_default(), error.detail().unwrap_or_default()),
+        }
+    }
+
+    fn of_code(code: &str, detail: &str) -> Self {
+        let code = match code {
+            "ERR" => INSIDE.into_iter().find(|inner| detail.contains(inner)).unwrap_or("ERR"),
+            code => code,
+        };
+        match code {
+            "READONLY" => Self::Unfit("READONLY"),
+            "MASTERDOWN" => Self::Unfit("MASTERDOWN"),
+            "LOADING" => Self::Unfit("LOADING"),
+            "CLUSTERDOWN" => Self::Unfit("CLUSTERDOWN"),
+            "TRYAGAIN" => Self::Unfit("TRYAGAIN"),
+            "MOVED" | "ASK" => Self::Unfit("MOVED"),
+            "BUSY" => Self::Unfit("BUSY"),
+            "OOM" => Self::Refused { code: "OOM", passing: true },
+            "MISCONF" => Self::Refused { code: "MISCONF", passing: true },
+            "NOREPLICAS" => Self::Refused { code: "NOREPLICAS", passing: true },
+            "NOPERM" => Self::Refused { code: "NOPERM", passing: false },
+            "NOAUTH" => Self::Refused { code: "NOAUTH", passing: false },
+            "WRONGPASS" => Self::Refused { code: "WRONGPASS", passing: false },
+            "CROSSSLOT" => Self::Refused { code: "CROSSSLOT", passing: false },
+            "WRONGTYPE" => Self::Refused { code: "WRONGTYPE", passing: false },
+            _ => Self::Refused { code: "an error of the server", passing: false },
+        }
+    }
+
+    pub(super) fn into_error(self) -> Error {
+        match self {
+            Self::Dropped(reason) => Error::unavailable(reason),
+            Self::Timeout => Error::unavailable("no answer in time"),
+            Self::Unfit(code) => Error::unavailable(code),
+            Self::NoScript => Error::unavailable("NOSCRIPT"),
+            Self::Refused { code, passing } => Error::Refused { reason: code.into(), passing },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_within_a_scripts_error_are_found() {
+        let text = "Error running script (call to f_0): @user_script:1: -READONLY You can't write against a read only replica.";
+        assert_eq!(Fault::of_code("ERR", text), Fault::Unfit("READONLY"));
+        assert_eq!(Fault::of_code("OOM", ""), Fault::Refused { code: "OOM", passing: true });
+    }
+
+    #[test]
+    fn full_memory_passes_and_missing_permission_does_not() {
+        assert!(Fault::of_code("OOM", "").into_error().is_transient());
+        assert!(!Fault::of_code("NOPERM", "").into_error().is_transient());
+        assert!(Fault::Timeout.into_error().is_transient());
+    }
+
+    #[test]
+    fn the_servers_words_are_not_repeated() {
+        let told = Fault::of_code("ERR", "unknown command, with args beginning with: 'hush'").into_error().to_string();
+        assert!(!told.contains("hush"));
+    }
+}

@@ -1,0 +1,35 @@
+-- Compare and set of one record.
+-- KEYS: records of the owner, due index, index of owners.
+-- ARGV: record, expectation, expected version, stored form, due time or '', key, owner, channel, notice.
+-- Answers {1} when the record is as asked, {0, what stands there} otherwise.
+local function newer(a, b)
+  for i = 1, 8 do
+    local x, y = a:byte(i), b:byte(i)
+    if x ~= y then return x > y end
+  end
+  return false
+end
+
+local there = redis.call('HGET', KEYS[1], ARGV[1])
+local new = ARGV[4]
+-- The very same write again, after an answer was lost, is done already.
+if there ~= new then
+  local fits
+  if not there then
+    fits = ARGV[2] ~= 'version'
+  elseif #there < 8 or ARGV[2] == 'absent' then
+    fits = false
+  else
+    fits = (ARGV[2] == 'any' or there:sub(1, 8) == ARGV[3]) and newer(new, there)
+  end
+  if not fits then return {0, there} end
+end
+redis.call('HSET', KEYS[1], ARGV[1], new)
+if ARGV[5] == '' then
+  redis.call('ZREM', KEYS[2], ARGV[6])
+else
+  redis.call('ZADD', KEYS[2], ARGV[5], ARGV[6])
+end
+redis.call('SADD', KEYS[3], ARGV[7])
+redis.call('PUBLISH', ARGV[8], ARGV[9])
+return {1}

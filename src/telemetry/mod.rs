@@ -1,0 +1,10 @@
+//! What operators see: logs (`logs`), metrics (`metrics`) and the ids that join both to answers (`request_id`). It owns
+//! their names and the caps that keep secrets out of them; it never sees a secret itself, and decides nothing.
+
+pub mod logs;
+pub mod metrics;
+pub mod request_id;
+
+pub use logs::{Format, InitError, LogOptions, init};
+pub use metrics::Metrics;
+pub use request_id::RequestIds;

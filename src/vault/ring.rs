@@ -1,0 +1,84 @@
+//! What wraps data keys: the seam behind which key services stand, and the one of them that needs no network, a ring of
+//! configured keys.
+
+use std::sync::Arc;
+
+use hkdf::Hkdf;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::{Error, aead, random};
+use crate::{config::VaultKey, secret::Secret};
+
+/// The key of one sealing.
+pub type DataKey = Secret<[u8; 32]>;
+
+/// Wraps and unwraps data keys. `aad` must be authenticated with the key. A service behind a network gets an
+/// asynchronous sibling of this trait; the envelope stays what it is.
+pub trait KeyService {
+    /// The id of the key that wraps, written in clear beside what it wrapped.
+    fn primary(&self) -> &str;
+
+    /// Wraps with the primary key.
+    ///
+    /// # Errors
+    /// Where the service is away or randomness is.
+    fn wrap(&self, data_key: &DataKey, aad: &[u8]) -> Result<Vec<u8>, Error>;
+
+    /// Unwraps with the key of that id and no other.
+    ///
+    /// # Errors
+    /// [`Error::UnknownKey`] where the key is not at hand, [`Error::Corrupt`] where it does not open this.
+    fn unwrap(&self, key_id: &str, wrapped: &[u8], aad: &[u8]) -> Result<DataKey, Error>;
+}
+
+/// Configured keys: the first wraps, all unwrap.
+#[derive(Debug, Clone)]
+pub struct KeyRing {
+    keys: Arc<[VaultKey]>,
+}
+
+const SALT: usize = 32;
+
+impl KeyRing {
+    /// A ring of these keys, of which configuration says that there is one at least.
+    pub fn new(keys: &[VaultKey]) -> Self {
+        Self { keys: keys.into() }
+    }
+
+    fn key(&self, id: &str) -> Result<&VaultKey, Error> {
+        self.keys.iter().find(|key| key.id == id).ok_or_else(|| Error::UnknownKey { id: id.to_owned() })
+    }
+}
+
+impl KeyService for KeyRing {
+    fn primary(&self) -> &str {
+        self.keys.first().map_or("", |key| &key.id)
+    }
+
+    fn wrap(&self, data_key: &DataKey, aad: &[u8]) -> Result<Vec<u8>, Error> {
+        let salt: [u8; SALT] = random()?;
+        let nonce: [u8; aead::NONCE] = random()?;
+        let wrapping = wrapping_key(self.key(self.primary())?, &salt);
+        let ciphertext = aead::seal(&wrapping, &nonce, aad, data_key.expose())?;
+        Ok([&salt[..], &nonce, &ciphertext].concat())
+    }
+
+    fn unwrap(&self, key_id: &str, wrapped: &[u8], aad: &[u8]) -> Result<DataKey, Error> {
+        let key = self.key(key_id)?;
+        let (salt, rest) = wrapped.split_first_chunk::<SALT>().ok_or(Error::Corrupt)?;
+        let (nonce, ciphertext) = rest.split_first_chunk::<{ aead::NONCE }>().ok_or(Error::Corrupt)?;
+        let opened = aead::open(&wrapping_key(key, salt), nonce, aad, ciphertext)?;
+        let data_key = <[u8; 32]>::try_from(opened.expose().as_slice()).map_err(|_| Error::Corrupt)?;
+        Ok(Secret::new(data_key))
+    }
+}
+
+/// The key under which one data key is wrapped: HKDF-SHA256 (RFC 5869) of the ring's key with a salt of its own.
+fn wrapping_key(key: &VaultKey, salt: &[u8; SALT]) -> Zeroizing<[u8; 32]> {
+    let mut output = Zeroizing::new([0; 32]);
+    Hkdf::<Sha256>::new(Some(salt), key.key.expose())
+        .expand(b"valetkey wrapping key v1", &mut *output)
+        .expect("32 bytes are fewer than HKDF-SHA256's 8160");
+    output
+}

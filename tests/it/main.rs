@@ -1,0 +1,21 @@
+//! End-to-end tests: the real binary between a real Redis (or the embedded store), npm's oidc-provider and upstreams.
+//!
+//! Each module is about one promise of the contract; `support` holds the parts.
+
+/// The servers, clients and checks that every module uses.
+mod support;
+
+/// The tests' own servers do what the tests rely on.
+mod servers;
+
+/// Callers' JWTs: algorithms, keys, header forms, bad ones.
+mod callers;
+
+/// Requests to the upstream and its answers: injection, hygiene, paths, refusals, streaming.
+mod proxy;
+
+/// From a connect link to a stored grant, and every misuse of link, state and callback.
+mod consent;
+
+/// Connect links and a caller's own connections, as JSON.
+mod connections_api;

@@ -1,0 +1,227 @@
+//! The rule of docs/ARCHITECTURE.md that imports go strictly downwards, read off the source text: who may name whom,
+//! which modules may name which library, and how long a file may be.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Layers from the bottom up. A module may name modules of lower layers only; `true`: also those of its own layer.
+const LAYERS: &[(&[&str], bool)] = &[
+    (&["config", "secret", "id"], true),
+    (&["telemetry"], false),
+    (&["outbound"], false),
+    (&["vault", "store"], false),
+    (&["provider", "events"], true),
+    (&["caller", "oauth"], false),
+    (&["connection"], false),
+    (&["consent"], false),
+    (&["refusal"], false),
+    (&["proxy", "web"], false),
+    (&["cli", "serve", "demo"], true),
+];
+
+/// Libraries that only one module may name: their types are its affair.
+const OWNED_LIBRARIES: &[(&str, &str)] = &[("pingora", "proxy"), ("axum", "web")];
+
+/// Lines at which a file is to be split by idea.
+const LONGEST_FILE: usize = 400;
+
+fn source_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("src is readable").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files.extend(source_files(&path));
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Every source file with its top-level module.
+fn sources() -> Vec<(String, String, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let name = |path: &Path| {
+        let inside = path.strip_prefix(&src).expect("it lies there");
+        let first = inside.iter().next().expect("a file").to_string_lossy();
+        (
+            inside.display().to_string(),
+            first.trim_end_matches(".rs").to_owned(),
+        )
+    };
+    source_files(&src)
+        .into_iter()
+        .map(|path| {
+            let (shown, module) = name(&path);
+            (shown, module, fs::read_to_string(&path).expect("UTF-8"))
+        })
+        .collect()
+}
+
+/// The code of a file without comments (so that documentation may name anything), with line numbers.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().map(|(index, line)| {
+        let trimmed = line.trim_start();
+        let comment = trimmed.starts_with("//");
+        (
+            index + 1,
+            if comment {
+                ""
+            } else {
+                line.split(" // ").next().unwrap_or(line)
+            },
+        )
+    })
+}
+
+/// The modules that a line names by `crate::module`, `crate::{a, b::c}` or `valetkey::module`.
+fn named_modules(line: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for start in ["crate::", "valetkey::"] {
+        let mut rest = line;
+        while let Some(at) = rest.find(start) {
+            let whole_word =
+                !rest[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_');
+            rest = &rest[at + start.len()..];
+            if !whole_word {
+                continue;
+            }
+            let word = |text: &str| {
+                text.chars()
+                    .take_while(|next| next.is_alphanumeric() || *next == '_')
+                    .collect::<String>()
+            };
+            match rest.strip_prefix('{') {
+                None => found.push(word(rest)),
+                Some(group) => {
+                    let mut depth = 0;
+                    let mut item_starts = true;
+                    for (at, character) in group.char_indices() {
+                        match character {
+                            '{' => depth += 1,
+                            '}' if depth == 0 => break,
+                            '}' => depth -= 1,
+                            ',' if depth == 0 => item_starts = true,
+                            _ if character.is_whitespace() => {}
+                            _ => {
+                                if item_starts {
+                                    found.push(word(&group[at..]));
+                                }
+                                item_starts = false;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+fn layer_of(module: &str) -> Option<(usize, bool)> {
+    LAYERS
+        .iter()
+        .position(|(modules, _)| modules.contains(&module))
+        .map(|at| (at, LAYERS[at].1))
+}
+
+#[test]
+fn imports_go_downwards_only() {
+    let mut wrong = Vec::new();
+    for (file, module, text) in sources() {
+        let Some((own, among_itself)) = layer_of(&module) else {
+            continue;
+        };
+        // A group such as `use crate::{` may go over several lines: join until it closes.
+        let mut statement = String::new();
+        for (number, line) in code(&text) {
+            statement.push_str(line);
+            statement.push(' ');
+            if statement.matches('{').count() > statement.matches('}').count()
+                && statement.trim_start().starts_with("use ")
+            {
+                continue;
+            }
+            for named in named_modules(&statement) {
+                let Some((other, _)) = layer_of(&named) else {
+                    continue;
+                };
+                let allowed = other < own || named == module || (other == own && among_itself);
+                if !allowed {
+                    wrong.push(format!(
+                        "src/{file}:{number}: {module} may not name {named}"
+                    ));
+                }
+            }
+            statement.clear();
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn every_module_has_its_layer() {
+    let unknown: Vec<_> = sources()
+        .into_iter()
+        .map(|(_, module, _)| module)
+        .filter(|module| !matches!(module.as_str(), "main" | "lib") && layer_of(module).is_none())
+        .collect();
+    assert_eq!(unknown, Vec::<String>::new());
+}
+
+#[test]
+fn a_library_with_an_owner_is_named_by_nobody_else() {
+    let mut wrong = Vec::new();
+    for (file, module, text) in sources() {
+        for (library, owner) in OWNED_LIBRARIES {
+            if module == *owner {
+                continue;
+            }
+            for (number, line) in code(&text) {
+                if line.contains(&format!("{library}::"))
+                    || line.contains(&format!("use {library}"))
+                {
+                    wrong.push(format!(
+                        "src/{file}:{number}: only src/{owner} names {library}"
+                    ));
+                }
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn no_file_is_too_long_to_read() {
+    let long: BTreeMap<_, _> = sources()
+        .into_iter()
+        .map(|(file, _, text)| (file, text.lines().count()))
+        .filter(|(_, lines)| *lines > LONGEST_FILE)
+        .collect();
+    assert_eq!(long, BTreeMap::new(), "split these by idea");
+}
+
+#[test]
+fn the_scan_sees_modules_however_they_are_named() {
+    assert_eq!(named_modules("use crate::vault::Key;"), ["vault"]);
+    assert_eq!(
+        named_modules("use crate::{store, vault::{Key, Ring}, id::Id};"),
+        ["store", "vault", "id"]
+    );
+    assert_eq!(
+        named_modules("let a = crate::web::x(crate::proxy::y());"),
+        ["web", "proxy"]
+    );
+    assert_eq!(
+        named_modules("use pingora_crate::web;"),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        code("// crate::web\nx")
+            .filter(|(_, line)| !line.is_empty())
+            .count(),
+        1
+    );
+}
