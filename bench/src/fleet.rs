@@ -10,8 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a process may take to accept connections.
-const UP_WITHIN: Duration = Duration::from_secs(20);
+/// How long a process may take to accept connections; under valgrind everything takes long.
+const UP_WITHIN: Duration = Duration::from_secs(90);
 /// `USER_HZ`: fixed at 100 in Linux's interface to programs.
 const TICKS_PER_SECOND: u64 = 100;
 
@@ -96,6 +96,24 @@ pub fn free_address() -> Result<SocketAddr, Error> {
     TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).tried("looking for a free port")
 }
 
+/// A program and its arguments.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// Where it lies.
+    pub program: PathBuf,
+    /// What it is told.
+    pub arguments: Vec<String>,
+}
+
+impl Line {
+    /// The same, run by another program.
+    #[must_use]
+    pub fn under(self, program: PathBuf, options: &[String]) -> Self {
+        let own = std::iter::once(self.program.display().to_string()).chain(self.arguments);
+        Self { program, arguments: options.iter().cloned().chain(own).collect() }
+    }
+}
+
 /// A running process; ended when dropped.
 pub struct Process {
     child: Child,
@@ -109,8 +127,7 @@ impl Process {
     pub fn start(
         name: &'static str,
         core: Core,
-        program: &Path,
-        arguments: &[String],
+        line: &Line,
         address: SocketAddr,
         folder: &Folder,
     ) -> Result<Self, Error> {
@@ -120,8 +137,8 @@ impl Process {
         let child = Command::new("taskset")
             .arg("-c")
             .arg(core.0.to_string())
-            .arg(program)
-            .args(arguments)
+            .arg(&line.program)
+            .args(&line.arguments)
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(errors)

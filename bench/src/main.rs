@@ -4,15 +4,15 @@
 //! refused: a fast wrong answer is no result. The method and the figures are in docs/PERFORMANCE.md.
 #![forbid(unsafe_code)]
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 
 use crate::{
-    fleet::{Core, Process},
+    fleet::{Core, Line},
     measure::{Failure, Load, Sample},
     report::Row,
-    scene::{Scene, WHO, WORK, bad_jwts, good_jwt},
+    scene::{Contestant, Scene, WHO, YARDSTICK, bad_jwts, good_jwt},
 };
 
 mod fleet;
@@ -21,7 +21,6 @@ mod measure;
 mod report;
 mod scene;
 
-const YARDSTICK: &str = "bare Pingora";
 /// The core of the proxies; upstream, Redis and driver share the other.
 const PROXY: Core = Core(1);
 const REST: Core = Core(0);
@@ -41,29 +40,12 @@ struct Arguments {
     /// Keep-alive connections
     #[arg(long, default_value_t = 64)]
     connections: usize,
-    /// Print one JSON object
+    /// Count instructions in user space too, under valgrind
+    #[arg(long)]
+    callgrind: bool,
+    /// Print JSON
     #[arg(long)]
     json: bool,
-}
-
-/// A proxy in the race.
-struct Contestant {
-    who: &'static str,
-    process: Process,
-    base: String,
-}
-
-impl Contestant {
-    fn new(who: &'static str, (process, base): (Process, String)) -> Self {
-        Self { who, process, base }
-    }
-
-    /// Where it listens, and the path before the upstream's own.
-    fn parts(&self) -> Result<(SocketAddr, &str), Failure> {
-        let rest = self.base.strip_prefix("http://").unwrap_or(&self.base);
-        let (address, prefix) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        Ok((address.parse()?, prefix))
-    }
 }
 
 fn main() -> ExitCode {
@@ -87,51 +69,60 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 
     let mut cold = Vec::new();
     for _ in 0..arguments.rounds {
-        let valetkey = Contestant::new("Valetkey", scene.valetkey(PROXY)?);
-        cold.push(pass(&valetkey, &scene, load)?);
+        cold.push(measure::cold(&scene.valetkey(PROXY, same)?, &scene.jwts, load)?);
     }
-    let valetkey = Contestant::new("Valetkey", scene.valetkey(PROXY)?);
-    check(&valetkey)?;
+    let contestants = [scene.bare(PROXY, same)?, scene.valetkey(PROXY, same)?];
+    check(&contestants[1])?;
     say("each user gets their own token, bad JWTs are refused");
-    let contestants = [Contestant::new(YARDSTICK, scene.bare(PROXY)?), valetkey];
 
     let warm = Load { time: Duration::from_secs(2), ..load };
     for contestant in &contestants {
-        measure::hot(&contestant.process, &contestant.base, &scene.jwts, warm)?;
+        measure::hot(contestant, &scene.jwts, warm)?;
     }
     let mut samples: [Vec<Sample>; 2] = Default::default();
     for round in 1..=arguments.rounds {
         for (contestant, samples) in contestants.iter().zip(&mut samples) {
-            let sample = measure::hot(&contestant.process, &contestant.base, &scene.jwts, load)?;
-            say(&format!(
-                "round {round}: {:<13}{:>8.0} requests/s {:>7.1} µs CPU",
-                contestant.who, sample.per_second, sample.cpu_micros
-            ));
+            let sample = measure::hot(contestant, &scene.jwts, load)?;
+            let Sample { per_second, cpu_micros, .. } = sample;
+            say(&format!("round {round}: {:<13}{per_second:>8.0} requests/s {cpu_micros:>7.1} µs CPU", contestant.who));
             samples.push(sample);
         }
     }
-    let peak = |who: &str| contestants.iter().find(|one| one.who == who).map_or(0, |one| one.process.peak_kib());
     let mut rows: Vec<Row> = contestants
         .iter()
         .zip(samples)
         .map(|(one, samples)| Row { who: one.who, what: "hot", samples, peak_kib: one.process.peak_kib() })
         .collect();
-    rows.push(Row { who: "Valetkey", what: "cold", samples: cold, peak_kib: peak("Valetkey") });
+    let peak_kib = contestants[1].process.peak_kib();
+    rows.push(Row { who: contestants[1].who, what: "cold", samples: cold, peak_kib });
+    drop(contestants);
     report::print(&rows, YARDSTICK, arguments.json);
+    if arguments.callgrind {
+        count(&scene, arguments.json)?;
+    }
     Ok(())
 }
 
-/// One pass over all users, each for the first time.
-fn pass(contestant: &Contestant, scene: &Scene, load: Load) -> Result<Sample, Failure> {
-    let (address, prefix) = contestant.parts()?;
-    measure::cold(&contestant.process, address, &format!("{prefix}{WORK}"), &scene.jwts, load)
+/// The program as it is.
+fn same(line: Line) -> Line {
+    line
+}
+
+/// The second table: instructions in user space, the same every time.
+fn count(scene: &Scene, as_json: bool) -> Result<(), Failure> {
+    let bare = scene.bare(PROXY, measure::under_callgrind(YARDSTICK, &scene.folder)?)?;
+    let [_, base] = measure::counted(&bare, &scene.jwts, &scene.folder)?;
+    drop(bare);
+    let valetkey = scene.valetkey(PROXY, measure::under_callgrind("Valetkey", &scene.folder)?)?;
+    let [cold, hot] = measure::counted(&valetkey, &scene.jwts, &scene.folder)?;
+    report::print_counts(&[(YARDSTICK, "hot", base), ("Valetkey", "hot", hot), ("Valetkey", "cold", cold)], as_json);
+    Ok(())
 }
 
 /// Right before fast: users get their own token, strangers get nothing.
 fn check(contestant: &Contestant) -> Result<(), Failure> {
-    let (address, prefix) = contestant.parts()?;
+    let (address, path) = (contestant.address, contestant.path(WHO));
     let mut connection = http::Connection::open(address)?;
-    let path = format!("{prefix}{WHO}");
     for user in [0, 1, 2, 3, 0] {
         let (status, body) = connection.get(&path, &good_jwt(user)?)?;
         if status != 200 || body != format!("user-{user:06}").as_bytes() {

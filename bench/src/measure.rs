@@ -3,7 +3,6 @@
 
 use std::{
     fs, io,
-    net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -13,10 +12,13 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    fleet::{Core, Process, Tried, program},
+    fleet::{Core, Folder, Line, Process, Tried, program},
     http::Connection,
-    scene::WORK,
+    scene::{Contestant, WORK},
 };
+
+/// How many requests are counted one by one under valgrind.
+const COUNTED: usize = 500;
 
 /// How the load is made.
 #[derive(Debug, Clone, Copy)]
@@ -61,27 +63,28 @@ pub type Failure = Box<dyn std::error::Error>;
 ///
 /// # Errors
 /// Where `wrk` fails, or any request was refused or broke.
-pub fn hot(proxy: &Process, base: &str, jwts: &Path, load: Load) -> Result<Sample, Failure> {
+pub fn hot(proxy: &Contestant, jwts: &Path, load: Load) -> Result<Sample, Failure> {
+    let Contestant { who, process, address, .. } = proxy;
     let script = jwts.with_file_name("wrk.lua");
     fs::write(&script, include_str!("wrk.lua")).tried("writing wrk.lua")?;
-    let (cpu, instructions) = (proxy.cpu()?, Instructions::count(proxy, load.time));
+    let (cpu, instructions) = (process.cpu()?, Instructions::count(process, load.time));
     let output = Command::new("taskset")
         .args(["-c", &load.core.0.to_string(), "wrk", "-t1", "--timeout", "10s"])
         .args([format!("-c{}", load.connections), format!("-d{}s", load.time.as_secs())])
         .arg("-s")
         .arg(&script)
-        .arg(format!("{base}{WORK}"))
+        .arg(format!("http://{address}{}", proxy.path(WORK)))
         .arg("--")
         .arg(jwts)
         .output()
         .tried("running wrk")?;
-    let cpu = proxy.cpu()?.saturating_sub(cpu);
+    let cpu = process.cpu()?.saturating_sub(cpu);
     let text = String::from_utf8_lossy(&output.stdout);
     let result = text.lines().find_map(|line| line.strip_prefix("RESULT "));
     let result = result.ok_or_else(|| format!("wrk said: {text}{}", String::from_utf8_lossy(&output.stderr)))?;
     let Wrk { requests, microseconds, refused, broken, p50, p99 } = serde_json::from_str(result)?;
     if refused + broken > 0 {
-        return Err(format!("{refused} requests to {base} were refused, {broken} broke").into());
+        return Err(format!("{refused} requests to {who} were refused, {broken} broke").into());
     }
     let count = requests as f64;
     Ok(Sample {
@@ -97,35 +100,81 @@ pub fn hot(proxy: &Process, base: &str, jwts: &Path, load: Load) -> Result<Sampl
 ///
 /// # Errors
 /// Where a request fails or isn't answered 200.
-pub fn cold(proxy: &Process, address: SocketAddr, path: &str, jwts: &Path, load: Load) -> Result<Sample, Failure> {
+pub fn cold(proxy: &Contestant, jwts: &Path, load: Load) -> Result<Sample, Failure> {
     let jwts: Vec<String> = fs::read_to_string(jwts)?.lines().map(str::to_owned).collect();
-    // Connections of the proxy's pool are made before, with a caller that doesn't count.
-    let ask = |tokens: &[String]| -> io::Result<()> {
-        let mut connection = Connection::open(address)?;
-        for token in tokens {
-            let (status, _) = connection.get(path, token)?;
-            if status != 200 {
-                return Err(io::Error::other(format!("{path} answered {status}")));
-            }
-        }
-        Ok(())
-    };
-    let (cpu, begun) = (proxy.cpu()?, Instant::now());
+    let (cpu, begun) = (proxy.process.cpu()?, Instant::now());
     thread::scope(|scope| {
-        let shares = jwts.chunks(jwts.len().div_ceil(load.connections)).map(|share| scope.spawn(|| ask(share)));
-        let shares: Vec<_> = shares.collect();
-        shares
-            .into_iter()
-            .try_for_each(|share| share.join().unwrap_or_else(|_| Err(io::Error::other("a driver panicked"))))
+        let share = jwts.len().div_ceil(load.connections).max(1);
+        let shares: Vec<_> = jwts.chunks(share).map(|share| scope.spawn(|| ask(proxy, share))).collect();
+        let panicked = |_| Err(io::Error::other("a driver panicked"));
+        shares.into_iter().try_for_each(|share| share.join().unwrap_or_else(panicked))
     })?;
     let (count, took) = (jwts.len() as f64, begun.elapsed());
     Ok(Sample {
         per_second: count / took.as_secs_f64(),
-        cpu_micros: proxy.cpu()?.saturating_sub(cpu).as_secs_f64() * 1e6 / count,
+        cpu_micros: proxy.process.cpu()?.saturating_sub(cpu).as_secs_f64() * 1e6 / count,
         kilo_instructions: None,
         p50_micros: None,
         p99_micros: None,
     })
+}
+
+/// One connection asks once with each token.
+fn ask(proxy: &Contestant, tokens: &[String]) -> io::Result<()> {
+    let (mut connection, path) = (Connection::open(proxy.address)?, proxy.path(WORK));
+    for token in tokens {
+        let (status, _) = connection.get(&path, token)?;
+        if status != 200 {
+            return Err(io::Error::other(format!("{} answered {status}", proxy.who)));
+        }
+    }
+    Ok(())
+}
+
+/// Thousand instructions in user space per request, counted by valgrind for a proxy that runs under [`under_callgrind`].
+/// Cold is the first pass over the users, hot the second.
+///
+/// # Errors
+/// Where valgrind doesn't count, or a request fails.
+pub fn counted(proxy: &Contestant, jwts: &Path, folder: &Folder) -> Result<[f64; 2], Failure> {
+    let jwts: Vec<String> = fs::read_to_string(jwts)?.lines().take(COUNTED).map(str::to_owned).collect();
+    // Connections of the proxy's pool and whatever is made once are none of a request's business.
+    ask(proxy, &jwts[..1])?;
+    let mut counts = [0.0; 2];
+    dump(proxy)?;
+    for (at, count) in counts.iter_mut().enumerate() {
+        ask(proxy, &jwts)?;
+        dump(proxy)?;
+        let file = folder.path().join(format!("{}.{}", callgrind_file(proxy.who), at + 2));
+        let text = fs::read_to_string(&file).tried("reading callgrind's counts")?;
+        let total = text.lines().find_map(|line| line.strip_prefix("totals: ").or(line.strip_prefix("summary: ")));
+        let total: f64 = total.and_then(|total| total.trim().parse().ok()).ok_or("callgrind has counted nothing")?;
+        *count = total / jwts.len() as f64 / 1000.0;
+    }
+    Ok(counts)
+}
+
+/// Puts a program under callgrind.
+///
+/// # Errors
+/// Where valgrind isn't here.
+pub fn under_callgrind(who: &'static str, folder: &Folder) -> Result<impl FnOnce(Line) -> Line, Failure> {
+    let valgrind = program("valgrind").ok_or("valgrind is not here: apt-get install valgrind")?;
+    let out = folder.path().join(callgrind_file(who));
+    Ok(move |line: Line| {
+        line.under(valgrind, &["--tool=callgrind".into(), format!("--callgrind-out-file={}", out.display())])
+    })
+}
+
+fn callgrind_file(who: &str) -> String {
+    format!("callgrind.{}", who.replace(' ', "-"))
+}
+
+/// Has callgrind write its counts since the last dump.
+fn dump(proxy: &Contestant) -> Result<(), Failure> {
+    let id = proxy.process.id().to_string();
+    let output = Command::new("callgrind_control").args(["--dump", &id]).output().tried("running callgrind_control")?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stdout).into_owned().into()) }
 }
 
 /// `perf stat` on the process, where the machine has counters.

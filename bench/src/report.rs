@@ -77,3 +77,20 @@ pub fn print(rows: &[Row], yardstick: &str, as_json: bool) {
     }
     println!();
 }
+
+/// Prints instruction counts in thousands a request, each with its ratio to the first.
+pub fn print_counts(counts: &[(&str, &str, f64)], as_json: bool) {
+    let base = counts.first().map_or(1.0, |first| first.2);
+    if as_json {
+        let rows = counts.iter().map(|(who, what, count)| {
+            json!({ "who": who, "what": what, "kilo_instructions_user": count, "ratio": count / base })
+        });
+        println!("{}", json!({ "callgrind": rows.collect::<Vec<_>>() }));
+        return;
+    }
+    println!("| who | load | k instr, user | ratio |\n| --- | --- | --: | --: |");
+    for (who, what, count) in counts {
+        println!("| {who} | {what} | {count:.1} | {:.2} |", count / base);
+    }
+    println!();
+}

@@ -7,13 +7,23 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
-    time::{SystemTime, UNIX_EPOCH},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 
-use crate::fleet::{Core, Folder, Process, Tried, free_address, program};
+use crate::{
+    fleet::{Core, Folder, Line, Process, Tried, free_address, program},
+    http::Connection,
+    measure::Failure,
+};
+
+/// The name of the bare proxy in the table.
+pub const YARDSTICK: &str = "bare Pingora";
+/// How long Valetkey may take to be ready; under valgrind everything takes long.
+const READY_WITHIN: Duration = Duration::from_secs(60);
 
 const ISSUER: &str = "https://bench.example/";
 const AUDIENCE: &str = "valetkey";
@@ -82,6 +92,7 @@ pub struct Scene {
     pub folder: Folder,
     config: PathBuf,
     valetkey: SocketAddr,
+    admin: SocketAddr,
     _nginx: Process,
     _redis: Process,
 }
@@ -91,7 +102,7 @@ impl Scene {
     ///
     /// # Errors
     /// Where a program is missing or fails.
-    pub fn set(users: usize, core: Core) -> Result<Self, Box<dyn std::error::Error>> {
+    pub fn set(users: usize, core: Core) -> Result<Self, Failure> {
         let folder = Folder::make()?;
         let (upstream, redis, valetkey, admin) = (free_address()?, free_address()?, free_address()?, free_address()?);
         let nginx = start_nginx(users, upstream, core, &folder)?;
@@ -111,30 +122,57 @@ impl Scene {
         let records = folder.write("connections.jsonl", &records)?;
         import(&records, &config)?;
         let jwts = folder.write("jwts", &jwts)?;
-        Ok(Self { upstream, jwts, folder, config, valetkey, _nginx: nginx, _redis: redis_process })
+        Ok(Self { upstream, jwts, folder, config, valetkey, admin, _nginx: nginx, _redis: redis_process })
     }
 
-    /// Starts Valetkey.
+    /// Starts Valetkey, and waits until it is ready. `wrap` may put the program under another.
     ///
     /// # Errors
     /// Where it doesn't come up.
-    pub fn valetkey(&self, core: Core) -> Result<(Process, String), Box<dyn std::error::Error>> {
-        let arguments = ["serve".into(), "--config".into(), self.config.display().to_string()];
-        let process = Process::start("valetkey", core, &needed("valetkey")?, &arguments, self.valetkey, &self.folder)?;
-        Ok((process, format!("http://{}/proxy/bench", self.valetkey)))
+    pub fn valetkey(&self, core: Core, wrap: impl FnOnce(Line) -> Line) -> Result<Contestant, Failure> {
+        let arguments = vec!["serve".into(), "--config".into(), self.config.display().to_string()];
+        let line = wrap(Line { program: needed("valetkey")?, arguments });
+        let process = Process::start("valetkey", core, &line, self.valetkey, &self.folder)?;
+        let begun = Instant::now();
+        while !matches!(Connection::open(self.admin).and_then(|mut admin| admin.get("/readyz", "")), Ok((200, _))) {
+            if begun.elapsed() > READY_WITHIN {
+                return Err("valetkey didn't get ready".into());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(Contestant { who: "Valetkey", process, address: self.valetkey, prefix: "/proxy/bench" })
     }
 
-    /// Starts the bare proxy.
+    /// Starts the bare proxy. `wrap` may put the program under another.
     ///
     /// # Errors
     /// Where it doesn't come up.
-    pub fn bare(&self, core: Core) -> Result<(Process, String), Box<dyn std::error::Error>> {
+    pub fn bare(&self, core: Core, wrap: impl FnOnce(Line) -> Line) -> Result<Contestant, Failure> {
         let address = free_address()?;
         let header = format!("Bearer {}", upstream_token(0));
-        let arguments = [address.to_string(), self.upstream.to_string(), header];
-        let process =
-            Process::start("bare-pingora", core, &needed("bare-pingora")?, &arguments, address, &self.folder)?;
-        Ok((process, format!("http://{address}")))
+        let arguments = vec![address.to_string(), self.upstream.to_string(), header];
+        let line = wrap(Line { program: needed("bare-pingora")?, arguments });
+        let process = Process::start("bare-pingora", core, &line, address, &self.folder)?;
+        Ok(Contestant { who: YARDSTICK, process, address, prefix: "" })
+    }
+}
+
+/// A proxy in the race.
+pub struct Contestant {
+    /// Its name in the table.
+    pub who: &'static str,
+    /// It.
+    pub process: Process,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What stands before the upstream's own path.
+    pub prefix: &'static str,
+}
+
+impl Contestant {
+    /// A path of the upstream, as this proxy wants it.
+    pub fn path(&self, path: &str) -> String {
+        format!("{}{path}", self.prefix)
     }
 }
 
@@ -142,12 +180,7 @@ fn needed(name: &str) -> Result<PathBuf, String> {
     program(name).ok_or_else(|| format!("{name} is not here; {HINT}"))
 }
 
-fn start_nginx(
-    users: usize,
-    address: SocketAddr,
-    core: Core,
-    folder: &Folder,
-) -> Result<Process, Box<dyn std::error::Error>> {
+fn start_nginx(users: usize, address: SocketAddr, core: Core, folder: &Folder) -> Result<Process, Failure> {
     let mut known = String::new();
     for user in 0..users {
         writeln!(known, "\"Bearer {}\" \"user-{user:06}\";", upstream_token(user))?;
@@ -173,18 +206,20 @@ http {{
     );
     let config = folder.write("nginx.conf", &config.replace("\\n", "\n"))?;
     let arguments =
-        ["-c".into(), config.display().to_string(), "-e".into(), "stderr".into(), "-p".into(), path.to_string()];
-    Ok(Process::start("nginx", core, &needed("nginx")?, &arguments, address, folder)?)
+        vec!["-c".into(), config.display().to_string(), "-e".into(), "stderr".into(), "-p".into(), path.to_string()];
+    let line = Line { program: needed("nginx")?, arguments };
+    Ok(Process::start("nginx", core, &line, address, folder)?)
 }
 
-fn start_redis(address: SocketAddr, core: Core, folder: &Folder) -> Result<Process, Box<dyn std::error::Error>> {
+fn start_redis(address: SocketAddr, core: Core, folder: &Folder) -> Result<Process, Failure> {
     let config = format!(
         "bind 127.0.0.1\nport {}\nrequirepass {REDIS_PASSWORD}\nsave \"\"\nappendonly no\nmaxmemory-policy noeviction\ndir {}\n",
         address.port(),
         folder.path().display(),
     );
     let config = folder.write("redis.conf", &config)?;
-    Ok(Process::start("redis", core, &needed("redis-server")?, &[config.display().to_string()], address, folder)?)
+    let line = Line { program: needed("redis-server")?, arguments: vec![config.display().to_string()] };
+    Ok(Process::start("redis", core, &line, address, folder)?)
 }
 
 fn configuration(valetkey: SocketAddr, admin: SocketAddr, redis: SocketAddr, upstream: SocketAddr) -> String {
@@ -217,7 +252,7 @@ services:
 }
 
 /// `valetkey import`.
-fn import(records: &Path, config: &Path) -> Result<(), Box<dyn std::error::Error>> {
+fn import(records: &Path, config: &Path) -> Result<(), Failure> {
     let output = Command::new(needed("valetkey")?)
         .arg("import")
         .arg(records)

@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::{clock::Clock, config, serve};
+use crate::{clock::Clock, config, provider::catalogue::Embedded, serve};
 
 mod client;
 mod guide;
@@ -78,15 +78,15 @@ pub enum Error {
 ///
 /// # Errors
 /// Where it can't be set up, or Valetkey fails.
-pub fn run(options: Options) -> Result<bool, Error> {
+pub fn run(options: &Options) -> Result<bool, Error> {
     // The first of two providers wins; a second attempt changes nothing.
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = Runtime::new()?;
-    let stage = runtime.block_on(Stage::set(&options))?;
+    let stage = runtime.block_on(Stage::set(options))?;
     let mut server = Server::start(stage.config.clone())?;
     let outcome = runtime.block_on(async {
         server.ready().await?;
-        stage.play(&options).await
+        stage.play(options, &server).await
     });
     // What stopped the server explains what the play saw of it.
     server.stop()?;
@@ -132,7 +132,7 @@ impl Stage {
         Ok(Self { standin, secrets, clock, public, admin, lifetime, github, config_path, config, _folder: folder })
     }
 
-    async fn play(&self, options: &Options) -> Result<bool, Error> {
+    async fn play(&self, options: &Options, server: &Server) -> Result<bool, Error> {
         let parties = client::Parties::new(self.secrets.mint(self.clock.now())?)?;
         let (standin, public) = (&self.standin, self.public.clone());
         if let Some(reader) = options.walk {
@@ -153,6 +153,7 @@ impl Stage {
             shown = sights.show() => shown?,
             interrupted = tokio::signal::ctrl_c() => interrupted?,
             _ = terminate.recv() => {}
+            () = server.ended() => {}
         }
         ink::line("\n  Ending the demo: Valetkey drains, the temporary folder goes.");
         Ok(true)
@@ -162,7 +163,7 @@ impl Stage {
 fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<config::Config, Error> {
     let env = |name: &str| environment.get(name).cloned();
     let loaded =
-        config::load(path, &env, &config::NoProviders).map_err(|problems| Error::Config(problems.to_string()))?;
+        config::load(path, &env, &Embedded).map_err(|problems| Error::Config(problems.to_string()))?;
     Ok(loaded.config)
 }
 
@@ -187,6 +188,13 @@ impl Server {
             Ok(Ok(())) => Ok(()),
             // Its thread ended: `stop` tells why.
             Ok(Err(_)) | Err(_) => Err(Error::NotReady),
+        }
+    }
+
+    /// Returns once it has ended by itself.
+    async fn ended(&self) {
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
