@@ -27,6 +27,8 @@ mod guide;
 mod ink;
 mod setup;
 pub mod standin;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 pub use walk::Reader;
@@ -162,8 +164,7 @@ impl Stage {
 
 fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<config::Config, Error> {
     let env = |name: &str| environment.get(name).cloned();
-    let loaded =
-        config::load(path, &env, &Embedded).map_err(|problems| Error::Config(problems.to_string()))?;
+    let loaded = config::load(path, &env, &Embedded).map_err(|problems| Error::Config(problems.to_string()))?;
     Ok(loaded.config)
 }
 
