@@ -27,15 +27,22 @@
 #![forbid(unsafe_code)]
 
 pub mod caller;
-//cli
+pub mod cli;
 pub mod clock;
 pub mod config;
-//demo
+pub mod connection;
+pub mod consent;
+pub mod demo;
 pub mod events;
 pub mod id;
+pub mod oauth;
 pub mod outbound;
 pub mod provider;
+pub mod proxy;
+pub mod refusal;
 pub mod secret;
+pub mod serve;
 pub mod store;
 pub mod telemetry;
 pub mod vault;
+pub mod web;

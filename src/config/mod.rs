@@ -20,6 +20,8 @@ mod load;
 mod problem;
 pub mod provider;
 mod raw;
+#[cfg(test)]
+mod reference;
 mod resolve;
 mod schema;
 #[cfg(test)]

@@ -201,6 +201,8 @@ pub struct ErrorRules {
     pub rate_limited: Vec<Sign>,
     /// The token endpoint's words for a refresh token that is over, beside `invalid_grant`.
     pub invalid_grant: Vec<String>,
+    /// The token endpoint's words for being out of order, beside `server_error` and `temporarily_unavailable`.
+    pub unavailable: Vec<String>,
 }
 
 /// One sign in an answer.

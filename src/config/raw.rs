@@ -55,6 +55,7 @@ pub struct RawConfig {
 /// The application that people connect their accounts for.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Application")]
 pub struct RawApplication {
     /// Its name as the connect page shows it.
     #[schemars(required, length(min = 1))]
@@ -64,6 +65,7 @@ pub struct RawApplication {
 /// One listening address.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Listener")]
 pub struct RawListener {
     /// IP address and port, such as `127.0.0.1:8080` or `[::]:8080`.
     #[schemars(required)]
@@ -78,6 +80,7 @@ pub struct RawListener {
 /// What a listener serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "Role")]
 pub enum RawRole {
     /// `/proxy/…` and the JSON API for applications.
     Proxy,
@@ -90,6 +93,7 @@ pub enum RawRole {
 /// A listener's certificate.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ListenerTls")]
 pub struct RawListenerTls {
     /// The certificate and its chain, in PEM.
     #[schemars(required)]
@@ -102,6 +106,7 @@ pub struct RawListenerTls {
 /// What guards the admin routes.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Admin")]
 pub struct RawAdmin {
     /// The bearer token of the routes under `/admin`.
     #[schemars(with = "Option<String>")]
@@ -114,6 +119,7 @@ pub struct RawAdmin {
 /// and `secret_file` says what verifies them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Caller")]
 pub struct RawCaller {
     /// The `iss` claim, compared byte for byte.
     #[schemars(required, length(min = 1, max = 2048))]
@@ -147,6 +153,7 @@ pub struct RawCaller {
 /// The connect flow.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Connect")]
 pub struct RawConnect {
     /// Who may use a connect link.
     #[schemars(extend("default" = "link"))]
@@ -170,6 +177,7 @@ pub struct RawConnect {
 /// How a browser proves whose it is: exactly one of these.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Session")]
 pub struct RawSession {
     /// The name of a cookie that holds a JWT of a configured issuer.
     pub cookie: Option<String>,
@@ -183,6 +191,7 @@ pub struct RawSession {
 /// How a drain goes after SIGTERM.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Shutdown")]
 pub struct RawShutdown {
     /// Readiness is down for so long before listeners stop accepting.
     #[schemars(extend("default" = "5s"))]
@@ -195,6 +204,7 @@ pub struct RawShutdown {
 /// What is kept in memory.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Cache")]
 pub struct RawCache {
     /// How long cached credentials serve while the store is away.
     #[schemars(extend("default" = "1h"))]
@@ -210,6 +220,7 @@ pub struct RawCache {
 /// Where records are kept: exactly one of these.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Store")]
 pub struct RawStore {
     /// Redis: alone, behind Sentinel, or a Cluster. For any number of replicas.
     pub redis: Option<RawRedis>,
@@ -220,6 +231,7 @@ pub struct RawStore {
 /// Redis.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Redis")]
 pub struct RawRedis {
     /// `rediss://user@host:6379/0`; plain `redis://` on loopback, elsewhere with a warning. May be left out with `sentinel` or
     /// `cluster`.
@@ -241,6 +253,7 @@ pub struct RawRedis {
 /// TLS towards Redis.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "RedisTls")]
 pub struct RawRedisTls {
     /// Trusted instead of the system's authorities, in PEM.
     pub ca_file: Option<PathBuf>,
@@ -253,6 +266,7 @@ pub struct RawRedisTls {
 /// Redis Sentinel.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Sentinel")]
 pub struct RawSentinel {
     /// The master's name.
     #[schemars(required, length(min = 1))]
@@ -265,6 +279,7 @@ pub struct RawSentinel {
 /// Redis Cluster.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Cluster")]
 pub struct RawCluster {
     /// `host:port` of some of its nodes.
     #[schemars(required, length(min = 1))]
@@ -274,6 +289,7 @@ pub struct RawCluster {
 /// The embedded store.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Embedded")]
 pub struct RawEmbedded {
     /// The file; it is made where it doesn't exist.
     #[schemars(required)]
@@ -284,6 +300,7 @@ pub struct RawEmbedded {
 /// supported by this version yet.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Vault")]
 pub struct RawVault {
     /// Sealing keys; the first seals, all open.
     pub keys: Option<Vec<RawVaultKey>>,
@@ -298,6 +315,7 @@ pub struct RawVault {
 /// One sealing key.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "VaultKey")]
 pub struct RawVaultKey {
     /// Its name, stored in clear beside what it sealed.
     #[schemars(required, regex(pattern = r"^[A-Za-z0-9._-]{1,64}$"))]
@@ -313,6 +331,7 @@ pub struct RawVaultKey {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "parsed so that the format holds; refused as not supported yet")]
+#[schemars(rename = "AwsKms")]
 pub struct RawAwsKms {
     /// Id, alias or ARN of the key.
     #[schemars(required)]
@@ -328,6 +347,7 @@ pub struct RawAwsKms {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "parsed so that the format holds; refused as not supported yet")]
+#[schemars(rename = "AzureKeyVault")]
 pub struct RawAzureKeyVault {
     /// The vault's URL.
     #[schemars(required)]
@@ -341,6 +361,7 @@ pub struct RawAzureKeyVault {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "parsed so that the format holds; refused as not supported yet")]
+#[schemars(rename = "VaultTransit")]
 pub struct RawVaultTransit {
     /// The server's URL.
     #[schemars(required)]
@@ -359,6 +380,7 @@ pub struct RawVaultTransit {
 /// instead of the provider's own.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Service")]
 pub struct RawService {
     /// The provider it is built on. A service that bears a provider's name needs none; a custom one has none.
     pub provider: Option<String>,
@@ -398,6 +420,7 @@ pub struct RawService {
 /// API keys of a service.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ApiKeys")]
 pub struct RawApiKeys {
     /// How welcome they are.
     #[schemars(extend("default" = "allowed"))]
@@ -410,6 +433,7 @@ pub struct RawApiKeys {
 /// Time limits towards an upstream.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Timeouts")]
 pub struct RawTimeouts {
     /// To connect; TCP and TLS together get twice this.
     #[schemars(extend("default" = "3s"))]
@@ -428,6 +452,7 @@ pub struct RawTimeouts {
 /// How an upstream is spoken to.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Upstream")]
 pub struct RawUpstream {
     /// HTTP version.
     #[schemars(extend("default" = "auto"))]
@@ -443,6 +468,7 @@ pub struct RawUpstream {
 /// A token bucket for each caller.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "RateLimit")]
 pub struct RawRateLimit {
     /// So many calls …
     #[schemars(required, range(min = 1))]
@@ -458,6 +484,7 @@ pub struct RawRateLimit {
 /// One rule of a policy: exactly one of these.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Rule")]
 pub struct RawRule {
     /// Allows the calls that match.
     pub allow: Option<RawMatch>,
@@ -468,6 +495,7 @@ pub struct RawRule {
 /// Which calls a rule is about; all of its keys must match.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Match")]
 pub struct RawMatch {
     /// HTTP methods; all without this key.
     #[schemars(length(min = 1))]
@@ -482,6 +510,7 @@ pub struct RawMatch {
 /// Limits on requests.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Limits")]
 pub struct RawLimits {
     /// All headers together. `32KiB` by default.
     pub header_bytes: Option<Size>,
@@ -496,6 +525,7 @@ pub struct RawLimits {
 /// When access tokens are renewed.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Refresh")]
 pub struct RawRefresh {
     /// A token with less than this left is renewed in the background while it is still used; never more than a fifth of its
     /// lifetime.

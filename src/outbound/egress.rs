@@ -32,7 +32,7 @@ impl Resolve for Resolver {
 fn permitted(name: &str, found: Vec<SocketAddr>) -> Result<Addrs, ForbiddenAddress> {
     let local = is_loopback_name(name);
     let mut rest: Vec<SocketAddr> = found;
-    rest.retain(|address| !is_forbidden(address.ip()) && (!local || address.ip().to_canonical().is_loopback()));
+    rest.retain(|address| may_be_called(address.ip()) && (!local || address.ip().to_canonical().is_loopback()));
     if rest.is_empty() {
         return Err(ForbiddenAddress);
     }
@@ -50,7 +50,7 @@ pub(super) fn check_target(url: &Url, allow_plain_http: bool) -> Result<(), Refu
         Host::Ipv6(v6) => (Some(IpAddr::V6(v6)), v6.to_canonical().is_loopback()),
         Host::Domain(name) => (None, is_loopback_name(name)),
     };
-    if address.is_some_and(is_forbidden) {
+    if address.is_some_and(|address| !may_be_called(address)) {
         return Err(Refusal::Address);
     }
     match url.scheme() {
@@ -68,11 +68,11 @@ fn is_loopback_name(name: &str) -> bool {
     last.eq_ignore_ascii_case("localhost")
 }
 
-/// Whether this address is link-local, a metadata service's, or no host's at all.
-fn is_forbidden(address: IpAddr) -> bool {
+/// Whether this address may be called at all: it isn't link-local, a metadata service's, or no host's.
+pub fn may_be_called(address: IpAddr) -> bool {
     match address.to_canonical() {
-        IpAddr::V4(v4) => is_forbidden_v4(v4),
-        IpAddr::V6(v6) => is_forbidden_v6(v6),
+        IpAddr::V4(v4) => !is_forbidden_v4(v4),
+        IpAddr::V6(v6) => !is_forbidden_v6(v6),
     }
 }
 

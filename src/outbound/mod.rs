@@ -16,6 +16,7 @@ use std::{fmt, time::Duration};
 use tokio::runtime::Handle;
 use url::Url;
 
+pub use self::egress::may_be_called;
 use self::egress::{Resolver, check_target};
 pub use self::error::{OutboundError, Refusal, SetupError};
 

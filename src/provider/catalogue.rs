@@ -43,6 +43,12 @@ pub fn fields_for(provider: &str, service: &str) -> Option<&'static ProviderFiel
     preset.map(|entry| &entry.fields).or_else(|| fields(provider))
 }
 
+/// All fields of a service of this name that is built on a provider: the provider's or preset's, with those that the
+/// service writes inline over them. `None` where there is no such provider.
+pub fn whole(provider: &str, service: &str, inline: &ProviderFields) -> Option<ProviderFields> {
+    fields_for(provider, service).map(|base| overlay(base, inline))
+}
+
 /// The names of all providers and presets, in alphabetical order.
 pub fn names() -> impl Iterator<Item = &'static str> {
     CATALOGUE.entries.keys().map(String::as_str)

@@ -10,6 +10,10 @@ mod resolve;
 mod scan;
 pub mod scopes;
 mod service;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub mod verdict;
 
 pub use base_url::BaseUrl;

@@ -86,6 +86,7 @@ fn errors_joined(base: Option<ErrorRules>, over: Option<&ErrorRules>) -> Option<
     joined.missing_scopes.extend_from_slice(&over.missing_scopes);
     joined.rate_limited.extend_from_slice(&over.rate_limited);
     joined.invalid_grant.extend_from_slice(&over.invalid_grant);
+    joined.unavailable.extend_from_slice(&over.unavailable);
     Some(joined)
 }
 

@@ -196,6 +196,7 @@ fn client(
         }
     }
     let inject = Inject::parse(&fields.inject.clone().unwrap_or_default()).ok()?;
+    let errors = fields.errors.clone().unwrap_or_default();
     Some(Arc::new(OAuth {
         client_secret: service.client_secret.clone(),
         client_auth: fields.client_auth.unwrap_or_default(),
@@ -223,7 +224,9 @@ fn client(
             .map(|answer| answer.objects.clone())
             .filter(|objects| !objects.is_empty())
             .unwrap_or_else(|| vec![String::new()]),
-        invalid_grant: fields.errors.as_ref().map(|errors| errors.invalid_grant.clone()).unwrap_or_default(),
+        invalid_grant: errors.invalid_grant,
+        unavailable: errors.unavailable,
+        allow_plain_http: service.allow_plain_http,
         client_id,
     }))
 }
@@ -243,9 +246,12 @@ fn resolved(
         }
     };
     let inject = fields.inject.clone().unwrap_or_default();
-    let api_key = fields.api_key.clone().unwrap_or_else(|| inject.clone());
     let mut parse = |key: &str, injection: &Injection| problems.take(name, key, Inject::parse(injection));
-    let (inject, api_key) = (parse("inject", &inject), parse("api_key", &api_key));
+    let inject = parse("inject", &inject);
+    let api_key = match &fields.api_key {
+        Some(api_key) => parse("api_key", api_key),
+        None => inject.clone(),
+    };
     let mut headers = Vec::new();
     for (header_name, value) in fields.headers.iter().flatten() {
         let checked = problems.take(name, &format!("headers.{header_name}"), header(header_name, value));

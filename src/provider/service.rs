@@ -103,6 +103,10 @@ pub struct OAuth {
     pub token_objects: Vec<String>,
     /// The token endpoint's words for a refresh token that is over, beside `invalid_grant`.
     pub invalid_grant: Vec<String>,
+    /// Its words for being out of order.
+    pub unavailable: Vec<String>,
+    /// Whether `http` URLs beyond loopback are let through.
+    pub allow_plain_http: bool,
 }
 
 impl Service {

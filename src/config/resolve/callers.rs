@@ -31,7 +31,8 @@ pub(super) fn callers(raw: Vec<RawCaller>, path: &Path, cx: &mut Context<'_>) ->
 
 fn caller(mut raw: RawCaller, path: &Path, cx: &mut Context<'_>) -> Option<CallerIssuer> {
     let algorithms = raw.algorithms.take().unwrap_or_default();
-    let family = one_family(&algorithms, &path.key("algorithms"), cx);
+    let jwks = raw.jwks_url.is_some() || raw.jwks_file.is_some();
+    let family = one_family(&algorithms, jwks, &path.key("algorithms"), cx);
     let given = [
         ("jwks_url", raw.jwks_url.is_some()),
         ("jwks_file", raw.jwks_file.is_some()),
@@ -86,10 +87,13 @@ fn family(algorithm: Algorithm) -> Family {
     }
 }
 
-/// The family that all algorithms are of.
-fn one_family(algorithms: &[Algorithm], path: &Path, cx: &mut Context<'_>) -> Option<Family> {
+/// The family that all algorithms are of. A JWKS may hold keys of several, but none of them is a shared secret, and one
+/// public key is of one family.
+fn one_family(algorithms: &[Algorithm], jwks: bool, path: &Path, cx: &mut Context<'_>) -> Option<Family> {
     let first = family(*algorithms.first()?);
-    if algorithms.iter().any(|algorithm| family(*algorithm) != first) {
+    let mixed = algorithms.iter().any(|algorithm| family(*algorithm) != first);
+    let with_hmac = algorithms.iter().any(|algorithm| family(*algorithm) == Family::Hmac);
+    if mixed && (with_hmac || !jwks) {
         let finding = finding("These algorithms need different kinds of keys");
         cx.report.problem(path, finding.hint("keep those of one kind: HS*, RS* with PS*, ES*, or EdDSA"));
         return None;

@@ -107,10 +107,10 @@ fn listeners(raw: Option<Vec<RawListener>>, path: &Path, cx: &mut Context<'_>) -
 
 fn connect(raw: RawConnect, path: &Path, cx: &mut Context<'_>) -> Connect {
     let binding = raw.binding.unwrap_or_default();
-    if binding == Binding::Session && raw.session.is_none() {
+    if binding == Binding::Session && raw.session.is_none() && !cx.report.is_broken(&path.key("session")) {
         let finding = finding("`binding: session` needs to know how a browser proves whose it is");
         let hint = "add `session:` with `cookie`, `header` or `check_url`";
-        cx.report.problem(&path.key("session"), finding.hint(hint));
+        cx.report.problem(&path.key("binding"), finding.hint(hint));
     }
     let session = raw.session.and_then(|session| session_proof(session, &path.key("session"), cx));
     let mut return_to = Vec::new();

@@ -2,6 +2,10 @@ use std::path::Path;
 
 use super::*;
 
+mod generated;
+mod meaning;
+mod problems;
+
 /// Two providers, one with OAuth and one with API keys only.
 struct Known;
 
@@ -49,15 +53,3 @@ fn parsed(text: &str) -> Result<Loaded, Problems> {
     parse(text, Path::new("config"), &env, &Known)
 }
 
-#[test]
-fn the_example_is_a_whole_configuration() {
-    let loaded = parsed(include_str!("../../config/valetkey.yaml")).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!(loaded.warnings, []);
-    let config = loaded.config;
-    assert_eq!(config.public_url.as_str(), "http://localhost:8080/");
-    assert_eq!(config.services.len(), 4);
-    assert_eq!(config.services["github"].client_id.as_deref(), Some("12345"));
-    assert_eq!(config.services["github"].provider.as_deref(), Some("github"));
-    assert_eq!(config.services["internal-crm"].limits.body_bytes, Some(10 << 20));
-    assert_eq!(config.services["internal-crm"].limits.uri_bytes, Some(8 << 10));
-}

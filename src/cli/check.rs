@@ -1,0 +1,90 @@
+//! `valetkey check`: says whether a configuration is right, and everything that isn't.
+
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    ConfigFile, Outcome,
+    configuration::{load, show_problems, show_warnings},
+    output::{FAINT, GOOD, say, styled},
+};
+use crate::config::{Config, IssuerKeys, Listener, RedisTopology, Roles, Store};
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// Print `{ok, problems, warnings}` as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Checks a configuration.
+pub fn run(args: &CheckArgs) -> Outcome {
+    let file = args.config.config.display().to_string();
+    match load(&args.config.config) {
+        Ok(loaded) if args.json => {
+            say(format_args!("{:#}", json!({"ok": true, "problems": [], "warnings": loaded.warnings})));
+            Outcome::Done
+        }
+        Ok(loaded) => {
+            show_warnings(&file, &loaded.warnings);
+            say(format_args!("{} {file}", styled(GOOD, "OK")));
+            for (what, how) in summary(&loaded.config) {
+                say(format_args!("  {} {how}", styled(FAINT, format_args!("{what:<10}"))));
+            }
+            Outcome::Done
+        }
+        Err(problems) if args.json => {
+            say(format_args!("{:#}", json!({"ok": false, "problems": problems.all, "warnings": []})));
+            Outcome::Wrong
+        }
+        Err(problems) => {
+            show_problems(&problems);
+            Outcome::Wrong
+        }
+    }
+}
+
+/// What a configuration amounts to, without anything secret.
+fn summary(config: &Config) -> Vec<(&'static str, String)> {
+    let mut lines = vec![("public URL", config.public_url.to_string())];
+    lines.extend(config.listeners.iter().map(|listener| ("listens", listens(listener))));
+    lines.extend(config.callers.iter().map(|caller| {
+        let keys = match &caller.keys {
+            IssuerKeys::JwksUrl(_) | IssuerKeys::Jwks(_) => "JWKS",
+            IssuerKeys::PublicKey(_) => "public key",
+            IssuerKeys::Secret(_) => "shared secret",
+        };
+        ("callers", format!("{} ({keys})", caller.issuer))
+    }));
+    lines.push(("store", store(&config.store)));
+    let keys: Vec<&str> = config.vault.keys.iter().map(|key| key.id.as_str()).collect();
+    lines.push(("vault", format!("seals with {}, opens {}", keys.first().unwrap_or(&"nothing"), keys.join(", "))));
+    let services: Vec<&str> = config.services.keys().map(|name| name.as_str()).collect();
+    lines.push(("services", services.join(", ")));
+    lines
+}
+
+fn listens(listener: &Listener) -> String {
+    let Roles { proxy, connect, admin } = listener.serves;
+    let roles: Vec<&str> = [(proxy, "proxy"), (connect, "connect"), (admin, "admin")]
+        .into_iter()
+        .filter_map(|(serves, role)| serves.then_some(role))
+        .collect();
+    let tls = if listener.tls.is_some() { " with TLS" } else { "" };
+    format!("{}{tls} for {}", listener.address, roles.join(", "))
+}
+
+fn store(store: &Store) -> String {
+    match store {
+        Store::Embedded { path } => format!("the file {}", path.display()),
+        Store::Redis(redis) => match &redis.topology {
+            RedisTopology::Standalone => format!("Redis at {}", redis.url.host_str().unwrap_or_default()),
+            RedisTopology::Sentinel { master, .. } => format!("Redis behind Sentinel, master {master}"),
+            RedisTopology::Cluster { addresses } => format!("Redis Cluster at {}", addresses.join(", ")),
+        },
+    }
+}

@@ -1,0 +1,143 @@
+//! `valetkey health`: asks the admin listener for `/readyz`, for probes of container runtimes that have no HTTP client of
+//! their own. One plain request over a blocking socket; never follows anything.
+
+use std::{
+    io::{self, Read, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::Args;
+
+use super::{
+    Outcome,
+    configuration::load_or_complain,
+    output::{complain, say},
+};
+use crate::config::Config;
+
+/// Enough for the status and the few lines of detail.
+const LONGEST_ANSWER: u64 = 16 << 10;
+
+/// Arguments of `health`.
+#[derive(Debug, Args)]
+pub struct HealthArgs {
+    /// The configuration, for the address of its admin listener.
+    #[arg(long, short, value_name = "FILE", conflicts_with = "address")]
+    pub config: Option<PathBuf>,
+    /// The admin listener's address.
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9090")]
+    pub address: SocketAddr,
+    /// How long the answer may take.
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+}
+
+/// Asks.
+pub fn run(args: &HealthArgs) -> Outcome {
+    let address = match &args.config {
+        None => args.address,
+        Some(file) => {
+            let Some(loaded) = load_or_complain(file) else { return Outcome::Wrong };
+            let Some(address) = admin_address(&loaded.config) else {
+                complain("No listener serves `admin` without TLS; name one with --address");
+                return Outcome::Wrong;
+            };
+            address
+        }
+    };
+    match ask(reachable(address), args.timeout.max(Duration::from_millis(1))) {
+        Ok((200, body)) => {
+            say(body);
+            Outcome::Done
+        }
+        Ok((status, body)) => {
+            complain(format_args!("{address} answers {status}: {body}"));
+            Outcome::Failed
+        }
+        Err(error) => {
+            complain(format_args!("{address} doesn't answer: {error}"));
+            Outcome::Failed
+        }
+    }
+}
+
+fn admin_address(config: &Config) -> Option<SocketAddr> {
+    let listener = config.listeners.iter().find(|listener| listener.serves.admin && listener.tls.is_none());
+    listener.map(|listener| listener.address)
+}
+
+/// Nobody can be reached at the address that means "all of them".
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// The status and the body. HTTP/1.0, so that the body is never chunked and ends with the connection.
+fn ask(address: SocketAddr, timeout: Duration) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
+    // In one piece: a server that answers before it has read all would reset the connection.
+    let request =
+        format!("GET /readyz HTTP/1.0\r\nHost: {address}\r\nAccept: application/json\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.take(LONGEST_ANSWER).read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split_ascii_whitespace().nth(1).and_then(|status| status.parse().ok());
+    let status = status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "this is no HTTP answer"))?;
+    Ok((status, body.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, thread};
+
+    use super::*;
+
+    fn answering(answer: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.extend(byte);
+            }
+            assert!(request.starts_with(b"GET /readyz HTTP/1."));
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        address
+    }
+
+    fn health(address: SocketAddr) -> Outcome {
+        run(&HealthArgs { config: None, address, timeout: Duration::from_secs(5) })
+    }
+
+    #[test]
+    fn ready_is_0_and_everything_else_is_1() {
+        let ready = answering("HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"status\":\"ok\"}\r\n");
+        assert_eq!(health(ready), Outcome::Done);
+        let draining = answering("HTTP/1.1 503 Service Unavailable\r\n\r\n{\"status\":\"draining\"}");
+        assert_eq!(health(draining), Outcome::Failed);
+        assert_eq!(health(answering("SSH-2.0-nobody\r\n")), Outcome::Failed);
+        let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert_eq!(health(gone), Outcome::Failed);
+    }
+
+    #[test]
+    fn an_address_that_means_all_is_asked_on_loopback() {
+        assert_eq!(reachable("0.0.0.0:9090".parse().unwrap()), "127.0.0.1:9090".parse().unwrap());
+        assert_eq!(reachable("[::]:9090".parse().unwrap()), "[::1]:9090".parse().unwrap());
+        assert_eq!(reachable("10.1.2.3:9090".parse().unwrap()), "10.1.2.3:9090".parse().unwrap());
+    }
+}

@@ -1,0 +1,149 @@
+//! The command line: a file a subcommand, each a function from its arguments to an [`Outcome`]. Says what is asked for on
+//! standard output and everything else on standard error. Holds no logic that the library could hold.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+pub mod check;
+pub mod completions;
+pub mod configuration;
+pub mod health;
+pub mod keys;
+pub mod mint;
+pub mod output;
+pub mod schema;
+
+/// A reverse-proxy sidecar that holds, refreshes and injects your users' API tokens.
+#[derive(Debug, Parser)]
+#[command(name = "valetkey", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong configuration or usage.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run Valetkey until SIGTERM or SIGINT.
+    Serve(ConfigFile),
+    /// Check a configuration: every problem at once, with its line and what to do.
+    Check(check::CheckArgs),
+    /// Print the JSON Schema of the configuration.
+    Schema,
+    /// Make sealing keys.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Make a JWT for development, for an issuer with a `secret`.
+    Mint(mint::MintArgs),
+    /// Bring in existing tokens and API keys, JSON lines.
+    Import(ImportArgs),
+    /// Ask a running Valetkey whether it is ready, for probes.
+    Health(health::HealthArgs),
+    /// See it work: a stand-in provider, a service and a user, all on this machine.
+    Demo(DemoArgs),
+    /// List the providers that services can be built on, or show one.
+    Providers(ProvidersArgs),
+    /// Print a completion script for a shell.
+    Completions(completions::CompletionsArgs),
+}
+
+/// Names the configuration file.
+#[derive(Debug, Args)]
+pub struct ConfigFile {
+    /// The configuration file.
+    #[arg(long, short, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Arguments of `import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// JSON lines: `{issuer, user, service, account?, access_token, refresh_token?, expires_at?, scopes?}` or
+    /// `{issuer, user, service, account?, api_key}`.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigFile,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Do the whole walk by itself; exit 0 only if every step held.
+    #[arg(long)]
+    pub walk: bool,
+    /// With `--walk`: one JSON object a step.
+    #[arg(long, requires = "walk")]
+    pub json: bool,
+}
+
+/// Arguments of `providers`.
+#[derive(Debug, Args)]
+pub struct ProvidersArgs {
+    /// Show this one with all its fields.
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    /// Done: 0.
+    Done,
+    /// Failed: 1.
+    Failed,
+    /// Wrong configuration or usage: 2.
+    Wrong,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        Self::from(match outcome {
+            Outcome::Done => 0,
+            Outcome::Failed => 1,
+            Outcome::Wrong => 2,
+        })
+    }
+}
+
+/// Does what the command line says.
+pub fn run(cli: Cli) -> Outcome {
+    match cli.command {
+        Command::Check(args) => check::run(&args),
+        Command::Schema => schema::run(),
+        Command::Keys(command) => keys::run(&command),
+        Command::Mint(args) => mint::run(&args),
+        Command::Health(args) => health::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Serve(_) | Command::Import(_) | Command::Demo(_) | Command::Providers(_) => {
+            output::complain("This build has no such command");
+            Outcome::Failed
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn unknown_usage_exits_2() {
+        for line in [&["valetkey", "serve"][..], &["valetkey", "frobnicate"], &["valetkey", "demo", "--json"]] {
+            let error = Cli::try_parse_from(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line:?}");
+        }
+        assert_eq!(Cli::try_parse_from(["valetkey", "--help"]).unwrap_err().exit_code(), 0);
+    }
+}

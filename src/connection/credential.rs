@@ -1,0 +1,141 @@
+//! A usable credential: the ready-made header for one service, when it is over, what it allows, and what has been seen of
+//! it. The value is marked sensitive, so that no `Debug` prints it. Knows nothing of how it came about.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use http::{HeaderName, HeaderValue};
+use serde::Serialize;
+
+use crate::{clock::Timestamp, id::ConnectionId, provider::ScopeSet};
+
+/// What kind of credential a connection rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthKind {
+    /// An OAuth access token.
+    #[serde(rename = "oauth")]
+    OAuth,
+    /// A static key.
+    ApiKey,
+}
+
+/// A credential that calls can carry.
+pub struct Credential {
+    /// The connection it belongs to.
+    pub id: ConnectionId,
+    /// Token or key.
+    pub kind: AuthKind,
+    /// The header that carries it …
+    pub header: HeaderName,
+    /// … and its value, marked sensitive.
+    pub value: HeaderValue,
+    /// Tells it from its predecessors and successors.
+    pub generation: u64,
+    /// When it was issued, or stored.
+    pub issued_at: Option<Timestamp>,
+    /// When it is over, as far as is known.
+    pub expires_at: Option<Timestamp>,
+    /// From then on it is renewed in the background.
+    pub refresh_at: Option<Timestamp>,
+    /// Whether there is a refresh token.
+    pub refreshable: bool,
+    /// What was granted, where that is known.
+    pub scopes: Option<ScopeSet>,
+    proof: Proof,
+}
+
+/// What calls have shown of a credential. Milliseconds since the epoch.
+#[derive(Default)]
+struct Proof {
+    /// The latest begin of a call that the upstream accepted.
+    accepted: AtomicU64,
+    /// When a renewal was last started for it.
+    renewal: AtomicU64,
+}
+
+impl Credential {
+    /// A credential that nothing has been seen of.
+    #[expect(clippy::too_many_arguments, reason = "every part is known at once, and none has a default")]
+    pub fn new(
+        id: ConnectionId,
+        kind: AuthKind,
+        header: HeaderName,
+        value: HeaderValue,
+        generation: u64,
+        issued_at: Option<Timestamp>,
+        expires_at: Option<Timestamp>,
+        refresh_at: Option<Timestamp>,
+        refreshable: bool,
+        scopes: Option<ScopeSet>,
+    ) -> Self {
+        let proof = Proof::default();
+        Self { id, kind, header, value, generation, issued_at, expires_at, refresh_at, refreshable, scopes, proof }
+    }
+
+    /// Whether it is over. A token that the provider calls good for another second is used for that second.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end.reached(now))
+    }
+
+    /// Whether it should be renewed while it is still good.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.refreshable && self.refresh_at.is_some_and(|time| time.reached(now))
+    }
+
+    /// A call that began at `began` was accepted with it. Says whether that is news: once a second at most.
+    pub fn accepted(&self, began: Timestamp) -> bool {
+        let before = self.proof.accepted.fetch_max(began.millis(), Ordering::Relaxed);
+        began.millis() >= before.saturating_add(1000)
+    }
+
+    /// Whether this call is the one to start a renewal: one a second is enough.
+    pub fn claim_renewal(&self, now: Timestamp) -> bool {
+        let last = self.proof.renewal.load(Ordering::Relaxed);
+        now.millis() >= last.saturating_add(1000)
+            && self.proof.renewal.compare_exchange(last, now.millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Whether a call begun after `began` was accepted with it: proof that a refusal is the upstream's own.
+    pub fn accepted_after(&self, began: Timestamp) -> bool {
+        self.proof.accepted.load(Ordering::Relaxed) > began.millis()
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential")
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .field("generation", &self.generation)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// When a token is to be renewed ahead of its end: `window` before it, but never in the first four fifths of its life.
+pub fn refresh_at(issued: Option<Timestamp>, expires: Option<Timestamp>, window: Duration) -> Option<Timestamp> {
+    let end = expires?;
+    let window = match issued {
+        Some(issued) => window.min(end.since(issued) / 5),
+        None => window,
+    };
+    Some(Timestamp::from_millis(end.millis().saturating_sub(u64::try_from(window.as_millis()).unwrap_or(u64::MAX))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_lived_tokens_are_renewed_in_the_last_fifth_of_their_life() {
+        let (issued, window) = (Timestamp::from_seconds(1000), Duration::from_secs(300));
+        let at = |life: u64| refresh_at(Some(issued), Some(Timestamp::from_seconds(1000 + life)), window);
+        assert_eq!(at(10), Some(Timestamp::from_seconds(1008)));
+        assert_eq!(at(3600), Some(Timestamp::from_seconds(1000 + 3300)));
+        assert_eq!(refresh_at(Some(issued), None, window), None);
+    }
+}

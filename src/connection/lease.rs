@@ -1,0 +1,72 @@
+//! The lease on a connection, between processes: taken for a short time, renewed while its holder works, given back when
+//! it is done, gone by itself when its holder dies. It keeps two processes from spending the same refresh token; that no
+//! older grant overwrites a newer one is the store's compare-and-set, which doesn't trust leases.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{runtime::Handle, task::JoinHandle};
+
+use crate::store::{Error, Key, Store, Taken};
+
+/// How long a lease outlives its holder.
+const TTL: Duration = Duration::from_secs(15);
+
+/// A lease that is held. Dropping it stops the renewal; [`Lease::release`] also gives it back at once.
+pub struct Lease {
+    store: Arc<dyn Store>,
+    key: Key,
+    holder: String,
+    renewal: JoinHandle<()>,
+}
+
+/// What came of asking for a lease. Not knowing is the third answer: `Err`.
+pub enum Asked {
+    /// It is ours.
+    Mine(Lease),
+    /// Another holds it, for this long unless it is renewed.
+    Theirs(Duration),
+}
+
+impl Lease {
+    /// Asks for the lease on `key`.
+    ///
+    /// # Errors
+    /// Where the store doesn't say: nobody knows whose the lease is, and nothing may be spent.
+    pub async fn ask(store: &Arc<dyn Store>, key: Key, holder: String, handle: &Handle) -> Result<Asked, Error> {
+        match store.lease(&key, &holder, TTL).await? {
+            Taken::Theirs { remaining } => Ok(Asked::Theirs(remaining)),
+            Taken::Mine { .. } => {
+                let renewal = handle.spawn(renew(Arc::clone(store), key, holder.clone()));
+                Ok(Asked::Mine(Self { store: Arc::clone(store), key, holder, renewal }))
+            }
+        }
+    }
+
+    /// Gives the lease back. If the store is away it runs out by itself.
+    pub async fn release(self) {
+        self.renewal.abort();
+        if let Err(error) = self.store.release(&self.key, &self.holder).await {
+            tracing::debug!(%error, "a lease was left to run out");
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.renewal.abort();
+    }
+}
+
+async fn renew(store: Arc<dyn Store>, key: Key, holder: String) {
+    loop {
+        tokio::time::sleep(TTL / 3).await;
+        match store.renew(&key, &holder, TTL).await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!("a lease was lost while its holder worked; what it writes is still compared");
+                return;
+            }
+            Err(error) => tracing::warn!(%error, "a lease could not be renewed"),
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! What people and applications do with connections beside using them: connect, list, disconnect, store an API key. Each
+//! change is a read, a pure change of state and a compare-and-set, tried again where someone else was quicker.
+
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+
+use crate::{
+    clock::Timestamp,
+    config::ApiKeyPhase,
+    events::Kind,
+    id::{Account, CallerId, ConnectionId, ServiceName},
+    oauth::{self, TokenHint},
+    provider::{ScopeSet, Service},
+    secret::SecretString,
+    store::{Expect, Key, Put, Version},
+};
+
+use super::{
+    AuthKind, Connection, Connections, Credential, Reason, Status, Unavailable, Unusable,
+    credential::refresh_at,
+    record::Record,
+    snapshot::{Held, Selection},
+    state::Change,
+};
+
+/// So often is a change tried again when someone else was quicker.
+const ATTEMPTS: u32 = 16;
+/// So often is a provider asked to revoke before its word is done without.
+const FAREWELLS: u32 = 8;
+
+impl Connections {
+    /// Everything the caller has.
+    ///
+    /// # Errors
+    /// While the store or the keys are away.
+    pub async fn list(&self, caller: &CallerId) -> Result<Vec<Connection>, Unavailable> {
+        let snapshot = self.snapshot(caller).await?;
+        Ok(snapshot.connections.iter().map(|held| self.seen(caller, held)).collect())
+    }
+
+    /// The connection of this name.
+    ///
+    /// # Errors
+    /// While the store or the keys are away.
+    pub async fn get(&self, id: &ConnectionId) -> Result<Option<Connection>, Unavailable> {
+        let snapshot = self.snapshot(&id.caller).await?;
+        Ok(match snapshot.select(&id.service, Some(&id.account)) {
+            Selection::One(held) => Some(self.seen(&id.caller, held)),
+            Selection::None(_) | Selection::Several(_) => None,
+        })
+    }
+
+    /// The connection that `account` means (CONTRACT §1).
+    ///
+    /// # Errors
+    /// [`Unusable::AccountRequired`] where several are there and none is named; [`Unusable::Unavailable`].
+    pub async fn find(
+        &self,
+        caller: &CallerId,
+        service: &Service,
+        account: Option<&Account>,
+    ) -> Result<Option<Connection>, Unusable> {
+        let snapshot = self.snapshot(caller).await?;
+        match snapshot.select(&service.owner, account) {
+            Selection::One(held) => Ok(Some(self.seen(caller, held))),
+            Selection::None(_) => Ok(None),
+            Selection::Several(accounts) => Err(Unusable::AccountRequired { accounts }),
+        }
+    }
+
+    /// Stores what a code exchange (or an import) gave; an older grant under this label is replaced.
+    ///
+    /// # Errors
+    /// While the store or the keys are away. The caller then still has what was there before.
+    pub async fn connect(
+        &self,
+        id: &ConnectionId,
+        grant: oauth::Grant,
+        identity: Option<oauth::Identity>,
+        requested: &[String],
+    ) -> Result<Connection, Unavailable> {
+        let change = || Change::Connected { grant: grant.clone(), identity: identity.clone(), requested: requested.to_vec() };
+        let record = self.change(id, |_| Some(change())).await?;
+        self.tell(id, Kind::Connected, None);
+        Ok(record.map_or_else(|| view(&Record::empty(id.clone()), None), |record| view(&record, self.owner_of(id).as_deref())))
+    }
+
+    /// Stores an API key.
+    ///
+    /// # Errors
+    /// While the store or the keys are away.
+    pub async fn store_api_key(&self, id: &ConnectionId, key: &SecretString) -> Result<(), Unavailable> {
+        self.change(id, |_| Some(Change::KeyStored(key.clone()))).await?;
+        self.tell(id, Kind::ApiKeyStored, None);
+        Ok(())
+    }
+
+    /// Removes an API key; `false`: there was none.
+    ///
+    /// # Errors
+    /// While the store or the keys are away.
+    pub async fn remove_api_key(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
+        let removed = self.change(id, |record| record.api_key.is_some().then_some(Change::KeyRemoved)).await?;
+        let Some(record) = removed else { return Ok(false) };
+        if record.grant.is_none() {
+            let key = self.key(id).await?;
+            if let Some((_, version)) = self.read(&key).await? {
+                self.0.parts.store.delete(&key, Expect::Version(version)).await?;
+                self.0.snapshots.changed(&key.owner);
+            }
+        }
+        self.tell(id, Kind::ApiKeyRemoved, None);
+        Ok(true)
+    }
+
+    /// Gives the connection up: unusable at once, revoked at the provider where it can be (retried by the healer), then
+    /// deleted. `false`: there was none.
+    ///
+    /// # Errors
+    /// While the store or the keys are away.
+    pub async fn disconnect(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
+        let gone = self.change(id, |record| record.farewell.is_none().then_some(Change::Disconnected)).await?;
+        if gone.is_none() {
+            return Ok(false);
+        }
+        self.tell(id, Kind::Revoked, None);
+        let key = self.key(id).await?;
+        let (connections, handle) = (self.clone(), self.0.parts.handle.clone());
+        let farewell = handle.spawn(async move { connections.finish_farewell(key).await });
+        // A provider that is quick is waited for, so that "disconnected" is true in every respect; a slow one is not.
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(3), farewell).await;
+        Ok(true)
+    }
+
+    /// Asks the provider to revoke what was given up, and deletes the record.
+    pub(super) async fn finish_farewell(&self, key: Key) {
+        let Ok(Some((record, version))) = self.read(&key).await else { return };
+        let revoked = match &record.farewell {
+            None if record.grant.is_none() && record.api_key.is_none() => true,
+            None => return,
+            Some(farewell) => {
+                farewell.attempts >= FAREWELLS || self.revoke(&record.id.service, &farewell.grant).await
+            }
+        };
+        let outcome = if revoked {
+            self.0.parts.store.delete(&key, Expect::Version(version)).await.map(|_| ()).map_err(Unavailable::from)
+        } else {
+            self.write(key, record, version, Change::FarewellFailed).await.map(|_| ())
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "a farewell is left to the healer");
+        }
+    }
+
+    /// Revokes a grant that must not live on at the provider; best effort.
+    pub(super) async fn give_up(&self, service: &ServiceName, record: &Record) {
+        if let Some(grant) = &record.grant {
+            self.revoke(service, grant).await;
+        }
+    }
+
+    /// RFC 7009: the refresh token first, which takes the access token along where the provider knows how. Whether there
+    /// is nothing left to do.
+    async fn revoke(&self, service: &ServiceName, grant: &super::record::StoredGrant) -> bool {
+        let service = self.0.parts.services.get(service.as_str());
+        let Some(server) = service.and_then(|service| service.oauth.as_ref()) else { return true };
+        let client = &self.0.parts.oauth;
+        let mut done = true;
+        if let Some(token) = &grant.refresh_token {
+            done &= client.revoke(server, token, TokenHint::Refresh).await.is_ok();
+        }
+        done & client.revoke(server, &grant.access_token, TokenHint::Access).await.is_ok()
+    }
+
+    /// Changes a record, or begins one. `decide` sees what stands there; `None` from it ends the matter.
+    pub(super) async fn change(
+        &self,
+        id: &ConnectionId,
+        decide: impl Fn(&Record) -> Option<Change>,
+    ) -> Result<Option<Record>, Unavailable> {
+        let key = self.key(id).await?;
+        for _ in 0..ATTEMPTS {
+            let (record, expect) = match self.read(&key).await? {
+                Some((record, version)) => (record, Some(version)),
+                None => (Record::empty(id.clone()), None),
+            };
+            let exists = expect.is_some();
+            let Some(change) = decide(&record) else { return Ok(None) };
+            if !exists && !matches!(change, Change::Connected { .. } | Change::KeyStored(_)) {
+                return Ok(None);
+            }
+            let now = self.now();
+            let version = Version::next(expect, now.micros());
+            let record = record.apply(change, now, version.0);
+            let sealed = record.seal(&self.0.parts.vault, &key, version)?;
+            let expect = expect.map_or(Expect::Absent, Expect::Version);
+            let due = self.due(&record, now);
+            if let Put::Stored = self.0.parts.store.put(&key, expect, version, &sealed, due).await? {
+                self.0.snapshots.changed(&key.owner);
+                return Ok(Some(record));
+            }
+        }
+        Err(Unavailable::Busy)
+    }
+
+    /// A record as it is held in memory.
+    pub(super) fn hold(&self, record: Record, version: Version) -> Held {
+        let window = self.0.parts.refresh.window;
+        let owner = self.owner_of(&record.id);
+        let sharing = owner.iter().flat_map(|owner| self.0.parts.services.sharing(owner));
+        let credentials = sharing
+            .filter_map(|service| Some((service.name.clone(), Arc::new(credential(&record, service, window)?))))
+            .collect();
+        Held { connection: view(&record, owner.as_deref()), version, credentials }
+    }
+
+    fn owner_of(&self, id: &ConnectionId) -> Option<Arc<Service>> {
+        self.0.parts.services.get(id.service.as_str()).cloned()
+    }
+
+    fn seen(&self, caller: &CallerId, held: &Held) -> Connection {
+        let mut connection = held.connection.clone();
+        connection.last_used_at = self.0.used.get(caller, &connection.service, &connection.account);
+        connection
+    }
+}
+
+/// What people may see of a record.
+fn view(record: &Record, service: Option<&Service>) -> Connection {
+    let rests_on = rests_on(record, service);
+    let grant = record.grant.as_ref();
+    Connection {
+        service: record.id.service.clone(),
+        account: record.id.account.clone(),
+        status: if rests_on.is_ok() { Status::Active } else { Status::Invalid },
+        auth_kind: match rests_on {
+            Ok(kind) => kind,
+            Err(_) if grant.is_some() => AuthKind::OAuth,
+            Err(_) => AuthKind::ApiKey,
+        },
+        scopes: grant.and_then(|grant| grant.scopes.clone()).unwrap_or_default(),
+        connected_at: record.connected_at,
+        refreshed_at: record.refreshed_at,
+        expires_at: grant.and_then(|grant| grant.expires_at),
+        last_used_at: None,
+        invalidated_at: record.invalidated_at,
+        invalid_reason: record.invalid.or(rests_on.err()),
+        identity: record.identity.as_ref().map(|identity| identity.label.clone().unwrap_or_else(|| identity.id.clone())),
+    }
+}
+
+/// What calls use: OAuth first, the API key where the grant is absent or lost.
+fn rests_on(record: &Record, service: Option<&Service>) -> Result<AuthKind, Reason> {
+    if record.grant.is_some() && record.invalid.is_none() {
+        return Ok(AuthKind::OAuth);
+    }
+    let retired = service.is_some_and(|service| service.api_keys.phase == ApiKeyPhase::Retired);
+    match &record.api_key {
+        Some(_) if retired && record.grant.is_none() => Err(Reason::ApiKeyRetired),
+        Some(key) if !key.refused && !retired => Ok(AuthKind::ApiKey),
+        Some(_) => Err(record.invalid.unwrap_or(Reason::RejectedByUpstream)),
+        None => Err(record.invalid.unwrap_or(Reason::NotConnected)),
+    }
+}
+
+fn credential(record: &Record, service: &Service, window: std::time::Duration) -> Option<Credential> {
+    let id = record.id.clone();
+    match rests_on(record, Some(service)).ok()? {
+        AuthKind::OAuth => {
+            let grant = record.grant.as_ref()?;
+            Some(Credential::new(
+                id,
+                AuthKind::OAuth,
+                service.inject.header().clone(),
+                service.inject.header_value(&grant.access_token).ok()?,
+                grant.generation,
+                grant.issued_at,
+                grant.expires_at,
+                refresh_at(grant.issued_at, grant.expires_at, window),
+                grant.refresh_token.is_some(),
+                grant.scopes.as_ref().map(|scopes| ScopeSet::parse(&scopes.join(" "))),
+            ))
+        }
+        AuthKind::ApiKey => {
+            let key = record.api_key.as_ref()?;
+            let value = service.api_key.header_value(&key.key).ok()?;
+            let name = service.api_key.header().clone();
+            Some(Credential::new(id, AuthKind::ApiKey, name, value, key.generation, key.stored_at, None, None, false, None))
+        }
+    }
+}
+
+impl Reason {
+    /// Its name in answers and events.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotConnected => "not_connected",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::RejectedByUpstream => "rejected_by_upstream",
+            Self::RefreshInterrupted => "refresh_interrupted",
+            Self::ApiKeyRetired => "api_key_retired",
+            Self::Pending => "pending",
+        }
+    }
+}
+
+/// When connections were last used, as this process has seen it; bounded, in memory.
+pub struct LastUsed(Cache<(CallerId, ServiceName, Account), Timestamp>);
+
+impl LastUsed {
+    /// Remembers so many.
+    pub fn new(capacity: usize) -> Self {
+        Self(Cache::new(capacity))
+    }
+
+    /// A call used the connection.
+    pub fn note(&self, id: &ConnectionId, now: Timestamp) {
+        self.0.insert((id.caller.clone(), id.service.clone(), id.account.clone()), now);
+    }
+
+    fn get(&self, caller: &CallerId, service: &ServiceName, account: &Account) -> Option<Timestamp> {
+        self.0.get(&(caller.clone(), service.clone(), account.clone()))
+    }
+}

@@ -1,0 +1,314 @@
+//! The heart: what Valetkey keeps for a caller, a service and an account, and how it becomes a usable credential.
+//!
+//! - `record`: the sealed form; `state`: how it changes (one total function)
+//! - `root`: the shared secret that names and tickets derive from
+//! - `snapshot`: what this process knows of a caller, and until when it may believe it
+//! - `resolve`: (caller, service, account) → credential, and what an upstream's refusal means
+//! - `refresh`: one refresh everywhere; `flight`: single flight in a process; `lease`: between processes; `persist`: no new
+//!   grant is ever lost; `circuit`: patience with a token endpoint
+//! - `manage`: connect, list, disconnect; `heal`: ahead of time, and what others left
+//!
+//! Nothing here knows HTTP requests, pages or how a refusal is worded; nothing above may touch a credential but through here.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+use url::Url;
+
+use crate::{
+    clock::{Clock, Timestamp},
+    config,
+    events::Events,
+    id::{Account, ConnectionId, ServiceName},
+    oauth,
+    provider::Services,
+    store::{self, Key, OwnerId, Store},
+    vault::{self, Vault},
+};
+
+mod circuit;
+mod credential;
+mod flight;
+mod heal;
+mod lease;
+mod manage;
+mod persist;
+mod record;
+mod refresh;
+mod resolve;
+mod root;
+mod snapshot;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use credential::{AuthKind, Credential};
+pub use resolve::{AfterRejection, Want};
+pub use root::Roots;
+
+use circuit::Circuits;
+use flight::Flights;
+use persist::Unsaved;
+use snapshot::{Snapshot, Snapshots};
+
+/// A connection as people and applications may see it. Never holds a secret.
+#[derive(Debug, Clone, Serialize)]
+pub struct Connection {
+    /// The service that owns the connection.
+    pub service: ServiceName,
+    /// Its label.
+    pub account: Account,
+    /// Whether calls can use it.
+    pub status: Status,
+    /// What it rests on.
+    pub auth_kind: AuthKind,
+    /// What was granted; empty where that is unknown.
+    pub scopes: Vec<String>,
+    /// When it was made.
+    pub connected_at: Option<Timestamp>,
+    /// When its access token was last renewed.
+    pub refreshed_at: Option<Timestamp>,
+    /// When its access token is over.
+    pub expires_at: Option<Timestamp>,
+    /// When a call last used it, as far as this process knows.
+    pub last_used_at: Option<Timestamp>,
+    /// When it became unusable.
+    pub invalidated_at: Option<Timestamp>,
+    /// Why.
+    pub invalid_reason: Option<Reason>,
+    /// Who granted access, at the provider.
+    pub identity: Option<String>,
+}
+
+/// Whether calls can use a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// They can.
+    Active,
+    /// Not until the application confirms it.
+    Pending,
+    /// Not until the person connects again.
+    Invalid,
+}
+
+/// Why there is no usable credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// There never was one, or it was disconnected.
+    NotConnected,
+    /// The access token is over and there is no refresh token.
+    Expired,
+    /// The provider refused the refresh token.
+    Revoked,
+    /// The upstream refused a refreshed or unrefreshable token, or the API key.
+    RejectedByUpstream,
+    /// A refresh was cut off after its token was sent, and the token is spent.
+    RefreshInterrupted,
+    /// Only an API key is there, and the service no longer takes them.
+    ApiKeyRetired,
+    /// Connected, but not yet confirmed by the application.
+    Pending,
+}
+
+/// Why a call gets no credential.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// The person must connect (again).
+    #[error("no usable credential: {reason:?}")]
+    AuthRequired {
+        /// Why.
+        reason: Reason,
+        /// Under which label.
+        account: Account,
+    },
+    /// Several connections, none named, and no `default`.
+    #[error("several accounts, none named")]
+    AccountRequired {
+        /// Their labels.
+        accounts: Vec<Account>,
+    },
+    /// The grant lacks scopes.
+    #[error("scopes are missing")]
+    MissingScopes {
+        /// Which.
+        scopes: Vec<String>,
+        /// Under which label.
+        account: Account,
+    },
+    /// The access token is over, and the provider's token endpoint fails for now.
+    #[error("the provider's token endpoint fails for now")]
+    RefreshFailed,
+    /// It can't be known now.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// What is away; never the caller's fault, never a reason to disconnect anyone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// The store.
+    #[error("the store is unavailable")]
+    Store,
+    /// The key that opens the record, or its service.
+    #[error("no key opens the record")]
+    Keys,
+    /// Someone else is at it and takes too long.
+    #[error("the connection is being renewed")]
+    Busy,
+}
+
+impl From<store::Error> for Unavailable {
+    fn from(error: store::Error) -> Self {
+        tracing::warn!(%error, "the store failed");
+        Self::Store
+    }
+}
+
+impl From<vault::Error> for Unavailable {
+    fn from(error: vault::Error) -> Self {
+        tracing::error!(%error, "sealing or opening failed");
+        Self::Keys
+    }
+}
+
+impl From<record::SealError> for Unavailable {
+    fn from(error: record::SealError) -> Self {
+        tracing::error!(%error, "a record can't be used; it stays as it is");
+        Self::Keys
+    }
+}
+
+/// What connections are made of; `serve` hands it in.
+pub struct Parts {
+    /// Where records are kept.
+    pub store: Arc<dyn Store>,
+    /// What seals them.
+    pub vault: Arc<Vault>,
+    /// The shared secret.
+    pub roots: Roots,
+    /// What they connect to.
+    pub services: Arc<Services>,
+    /// Who speaks to token endpoints.
+    pub oauth: Arc<oauth::Client>,
+    /// Who is told what happens.
+    pub events: Events,
+    /// The time.
+    pub clock: Clock,
+    /// The long-lived runtime that refreshes run on.
+    pub handle: Handle,
+    /// What is kept in memory.
+    pub cache: config::Cache,
+    /// When tokens are renewed.
+    pub refresh: config::Refresh,
+    /// `public_url`, from which redirect URIs are made.
+    pub public_url: Url,
+}
+
+/// All connections of all callers. Cheap to clone.
+#[derive(Clone)]
+pub struct Connections(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    /// Tells this process's marks and leases from those of others.
+    process: String,
+    snapshots: Snapshots,
+    loads: Flights<OwnerId, Result<Arc<Snapshot>, Unavailable>>,
+    refreshes: Flights<Key, Result<(), refresh::Failure>>,
+    circuits: Circuits,
+    unsaved: Unsaved,
+    used: manage::LastUsed,
+}
+
+impl std::fmt::Debug for Connections {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connections")
+    }
+}
+
+impl Connections {
+    /// Wires the parts; starts the tasks that watch for changes, save what couldn't be saved and heal.
+    pub fn new(parts: Parts) -> Self {
+        let mut random = [0; 8];
+        // Without randomness two processes might share a name and take each other's lease for their own.
+        getrandom::fill(&mut random).expect("a system without randomness can run no TLS either");
+        let inner = Inner {
+            process: random.iter().map(|byte| format!("{byte:02x}")).collect(),
+            snapshots: Snapshots::new(parts.cache.credentials, parts.cache.offline_max),
+            loads: Flights::new(parts.handle.clone()),
+            refreshes: Flights::new(parts.handle.clone()),
+            circuits: Circuits::default(),
+            unsaved: Unsaved::default(),
+            used: manage::LastUsed::new(parts.cache.credentials),
+            parts,
+        };
+        let connections = Self(Arc::new(inner));
+        connections.watch_changes();
+        connections.save_the_unsaved();
+        connections.heal();
+        connections
+    }
+
+    /// Waits until refreshes in flight are done and persisted, at most this long. Says whether they are.
+    pub async fn drain(&self, limit: Duration) -> bool {
+        let settled = self.0.refreshes.settle(limit).await;
+        self.0.unsaved.settle(limit).await && settled
+    }
+
+    /// How many refreshes are in flight or waiting to be saved.
+    pub fn under_way(&self) -> usize {
+        self.0.refreshes.len() + self.0.unsaved.len()
+    }
+
+    /// How many renewed grants wait for the store.
+    pub fn unsaved(&self) -> usize {
+        self.0.unsaved.len()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.parts.clock.now()
+    }
+
+    /// Follows the store's change notices for as long as the process lives.
+    fn watch_changes(&self) {
+        let connections = self.clone();
+        let mut changes = self.0.parts.store.changes();
+        self.0.parts.handle.spawn(async move {
+            let mut tick = tokio::time::interval(Duration::from_secs(1));
+            loop {
+                tokio::select! {
+                    change = changes.recv() => match change {
+                        Ok(store::Change::Record(key)) => connections.0.snapshots.changed(&key.owner),
+                        // Nothing to do: stamps of the broken stretch no longer compare equal.
+                        Ok(store::Change::Gap) => connections.0.unsaved.hurry(),
+                        Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => connections.0.snapshots.changed_all(),
+                        Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+                    },
+                    _ = tick.tick() => {
+                        if connections.0.parts.store.channel_up() {
+                            connections.0.snapshots.trusted(connections.now());
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    fn redirect_uri(&self, service: &ServiceName) -> Url {
+        redirect_uri(&self.0.parts.public_url, service)
+    }
+
+    async fn key(&self, id: &ConnectionId) -> Result<Key, Unavailable> {
+        Ok(root::key(self.0.parts.roots.get().await?.as_ref(), id))
+    }
+}
+
+/// The callback of a service: the same text in the authorization URL and at the token endpoint (RFC 6749 §4.1.3).
+pub fn redirect_uri(public_url: &Url, service: &ServiceName) -> Url {
+    let mut url = public_url.clone();
+    url.set_path(&format!("{}/oauth/callback/{service}", public_url.path().trim_end_matches('/')));
+    url
+}

@@ -1,0 +1,203 @@
+//! No new grant is ever lost. What the provider gave is written before anything else happens; where the store is away it
+//! stays here, sealed, is used, and is written again until it lands, also while the process drains. A write that meets
+//! another is reconciled: who spent the token that the record still holds has the only valid one.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::timeout};
+
+use crate::{
+    clock::Timestamp,
+    store::{Expect, Key, Put, Version},
+};
+
+use super::{Connections, Unavailable, record::Record};
+
+/// Grants that the provider gave and the store doesn't have yet.
+#[derive(Default)]
+pub struct Unsaved {
+    waiting: Mutex<HashMap<Key, Grant>>,
+    /// Something came in, or the store may be back.
+    hurry: Notify,
+    saved: Notify,
+}
+
+/// A new grant, sealed for its place and version.
+#[derive(Clone)]
+struct Grant {
+    spends: u64,
+    expect: Version,
+    version: Version,
+    sealed: Vec<u8>,
+}
+
+/// What became of a new grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Landed {
+    /// It is in the store.
+    Saved,
+    /// The store is away; it is used from memory and written later.
+    Waiting,
+    /// Meanwhile the caller connected anew: that grant counts.
+    Superseded,
+    /// Meanwhile the caller disconnected: nothing is resurrected.
+    Gone,
+}
+
+impl Unsaved {
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiting.lock().len()
+    }
+
+    /// Writes now rather than at the next interval.
+    pub fn hurry(&self) {
+        self.hurry.notify_one();
+    }
+
+    /// The sealed record that is newer than the store's, if there is one.
+    pub fn sealed(&self, key: &Key) -> Option<(Version, Vec<u8>)> {
+        self.waiting.lock().get(key).map(|grant| (grant.version, grant.sealed.clone()))
+    }
+
+    /// The keys of all that wait.
+    pub fn keys(&self) -> Vec<Key> {
+        self.waiting.lock().keys().copied().collect()
+    }
+
+    /// Waits until nothing waits, at most this long. Says whether that came about.
+    pub async fn settle(&self, limit: Duration) -> bool {
+        timeout(limit, async {
+            loop {
+                let saved = self.saved.notified();
+                if self.len() == 0 {
+                    return;
+                }
+                self.hurry();
+                saved.await;
+            }
+        })
+        .await
+        .is_ok()
+    }
+}
+
+impl Connections {
+    /// Stores `record`, which holds a grant bought with the refresh token of generation `spends`, where version `expect`
+    /// stands.
+    pub(super) async fn land(&self, key: Key, expect: Version, record: &Record, spends: u64) -> Result<Landed, Unavailable> {
+        let version = Version(record.grant.as_ref().map_or(expect.0.saturating_add(1), |grant| grant.generation));
+        let sealed = record.seal(&self.0.parts.vault, &key, version)?;
+        let grant = Grant { spends, expect, version, sealed };
+        match self.try_to_land(key, grant.clone()).await {
+            Ok(landed) => Ok(landed),
+            Err(unavailable) => {
+                tracing::error!(%unavailable, "a renewed grant could not be stored; it is kept in memory and written again");
+                self.0.unsaved.waiting.lock().insert(key, grant);
+                self.0.unsaved.hurry();
+                Ok(Landed::Waiting)
+            }
+        }
+    }
+
+    async fn try_to_land(&self, key: Key, mut grant: Grant) -> Result<Landed, Unavailable> {
+        loop {
+            let now = self.now();
+            let ours = Record::open(&self.0.parts.vault, &key, grant.version, &grant.sealed)?;
+            let due = self.due(&ours, now);
+            let put = self.0.parts.store.put(&key, Expect::Version(grant.expect), grant.version, &grant.sealed, due).await?;
+            let current = match put {
+                Put::Stored => {
+                    self.0.snapshots.changed(&key.owner);
+                    self.0.snapshots.wrote(key, grant.version, grant.sealed);
+                    return Ok(Landed::Saved);
+                }
+                Put::Conflict(None) => return Ok(Landed::Gone),
+                Put::Conflict(Some(current)) => current,
+            };
+            let theirs = Record::open(&self.0.parts.vault, &key, current.version, &current.value)?;
+            if theirs.farewell.is_some() {
+                return Ok(Landed::Gone);
+            }
+            match &theirs.grant {
+                Some(held) if held.generation != grant.spends => return Ok(Landed::Superseded),
+                // It still holds the token that we spent (R4): ours is the only valid one.
+                Some(_) | None => {
+                    grant.expect = current.version;
+                    grant.version = Version::next(Some(current.version), now.micros()).max(grant.version);
+                    grant.sealed = rebase(theirs, ours, grant.version).seal(&self.0.parts.vault, &key, grant.version)?;
+                }
+            }
+        }
+    }
+
+    /// Writes what waits, again and again, for as long as the process lives.
+    pub(super) fn save_the_unsaved(&self) {
+        let connections = self.clone();
+        self.0.parts.handle.spawn(async move {
+            loop {
+                connections.0.unsaved.hurry.notified().await;
+                while connections.0.unsaved.len() > 0 {
+                    for key in connections.0.unsaved.keys() {
+                        connections.save(key).await;
+                    }
+                    connections.0.unsaved.saved.notify_waiters();
+                    let pause = if connections.0.unsaved.len() > 0 { Duration::from_millis(250) } else { Duration::ZERO };
+                    let _ = timeout(pause, connections.0.unsaved.hurry.notified()).await;
+                }
+            }
+        });
+    }
+
+    async fn save(&self, key: Key) {
+        let Some(grant) = self.0.unsaved.waiting.lock().get(&key).cloned() else { return };
+        let version = grant.version;
+        match self.try_to_land(key, grant).await {
+            Ok(landed) => {
+                tracing::info!(?landed, "a grant that was kept in memory is settled");
+                let mut waiting = self.0.unsaved.waiting.lock();
+                // A later refresh may have put a newer one in its place.
+                if waiting.get(&key).is_some_and(|grant| grant.version == version) {
+                    waiting.remove(&key);
+                }
+                self.0.snapshots.changed(&key.owner);
+            }
+            Err(error) => tracing::debug!(%error, "a grant is still kept in memory"),
+        }
+    }
+
+    /// After a failover that lost an acknowledged write, the store holds less than this process wrote: writes it again.
+    pub(super) async fn repair(&self, key: Key, stored: Version) -> Result<bool, Unavailable> {
+        let Some((version, sealed)) = self.0.snapshots.written(&key) else { return Ok(false) };
+        if version <= stored {
+            return Ok(false);
+        }
+        tracing::warn!("the store went back behind a grant that this process wrote; it is written again");
+        let record = Record::open(&self.0.parts.vault, &key, version, &sealed)?;
+        let due = self.due(&record, self.now());
+        let put = self.0.parts.store.put(&key, Expect::Version(stored), version, &sealed, due).await?;
+        Ok(put == Put::Stored)
+    }
+
+    /// When the healer should look at a record.
+    pub(super) fn due(&self, record: &Record, now: Timestamp) -> Option<u64> {
+        super::heal::due(record, now, &self.0.process).map(Timestamp::millis)
+    }
+}
+
+/// Our grant on top of whatever else was written meanwhile.
+fn rebase(theirs: Record, ours: Record, version: Version) -> Record {
+    let mut grant = ours.grant;
+    if let Some(grant) = &mut grant {
+        grant.generation = version.0;
+    }
+    Record {
+        grant,
+        refreshed_at: ours.refreshed_at,
+        invalid: None,
+        invalidated_at: None,
+        mark: None,
+        ..theirs
+    }
+}

@@ -1,0 +1,271 @@
+//! From (caller, service, account) to a credential, and what an upstream's refusal of one means. The usual case touches
+//! memory only; everything else ends in one of few answers, and none of them blames the caller for a store, key or
+//! provider that is down.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+
+use crate::{
+    clock::Timestamp,
+    events::Kind,
+    id::{Account, CallerId},
+    provider::Service,
+};
+
+use super::{
+    AuthKind, Connection, Connections, Credential, Reason, Status, Unavailable, Unusable,
+    record::Record,
+    refresh::Failure,
+    root,
+    snapshot::{Held, Selection, Snapshot},
+    state::Change,
+};
+
+/// How long a call waits for a refresh.
+const PATIENCE: Duration = Duration::from_secs(25);
+/// So often the record is looked at again when it changes under a call.
+const ROUNDS: u32 = 6;
+
+/// What a call wants.
+#[derive(Debug, Clone, Copy)]
+pub struct Want<'a> {
+    /// For whom.
+    pub caller: &'a CallerId,
+    /// To what.
+    pub service: &'a Service,
+    /// Under which label, where one is named.
+    pub account: Option<&'a Account>,
+    /// With which scopes at least, on top of what the provider says of this method and path.
+    pub scopes: &'a [String],
+    /// The call's method …
+    pub method: &'a str,
+    /// … and its path below `base_url`, without the query.
+    pub path: &'a str,
+}
+
+/// What to do after an upstream refused a credential.
+#[derive(Debug)]
+pub enum AfterRejection {
+    /// Send the request once more, with this one.
+    Replay(Arc<Credential>),
+    /// The credential is alive: the refusal is the upstream's own, and goes to the client.
+    PassOn,
+    /// There is no usable credential any more, or not now.
+    Refuse(Unusable),
+}
+
+/// What a held connection is good for at this moment.
+enum Decision {
+    Use(Arc<Credential>),
+    Refresh(Arc<Credential>),
+    Expired(Arc<Credential>),
+    Refuse(Unusable),
+}
+
+impl Connections {
+    /// The credential from memory, where that is beyond doubt; never waits. What is due is renewed in the background.
+    pub fn cached(&self, want: &Want<'_>, now: Timestamp) -> Option<Arc<Credential>> {
+        let owner = self.0.snapshots.known_owner(want.caller)?;
+        let snapshot = self.0.snapshots.fresh(&owner, self.0.parts.store.channel_epoch())?;
+        match decide(&snapshot, want, now) {
+            Decision::Use(credential) => {
+                self.renew_if_due(&credential, now);
+                Some(credential)
+            }
+            _ => None,
+        }
+    }
+
+    /// A usable credential; waits for the store and for a refresh where it must.
+    ///
+    /// # Errors
+    /// What the person, the application or the operator has to do, or who is away.
+    pub async fn resolve(&self, want: &Want<'_>) -> Result<Arc<Credential>, Unusable> {
+        for _ in 0..ROUNDS {
+            let snapshot = self.snapshot(want.caller).await?;
+            let now = self.now();
+            match decide(&snapshot, want, now) {
+                Decision::Use(credential) => {
+                    self.renew_if_due(&credential, now);
+                    return Ok(credential);
+                }
+                Decision::Refuse(unusable) => return Err(unusable),
+                Decision::Expired(credential) => self.invalidate(&credential, Reason::Expired).await?,
+                Decision::Refresh(credential) => self.refreshed(&credential).await?,
+            }
+        }
+        Err(Unavailable::Busy.into())
+    }
+
+    /// The upstream refused `credential` on a call that began at `began`.
+    pub async fn rejected(&self, want: &Want<'_>, credential: &Arc<Credential>, began: Timestamp) -> AfterRejection {
+        if credential.accepted_after(began) {
+            return AfterRejection::PassOn;
+        }
+        match self.replace(want, credential).await {
+            Ok(next) => AfterRejection::Replay(next),
+            Err(unusable) => AfterRejection::Refuse(unusable),
+        }
+    }
+
+    /// The upstream refused the credential that replaced a refused one: there is nothing left to try with this grant.
+    pub async fn rejected_again(
+        &self,
+        want: &Want<'_>,
+        credential: &Arc<Credential>,
+        began: Timestamp,
+    ) -> AfterRejection {
+        if credential.accepted_after(began) {
+            return AfterRejection::PassOn;
+        }
+        let outcome = async {
+            self.invalidate(credential, Reason::RejectedByUpstream).await?;
+            self.resolve(want).await
+        };
+        match outcome.await {
+            Ok(next) => AfterRejection::Replay(next),
+            Err(unusable) => AfterRejection::Refuse(unusable),
+        }
+    }
+
+    /// A call that began at `began` was accepted with this credential.
+    pub fn accepted(&self, credential: &Credential, began: Timestamp) {
+        if credential.accepted(began) {
+            self.0.used.note(&credential.id, began);
+        }
+    }
+
+    /// Another credential than the refused one: what the store holds meanwhile, else a renewed one.
+    async fn replace(&self, want: &Want<'_>, refused: &Arc<Credential>) -> Result<Arc<Credential>, Unusable> {
+        match refused.kind {
+            AuthKind::OAuth if refused.refreshable => self.refreshed(refused).await?,
+            AuthKind::OAuth | AuthKind::ApiKey => self.invalidate(refused, Reason::RejectedByUpstream).await?,
+        }
+        self.resolve(want).await
+    }
+
+    async fn refreshed(&self, credential: &Arc<Credential>) -> Result<(), Unusable> {
+        match timeout(PATIENCE, self.refresh(&credential.id, credential.generation)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Failure::Provider)) => Err(Unusable::RefreshFailed),
+            Ok(Err(Failure::Unavailable(unavailable))) => Err(unavailable.into()),
+            Err(_) => Err(Unavailable::Busy.into()),
+        }
+    }
+
+    fn renew_if_due(&self, credential: &Arc<Credential>, now: Timestamp) {
+        if credential.is_due(now) && self.0.circuits.allows(&credential.id.service, now) && credential.claim_renewal(now) {
+            self.refresh_in_background(&credential.id, credential.generation);
+        }
+    }
+
+    /// Marks the connection, where it still rests on this credential.
+    async fn invalidate(&self, credential: &Credential, reason: Reason) -> Result<(), Unavailable> {
+        let change = |record: &Record| match credential.kind {
+            AuthKind::OAuth => {
+                let rests = record.invalid.is_none()
+                    && record.grant.as_ref().is_some_and(|grant| grant.generation == credential.generation);
+                rests.then_some(Change::Invalidated(reason))
+            }
+            AuthKind::ApiKey => {
+                let rests = record.api_key.as_ref().is_some_and(|key| key.generation == credential.generation && !key.refused);
+                rests.then_some(Change::KeyRefused)
+            }
+        };
+        if self.change(&credential.id, change).await?.is_some() {
+            let kind = if reason == Reason::Expired { Kind::Expired } else { Kind::Invalidated };
+            self.tell(&credential.id, kind, Some(reason.name()));
+        } else {
+            let owner = self.key(&credential.id).await?.owner;
+            self.0.snapshots.changed(&owner);
+        }
+        Ok(())
+    }
+
+    /// What is known of a caller: from memory where it can be believed, else from the store, else, while that is away,
+    /// from memory all the same.
+    pub(super) async fn snapshot(&self, caller: &CallerId) -> Result<Arc<Snapshot>, Unavailable> {
+        let store = &self.0.parts.store;
+        let root = match self.0.snapshots.known_owner(caller) {
+            Some(_) => None,
+            None => Some(self.0.parts.roots.get().await?),
+        };
+        let owner = match (self.0.snapshots.known_owner(caller), root) {
+            (Some(owner), _) => owner,
+            (None, Some(root)) => self.0.snapshots.owner(caller, || root::owner(&root, caller)),
+            (None, None) => return Err(Unavailable::Busy),
+        };
+        // A flight that began before the latest change may bring what was true before it.
+        for _ in 0..ROUNDS {
+            if let Some(snapshot) = self.0.snapshots.fresh(&owner, store.channel_epoch()) {
+                return Ok(snapshot);
+            }
+            let connections = self.clone();
+            let load = self.0.loads.join(owner, || async move { connections.load(owner).await });
+            match load.await.unwrap_or(Err(Unavailable::Busy)) {
+                Ok(snapshot) if store.channel_epoch().is_none() => return Ok(snapshot),
+                Ok(_) => {}
+                Err(unavailable) => return self.0.snapshots.offline(&owner, self.now()).ok_or(unavailable),
+            }
+        }
+        self.load(owner).await
+    }
+
+    async fn load(&self, owner: crate::store::OwnerId) -> Result<Arc<Snapshot>, Unavailable> {
+        let store = &self.0.parts.store;
+        let stamp = self.0.snapshots.stamp(&owner, store.channel_epoch());
+        let mut held = Vec::new();
+        for (record, stored) in store.list(&owner).await? {
+            let key = crate::store::Key { owner, record };
+            if self.repair(key, stored.version).await? {
+                tracing::info!("a lost write was repaired");
+            }
+            let newer = self.0.unsaved.sealed(&key).or_else(|| self.0.snapshots.written(&key));
+            let (version, sealed) = newer.filter(|(version, _)| *version > stored.version).unwrap_or((stored.version, stored.value));
+            let record = Record::open(&self.0.parts.vault, &key, version, &sealed)?;
+            if record.farewell.is_none() && (record.grant.is_some() || record.api_key.is_some()) {
+                held.push(self.hold(record, version));
+            }
+        }
+        held.sort_by(|a, b| (&a.connection.service, &a.connection.account).cmp(&(&b.connection.service, &b.connection.account)));
+        Ok(self.0.snapshots.keep(owner, stamp, self.now(), held))
+    }
+}
+
+/// What a caller's connections are good for at this moment. Pure.
+fn decide(snapshot: &Snapshot, want: &Want<'_>, now: Timestamp) -> Decision {
+    let held = match snapshot.select(&want.service.owner, want.account) {
+        Selection::One(held) => held,
+        Selection::None(account) => {
+            return Decision::Refuse(Unusable::AuthRequired { reason: Reason::NotConnected, account });
+        }
+        Selection::Several(accounts) => return Decision::Refuse(Unusable::AccountRequired { accounts }),
+    };
+    let account = || held.connection.account.clone();
+    let Some(credential) = usable(held, want.service) else {
+        let reason = refusal_reason(&held.connection);
+        return Decision::Refuse(Unusable::AuthRequired { reason, account: account() });
+    };
+    if credential.is_over(now) {
+        let credential = Arc::clone(credential);
+        return if credential.refreshable { Decision::Refresh(credential) } else { Decision::Expired(credential) };
+    }
+    let missing = want.service.missing_scopes(want.method, want.path, want.scopes, credential.scopes.as_ref());
+    if !missing.is_empty() {
+        return Decision::Refuse(Unusable::MissingScopes { scopes: missing, account: account() });
+    }
+    Decision::Use(Arc::clone(credential))
+}
+
+fn usable<'a>(held: &'a Held, service: &Service) -> Option<&'a Arc<Credential>> {
+    (held.connection.status == Status::Active).then(|| held.credential(&service.name)).flatten()
+}
+
+fn refusal_reason(connection: &Connection) -> Reason {
+    match (connection.status, connection.invalid_reason) {
+        (Status::Pending, _) => Reason::Pending,
+        (_, Some(reason)) => reason,
+        (Status::Active | Status::Invalid, None) => Reason::NotConnected,
+    }
+}

@@ -1,0 +1,85 @@
+//! The root secret that all replicas share: made once by whoever comes first, kept in the store under the vault's seal, and
+//! fetched when it is first needed, so that a process may start before its store does. From it come the hashed names of
+//! records and the keys of tickets and states. A root that doesn't open means a wrong vault key: found at start, not as
+//! thousands of corrupt records.
+
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
+use crate::{
+    id::{CallerId, ConnectionId},
+    secret::SecretBytes,
+    store::{Claim, Key, OwnerId, RecordId, Store},
+    vault::{Context, Purpose, Root, Vault},
+};
+
+use super::Unavailable;
+
+const NAME: &str = "root";
+const CONTEXT: Context<'static> = Context { purpose: Purpose::Root, parts: &[b"valetkey root secret"] };
+
+/// Hands out the root secret.
+#[derive(Clone)]
+pub struct Roots {
+    store: Arc<dyn Store>,
+    vault: Arc<Vault>,
+    root: Arc<OnceCell<Arc<Root>>>,
+}
+
+impl Roots {
+    /// Nothing is fetched yet.
+    pub fn new(store: Arc<dyn Store>, vault: Arc<Vault>) -> Self {
+        Self { store, vault, root: Arc::default() }
+    }
+
+    /// The root, fetched or made at the first call.
+    ///
+    /// # Errors
+    /// While the store is away, or no key opens it.
+    pub async fn get(&self) -> Result<Arc<Root>, Unavailable> {
+        self.root.get_or_try_init(|| self.fetch()).await.cloned()
+    }
+
+    /// The root, if it was fetched already.
+    pub fn known(&self) -> Option<&Arc<Root>> {
+        self.root.get()
+    }
+
+    async fn fetch(&self) -> Result<Arc<Root>, Unavailable> {
+        let stored = match self.store.peek(NAME).await? {
+            Some(stored) => stored,
+            None => {
+                let root = Root::generate()?;
+                let sealed = self.vault.seal(&CONTEXT, root.expose())?;
+                match self.store.put_once(NAME, &sealed, None).await? {
+                    Claim::Mine => return Ok(Arc::new(root)),
+                    Claim::Theirs(stored) => stored,
+                }
+            }
+        };
+        let bytes: SecretBytes = self.vault.open(&CONTEXT, &stored).map_err(|error| {
+            tracing::error!(%error, "the store was sealed with another vault key: put that key into vault.keys");
+            Unavailable::Keys
+        })?;
+        let bytes: [u8; 32] = bytes.expose().as_slice().try_into().map_err(|_| Unavailable::Keys)?;
+        let root = Arc::new(Root::from_bytes(bytes));
+        if self.vault.needs_rewrap(&stored) {
+            let sealed = self.vault.seal(&CONTEXT, root.expose())?;
+            // Another replica may do the same at this moment; either's seal is as good.
+            let _ = self.store.replace(NAME, &stored, &sealed, None).await?;
+        }
+        Ok(root)
+    }
+}
+
+/// The owner's name in the store.
+pub(super) fn owner(root: &Root, caller: &CallerId) -> OwnerId {
+    OwnerId(root.blind("owner", &[caller.issuer.as_str().as_bytes(), caller.subject.as_str().as_bytes()]))
+}
+
+/// The connection's name in the store.
+pub(super) fn key(root: &Root, id: &ConnectionId) -> Key {
+    let record = root.blind("record", &[id.service.as_str().as_bytes(), id.account.as_str().as_bytes()]);
+    Key { owner: owner(root, &id.caller), record: RecordId(record) }
+}

@@ -1,0 +1,207 @@
+//! What a process knows of one caller's connections, and until when it may believe it. A snapshot carries the stamp of
+//! its caller's change counter from before the store was read: a notice that came in meanwhile makes it stale, whatever
+//! the order. When the notice channel breaks, every snapshot is stale at once; while the store can't be reached, a stale
+//! one still serves for `offline_max`. Holds credentials, never refresh tokens.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use quick_cache::sync::Cache;
+
+use crate::{
+    clock::Timestamp,
+    id::{Account, CallerId, ServiceName},
+    store::{Key, OwnerId, Version},
+};
+
+use super::{Connection, Credential};
+
+/// How many change counters there are. Callers share them; a neighbour's change costs one more read of the store.
+const COUNTERS: usize = 4096;
+
+/// One caller's connections.
+#[derive(Debug)]
+pub struct Snapshot {
+    stamp: Stamp,
+    /// When the store was read.
+    loaded_at: Timestamp,
+    /// All of them, by service and account.
+    pub connections: Vec<Held>,
+}
+
+/// One connection as it is held in memory.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// What people may see.
+    pub connection: Connection,
+    /// The record's version in the store.
+    pub version: Version,
+    /// What calls carry, for each service that uses the connection.
+    pub credentials: Vec<(ServiceName, Arc<Credential>)>,
+}
+
+impl Held {
+    /// The credential for calls to `service`.
+    pub fn credential(&self, service: &ServiceName) -> Option<&Arc<Credential>> {
+        self.credentials.iter().find(|(name, _)| name == service).map(|(_, credential)| credential)
+    }
+}
+
+/// Which of a caller's connections to a service is meant.
+#[derive(Debug)]
+pub enum Selection<'a> {
+    /// This one.
+    One(&'a Held),
+    /// There is none under this label.
+    None(Account),
+    /// Several, none named, and no `default`.
+    Several(Vec<Account>),
+}
+
+impl Snapshot {
+    /// The connection that `account` means (CONTRACT §1): the named one; else `default`; else the only one.
+    pub fn select(&self, owner: &ServiceName, account: Option<&Account>) -> Selection<'_> {
+        let mut of_service = self.connections.iter().filter(|held| held.connection.service == *owner);
+        if let Some(account) = account {
+            return of_service
+                .find(|held| held.connection.account == *account)
+                .map_or_else(|| Selection::None(account.clone()), Selection::One);
+        }
+        let Some(first) = of_service.next() else { return Selection::None(Account::default()) };
+        let rest: Vec<&Held> = of_service.collect();
+        if rest.is_empty() {
+            return Selection::One(first);
+        }
+        let all = || std::iter::once(first).chain(rest.iter().copied());
+        match all().find(|held| held.connection.account.as_str() == Account::DEFAULT) {
+            Some(default) => Selection::One(default),
+            None => Selection::Several(all().map(|held| held.connection.account.clone()).collect()),
+        }
+    }
+}
+
+/// A moment in the history of a caller's connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    changes: u64,
+    epoch: Option<u64>,
+}
+
+/// The snapshots of this process, bounded in number.
+#[derive(Debug)]
+pub struct Snapshots {
+    cache: Cache<OwnerId, Arc<Snapshot>>,
+    owners: Cache<CallerId, OwnerId>,
+    counters: Vec<AtomicU64>,
+    /// Sealed records with renewed grants as this process last wrote them, in case a failover loses them.
+    written: Cache<Key, Arc<(Version, Vec<u8>)>>,
+    /// When the channel was last known to be whole, in milliseconds since the epoch.
+    trusted_until: AtomicU64,
+    offline_max: Duration,
+}
+
+impl Snapshots {
+    /// Keeps at most `capacity` callers.
+    pub fn new(capacity: usize, offline_max: Duration) -> Self {
+        Self {
+            cache: Cache::new(capacity),
+            owners: Cache::new(capacity),
+            counters: std::iter::repeat_with(AtomicU64::default).take(COUNTERS).collect(),
+            written: Cache::new(capacity),
+            trusted_until: AtomicU64::new(0),
+            offline_max,
+        }
+    }
+
+    /// The caller's name in the store, computed once.
+    pub fn owner(&self, caller: &CallerId, compute: impl FnOnce() -> OwnerId) -> OwnerId {
+        if let Some(owner) = self.owners.get(caller) {
+            return owner;
+        }
+        let owner = compute();
+        self.owners.insert(caller.clone(), owner);
+        owner
+    }
+
+    /// The caller's name in the store, if it was computed before.
+    pub fn known_owner(&self, caller: &CallerId) -> Option<OwnerId> {
+        self.owners.get(caller)
+    }
+
+    /// The present moment in the history of this owner. Taken before the store is read. `epoch` is the store's unbroken
+    /// stretch of notices.
+    pub fn stamp(&self, owner: &OwnerId, epoch: Option<u64>) -> Stamp {
+        Stamp { changes: self.counter(owner).load(Ordering::SeqCst), epoch }
+    }
+
+    /// The snapshot, where it can be believed.
+    pub fn fresh(&self, owner: &OwnerId, epoch: Option<u64>) -> Option<Arc<Snapshot>> {
+        let snapshot = self.cache.get(owner)?;
+        (epoch.is_some() && snapshot.stamp == self.stamp(owner, epoch)).then_some(snapshot)
+    }
+
+    /// A snapshot that may be stale, for as long as the store can't be asked.
+    pub fn offline(&self, owner: &OwnerId, now: Timestamp) -> Option<Arc<Snapshot>> {
+        let snapshot = self.cache.get(owner)?;
+        let trusted = Timestamp::from_millis(self.trusted_until.load(Ordering::Relaxed)).max(snapshot.loaded_at);
+        (now.since(trusted) < self.offline_max).then_some(snapshot)
+    }
+
+    /// Keeps what was read under `stamp`.
+    pub fn keep(&self, owner: OwnerId, stamp: Stamp, now: Timestamp, connections: Vec<Held>) -> Arc<Snapshot> {
+        let snapshot = Arc::new(Snapshot { stamp, loaded_at: now, connections });
+        self.cache.insert(owner, Arc::clone(&snapshot));
+        snapshot
+    }
+
+    /// Replaces one connection in what is held, without making it any fresher: for a grant that only this process has.
+    pub fn amend(&self, owner: OwnerId, held: Held) {
+        let Some(old) = self.cache.get(&owner) else { return };
+        let mut connections = old.connections.clone();
+        let same = |other: &Held| {
+            other.connection.service == held.connection.service && other.connection.account == held.connection.account
+        };
+        match connections.iter_mut().find(|other| same(other)) {
+            Some(place) => *place = held,
+            None => connections.push(held),
+        }
+        self.cache.insert(owner, Arc::new(Snapshot { stamp: old.stamp, loaded_at: old.loaded_at, connections }));
+    }
+
+    /// Something of this owner changed.
+    pub fn changed(&self, owner: &OwnerId) {
+        self.counter(owner).fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Notices were missed: nothing that was read before can be believed.
+    pub fn changed_all(&self) {
+        for counter in &self.counters {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// The notice channel was whole until now.
+    pub fn trusted(&self, now: Timestamp) {
+        self.trusted_until.fetch_max(now.millis(), Ordering::Relaxed);
+    }
+
+    /// Remembers what was written, still sealed.
+    pub fn wrote(&self, key: Key, version: Version, sealed: Vec<u8>) {
+        self.written.insert(key, Arc::new((version, sealed)));
+    }
+
+    /// What this process last wrote there, if that is known.
+    pub fn written(&self, key: &Key) -> Option<(Version, Vec<u8>)> {
+        self.written.get(key).map(|written| (written.0, written.1.clone()))
+    }
+
+    fn counter(&self, owner: &OwnerId) -> &AtomicU64 {
+        let [a, b, ..] = owner.0;
+        &self.counters[usize::from(u16::from_be_bytes([a, b])) % COUNTERS]
+    }
+}

@@ -1,0 +1,127 @@
+//! How a record changes: one total function of a record and what happened. Pure: no I/O, no clock of its own. Whoever
+//! wants to know what a refusal, a refresh or a new consent does to a connection reads `apply`.
+
+use crate::{clock::Timestamp, oauth, secret::SecretString};
+
+use super::{
+    Reason,
+    record::{Farewell, Mark, Record, StoredGrant, StoredKey},
+};
+
+/// Something that changes a record.
+#[derive(Debug)]
+pub enum Change {
+    /// A code exchange or an import brought a grant.
+    Connected {
+        /// The grant.
+        grant: oauth::Grant,
+        /// Who granted it.
+        identity: Option<oauth::Identity>,
+        /// What was asked for: what is granted, where the provider doesn't say (RFC 6749 §5.1).
+        requested: Vec<String>,
+    },
+    /// A refresh token is about to be sent.
+    RefreshStarted(Mark),
+    /// The provider renewed the grant.
+    Refreshed(oauth::Grant),
+    /// The refresh ended without an answer that could have spent the token.
+    RefreshUnspent,
+    /// The grant is lost.
+    Invalidated(Reason),
+    /// An API key was stored.
+    KeyStored(SecretString),
+    /// The upstream refused the API key.
+    KeyRefused,
+    /// The API key was removed.
+    KeyRemoved,
+    /// The caller gave the connection up.
+    Disconnected,
+    /// The provider could not be asked to revoke yet.
+    FarewellFailed,
+}
+
+impl Record {
+    /// The record after `change`, at `now`, to be stored as `version`.
+    #[must_use]
+    pub fn apply(mut self, change: Change, now: Timestamp, version: u64) -> Self {
+        match change {
+            Change::Connected { grant, identity, requested } => {
+                let scopes = grant.scopes.clone().or_else(|| (!requested.is_empty()).then_some(requested));
+                self.grant = Some(stored(grant, None, scopes, now, version));
+                self.identity = identity.or(self.identity);
+                self.connected_at = Some(now);
+                self.refreshed_at = None;
+                self.restore();
+                self.farewell = None;
+            }
+            Change::RefreshStarted(mark) => self.mark = Some(mark),
+            Change::Refreshed(grant) => {
+                // RFC 6749 §6: an answer without a refresh token leaves the old one in force, and one without
+                // scopes leaves them as they were.
+                let (old_refresh, old_scopes) = match self.grant.take() {
+                    Some(old) => (old.refresh_token.clone(), old.scopes.clone()),
+                    None => (None, None),
+                };
+                let scopes = grant.scopes.clone().or(old_scopes);
+                self.grant = Some(stored(grant, old_refresh, scopes, now, version));
+                self.refreshed_at = Some(now);
+                self.restore();
+            }
+            Change::RefreshUnspent => self.mark = None,
+            Change::Invalidated(reason) => {
+                self.invalid = Some(reason);
+                self.invalidated_at = Some(now);
+                self.mark = None;
+            }
+            Change::KeyStored(key) => {
+                self.api_key = Some(StoredKey { key, stored_at: Some(now), refused: false, generation: version });
+                self.connected_at = self.connected_at.or(Some(now));
+                self.farewell = None;
+            }
+            Change::KeyRefused => {
+                if let Some(key) = &mut self.api_key {
+                    key.refused = true;
+                }
+                if self.grant.is_none() {
+                    self.invalidated_at = Some(now);
+                }
+            }
+            Change::KeyRemoved => self.api_key = None,
+            Change::Disconnected => {
+                self.farewell = self.grant.take().map(|grant| Farewell { grant, attempts: 0 });
+                self.api_key = None;
+                self.identity = None;
+                self.mark = None;
+            }
+            Change::FarewellFailed => {
+                if let Some(farewell) = &mut self.farewell {
+                    farewell.attempts = farewell.attempts.saturating_add(1);
+                }
+            }
+        }
+        self
+    }
+
+    fn restore(&mut self) {
+        self.invalid = None;
+        self.invalidated_at = None;
+        self.mark = None;
+    }
+}
+
+fn stored(
+    grant: oauth::Grant,
+    old_refresh: Option<SecretString>,
+    scopes: Option<Vec<String>>,
+    now: Timestamp,
+    version: u64,
+) -> StoredGrant {
+    StoredGrant {
+        expires_at: grant.expires_in.map(|life| now.plus(life)),
+        access_token: grant.access_token,
+        refresh_token: grant.refresh_token.or(old_refresh),
+        issued_at: Some(now),
+        scopes,
+        generation: version,
+    }
+}

@@ -1,0 +1,226 @@
+//! From the provider back to a stored grant. The order is the point: who comes back is checked before anything is spent,
+//! the state is spent before the code is sent anywhere, and the code is sent only to the token endpoint of the service
+//! whose state it came with (RFC 9700 §4.4). A callback that is not its owner's leaves the state as it was.
+
+use url::Url;
+
+use super::{
+    BeginError, Browser, Consent, ReturnTo, Ticket,
+    begin::connection_id,
+    state::{Handle, State},
+};
+use crate::{
+    clock::Timestamp,
+    connection::{Connection, Unavailable},
+    id::CallerId,
+    oauth,
+    provider::Service,
+    secret::SecretString,
+};
+
+/// What the provider sent the browser back with (RFC 6749 §4.1.2).
+#[derive(Debug)]
+pub struct Answer {
+    state: String,
+    code: Option<SecretString>,
+    error: Option<String>,
+    issuer: Option<String>,
+}
+
+/// A grant is stored.
+#[derive(Debug)]
+pub struct Completed {
+    /// Whose.
+    pub caller: CallerId,
+    /// Their name or address, where known.
+    pub name: Option<String>,
+    /// The application that asked, where it is not the configured one.
+    pub application: Option<String>,
+    /// What there is now.
+    pub connection: Connection,
+    /// Where to send the browser, if not to the dashboard.
+    pub return_to: Option<Url>,
+}
+
+/// Why there is no grant.
+#[derive(Debug, thiserror::Error)]
+pub enum CallbackError {
+    /// No `state`, or a parameter twice.
+    #[error("the callback is malformed")]
+    Malformed,
+    /// Expired, spent, or never ours.
+    #[error("the state is unknown")]
+    Unknown,
+    /// Another service's state.
+    #[error("the state belongs to another service")]
+    OtherService,
+    /// Another browser's.
+    #[error("the state belongs to another browser")]
+    OtherBrowser,
+    /// `iss` is not the provider's (RFC 9207 §2.4).
+    #[error("the answer came from another issuer")]
+    OtherIssuer,
+    /// For now; nothing is spent.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The attempt is over, and the state spent.
+    #[error("the attempt ended: {why:?}")]
+    Ended {
+        /// How.
+        why: Ended,
+        /// What the person can do.
+        retry: Box<Retry>,
+    },
+}
+
+/// How an attempt ended that was its owner's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The person refused (`access_denied`).
+    Denied,
+    /// The provider answered with another error.
+    ProviderError,
+    /// The link's grant was stored meanwhile.
+    Used,
+    /// The provider refused the code, or the operator's client.
+    ExchangeRefused,
+    /// The provider's token endpoint fails for now.
+    ExchangeFailed,
+    /// The grant could not be stored.
+    NotStored,
+}
+
+impl Ended {
+    /// As `return_to` gets it in `error=` (RFC 6749 §4.1.2.1's words).
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Denied => "access_denied",
+            Self::Used => "invalid_request",
+            Self::ProviderError | Self::ExchangeRefused => "server_error",
+            Self::ExchangeFailed | Self::NotStored => "temporarily_unavailable",
+        }
+    }
+}
+
+/// What a person can do after an attempt that ended.
+#[derive(Debug)]
+pub struct Retry {
+    /// The connect page again, while the ticket lives.
+    pub again: Option<String>,
+    /// Back to the application, told what happened.
+    pub back: Option<Url>,
+    /// The application that asked, where it is not the configured one.
+    pub application: Option<String>,
+}
+
+impl Answer {
+    /// Reads a callback's query. Every parameter that matters may be there once at most (RFC 6749 §3.1).
+    ///
+    /// # Errors
+    /// [`CallbackError::Malformed`].
+    pub fn parse(query: &str) -> Result<Self, CallbackError> {
+        let (mut state, mut code, mut error, mut issuer) = (None, None, None, None);
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let place = match &*name {
+                "state" => &mut state,
+                "code" => &mut code,
+                "error" => &mut error,
+                "iss" => &mut issuer,
+                _ => continue,
+            };
+            if place.replace(value.into_owned()).is_some() {
+                return Err(CallbackError::Malformed);
+            }
+        }
+        let filled = |text: &String| !text.is_empty();
+        Ok(Self {
+            state: state.filter(filled).ok_or(CallbackError::Malformed)?,
+            code: code.filter(filled).map(SecretString::new),
+            error: error.filter(filled),
+            issuer,
+        })
+    }
+}
+
+impl Consent {
+    /// Takes an answer at the callback of `service` from `browser`.
+    ///
+    /// # Errors
+    /// Each says by its kind what has been spent.
+    pub async fn callback(
+        &self,
+        service: &Service,
+        answer: Answer,
+        browser: Option<&Browser>,
+        now: Timestamp,
+    ) -> Result<Completed, CallbackError> {
+        let root = self.roots.get().await?;
+        let handle = Handle::of(&answer.state);
+        let state = self.look(&root, &handle, now).await?.ok_or(CallbackError::Unknown)?;
+        if state.service != service.name {
+            return Err(CallbackError::OtherService);
+        }
+        let browser = browser.filter(|_| state.belongs_to(browser)).ok_or(CallbackError::OtherBrowser)?;
+        let client = service.oauth.as_deref().ok_or(CallbackError::OtherService)?;
+        if !oauth::issuer_matches(client, answer.issuer.as_deref()) {
+            return Err(CallbackError::OtherIssuer);
+        }
+        let ticket =
+            Ticket::open_ever(&root, &state.ticket, &service.name).map_err(|_| CallbackError::Unknown)?;
+        if !self.spend_state(&handle).await? {
+            return Err(CallbackError::Unknown);
+        }
+        // From here on the attempt is over, whatever comes.
+        let end = |why: Ended| self.ended(why, service, &ticket, &state, now);
+        if let Some(error) = &answer.error {
+            return Err(end(if error == "access_denied" { Ended::Denied } else { Ended::ProviderError }));
+        }
+        let code = answer.code.ok_or_else(|| end(Ended::ProviderError))?;
+        match self.usable(&ticket, Some(browser)).await {
+            Ok(()) => {}
+            Err(BeginError::Unavailable(_)) => return Err(end(Ended::NotStored)),
+            Err(_) => return Err(end(Ended::Used)),
+        }
+        let redirect_uri = self.redirect_uri(&service.name);
+        let grant = self
+            .oauth
+            .exchange(client, &code, state.verifier().as_ref(), &redirect_uri)
+            .await
+            .map_err(|error| {
+                tracing::warn!(service = %service.name, %error, "connect: the code exchange failed");
+                end(if error.is_transient() { Ended::ExchangeFailed } else { Ended::ExchangeRefused })
+            })?;
+        let identity = self.oauth.identify(client, &grant.access_token).await;
+        let connection = self
+            .connections
+            .connect(&connection_id(&ticket), grant, identity, &state.scopes)
+            .await
+            .map_err(|error| {
+                tracing::error!(service = %service.name, %error, "connect: a new grant could not be stored");
+                end(Ended::NotStored)
+            })?;
+        self.spend(&ticket, browser).await;
+        tracing::info!(service = %service.name, "connect: completed");
+        let return_to = self.back(&state).map(|url| url.with("connected", service.name.as_str()));
+        Ok(Completed {
+            caller: ticket.caller,
+            name: ticket.name,
+            application: ticket.application,
+            connection,
+            return_to,
+        })
+    }
+
+    fn ended(&self, why: Ended, service: &Service, ticket: &Ticket, state: &State, now: Timestamp) -> CallbackError {
+        tracing::info!(service = %service.name, why = ?why, "connect: ended without a grant");
+        let again = (why != Ended::Used && !ticket.has_expired(now))
+            .then(|| self.connect_url(&service.name, &state.ticket));
+        let back = self.back(state).map(|url| url.with("error", why.code()));
+        CallbackError::Ended { why, retry: Box::new(Retry { again, back, application: ticket.application.clone() }) }
+    }
+
+    /// The list may have changed since the browser left.
+    fn back(&self, state: &State) -> Option<ReturnTo> {
+        state.return_to.as_deref().and_then(|text| self.return_to(text).ok())
+    }
+}

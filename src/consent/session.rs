@@ -1,0 +1,109 @@
+//! Sessions of browsers on the dashboard: 30 minutes, ended by signing out. The browser holds a random handle, the store
+//! its hash and, sealed, whose session it is and how far it reaches.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Consent, SESSION_TTL, digest, token};
+use crate::{
+    clock::Timestamp,
+    connection::Unavailable,
+    id::{Account, CallerId, ServiceName},
+    store::Claim,
+    vault::Purpose,
+};
+
+/// Whose browser it is, and what it may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// The caller.
+    pub caller: CallerId,
+    /// Their name or address, where known.
+    pub name: Option<String>,
+    /// The application, where it is not the configured one.
+    pub application: Option<String>,
+    /// How far it reaches.
+    pub reach: Reach,
+    /// Seconds since the epoch.
+    pub expires: u64,
+}
+
+/// What a session manages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reach {
+    /// All connections of the caller: the browser has proved whose it is.
+    All,
+    /// The one connection that this browser has just made: holding a link proves no more.
+    Only {
+        /// The owning service.
+        service: ServiceName,
+        /// The label.
+        account: Account,
+    },
+}
+
+impl Reach {
+    /// Whether this connection is within it.
+    pub fn covers(&self, service: &ServiceName, account: &Account) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only { service: own_service, account: own_account } => {
+                own_service == service && own_account == account
+            }
+        }
+    }
+}
+
+impl Consent {
+    /// Begins a session under a new handle (never one that the browser brought); what comes back is the cookie's value.
+    ///
+    /// # Errors
+    /// Where store or keys are away.
+    pub async fn sign_in(
+        &self,
+        caller: CallerId,
+        name: Option<String>,
+        application: Option<String>,
+        reach: Reach,
+        now: Timestamp,
+    ) -> Result<String, Unavailable> {
+        let root = self.roots.get().await?;
+        let value = token::<32>()?;
+        let id = id_of(&value);
+        let session = Session { caller, name, application, reach, expires: now.plus(SESSION_TTL).seconds() };
+        let plaintext = serde_json::to_vec(&session).expect("texts and numbers are JSON");
+        let sealed = root.seal(Purpose::Session, &plaintext, &[id.as_bytes()])?;
+        match self.store.put_once(&id, sealed.as_bytes(), Some(SESSION_TTL)).await? {
+            Claim::Mine => Ok(value),
+            Claim::Theirs(_) => Err(Unavailable::Keys),
+        }
+    }
+
+    /// The session behind a cookie.
+    ///
+    /// # Errors
+    /// Where store or keys are away.
+    pub async fn session(&self, cookie: &str, now: Timestamp) -> Result<Option<Session>, Unavailable> {
+        let root = self.roots.get().await?;
+        let id = id_of(cookie);
+        let Some(sealed) = self.store.peek(&id).await? else { return Ok(None) };
+        Ok(std::str::from_utf8(&sealed)
+            .ok()
+            .and_then(|text| root.open(Purpose::Session, text, &[id.as_bytes()]).ok())
+            .and_then(|plaintext| serde_json::from_slice::<Session>(plaintext.expose()).ok())
+            .filter(|session| !Timestamp::from_seconds(session.expires).reached(now)))
+    }
+
+    /// Ends the session behind a cookie, if there is one.
+    ///
+    /// # Errors
+    /// Where the store is away.
+    pub async fn sign_out(&self, cookie: &str) -> Result<(), Unavailable> {
+        self.store.take(&id_of(cookie)).await?;
+        Ok(())
+    }
+}
+
+fn id_of(cookie: &str) -> String {
+    format!("session.{}", digest("session", cookie))
+}

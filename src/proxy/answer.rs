@@ -1,0 +1,110 @@
+//! What an upstream's answer means for the credential, and how the answer is dressed for the client. Works on headers
+//! alone; `peek` brings the first bytes of a body where the provider's signs need them.
+
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use pingora::{Result, http::ResponseHeader};
+
+use crate::provider::{Verdict, verdict};
+
+use super::{
+    Core,
+    call::{Call, Remedy},
+    context::{Context, Finding},
+    rewrite::{self, REWRITTEN, Way},
+    scrub::{self, Answered},
+};
+
+/// Judges an answer; notes in `context` what has to be acted on. Says whether the answer may go to the client.
+pub fn judge(core: &Core, context: &mut Context, header: &ResponseHeader, body: Option<&[u8]>, replayable: bool) -> bool {
+    let began = context.began;
+    let Some(call) = context.call() else { return true };
+    let Some(credential) = call.credential.clone() else { return true };
+    match verdict(&call.service, header.status, &header.headers, body) {
+        Verdict::Fine | Verdict::RateLimited => {
+            if header.status.as_u16() < 400 {
+                core.connections.accepted(&credential, began);
+            }
+            true
+        }
+        Verdict::DeadToken => {
+            let own = call.remedy == Remedy::PassOn || credential.accepted_after(began);
+            if !own {
+                context.finding = Some(Finding::Rejected { credential, replayable });
+            }
+            own
+        }
+        Verdict::MissingScopes { scopes } => {
+            context.finding = Some(Finding::MissingScopes(named(scopes, call)));
+            false
+        }
+    }
+}
+
+/// The scopes to ask for: those that the upstream names, else those that the application named, else the service's.
+fn named(scopes: Vec<String>, call: &Call) -> Vec<String> {
+    if !scopes.is_empty() {
+        scopes
+    } else if !call.scopes.is_empty() {
+        call.scopes.clone()
+    } else {
+        call.service.asked_for().to_vec()
+    }
+}
+
+/// Takes out of an answer what must not reach the client, rewrites its URLs, and guards what a browser might run.
+pub fn dress(core: &Core, call: &Call, header: &mut ResponseHeader, origin: &Origin<'_>) -> Result<()> {
+    let tunnel = header.status == StatusCode::SWITCHING_PROTOCOLS;
+    let answered = Answered { cookies: call.service.response_cookies, tunnel };
+    for name in scrub::response_headers_to_drop(&header.headers, answered) {
+        header.remove_header(&name);
+    }
+    if header.status == StatusCode::NO_CONTENT {
+        header.remove_header(&header::CONTENT_LENGTH);
+    }
+    rewrite_urls(core, call, header, origin)?;
+    if !tunnel {
+        let cache_control = scrub::cache_control(&header.headers);
+        header.insert_header(header::CACHE_CONTROL, cache_control)?;
+    }
+    for (name, value) in scrub::markup_guard(header.status, &header.headers).into_iter().flatten() {
+        header.insert_header(name, value)?;
+    }
+    Ok(())
+}
+
+/// The proxy's own origin as the client sees it: the request's scheme and `Host`.
+pub struct Origin<'a> {
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// The request's `Host` (or `:authority`).
+    pub host: &'a str,
+}
+
+fn rewrite_urls(core: &Core, call: &Call, header: &mut ResponseHeader, origin: &Origin<'_>) -> Result<()> {
+    let present: Vec<&HeaderName> = REWRITTEN.iter().filter(|name| header.headers.contains_key(*name)).collect();
+    if present.is_empty() {
+        return Ok(());
+    }
+    let own = std::iter::once(&call.service);
+    let others = core.services.sharing(&call.service).filter(|service| service.name != call.service.name);
+    let ways: Vec<Way<'_>> = own
+        .chain(others)
+        .map(|service| Way {
+            base: &service.base,
+            proxied: format!("{}://{}/proxy/{}{}", origin.scheme, origin.host, service.name, call.form),
+        })
+        .collect();
+    for name in present {
+        let values: Vec<HeaderValue> = header
+            .headers
+            .get_all(name)
+            .iter()
+            .map(|value| rewrite::value(name, value, &ways).unwrap_or_else(|| value.clone()))
+            .collect();
+        header.remove_header(name);
+        for value in values {
+            header.append_header(name.clone(), value)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! What is kept of one request between phases.
+
+use std::{sync::Arc, time::Instant};
+
+use crate::{
+    clock::Timestamp,
+    connection::Credential,
+    id::RequestId,
+    refusal::Refusal,
+    telemetry::{InFlight, metrics::RequestOutcome},
+};
+
+use super::{call::Call, peek::Held};
+
+/// One request.
+pub struct Context {
+    /// When it began.
+    pub began: Timestamp,
+    /// The same, for durations.
+    pub started: Instant,
+    /// Counted as in flight for as long as this lives.
+    pub in_flight: Option<InFlight>,
+    /// Its name, made when it is first needed.
+    pub request_id: Option<RequestId>,
+    /// Where it goes.
+    pub way: Way,
+    /// What to answer instead, where a phase has settled that.
+    pub refusal: Option<Refusal>,
+    /// How it ended, for the metrics.
+    pub outcome: Option<RequestOutcome>,
+    /// Addresses tried so far that took no connection.
+    pub unreachable: usize,
+    /// Bytes of the request's body so far.
+    pub body_bytes: u64,
+    /// Body bytes were kept back before: on a replay, `Expect` must not ask for them again.
+    pub replaying: bool,
+    /// What the last answer meant, before it was acted on.
+    pub finding: Option<Finding>,
+    /// An answer that is held until enough of its body is known.
+    pub held: Option<Held>,
+}
+
+/// Where a request goes.
+pub enum Way {
+    /// Not settled yet.
+    Unknown,
+    /// To Valetkey's own routes.
+    Own,
+    /// To a service.
+    Call(Box<Call>),
+}
+
+/// What an upstream's answer means for the credential, to be acted on where waiting is safe.
+pub enum Finding {
+    /// It was refused.
+    Rejected {
+        /// The refused one.
+        credential: Arc<Credential>,
+        /// Whether the request can be sent again.
+        replayable: bool,
+    },
+    /// The grant lacks these scopes.
+    MissingScopes(Vec<String>),
+}
+
+impl Context {
+    /// A request that begins now.
+    pub fn new(now: Timestamp) -> Self {
+        Self {
+            began: now,
+            started: Instant::now(),
+            in_flight: None,
+            request_id: None,
+            way: Way::Unknown,
+            refusal: None,
+            outcome: None,
+            unreachable: 0,
+            body_bytes: 0,
+            replaying: false,
+            finding: None,
+            held: None,
+        }
+    }
+
+    /// The call, where the request goes to a service.
+    pub fn call(&self) -> Option<&Call> {
+        match &self.way {
+            Way::Call(call) => Some(call),
+            Way::Unknown | Way::Own => None,
+        }
+    }
+
+    /// The call, to be changed.
+    pub fn call_mut(&mut self) -> Option<&mut Call> {
+        match &mut self.way {
+            Way::Call(call) => Some(call),
+            Way::Unknown | Way::Own => None,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Answers of Valetkey's own, written to the client. The answer goes first, then what the client still sends is read for a
+//! little while: closing with unread bytes would make the kernel throw the answer away, and an HTTP/2 client would see its
+//! stream reset instead (docs/PINGORA.md 3).
+
+use std::time::Duration;
+
+use http::{Method, header};
+use pingora::{Result, http::ResponseHeader, proxy::Session};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    refusal::{Code, Refusal},
+    telemetry::metrics::RequestOutcome,
+};
+
+use super::{Core, context::Context};
+
+/// So much of a refused request's body is read.
+const READ_ON_BYTES: usize = 16 * 1024 * 1024;
+/// And for so long.
+const READ_ON_TIME: Duration = Duration::from_secs(2);
+
+/// Writes the refusal. The client gets it, or is gone.
+pub async fn refuse(core: &Core, session: &mut Session, context: &mut Context, refusal: &Refusal) -> Result<u16> {
+    let request_id = context.request_id.get_or_insert_with(|| core.request_ids.next()).clone();
+    context.outcome = Some(outcome(refusal.code));
+    let service = context.call().map(|call| call.service.name.as_str());
+    tracing::info!(%request_id, service, status = refusal.code.as_str(), http = refusal.status.as_u16(), "refused");
+    let accept = session.req_header().headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let (parts, body) = refusal.render(&request_id, accept).into_parts();
+    let mut answer = ResponseHeader::build(parts.status, Some(parts.headers.len() + 1))?;
+    for (name, value) in &parts.headers {
+        answer.append_header(name.clone(), value.clone())?;
+    }
+    answer.insert_header(header::CONTENT_LENGTH, body.len())?;
+    let bodiless = session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(answer), bodiless).await?;
+    if !bodiless {
+        session.write_response_body(Some(body), true).await?;
+    }
+    read_on(session).await;
+    Ok(parts.status.as_u16())
+}
+
+async fn read_on(session: &mut Session) {
+    let deadline = Instant::now() + READ_ON_TIME;
+    let mut read = 0;
+    while read < READ_ON_BYTES && !session.as_downstream_mut().is_body_done() {
+        match timeout_at(deadline, session.as_downstream_mut().read_request_body()).await {
+            Ok(Ok(Some(piece))) => read += piece.len(),
+            Ok(Ok(None) | Err(_)) | Err(_) => return,
+        }
+    }
+}
+
+const fn outcome(code: Code) -> RequestOutcome {
+    match code {
+        Code::AuthRequired => RequestOutcome::AuthRequired,
+        Code::AdditionalScopesRequired => RequestOutcome::AdditionalScopesRequired,
+        Code::Unauthenticated => RequestOutcome::Unauthenticated,
+        Code::Forbidden => RequestOutcome::Forbidden,
+        Code::UnknownService | Code::NotFound => RequestOutcome::NotFound,
+        Code::MethodNotAllowed => RequestOutcome::MethodNotAllowed,
+        Code::AccountRequired => RequestOutcome::AccountRequired,
+        Code::BadRequest => RequestOutcome::BadRequest,
+        Code::TooLarge => RequestOutcome::TooLarge,
+        Code::RateLimited => RequestOutcome::RateLimited,
+        Code::UpstreamUnreachable => RequestOutcome::UpstreamUnreachable,
+        Code::RefreshFailed => RequestOutcome::RefreshFailed,
+        Code::UpstreamTimeout => RequestOutcome::UpstreamTimeout,
+        Code::Unavailable => RequestOutcome::Unavailable,
+        Code::Error => RequestOutcome::Error,
+    }
+}

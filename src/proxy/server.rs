@@ -1,0 +1,105 @@
+//! The listeners: one Pingora service each, on Pingora's own threads.
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, thread, time::Duration};
+
+use parking_lot::Mutex;
+use pingora::{
+    apps::HttpServerOptions,
+    listeners::tls::TlsSettings,
+    proxy::http_proxy,
+    server::{RunArgs, Server, configuration::ServerConf},
+    services::listening::Service,
+};
+
+use crate::config::{ListenerTls, Roles};
+
+use super::{
+    Core, Gate,
+    guard::{Deadlines, Guarded},
+    streams::{OwnRoutes, ServePipe},
+};
+
+/// How many idle connections to upstreams are kept, in all. Fewer than there are concurrent calls cost a handshake each.
+const IDLE_UPSTREAM_CONNECTIONS: usize = 4096;
+const H2_IDLE: Duration = Duration::from_secs(75);
+/// So many connection attempts and replays a request at most; phases bound each kind on its own.
+const ATTEMPTS: usize = 8;
+
+/// One listener that Pingora serves.
+pub struct Door {
+    /// Where.
+    pub address: SocketAddr,
+    /// For whom.
+    pub serves: Roles,
+    /// With which certificate.
+    pub tls: Option<ListenerTls>,
+    /// Serves everything but `/proxy/`.
+    pub own_routes: ServePipe,
+}
+
+/// The listeners can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A certificate or its key can't be used.
+    #[error("the certificate of listener {0} can't be used")]
+    Certificate(SocketAddr),
+    /// No thread could be started.
+    #[error("no thread could be started: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Serves these doors on threads of their own, until the drain says that listeners close.
+///
+/// # Errors
+/// Where a certificate can't be used.
+pub fn serve(core: &Arc<Core>, doors: Vec<Door>, grace: Duration) -> Result<(), ServeError> {
+    let conf = Arc::new(ServerConf {
+        threads: thread::available_parallelism().map_or(1, usize::from),
+        upstream_keepalive_pool_size: IDLE_UPSTREAM_CONNECTIONS,
+        max_retries: ATTEMPTS,
+        // Pingora sleeps all of this before it ends its runtimes, idle or not; nobody waits for it (see `drain`).
+        grace_period_seconds: Some(grace.as_secs() + 5),
+        graceful_shutdown_timeout_seconds: Some(1),
+        ..ServerConf::default()
+    });
+    let clients = Arc::new(Mutex::new(HashMap::new()));
+    let mut server = Server::new_with_opt_and_conf(None, (*conf).clone());
+    server.bootstrap();
+    for door in doors {
+        let deadlines = Arc::new(Deadlines::default());
+        let gate = Gate {
+            core: Arc::clone(core),
+            serves: door.serves,
+            encrypted: door.tls.is_some(),
+            own_routes: Arc::new(OwnRoutes(door.own_routes)),
+            deadlines: Arc::clone(&deadlines),
+        };
+        let mut proxy = http_proxy(&conf, gate);
+        let mut options = HttpServerOptions::default();
+        options.h2c = door.tls.is_none();
+        options.allow_connect_method_proxying = true;
+        options.h2_idle_timeout = Some(H2_IDLE);
+        proxy.server_options = Some(options);
+        let per_client = core.limits.connections_per_client;
+        let guarded = Guarded { inner: Arc::new(proxy), deadlines, per_client, clients: Arc::clone(&clients) };
+        let mut service = Service::new(format!("listener {}", door.address), guarded);
+        match &door.tls {
+            None => service.add_tcp(&door.address.to_string()),
+            Some(tls) => {
+                let settings = tls_settings(tls).ok_or(ServeError::Certificate(door.address))?;
+                service.add_tls_with_settings(&door.address.to_string(), None, settings);
+            }
+        }
+        server.add_service(service);
+    }
+    let shutdown_signal = Box::new(core.drain.clone());
+    let run = move || server.run(RunArgs { shutdown_signal });
+    thread::Builder::new().name("listeners".into()).spawn(run).map_err(ServeError::Thread)?;
+    Ok(())
+}
+
+fn tls_settings(tls: &ListenerTls) -> Option<TlsSettings> {
+    let mut settings = TlsSettings::intermediate(tls.certificate_file.to_str()?, tls.key_file.to_str()?).ok()?;
+    settings.enable_h2();
+    Some(settings)
+}

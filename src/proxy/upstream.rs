@@ -1,0 +1,170 @@
+//! The peer of a call: address, TLS, HTTP version, time limits, and the key under which its connection may be shared. Two
+//! services never share connections, nor two TLS configurations: the pool doesn't look at the CA (docs/PINGORA.md 9).
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    hash::{Hash, Hasher},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use pingora::{
+    protocols::{ALPN, TcpKeepalive},
+    upstreams::peer::{HttpPeer, Peer as _},
+    utils::tls::{CertKey, WrappedX509, parse_x509},
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+
+use crate::{config::UpstreamProtocol, provider::Service};
+
+use super::streams::CalmConnector;
+
+/// What of a call decides how its upstream is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Manner {
+    /// An ordinary call.
+    Plain,
+    /// gRPC: HTTP/2, whatever the scheme.
+    Grpc,
+    /// Asks for an upgrade: HTTP/1.1 on a connection of its own.
+    Upgrade,
+}
+
+/// The trust and identity of one service towards its upstream, read once.
+#[derive(Clone, Default)]
+pub struct Tls {
+    ca: Option<Arc<[WrappedX509]>>,
+    client: Option<Arc<CertKey>>,
+}
+
+/// A service's certificates are no certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadCertificate(&'static str);
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tls(ca: {}, client: {})", self.ca.is_some(), self.client.is_some())
+    }
+}
+
+impl Tls {
+    /// Reads the PEM texts of a service's configuration.
+    ///
+    /// # Errors
+    /// Where they hold no certificate or key.
+    pub fn read(service: &Service) -> Result<Self, BadCertificate> {
+        let ca = match &service.upstream.ca {
+            None => None,
+            Some(pem) => {
+                let certificates = certificates(pem, "upstream.ca_file holds no certificate")?;
+                Some(certificates.into_iter().map(|der| WrappedX509::new(der, parse_x509)).collect())
+            }
+        };
+        let client = match &service.upstream.client_certificate {
+            None => None,
+            Some((pem, key)) => {
+                let certificates = certificates(pem, "upstream.client_certificate_file holds no certificate")?;
+                let key = PrivateKeyDer::from_pem_slice(key.expose().as_bytes())
+                    .map_err(|_| BadCertificate("upstream.client_key_file holds no private key"))?;
+                Some(Arc::new(CertKey::new(certificates, key.secret_der().to_vec())))
+            }
+        };
+        Ok(Self { ca, client })
+    }
+}
+
+/// The certificates of a PEM text, each proved readable: what parses them later would panic.
+fn certificates(pem: &str, otherwise: &'static str) -> Result<Vec<Vec<u8>>, BadCertificate> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    let certificates: Vec<Vec<u8>> = read.map_err(|_| BadCertificate(otherwise))?.iter().map(|der| der.to_vec()).collect();
+    let mut roots = rustls::RootCertStore::empty();
+    let sound = |der: &Vec<u8>| roots.add(CertificateDer::from(der.clone())).is_ok();
+    if certificates.is_empty() || !certificates.iter().all(sound) {
+        return Err(BadCertificate(otherwise));
+    }
+    Ok(certificates)
+}
+
+/// The peer for a call to `service` at `address`.
+pub fn peer(service: &Service, tls: &Tls, address: SocketAddr, manner: Manner) -> HttpPeer {
+    let encrypted = service.base.tls();
+    let sni = if encrypted { service.base.host().trim_matches(['[', ']']).to_owned() } else { String::new() };
+    let mut peer = HttpPeer::new(address, encrypted, sni);
+    let limits = &service.timeouts;
+    peer.group_key = group_key(service, manner);
+    peer.client_cert_key.clone_from(&tls.client);
+    let options = &mut peer.options;
+    options.ca.clone_from(&tls.ca);
+    options.connection_timeout = Some(limits.connect);
+    options.total_connection_timeout = Some(limits.connect * 2);
+    options.read_timeout = Some(limits.read);
+    options.write_timeout = Some(limits.write);
+    options.idle_timeout = Some(limits.idle);
+    options.tcp_keepalive = Some(TcpKeepalive {
+        idle: std::time::Duration::from_secs(30),
+        interval: std::time::Duration::from_secs(10),
+        count: 3,
+        user_timeout: std::time::Duration::ZERO,
+    });
+    match http_version(service.upstream.protocol, encrypted, manner) {
+        Version::Negotiated => options.alpn = ALPN::H2H1,
+        Version::Http1 => options.alpn = ALPN::H1,
+        Version::Http2 => options.set_http_version(2, 2),
+    }
+    if manner == Manner::Upgrade {
+        options.custom_l4 = Some(Arc::new(CalmConnector(limits.connect)));
+    }
+    debug_assert!(!peer.is_tls() || !peer.sni().is_empty(), "TLS without a name would not be verified");
+    peer
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Version {
+    Negotiated,
+    Http1,
+    Http2,
+}
+
+const fn http_version(configured: UpstreamProtocol, encrypted: bool, manner: Manner) -> Version {
+    match (manner, configured) {
+        (Manner::Upgrade, _) | (_, UpstreamProtocol::Http1) => Version::Http1,
+        (_, UpstreamProtocol::H2 | UpstreamProtocol::H2c) | (Manner::Grpc, UpstreamProtocol::Auto) => Version::Http2,
+        (Manner::Plain, UpstreamProtocol::Auto) if encrypted => Version::Negotiated,
+        (Manner::Plain, UpstreamProtocol::Auto) => Version::Http1,
+    }
+}
+
+/// Only calls with the same key may use each other's connections.
+fn group_key(service: &Service, manner: Manner) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    service.name.hash(&mut hasher);
+    service.upstream.ca.hash(&mut hasher);
+    service.upstream.client_certificate.as_ref().map(|(certificate, _)| certificate).hash(&mut hasher);
+    service.upstream.protocol.hash(&mut hasher);
+    manner.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_http_version_follows_configuration_scheme_and_call() {
+        use Manner::{Grpc, Plain, Upgrade};
+        use UpstreamProtocol::{Auto, H2, H2c, Http1};
+        for (configured, encrypted, manner, expected) in [
+            (Auto, true, Plain, Version::Negotiated),
+            (Auto, false, Plain, Version::Http1),
+            (Auto, false, Grpc, Version::Http2),
+            (Auto, true, Grpc, Version::Http2),
+            (Auto, true, Upgrade, Version::Http1),
+            (Http1, true, Plain, Version::Http1),
+            (H2, true, Plain, Version::Http2),
+            (H2c, false, Plain, Version::Http2),
+        ] {
+            assert_eq!(http_version(configured, encrypted, manner), expected, "{configured:?} {encrypted} {manner:?}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Domain errors as refusals, each match exhaustive: a new kind of error does not compile until it is decided here how
+//! it is told.
+
+use super::{About, Refusal};
+use crate::{
+    caller::{self, Caller, Unauthenticated},
+    clock::Timestamp,
+    connection::{Unavailable, Unusable},
+    consent::{Consent, Refused, Wish, shown_name},
+    id::Account,
+    provider::Service,
+};
+
+impl From<Unauthenticated> for Refusal {
+    fn from(error: Unauthenticated) -> Self {
+        use caller::Reason;
+        let message = match error.reason {
+            Reason::Missing => "Please sign in to continue",
+            Reason::Malformed | Reason::Invalid => "Your sign-in could not be verified, please sign in again",
+            Reason::Expired => "Your sign-in has expired, please sign in again",
+            Reason::NotYetValid => "Your sign-in is not valid yet, please try again",
+            // Nobody knows whether the token is good: not the caller's fault.
+            Reason::KeysUnavailable => return Self::unavailable(5),
+        };
+        Self::unauthenticated(error.reason.code(), message)
+    }
+}
+
+impl From<Unavailable> for Refusal {
+    fn from(error: Unavailable) -> Self {
+        match error {
+            Unavailable::Store | Unavailable::Keys => Self::unavailable(5),
+            Unavailable::Busy => Self::unavailable(1),
+        }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(error: Refused) -> Self {
+        match error {
+            Refused::Malformed => Self::bad_request("return_to is not a well-formed absolute URL"),
+            Refused::NotAllowed => Self::bad_request("return_to is not an allowed address"),
+        }
+    }
+}
+
+/// What is needed to tell somebody how to help themselves: who they are, what they called, and who makes links.
+#[derive(Debug, Clone, Copy)]
+pub struct Remedies<'a> {
+    /// Makes links.
+    pub consent: &'a Consent,
+    /// Who called.
+    pub caller: &'a Caller,
+    /// What they called.
+    pub service: &'a Service,
+}
+
+impl Remedies<'_> {
+    /// Tells why there is no credential, with the link that leads to one where a person can do something about it.
+    pub async fn refuse(&self, unusable: &Unusable, now: Timestamp) -> Refusal {
+        let title = self.service.title.as_str();
+        match unusable {
+            Unusable::AuthRequired { reason, account } => match self.link(account, &[], now).await {
+                Ok(link) => Refusal::auth_required(self.about(account), *reason, &link),
+                Err(unavailable) => unavailable.into(),
+            },
+            Unusable::MissingScopes { scopes, account } => match self.link(account, scopes, now).await {
+                Ok(link) => Refusal::additional_scopes_required(self.about(account), scopes, &link),
+                Err(unavailable) => unavailable.into(),
+            },
+            Unusable::AccountRequired { accounts } => Refusal::account_required(title, accounts),
+            Unusable::RefreshFailed => Refusal::refresh_failed(title),
+            Unusable::Unavailable(unavailable) => (*unavailable).into(),
+        }
+    }
+
+    fn about<'s>(&'s self, account: &'s Account) -> About<'s> {
+        About { service: &self.service.name, title: &self.service.title, account }
+    }
+
+    async fn link(
+        &self,
+        account: &Account,
+        scopes: &[String],
+        now: Timestamp,
+    ) -> Result<crate::consent::Link, Unavailable> {
+        let name = shown_name(&self.caller.claims);
+        let wish = Wish {
+            caller: &self.caller.id,
+            name: name.as_deref(),
+            application: self.caller.application.as_deref(),
+            service: self.service,
+            account,
+            scopes,
+            return_to: None,
+        };
+        self.consent.link(&wish, now).await
+    }
+}

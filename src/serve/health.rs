@@ -1,0 +1,106 @@
+//! How the process is: asked of store, keys and issuers in the background, so that a probe waits for nothing. Ready means
+//! that each has answered once; what goes away later is `degraded`, for cached credentials serve on.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{runtime::Handle, sync::watch};
+
+use crate::{
+    caller::Callers,
+    connection::{Connections, Unavailable},
+    proxy::Drain,
+    web::{Health, Readily, Readiness},
+};
+
+use super::Heart;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+const FIRST_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What was last seen.
+pub struct Probe {
+    store: AtomicBool,
+    keys: AtomicBool,
+    ready_once: watch::Sender<bool>,
+    callers: Arc<Callers>,
+    connections: Connections,
+    drain: Drain,
+}
+
+impl Probe {
+    /// Begins to ask.
+    pub fn start(heart: &Heart, callers: Arc<Callers>, drain: Drain, handle: &Handle) -> Arc<Self> {
+        let probe = Arc::new(Self {
+            store: AtomicBool::new(false),
+            keys: AtomicBool::new(false),
+            ready_once: watch::Sender::new(false),
+            callers,
+            connections: heart.connections.clone(),
+            drain,
+        });
+        let (asking, store, roots) = (Arc::clone(&probe), Arc::clone(&heart.store), heart.roots.clone());
+        handle.spawn(async move {
+            loop {
+                let root = roots.get().await;
+                asking.keys.store(!matches!(root, Err(Unavailable::Keys)), Ordering::Relaxed);
+                asking.store.store(store.ping().await.is_ok(), Ordering::Relaxed);
+                if root.is_ok() && asking.callers.ready() {
+                    asking.ready_once.send_replace(true);
+                }
+                let ready = *asking.ready_once.borrow();
+                tokio::time::sleep(if ready { INTERVAL } else { FIRST_INTERVAL }).await;
+            }
+        });
+        probe
+    }
+
+    /// Waits until the process has been ready once.
+    pub async fn first_ready(&self) {
+        let mut ready = self.ready_once.subscribe();
+        // The sender lives as long as this does.
+        let _ = ready.wait_for(|ready| *ready).await;
+    }
+
+    fn troubles(&self) -> BTreeMap<&'static str, String> {
+        let mut troubles = BTreeMap::new();
+        if !self.store.load(Ordering::Relaxed) {
+            troubles.insert("store", "does not answer".to_owned());
+        }
+        if !self.keys.load(Ordering::Relaxed) {
+            troubles.insert("vault", "no configured key opens what is stored".to_owned());
+        }
+        let failing = self.callers.failing();
+        if !failing.is_empty() || !self.callers.ready() {
+            let names: Vec<&str> = failing.iter().map(|issuer| issuer.as_str()).collect();
+            troubles.insert("callers", format!("keys could not be fetched: {}", names.join(", ")));
+        }
+        let unsaved = self.connections.unsaved();
+        if unsaved > 0 {
+            troubles.insert("connections", format!("{unsaved} renewed grants wait to be stored"));
+        }
+        troubles
+    }
+}
+
+impl Health for Probe {
+    fn readiness(&self) -> Readiness {
+        let detail = self.troubles();
+        let status = if self.drain.is_draining() {
+            Readily::Draining
+        } else if !*self.ready_once.borrow() {
+            Readily::Starting
+        } else if detail.is_empty() {
+            Readily::Ready
+        } else {
+            Readily::Degraded
+        };
+        Readiness { status, detail }
+    }
+}

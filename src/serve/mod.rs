@@ -1,0 +1,223 @@
+//! The composition root: makes every part from the configuration, in the order of the layers, hands each what it needs, and
+//! runs them until the drain is through. The one place that knows all parts; it decides nothing else.
+
+mod health;
+mod open;
+mod outgoing;
+
+use std::{net::TcpListener, sync::Arc};
+
+use tokio::{runtime::Runtime, sync::oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    caller::{Callers, IssuerError},
+    clock::Clock,
+    config::{Config, Listener},
+    connection::{self, Connections, Roots},
+    consent::{self, Consent},
+    events::{AuditLog, Events},
+    id::ServiceName,
+    oauth,
+    outbound::{self, Outbound, OutboundOptions},
+    provider::{Problem, Services},
+    proxy,
+    store::Store,
+    telemetry::{Metrics, RequestIds},
+    vault::Vault,
+    web,
+};
+
+pub use open::OpenError;
+
+/// Why Valetkey can't run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A service can't be made whole.
+    #[error("{}", .0.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect::<Vec<_>>().join("; "))]
+    Services(Vec<Problem>),
+    /// An issuer of callers can't be trusted as configured.
+    #[error(transparent)]
+    Callers(#[from] IssuerError),
+    /// The store can't be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// A service's certificates can't be used.
+    #[error("services.{0}: {1}")]
+    Certificate(ServiceName, proxy::BadCertificate),
+    /// An address can't be listened on.
+    #[error("can't listen on {0}: {1}")]
+    Listen(std::net::SocketAddr, std::io::Error),
+    /// The listeners can't be set up.
+    #[error(transparent)]
+    Proxy(#[from] proxy::ServeError),
+    /// The HTTP client for calls of our own can't be made.
+    #[error(transparent)]
+    Outbound(#[from] outbound::SetupError),
+    /// The system lacks something that everything needs.
+    #[error("the system gives no {0}")]
+    System(&'static str),
+}
+
+/// How a run is steered from outside, beside signals.
+#[derive(Debug, Default)]
+pub struct Control {
+    /// Cancelled: drain and return.
+    pub stop: Option<CancellationToken>,
+    /// Told once all listeners accept and readiness is up.
+    pub ready: Option<oneshot::Sender<()>>,
+}
+
+/// The parts that several commands need: the heart and what it stands on.
+pub struct Heart {
+    /// All connections.
+    pub connections: Connections,
+    /// What they connect to.
+    pub services: Arc<Services>,
+    roots: Roots,
+    store: Arc<dyn Store>,
+    oauth: Arc<oauth::Client>,
+    outbound: Outbound,
+}
+
+impl Heart {
+    /// Makes the heart on this runtime.
+    ///
+    /// # Errors
+    /// What of the configuration can't be made real.
+    pub fn new(config: &Config, runtime: &Runtime) -> Result<Self, Error> {
+        let handle = runtime.handle().clone();
+        let clock = Clock::system();
+        let outbound = Outbound::new(OutboundOptions::default(), handle.clone())?;
+        let services = Arc::new(Services::resolve(config).map_err(Error::Services)?);
+        let store = open::store(&config.store, &handle)?;
+        let vault = Arc::new(Vault::new(&config.vault));
+        let roots = Roots::new(Arc::clone(&store), Arc::clone(&vault));
+        let oauth = Arc::new(oauth::Client::new(Arc::new(outgoing::ThroughOutbound {
+            outbound: outbound.clone(),
+            timeout: config.refresh.timeout,
+        })));
+        let connections = Connections::new(connection::Parts {
+            store: Arc::clone(&store),
+            vault,
+            roots: roots.clone(),
+            services: Arc::clone(&services),
+            oauth: Arc::clone(&oauth),
+            events: Events::new(vec![Box::new(AuditLog)]),
+            clock,
+            handle,
+            cache: config.cache,
+            refresh: config.refresh,
+            public_url: config.public_url.clone(),
+        });
+        Ok(Self { connections, services, roots, store, oauth, outbound })
+    }
+
+    /// Ends connections to the store.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+}
+
+/// Serves until SIGTERM or SIGINT (or `control.stop`) and the drain that follows. Blocking; outside any tokio runtime.
+///
+/// # Errors
+/// What of the configuration can't be made real.
+pub fn run(config: Config, control: Control) -> Result<(), Error> {
+    let runtime = Runtime::new().map_err(|_| Error::System("threads"))?;
+    let heart = Heart::new(&config, &runtime)?;
+    check_addresses(&config.listeners)?;
+    let handle = runtime.handle().clone();
+    let clock = Clock::system();
+    let metrics = Arc::new(Metrics::new());
+    let callers = Callers::new(&config.callers, config.cache.callers, heart.outbound.clone(), handle.clone())?;
+    let callers = Arc::new(callers);
+    let drain = proxy::Drain::default();
+    let consent = Arc::new(Consent::new(
+        heart.roots.clone(),
+        Arc::clone(&heart.store),
+        Arc::clone(&heart.oauth),
+        heart.connections.clone(),
+        Arc::clone(&heart.services),
+        consent::Settings { public_url: config.public_url.clone(), connect: config.connect.clone() },
+    ));
+    let health = health::Probe::start(&heart, Arc::clone(&callers), drain.clone(), &handle);
+    let state = Arc::new(web::State::new(web::Parts {
+        consent: Arc::clone(&consent),
+        connections: heart.connections.clone(),
+        services: Arc::clone(&heart.services),
+        callers: Arc::clone(&callers),
+        roots: heart.roots.clone(),
+        metrics: Arc::clone(&metrics),
+        health: Arc::clone(&health) as _,
+        clock: clock.clone(),
+        request_ids: Arc::new(RequestIds::random().map_err(|_| Error::System("randomness"))?),
+        settings: web::Settings {
+            public_url: config.public_url.clone(),
+            application: config.application.clone(),
+            confirm: config.connect.confirm,
+            return_to: config.connect.return_to.clone(),
+            session: config.connect.session.clone(),
+        },
+    }));
+    let core = proxy::Core::new(proxy::Parts {
+        callers,
+        connections: heart.connections.clone(),
+        consent,
+        services: Arc::clone(&heart.services),
+        limits: config.limits,
+        clock,
+        request_ids: RequestIds::random().map_err(|_| Error::System("randomness"))?,
+        metrics: Arc::clone(&metrics),
+        drain: drain.clone(),
+    })
+    .map_err(|(service, bad)| Error::Certificate(service, bad))?;
+    open_doors(&config, &Arc::new(core), &state, &runtime)?;
+    if let Some(ready) = control.ready {
+        handle.spawn(async move {
+            health.first_ready().await;
+            let _ = ready.send(());
+        });
+    }
+    runtime.block_on(async {
+        drain.run(config.shutdown, &metrics, &heart.connections, control.stop).await;
+        heart.close().await;
+    });
+    runtime.shutdown_background();
+    Ok(())
+}
+
+/// The admin listener is up first and last, on this runtime; everything that carries calls is Pingora's.
+fn open_doors(
+    config: &Config,
+    core: &Arc<proxy::Core>,
+    state: &Arc<web::State>,
+    runtime: &Runtime,
+) -> Result<(), Error> {
+    let mut doors = Vec::new();
+    for listener in &config.listeners {
+        let router = web::router(Arc::clone(state), listener.serves);
+        let only_admin = listener.serves.admin && !listener.serves.proxy && !listener.serves.connect;
+        if only_admin && listener.tls.is_none() {
+            let failed = |error| Error::Listen(listener.address, error);
+            runtime.block_on(web::listen(listener.address, router)).map_err(failed)?;
+        } else {
+            doors.push(proxy::Door {
+                address: listener.address,
+                serves: listener.serves,
+                tls: listener.tls.clone(),
+                own_routes: web::behind_a_pipe(router, runtime.handle().clone()),
+            });
+        }
+        tracing::info!(address = %listener.address, serves = %listener.serves, "listening");
+    }
+    Ok(proxy::serve(core, doors, config.shutdown.grace)?)
+}
+
+/// Pingora would panic on an address that is taken.
+fn check_addresses(listeners: &[Listener]) -> Result<(), Error> {
+    for listener in listeners {
+        TcpListener::bind(listener.address).map_err(|error| Error::Listen(listener.address, error))?;
+    }
+    Ok(())
+}

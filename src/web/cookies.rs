@@ -1,0 +1,112 @@
+//! Our two cookies: which browser this is (for the connect flow and its forms), and its session on the dashboard. Host-only,
+//! out of reach of scripts, sent along by links but not by other sites' forms.
+
+use http::{HeaderMap, HeaderValue, header};
+use url::{Host, Url};
+
+/// Which cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cookie {
+    /// The browser itself; it lives as long as a link that it went on with may.
+    Browser,
+    /// Its session on the dashboard.
+    Session,
+}
+
+/// How cookies are made under this `public_url`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cookies {
+    /// `Secure` and `__Host-` (RFC 6265bis §4.1.3.2); browsers take them on plain HTTP nowhere, so on loopback without.
+    secure: bool,
+}
+
+impl Cookies {
+    pub fn new(public_url: &Url) -> Self {
+        let loopback = match public_url.host() {
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            None => false,
+        };
+        Self { secure: !(loopback && public_url.scheme() == "http") }
+    }
+
+    fn name(self, cookie: Cookie) -> &'static str {
+        match (cookie, self.secure) {
+            (Cookie::Browser, true) => "__Host-valetkey-browser",
+            (Cookie::Browser, false) => "valetkey-browser",
+            (Cookie::Session, true) => "__Host-valetkey-session",
+            (Cookie::Session, false) => "valetkey-session",
+        }
+    }
+
+    /// The cookie's value in a request.
+    pub fn read(self, headers: &HeaderMap, cookie: Cookie) -> Option<&str> {
+        read(headers, self.name(cookie))
+    }
+
+    /// Sets the cookie for so many seconds; `None`: until the browser is closed.
+    pub fn set(self, headers: &mut HeaderMap, cookie: Cookie, value: &str, max_age_s: Option<u64>) {
+        let mut text = format!("{}={value}; Path=/; HttpOnly; SameSite=Lax", self.name(cookie));
+        if self.secure {
+            text.push_str("; Secure");
+        }
+        if let Some(seconds) = max_age_s {
+            text.push_str(&format!("; Max-Age={seconds}"));
+        }
+        if let Ok(mut value) = HeaderValue::try_from(text) {
+            value.set_sensitive(true);
+            headers.append(header::SET_COOKIE, value);
+        }
+    }
+
+    /// Takes the cookie back.
+    pub fn clear(self, headers: &mut HeaderMap, cookie: Cookie) {
+        self.set(headers, cookie, "", Some(0));
+    }
+}
+
+/// The value of the first cookie of this name.
+pub(super) fn read<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value.trim_matches('"'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set_cookie(public_url: &str) -> String {
+        let mut headers = HeaderMap::new();
+        Cookies::new(&Url::parse(public_url).unwrap()).set(&mut headers, Cookie::Browser, "v", Some(60));
+        headers[header::SET_COOKIE].to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn cookies_are_bound_to_host_and_tls_but_on_loopback() {
+        let whole = "__Host-valetkey-browser=v; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=60";
+        for url in ["https://connect.example.com/", "https://localhost/", "http://connect.example.com/"] {
+            assert_eq!(set_cookie(url), whole, "{url}");
+        }
+        let plain = "valetkey-browser=v; Path=/; HttpOnly; SameSite=Lax; Max-Age=60";
+        for url in ["http://127.0.0.1:8080/", "http://[::1]:8080/", "http://localhost:8080/"] {
+            assert_eq!(set_cookie(url), plain, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_found_among_others() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::COOKIE, HeaderValue::from_static("a=1; b=2"));
+        headers.append(header::COOKIE, HeaderValue::from_static("xb=3; c=\"4\"; b=5; broken"));
+        assert_eq!(read(&headers, "b"), Some("2"));
+        assert_eq!(read(&headers, "c"), Some("4"));
+        assert_eq!(read(&headers, "d"), None);
+    }
+}

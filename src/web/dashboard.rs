@@ -1,0 +1,406 @@
+//! The dashboard: what a person has connected, and what they can do about it. It shows facts of connections, never a
+//! credential. Everything that changes something is a form of our own page.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use askama::Template;
+use axum::{
+    Extension, Router,
+    body::Body,
+    extract::RawQuery,
+    response::Response,
+    routing::{get, post},
+};
+use http::{HeaderMap, Request, StatusCode};
+
+use super::{
+    State,
+    consent_pages::{Scope, in_words, language, parameter, plain_origins},
+    cookies::Cookie,
+    forms::{self, FormError, TOKEN},
+    page::{self, Action, Forms, Frame},
+    texts::{Language, Notice, Shown, Subject},
+    visitor::{self, Visitor},
+};
+use crate::{
+    clock::Timestamp,
+    connection::{AuthKind, Connection, Reason, Status},
+    consent::{Browser, Reach},
+    id::{Account, ConnectionId, RequestId, ServiceName},
+    provider::{ScopeSet, Service},
+};
+
+type Shared = axum::extract::State<Arc<State>>;
+
+pub(super) fn routes() -> Router<Arc<State>> {
+    Router::new()
+        .route("/", get(home))
+        .route("/dashboard", get(dashboard))
+        .route("/dashboard/disconnect", get(ask).post(disconnect))
+        .route("/dashboard/sign-out", post(sign_out))
+}
+
+#[derive(Template)]
+#[template(path = "dashboard.html")]
+struct DashboardPage<'a> {
+    f: Frame<'a>,
+    who: &'a str,
+    session: bool,
+    restricted: bool,
+    done: Option<String>,
+    cards: &'a [Card],
+    token_field: &'a str,
+    token: &'a str,
+}
+
+/// One service.
+struct Card {
+    name: String,
+    title: String,
+    initial: String,
+    hue: usize,
+    connectable: bool,
+    entries: Vec<Entry>,
+    can_add: bool,
+}
+
+/// One connection, or the place where one could be.
+struct Entry {
+    account: String,
+    labelled: bool,
+    identity: Option<String>,
+    shown: Shown,
+    hint: Option<String>,
+    scopes: Vec<Scope>,
+    missing: Vec<Scope>,
+    connected: Option<Moment>,
+    refreshed: Option<Moment>,
+    used: Option<Moment>,
+    exists: bool,
+}
+
+/// A time for machines and for people.
+struct Moment {
+    exact: String,
+    ago: String,
+}
+
+impl Entry {
+    fn tone(&self) -> &'static str {
+        match self.shown {
+            Shown::Connected | Shown::ApiKey => "good",
+            Shown::Lost(_) => "bad",
+            Shown::NeedsMore | Shown::Pending => "warn",
+            Shown::NotConnected => "none",
+        }
+    }
+
+    fn action(&self, t: Language) -> &'static str {
+        match self.shown {
+            Shown::NotConnected | Shown::ApiKey => t.connect(),
+            Shown::NeedsMore => t.grant_more(),
+            Shown::Connected | Shown::Lost(_) | Shown::Pending => t.reconnect(),
+        }
+    }
+
+    fn urgent(&self) -> bool {
+        matches!(self.shown, Shown::NotConnected | Shown::Lost(_) | Shown::NeedsMore)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "disconnect.html")]
+struct DisconnectPage<'a> {
+    f: Frame<'a>,
+    about: Subject<'a>,
+    service: &'a str,
+    account: &'a str,
+    token_field: &'a str,
+    token: &'a str,
+}
+
+async fn home(axum::extract::State(state): Shared) -> Response {
+    page::see_other(&format!("{}/dashboard", state.base()))
+}
+
+/// `GET /dashboard`.
+async fn dashboard(
+    axum::extract::State(state): Shared,
+    RawQuery(query): RawQuery,
+    Extension(id): Extension<RequestId>,
+    headers: HeaderMap,
+) -> Response {
+    let t = language(&headers);
+    let visitor = match come_in(&state, t, &headers, &id).await {
+        Ok(visitor) => visitor,
+        Err(response) => return response,
+    };
+    let Ok(connections) = state.connections.list(&visitor.caller).await else { return unavailable(&state, t, &id) };
+    let Ok((browser, new)) = browser(&state, &headers) else { return unavailable(&state, t, &id) };
+    let Ok(root) = state.roots.get().await else { return unavailable(&state, t, &id) };
+    let titled = |name: &str| {
+        let name = parameter(query.as_deref(), name)?;
+        state.services.get(&name).map(|service| service.title.clone())
+    };
+    let done = titled("connected")
+        .map(|title| t.just_connected(&title))
+        .or_else(|| titled("disconnected").map(|title| t.just_disconnected(&title)));
+    let cards = cards(&state, &visitor, connections, t);
+    let page = DashboardPage {
+        f: Frame::new(&state, t, visitor.application.as_deref()),
+        who: visitor.who(),
+        session: visitor.session,
+        restricted: visitor.reach != Reach::All,
+        done,
+        cards: &cards,
+        token_field: TOKEN,
+        token: &browser.form_token(&root),
+    };
+    let plain: Vec<String> = state.services.iter().flat_map(|service| plain_origins(&state, service)).collect();
+    let mut response = page::render(&page, StatusCode::OK, &Forms::Provider { plain: &plain });
+    if new {
+        state.cookies.set(response.headers_mut(), Cookie::Browser, browser.cookie(), None);
+    }
+    response
+}
+
+/// Who may see the dashboard; others get a page that says how to come in.
+async fn come_in(state: &State, t: Language, headers: &HeaderMap, id: &RequestId) -> Result<Visitor, Response> {
+    match visitor::visitor(state, headers).await {
+        Ok(Some(visitor)) => Ok(visitor),
+        Ok(None) => {
+            let frame = Frame::new(state, t, None);
+            Err(wrong(state, t, StatusCode::UNAUTHORIZED, &t.come_in(frame.application), id))
+        }
+        Err(_) => Err(unavailable(state, t, id)),
+    }
+}
+
+fn wrong(state: &State, t: Language, status: StatusCode, notice: &Notice, id: &RequestId) -> Response {
+    let frame = Frame::new(state, t, None);
+    let home = state.settings.return_to.first();
+    let action = match (status, home) {
+        (StatusCode::UNAUTHORIZED, Some(url)) => Some(Action::new(url.as_str(), t.back_to(frame.application))),
+        (StatusCode::UNAUTHORIZED, None) => None,
+        _ => Some(Action::new(format!("{}/dashboard", frame.base), t.to_dashboard())),
+    };
+    page::notice(frame, status, notice, action.as_slice(), id)
+}
+
+fn unavailable(state: &State, t: Language, id: &RequestId) -> Response {
+    wrong(state, t, StatusCode::SERVICE_UNAVAILABLE, &t.unavailable(), id)
+}
+
+fn browser(state: &State, headers: &HeaderMap) -> Result<(Browser, bool), crate::connection::Unavailable> {
+    match state.cookies.read(headers, Cookie::Browser).and_then(Browser::from_cookie) {
+        Some(browser) => Ok((browser, false)),
+        None => Ok((Browser::new()?, true)),
+    }
+}
+
+/// All services that own connections, each with what there is of it within the visitor's reach.
+fn cards(state: &State, visitor: &Visitor, connections: Vec<Connection>, t: Language) -> Vec<Card> {
+    let now = state.now();
+    let mut by_service: BTreeMap<ServiceName, Vec<Connection>> = BTreeMap::new();
+    for connection in connections {
+        if visitor.reach.covers(&connection.service, &connection.account) {
+            by_service.entry(connection.service.clone()).or_default().push(connection);
+        }
+    }
+    let owners = state.services.iter().filter(|service| service.owner == service.name);
+    owners
+        .filter_map(|service| {
+            let connections = by_service.remove(&service.name).unwrap_or_default();
+            let mut entries: Vec<Entry> =
+                connections.iter().map(|connection| entry(service, connection, t, now)).collect();
+            entries.sort_by(|a, b| (a.account != Account::DEFAULT, &a.account).cmp(&(b.account != Account::DEFAULT, &b.account)));
+            if entries.is_empty() {
+                let account = match &visitor.reach {
+                    Reach::All => Account::default(),
+                    Reach::Only { service: only, account } if *only == service.name => account.clone(),
+                    Reach::Only { .. } => return None,
+                };
+                entries.push(absent(&account));
+            }
+            let several = entries.len() > 1;
+            for entry in &mut entries {
+                entry.labelled = several || entry.account != Account::DEFAULT;
+            }
+            Some(Card {
+                name: service.name.to_string(),
+                initial: service.title.chars().next().map(|c| c.to_uppercase().collect()).unwrap_or_default(),
+                hue: service.name.as_str().bytes().map(usize::from).sum::<usize>() % 6,
+                title: service.title.clone(),
+                connectable: service.oauth.is_some(),
+                can_add: service.oauth.is_some()
+                    && visitor.reach == Reach::All
+                    && entries.iter().any(|entry| entry.exists),
+                entries,
+            })
+        })
+        .collect()
+}
+
+fn absent(account: &Account) -> Entry {
+    Entry {
+        account: account.to_string(),
+        labelled: false,
+        identity: None,
+        shown: Shown::NotConnected,
+        hint: None,
+        scopes: vec![],
+        missing: vec![],
+        connected: None,
+        refreshed: None,
+        used: None,
+        exists: false,
+    }
+}
+
+fn entry(service: &Service, connection: &Connection, t: Language, now: Timestamp) -> Entry {
+    let granted: ScopeSet = connection.scopes.iter().collect();
+    // What isn't known can't be called missing.
+    let missing = if granted.is_empty() { vec![] } else { service.scopes.missing(service.asked_for(), &granted) };
+    let shown = match connection.status {
+        Status::Pending => Shown::Pending,
+        Status::Invalid => Shown::Lost(connection.invalid_reason.unwrap_or(Reason::RejectedByUpstream)),
+        Status::Active if connection.auth_kind == AuthKind::ApiKey => Shown::ApiKey,
+        Status::Active if !missing.is_empty() => Shown::NeedsMore,
+        Status::Active => Shown::Connected,
+    };
+    let moment = |time: Option<Timestamp>| {
+        time.map(|time| Moment { exact: time.rfc3339(), ago: t.ago(now.since(time)) })
+    };
+    Entry {
+        account: connection.account.to_string(),
+        labelled: false,
+        identity: connection.identity.clone(),
+        shown,
+        hint: t.state_hint(shown, &service.title),
+        scopes: in_words(service, &connection.scopes),
+        missing: in_words(service, &missing),
+        connected: moment(connection.connected_at),
+        refreshed: moment(connection.refreshed_at),
+        used: moment(connection.last_used_at),
+        exists: true,
+    }
+}
+
+/// The connection that a form or a link names, where the visitor may manage it.
+struct Target<'s> {
+    service: &'s Arc<Service>,
+    id: ConnectionId,
+}
+
+fn target<'s>(
+    state: &'s State,
+    visitor: &Visitor,
+    service: Option<&str>,
+    account: Option<&str>,
+    t: Language,
+) -> Result<Target<'s>, (StatusCode, Notice)> {
+    let service = service.and_then(|name| state.services.get(name)).and_then(|service| state.services.owner(service));
+    let service = service.ok_or_else(|| (StatusCode::BAD_REQUEST, t.unknown_service()))?;
+    let account = account.map_or(Ok(Account::default()), Account::parse);
+    let account = account.map_err(|_| (StatusCode::BAD_REQUEST, t.bad_account()))?;
+    if !visitor.reach.covers(&service.name, &account) {
+        return Err((StatusCode::FORBIDDEN, t.not_covered()));
+    }
+    let id = ConnectionId { caller: visitor.caller.clone(), service: service.name.clone(), account };
+    Ok(Target { service, id })
+}
+
+/// `GET /dashboard/disconnect?service=&account=`: asks first.
+async fn ask(
+    axum::extract::State(state): Shared,
+    RawQuery(query): RawQuery,
+    Extension(id): Extension<RequestId>,
+    headers: HeaderMap,
+) -> Response {
+    let t = language(&headers);
+    let visitor = match come_in(&state, t, &headers, &id).await {
+        Ok(visitor) => visitor,
+        Err(response) => return response,
+    };
+    let (service, account) = (parameter(query.as_deref(), "service"), parameter(query.as_deref(), "account"));
+    let target = match target(&state, &visitor, service.as_deref(), account.as_deref(), t) {
+        Ok(target) => target,
+        Err((status, notice)) => return wrong(&state, t, status, &notice, &id),
+    };
+    match state.connections.get(&target.id).await {
+        Ok(Some(_)) => {}
+        Ok(None) => return wrong(&state, t, StatusCode::NOT_FOUND, &t.no_connection(), &id),
+        Err(_) => return unavailable(&state, t, &id),
+    }
+    let Ok((browser, new)) = browser(&state, &headers) else { return unavailable(&state, t, &id) };
+    let Ok(root) = state.roots.get().await else { return unavailable(&state, t, &id) };
+    let f = Frame::new(&state, t, visitor.application.as_deref());
+    let page = DisconnectPage {
+        f,
+        about: Subject { service: &target.service.title, application: f.application, who: visitor.who() },
+        service: target.service.name.as_str(),
+        account: target.id.account.as_str(),
+        token_field: TOKEN,
+        token: &browser.form_token(&root),
+    };
+    let mut response = page::render(&page, StatusCode::OK, &Forms::Own);
+    if new {
+        state.cookies.set(response.headers_mut(), Cookie::Browser, browser.cookie(), None);
+    }
+    response
+}
+
+/// `POST /dashboard/disconnect`.
+async fn disconnect(
+    axum::extract::State(state): Shared,
+    Extension(id): Extension<RequestId>,
+    request: Request<Body>,
+) -> Response {
+    let headers = request.headers().clone();
+    let t = language(&headers);
+    let visitor = match come_in(&state, t, &headers, &id).await {
+        Ok(visitor) => visitor,
+        Err(response) => return response,
+    };
+    let form = match forms::read(&state, request).await {
+        Ok((form, _)) => form,
+        Err(error) => return form_error(&state, t, error, &id),
+    };
+    let target = match target(&state, &visitor, form.get("service"), form.get("account"), t) {
+        Ok(target) => target,
+        Err((status, notice)) => return wrong(&state, t, status, &notice, &id),
+    };
+    match state.connections.disconnect(&target.id).await {
+        Ok(true) => page::see_other(&format!("{}/dashboard?disconnected={}", state.base(), target.service.name)),
+        Ok(false) => wrong(&state, t, StatusCode::NOT_FOUND, &t.no_connection(), &id),
+        Err(_) => unavailable(&state, t, &id),
+    }
+}
+
+/// `POST /dashboard/sign-out`.
+async fn sign_out(
+    axum::extract::State(state): Shared,
+    Extension(id): Extension<RequestId>,
+    request: Request<Body>,
+) -> Response {
+    let headers = request.headers().clone();
+    let t = language(&headers);
+    if let Err(error) = forms::read(&state, request).await {
+        return form_error(&state, t, error, &id);
+    }
+    if let Some(cookie) = state.cookies.read(&headers, Cookie::Session)
+        && state.consent.sign_out(cookie).await.is_err()
+    {
+        return unavailable(&state, t, &id);
+    }
+    let frame = Frame::new(&state, t, None);
+    let home = state.settings.return_to.first();
+    let action = home.map(|url| Action::new(url.as_str(), t.back_to(frame.application)));
+    let mut response = page::notice(frame, StatusCode::OK, &t.signed_out(), action.as_slice(), &id);
+    state.cookies.clear(response.headers_mut(), Cookie::Session);
+    response
+}
+
+fn form_error(state: &State, t: Language, error: FormError, id: &RequestId) -> Response {
+    wrong(state, t, error.status(), &error.notice(t), id)
+}

@@ -1,0 +1,129 @@
+//! Forms: read within a limit, and believed only where the browser's own page of ours sent them. Two proofs are asked for:
+//! what the browser says of the sender (Fetch Metadata, else `Origin`), and a token bound to the browser's cookie.
+
+use axum::{body::Body, http::Request};
+use http::HeaderMap;
+
+use super::{
+    BODY_LIMIT, State,
+    cookies::Cookie,
+    texts::{Language, Notice},
+};
+use crate::{connection::Unavailable, consent::Browser};
+
+/// The field that holds the token.
+pub(super) const TOKEN: &str = "form";
+
+/// A form's fields.
+pub(super) struct Form(Vec<(String, String)>);
+
+/// Why a form is not followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FormError {
+    /// Another site sent it.
+    Foreign,
+    /// Not this browser's page, or one from before its cookie went.
+    Stale,
+    /// Too long, or not a form.
+    Unreadable,
+    /// For now.
+    Unavailable(Unavailable),
+}
+
+impl FormError {
+    /// What the page says.
+    pub fn notice(self, t: Language) -> Notice {
+        match self {
+            Self::Foreign => t.form_foreign(),
+            Self::Stale => t.form_stale(),
+            Self::Unreadable => t.bad_form(),
+            Self::Unavailable(_) => t.unavailable(),
+        }
+    }
+
+    /// The page's status.
+    pub fn status(self) -> http::StatusCode {
+        match self {
+            Self::Foreign | Self::Stale => http::StatusCode::FORBIDDEN,
+            Self::Unreadable => http::StatusCode::BAD_REQUEST,
+            Self::Unavailable(_) => http::StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl Form {
+    /// A field that is there once.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let mut values = self.0.iter().filter(|(key, _)| key == name);
+        let (_, value) = values.next()?;
+        values.next().is_none().then_some(value)
+    }
+}
+
+/// Reads a form of ours, and tells which browser sent it.
+pub(super) async fn read(state: &State, request: Request<Body>) -> Result<(Form, Browser), FormError> {
+    let (parts, body) = request.into_parts();
+    if !same_origin(&parts.headers, &state.settings.public_url.origin().ascii_serialization()) {
+        return Err(FormError::Foreign);
+    }
+    let browser = state
+        .cookies
+        .read(&parts.headers, Cookie::Browser)
+        .and_then(Browser::from_cookie)
+        .ok_or(FormError::Stale)?;
+    let bytes = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(|_| FormError::Unreadable)?;
+    let fields = url::form_urlencoded::parse(&bytes).into_owned().collect();
+    let form = Form(fields);
+    let root = state.roots.get().await.map_err(FormError::Unavailable)?;
+    match form.get(TOKEN) {
+        Some(token) if browser.sent_form(&root, token) => Ok((form, browser)),
+        Some(_) | None => Err(FormError::Stale),
+    }
+}
+
+/// Whether the browser says that a page of ours sent this. One that says nothing at all is no browser of this decade; what
+/// it holds of cookie and token decides then.
+fn same_origin(headers: &HeaderMap, own: &str) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    match (text("sec-fetch-site"), text("origin")) {
+        (Some(site), None) => site == "same-origin",
+        // Under `Referrer-Policy: no-referrer` a page's own forms carry `Origin: null` (Fetch §3.2.5).
+        (Some(site), Some(origin)) => site == "same-origin" && (origin == own || origin == "null"),
+        (None, Some(origin)) => origin == own,
+        (None, None) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_pages_may_send_forms() {
+        let own = "https://connect.example.com";
+        for (site, origin, followed) in [
+            (Some("same-origin"), Some(own), true),
+            (Some("same-origin"), Some("null"), true),
+            (Some("same-origin"), None, true),
+            (None, Some(own), true),
+            (None, None, true),
+            (Some("cross-site"), Some(own), false),
+            (Some("cross-site"), Some("https://evil.example"), false),
+            (Some("same-site"), Some("https://evil.example.com"), false),
+            (Some("none"), None, false),
+            (Some("same-origin"), Some("https://evil.example"), false),
+            (None, Some("https://evil.example"), false),
+            (None, Some("null"), false),
+            (None, Some("https://connect.example.com.evil.example"), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(site) = site {
+                headers.insert("sec-fetch-site", site.parse().unwrap());
+            }
+            if let Some(origin) = origin {
+                headers.insert("origin", origin.parse().unwrap());
+            }
+            assert_eq!(same_origin(&headers, own), followed, "{site:?} {origin:?}");
+        }
+    }
+}

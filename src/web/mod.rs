@@ -1,0 +1,209 @@
+//! Valetkey's own routes, by audience: `consent_pages` and `dashboard` for people, `api` for applications, `admin` for
+//! operators. Handlers read a request, ask `consent` or `connection`, and show the outcome; they decide nothing and never
+//! touch a credential. A listener serves only the routes of its roles.
+//!
+//! Every answer passes the door below: it has a request id, a panic in a handler becomes a 500, and what no route takes
+//! becomes a refusal.
+
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderValue, Method, header};
+use url::Url;
+
+use crate::{
+    caller::Callers,
+    clock::{Clock, Timestamp},
+    config::{Roles, SessionProof},
+    connection::{Connections, Roots},
+    consent::Consent,
+    id::RequestId,
+    provider::Services,
+    refusal::{self, Refusal},
+    telemetry::{Metrics, RequestIds},
+};
+
+mod admin;
+mod api;
+mod assets;
+mod consent_pages;
+mod cookies;
+mod dashboard;
+mod forms;
+mod page;
+#[cfg(test)]
+mod tests;
+mod texts;
+mod transport;
+mod visitor;
+
+pub use admin::{Health, Readiness, Readily};
+pub use transport::{behind_a_pipe, listen};
+use cookies::Cookies;
+
+/// The longest body that any route takes.
+pub const BODY_LIMIT: usize = 64 * 1024;
+
+/// What handlers need; `serve` hands it in.
+pub struct Parts {
+    /// The connect flow.
+    pub consent: Arc<Consent>,
+    /// What callers have.
+    pub connections: Connections,
+    /// What there is to connect to.
+    pub services: Arc<Services>,
+    /// Who is believed.
+    pub callers: Arc<Callers>,
+    /// The shared secret, for form tokens.
+    pub roots: Roots,
+    /// What `/metrics` shows.
+    pub metrics: Arc<Metrics>,
+    /// What `/readyz` says.
+    pub health: Arc<dyn Health>,
+    /// The time.
+    pub clock: Clock,
+    /// Names requests that come without a name.
+    pub request_ids: Arc<RequestIds>,
+    /// What the pages take of the configuration.
+    pub settings: Settings,
+}
+
+/// What the pages take of the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where browsers reach these routes.
+    pub public_url: Url,
+    /// The application's name, unless the caller's issuer has another.
+    pub application: String,
+    /// Whether `GET /connect/{service}` shows a page first.
+    pub confirm: bool,
+    /// The application's addresses; the first stands for its home.
+    pub return_to: Vec<Url>,
+    /// How a browser proves whose it is, beside the headers of the proxy.
+    pub session: Option<SessionProof>,
+}
+
+/// The parts, and what follows from them.
+pub struct State {
+    parts: Parts,
+    cookies: Cookies,
+    base: String,
+}
+
+impl State {
+    /// Takes the parts in.
+    pub fn new(parts: Parts) -> Self {
+        let cookies = Cookies::new(&parts.settings.public_url);
+        let base = parts.settings.public_url.path().trim_end_matches('/').to_owned();
+        Self { parts, cookies, base }
+    }
+
+    /// `public_url`'s path, as pages put it in front of their links.
+    fn base(&self) -> &str {
+        &self.base
+    }
+
+    fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+}
+
+impl std::ops::Deref for State {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// The routes of these roles.
+pub fn router(state: Arc<State>, roles: Roles) -> Router {
+    let mut router = Router::new();
+    if roles.proxy {
+        router = router.merge(api::routes());
+    }
+    if roles.connect {
+        router = router.merge(consent_pages::routes()).merge(dashboard::routes());
+    }
+    if roles.admin {
+        router = router.merge(admin::routes());
+    }
+    router
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), door))
+        .with_state(state)
+}
+
+/// What every request passes on its way in and out.
+async fn door(
+    axum::extract::State(state): axum::extract::State<Arc<State>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let id = request
+        .headers()
+        .get(refusal::REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| RequestId::parse(text).ok())
+        .unwrap_or_else(|| state.request_ids.next());
+    let accept = accept(request.headers()).map(str::to_owned);
+    let accept = accept.as_deref();
+    if matches!(*request.method(), Method::TRACE | Method::CONNECT) {
+        return answer(&Refusal::method_not_allowed(None), &id, accept);
+    }
+    let method = request.method().clone();
+    // The path has no secrets in it; the query may.
+    let path = request.uri().path().to_owned();
+    request.extensions_mut().insert(id.clone());
+    let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => {
+            tracing::error!(request_id = %id, %method, path, "a handler panicked");
+            answer(&Refusal::error(), &id, accept)
+        }
+    };
+    if let Ok(value) = HeaderValue::try_from(id.as_str()) {
+        response.headers_mut().insert(refusal::REQUEST_ID, value);
+    }
+    tracing::debug!(request_id = %id, %method, path, status = response.status().as_u16(), "served");
+    response
+}
+
+async fn not_found(axum::Extension(id): axum::Extension<RequestId>, headers: HeaderMap) -> Response {
+    answer(&Refusal::not_found(), &id, accept(&headers))
+}
+
+/// The router adds `Allow` itself.
+async fn wrong_method(axum::Extension(id): axum::Extension<RequestId>, headers: HeaderMap) -> Response {
+    answer(&Refusal::method_not_allowed(None), &id, accept(&headers))
+}
+
+/// `HEAD` on a `GET` that does something.
+async fn no_head(axum::Extension(id): axum::Extension<RequestId>) -> Response {
+    answer(&Refusal::method_not_allowed(Some("GET")), &id, None)
+}
+
+fn accept(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::ACCEPT).and_then(|value| value.to_str().ok())
+}
+
+/// A refusal as this server sends it.
+fn answer(refusal: &Refusal, id: &RequestId, accept: Option<&str>) -> Response {
+    let (parts, body): (_, Bytes) = refusal.render(id, accept).into_parts();
+    Response::from_parts(parts, Body::from(body)).into_response()
+}

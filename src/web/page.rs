@@ -1,0 +1,177 @@
+//! What every page has in common: its layout, its language, and the headers that keep it from being framed, cached, or made
+//! to run anything. A page holds no script at all.
+
+use askama::Template;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+
+use super::{
+    State, assets,
+    texts::{Language, Notice},
+};
+use crate::{id::RequestId, refusal};
+
+/// What the layout of every page shows.
+#[derive(Clone, Copy)]
+pub(super) struct Frame<'a> {
+    pub t: Language,
+    /// `public_url`'s path, in front of every link; empty or without a trailing slash.
+    pub base: &'a str,
+    pub application: &'a str,
+    pub style: &'a str,
+    pub icon: &'a str,
+}
+
+impl<'a> Frame<'a> {
+    pub fn new(state: &'a State, t: Language, application: Option<&'a str>) -> Self {
+        Self {
+            t,
+            base: state.base(),
+            application: application.unwrap_or(&state.settings.application),
+            style: assets::STYLE.name(),
+            icon: assets::ICON.name(),
+        }
+    }
+}
+
+/// A page that says something and offers what to do next.
+#[derive(Template)]
+#[template(path = "notice.html")]
+struct NoticePage<'a> {
+    f: Frame<'a>,
+    notice: &'a Notice,
+    tone: Tone,
+    actions: &'a [Action],
+    request_id: Option<&'a str>,
+}
+
+/// A button's target and its words. The first of several stands out.
+#[derive(Debug, Clone)]
+pub(super) struct Action {
+    pub url: String,
+    pub label: String,
+}
+
+impl Action {
+    pub fn new(url: impl Into<String>, label: impl Into<String>) -> Self {
+        Self { url: url.into(), label: label.into() }
+    }
+}
+
+/// How a notice is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    Calm,
+    Caution,
+}
+
+impl Tone {
+    fn class(self) -> &'static str {
+        match self {
+            Self::Calm => "calm",
+            Self::Caution => "caution",
+        }
+    }
+}
+
+/// A notice as an answer. An error's status goes into `Valetkey-Status`, too, so that programs that stray here can tell.
+pub(super) fn notice(
+    frame: Frame<'_>,
+    status: StatusCode,
+    notice: &Notice,
+    actions: &[Action],
+    request_id: &RequestId,
+) -> Response {
+    let failed = status.is_client_error() || status.is_server_error();
+    let tone = if failed { Tone::Caution } else { Tone::Calm };
+    let page =
+        NoticePage { f: frame, notice, tone, actions, request_id: failed.then(|| request_id.as_str()) };
+    let mut response = render(&page, status, &Forms::Own);
+    let code = match status {
+        StatusCode::BAD_REQUEST => Some(refusal::Code::BadRequest),
+        StatusCode::UNAUTHORIZED => Some(refusal::Code::Unauthenticated),
+        StatusCode::FORBIDDEN => Some(refusal::Code::Forbidden),
+        StatusCode::NOT_FOUND => Some(refusal::Code::NotFound),
+        StatusCode::BAD_GATEWAY => Some(refusal::Code::RefreshFailed),
+        StatusCode::SERVICE_UNAVAILABLE => Some(refusal::Code::Unavailable),
+        _ => None,
+    };
+    if let Some(code) = code {
+        response.headers_mut().insert(refusal::STATUS, HeaderValue::from_static(code.as_str()));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    response
+}
+
+/// Where a page's forms may lead, redirects included: browsers apply `form-action` to every step of them.
+pub(super) enum Forms<'a> {
+    /// Back to us only.
+    Own,
+    /// To a provider, through whatever sign-in it sends people on to, and from the callback to the application. Which
+    /// hosts those are can't be known, so any over TLS may be; those over plain HTTP are named.
+    Provider {
+        /// Origins over plain HTTP that may be met.
+        plain: &'a [String],
+    },
+}
+
+/// Renders a template with a page's headers.
+pub(super) fn render(page: &impl Template, status: StatusCode, forms: &Forms<'_>) -> Response {
+    let body = match page.render() {
+        Ok(body) => body,
+        Err(error) => {
+            tracing::error!(%error, "a page could not be rendered");
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+    };
+    let mut response = (status, body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy(forms));
+    seal(headers);
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
+    headers.insert("permissions-policy", HeaderValue::from_static("interest-cohort=()"));
+    response
+}
+
+/// The headers of every answer that is not an asset: nobody keeps it, nobody guesses at it, nobody learns its address.
+pub(super) fn seal(headers: &mut http::HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::VARY, HeaderValue::from_static("Authorization"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+fn policy(forms: &Forms<'_>) -> HeaderValue {
+    let mut targets = "'self'".to_owned();
+    if let Forms::Provider { plain } = forms {
+        targets.push_str(" https:");
+        for origin in *plain {
+            targets.push(' ');
+            targets.push_str(origin);
+        }
+    }
+    let text = format!(
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action {targets}; base-uri 'none'; frame-ancestors 'none'"
+    );
+    // Origins are the URL standard's own serialisation, which is visible ASCII without `;` or `,`.
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"))
+}
+
+/// A browser sent on by 303, so that what it does next is a `GET`.
+pub(super) fn see_other(location: &str) -> Response {
+    let Ok(location) = HeaderValue::try_from(location) else {
+        tracing::error!("a redirect's target is no header value");
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    response.headers_mut().insert(header::LOCATION, location);
+    seal(response.headers_mut());
+    response
+}

@@ -1,0 +1,381 @@
+//! English.
+
+use std::time::Duration;
+
+use super::{Notice, Shown, Subject, Texts, Unit, unit};
+use crate::connection::Reason;
+
+/// English texts.
+pub(super) struct English;
+
+impl Texts for English {
+    fn tag(&self) -> &'static str {
+        "en"
+    }
+
+    fn connect_title(&self, about: Subject<'_>) -> String {
+        format!("Connect {} to {}", about.service, about.application)
+    }
+    fn connect_heading(&self, about: Subject<'_>) -> String {
+        format!("Connect {} to {}", about.service, about.application)
+    }
+    fn connect_lead(&self, about: Subject<'_>) -> String {
+        format!("{} would like to use your {} account.", about.application, about.service)
+    }
+    fn connect_for(&self) -> &'static str {
+        "For"
+    }
+    fn connect_account(&self) -> &'static str {
+        "Saved as"
+    }
+    fn connect_scopes(&self, about: Subject<'_>) -> String {
+        format!("{} will be able to", about.application)
+    }
+    fn connect_scopes_unnamed(&self, about: Subject<'_>) -> String {
+        format!("{} will show you what {} may do before you agree.", about.service, about.application)
+    }
+    fn connect_existing(&self, about: Subject<'_>, identity: Option<&str>) -> String {
+        match identity {
+            Some(identity) => format!("This renews the connection to the {} account {identity}.", about.service),
+            None => format!("This renews your existing {} connection.", about.service),
+        }
+    }
+    fn connect_warning_heading(&self, about: Subject<'_>) -> String {
+        format!("Are you {}?", about.who)
+    }
+    fn connect_warning(&self, about: Subject<'_>) -> String {
+        format!(
+            "Continue only if you are. If somebody else sent you this link, close this page: they would be able to use \
+             your {} account.",
+            about.service
+        )
+    }
+    fn connect_button(&self, about: Subject<'_>) -> String {
+        format!("Continue to {}", about.service)
+    }
+    fn connect_undo(&self, about: Subject<'_>) -> String {
+        format!(
+            "You sign in at {} itself; your password stays there. You can disconnect at any time, on the connections page \
+             or in your {} settings.",
+            about.service, about.service
+        )
+    }
+    fn cancel(&self) -> &'static str {
+        "Cancel"
+    }
+
+    fn unknown_service(&self) -> Notice {
+        Notice::new(
+            "There is no such service",
+            "This link names a service that is not set up here.",
+            "Go back to the application and ask for a new link.",
+        )
+    }
+    fn ticket_missing(&self) -> Notice {
+        Notice::new(
+            "This link is incomplete",
+            "The part that says whom it is for is missing, or you are not signed in.",
+            "Open the whole link, or go back to the application and ask for a new one.",
+        )
+    }
+    fn ticket_invalid(&self) -> Notice {
+        Notice::new(
+            "This link is not valid",
+            "It may have been cut off or changed on its way to you. Nothing was connected.",
+            "Go back to the application and ask for a new link.",
+        )
+    }
+    fn ticket_expired(&self) -> Notice {
+        Notice::new(
+            "This link has expired",
+            "Links work for a short time only, to keep your accounts safe. Nothing was connected.",
+            "Go back to the application and ask for a new link.",
+        )
+    }
+    fn ticket_used(&self) -> Notice {
+        Notice::new(
+            "This link has already been used",
+            "A link connects one account, once. If that was you, there is nothing left to do.",
+            "To connect another account, go back to the application and ask for a new link.",
+        )
+    }
+    fn ticket_elsewhere(&self) -> Notice {
+        Notice::new(
+            "This link is in use in another browser",
+            "A link belongs to the browser that first continued with it. Nothing was changed.",
+            "Go on in that browser, or go back to the application and ask for a new link.",
+        )
+    }
+    fn not_yours(&self) -> Notice {
+        Notice::new(
+            "Please sign in first",
+            "This link is for somebody who is signed in to the application, and this browser is not signed in as them.",
+            "Sign in to the application in this browser, then open the link again.",
+        )
+    }
+    fn no_oauth(&self, service: &str) -> Notice {
+        Notice::new(
+            format!("{service} can’t be connected this way"),
+            format!("Here, {service} works with an API key only."),
+            "Go back to the application to store a key.",
+        )
+    }
+    fn form_stale(&self) -> Notice {
+        Notice::new(
+            "This page was open for too long",
+            "Your browser no longer holds what belongs to it, perhaps because it blocks cookies. Nothing was changed.",
+            "Open the page again and go on from there.",
+        )
+    }
+    fn form_foreign(&self) -> Notice {
+        Notice::new(
+            "This request came from another site",
+            "For your safety it was not followed. Nothing was changed.",
+            "Open the page again and go on from there.",
+        )
+    }
+    fn bad_form(&self) -> Notice {
+        Notice::new(
+            "This form could not be read",
+            "Something that belongs to it is missing or too long. Nothing was changed.",
+            "Go back and try again.",
+        )
+    }
+    fn callback_malformed(&self) -> Notice {
+        Notice::new(
+            "This address is incomplete",
+            "It is meant for the way back from a service, and a part of it is missing.",
+            "Go back to the application and start again.",
+        )
+    }
+    fn callback_unknown(&self) -> Notice {
+        Notice::new(
+            "This attempt has expired or was already finished",
+            "You may have reloaded the page or stayed away for more than ten minutes. Nothing was changed.",
+            "If your account is not connected yet, go back to the application and start again.",
+        )
+    }
+    fn callback_elsewhere(&self) -> Notice {
+        Notice::new(
+            "This attempt began in another browser",
+            "To keep your accounts safe, an attempt can be finished only where it began. Nothing was changed.",
+            "Go on in that browser, or start again in this one.",
+        )
+    }
+    fn callback_mixed_up(&self) -> Notice {
+        Notice::new(
+            "This answer came from somewhere else",
+            "It is not from the service that you were sent to, so it was not followed. Nothing was changed.",
+            "Go back to the application and start again.",
+        )
+    }
+    fn denied(&self, service: &str) -> Notice {
+        Notice::new(
+            format!("{service} was not connected"),
+            format!("You declined the request at {service}. That is fine: nothing was shared."),
+            "If that was not what you wanted, try again.",
+        )
+    }
+    fn provider_error(&self, service: &str) -> Notice {
+        Notice::new(
+            format!("{service} could not go on"),
+            format!("{service} answered with an error. Nothing was connected."),
+            "Try again in a moment. If it stays so, tell whoever runs the application.",
+        )
+    }
+    fn exchange_refused(&self, service: &str) -> Notice {
+        Notice::new(
+            format!("{service} did not accept the connection"),
+            format!("You agreed, but {service} then refused to complete it. Nothing was connected."),
+            "Try again. If it stays so, tell whoever runs the application.",
+        )
+    }
+    fn exchange_failed(&self, service: &str) -> Notice {
+        Notice::new(
+            format!("{service} is not answering just now"),
+            "You agreed, but the last step could not be completed. Nothing was connected.",
+            "Try again in a moment.",
+        )
+    }
+    fn unavailable(&self) -> Notice {
+        Notice::new(
+            "Briefly unavailable",
+            "We could not do this just now. Nothing was changed.",
+            "Try again in a moment.",
+        )
+    }
+    fn come_in(&self, application: &str) -> Notice {
+        Notice::new(
+            "You are not signed in here",
+            "This page shows a person’s connected accounts, and this browser has not shown whose it is, or was idle for more \
+             than 30 minutes.",
+            format!("Come in through {application}: open its settings, or use a connect link that it gives you."),
+        )
+    }
+    fn not_covered(&self) -> Notice {
+        Notice::new(
+            "This browser can’t manage that connection",
+            "With a connect link you can manage the connection that you made with it, and no other.",
+            "To manage the others, come in through the application.",
+        )
+    }
+    fn no_connection(&self) -> Notice {
+        Notice::new(
+            "There is no such connection",
+            "It may have been disconnected already.",
+            "Have a look at your connections.",
+        )
+    }
+    fn bad_account(&self) -> Notice {
+        Notice::new(
+            "This label can’t be used",
+            "A label has 1 to 64 letters, digits, dots, hyphens or underscores.",
+            "Go back and choose another one.",
+        )
+    }
+    fn signed_out(&self) -> Notice {
+        Notice::new(
+            "You are signed out",
+            "This browser no longer shows your connections. They go on working for you.",
+            "You can close this page.",
+        )
+    }
+    fn try_again(&self) -> &'static str {
+        "Try again"
+    }
+    fn back_to(&self, application: &str) -> String {
+        format!("Back to {application}")
+    }
+    fn to_dashboard(&self) -> &'static str {
+        "See your connections"
+    }
+    fn request(&self) -> &'static str {
+        "Request"
+    }
+
+    fn dashboard_title(&self) -> &'static str {
+        "Your connections"
+    }
+    fn dashboard_lead(&self, application: &str) -> String {
+        format!("The accounts that {application} may use for you.")
+    }
+    fn dashboard_empty(&self) -> &'static str {
+        "No services are set up yet."
+    }
+    fn signed_in_as(&self) -> &'static str {
+        "Signed in as"
+    }
+    fn sign_out(&self) -> &'static str {
+        "Sign out"
+    }
+    fn only_this(&self, application: &str) -> String {
+        format!("You see the connection that you have just made. To manage others, come in through {application}.")
+    }
+    fn just_connected(&self, service: &str) -> String {
+        format!("{service} is connected. You can close this page.")
+    }
+    fn just_disconnected(&self, service: &str) -> String {
+        format!("{service} is disconnected.")
+    }
+    fn state(&self, shown: Shown) -> &'static str {
+        match shown {
+            Shown::Connected => "Connected",
+            Shown::ApiKey => "API key",
+            Shown::Lost(Reason::Expired) => "Expired",
+            Shown::Lost(_) => "Reconnect needed",
+            Shown::NeedsMore => "Needs more permissions",
+            Shown::Pending => "Waiting for confirmation",
+            Shown::NotConnected => "Not connected",
+        }
+    }
+    fn state_hint(&self, shown: Shown, service: &str) -> Option<String> {
+        match shown {
+            Shown::Lost(reason) => match reason {
+                Reason::NotConnected | Reason::Pending => None,
+                Reason::Expired => Some(format!("{service} ended this connection after its time.")),
+                Reason::Revoked => Some(format!("{service} says that access was withdrawn.")),
+                Reason::RejectedByUpstream => Some(format!("{service} no longer accepts this connection.")),
+                Reason::RefreshInterrupted => Some("Renewing this connection was interrupted.".to_owned()),
+                Reason::ApiKeyRetired => Some(format!("API keys for {service} are no longer used.")),
+            },
+            Shown::Pending => Some("The application has yet to confirm it.".to_owned()),
+            Shown::Connected | Shown::ApiKey | Shown::NeedsMore | Shown::NotConnected => None,
+        }
+    }
+    fn missing_scopes(&self) -> &'static str {
+        "Not allowed yet"
+    }
+    fn scopes(&self, count: usize) -> String {
+        match count {
+            1 => "1 permission".to_owned(),
+            count => format!("{count} permissions"),
+        }
+    }
+    fn account(&self) -> &'static str {
+        "Label"
+    }
+    fn identity(&self) -> &'static str {
+        "Account"
+    }
+    fn connected_at(&self) -> &'static str {
+        "Connected"
+    }
+    fn refreshed_at(&self) -> &'static str {
+        "Renewed"
+    }
+    fn last_used_at(&self) -> &'static str {
+        "Last used"
+    }
+    fn never(&self) -> &'static str {
+        "not yet"
+    }
+    fn connect(&self) -> &'static str {
+        "Connect"
+    }
+    fn reconnect(&self) -> &'static str {
+        "Reconnect"
+    }
+    fn grant_more(&self) -> &'static str {
+        "Review permissions"
+    }
+    fn disconnect(&self) -> &'static str {
+        "Disconnect"
+    }
+    fn add_account(&self) -> &'static str {
+        "Add another account"
+    }
+    fn account_label(&self) -> &'static str {
+        "A label for it"
+    }
+    fn account_label_hint(&self) -> &'static str {
+        "For example work. Letters, digits, dots, hyphens and underscores."
+    }
+    fn of_account(&self, action: &str, service: &str, account: &str) -> String {
+        format!("{action} {service} ({account})")
+    }
+
+    fn disconnect_heading(&self, service: &str) -> String {
+        format!("Disconnect {service}?")
+    }
+    fn disconnect_body(&self, about: Subject<'_>, account: &str) -> String {
+        format!(
+            "{} will no longer be able to use your {} account ({account}), from this moment on. Where {} offers it, access \
+             is withdrawn there, too. You can connect again at any time.",
+            about.application, about.service, about.service
+        )
+    }
+    fn disconnect_button(&self, service: &str) -> String {
+        format!("Disconnect {service}")
+    }
+
+    fn ago(&self, time: Duration) -> String {
+        let Some((count, unit)) = unit(time) else { return "just now".to_owned() };
+        let word = match unit {
+            Unit::Day => "day",
+            Unit::Hour => "hour",
+            Unit::Minute => "minute",
+        };
+        let plural = if count == 1 { "" } else { "s" };
+        format!("{count} {word}{plural} ago")
+    }
+}
