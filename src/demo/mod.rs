@@ -80,15 +80,15 @@ pub enum Error {
 ///
 /// # Errors
 /// Where it can't be set up, or Valetkey fails.
-pub fn run(options: &Options) -> Result<bool, Error> {
+pub fn run(options: Options) -> Result<bool, Error> {
     // The first of two providers wins; a second attempt changes nothing.
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = Runtime::new()?;
-    let stage = runtime.block_on(Stage::set(options))?;
+    let stage = runtime.block_on(Stage::set(&options))?;
     let mut server = Server::start(stage.config.clone())?;
     let outcome = runtime.block_on(async {
         server.ready().await?;
-        stage.play(options, &server).await
+        stage.play(&options, &server).await
     });
     // What stopped the server explains what the play saw of it.
     server.stop()?;
