@@ -24,6 +24,8 @@ mod return_to;
 mod session;
 mod state;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod ticket;
 
