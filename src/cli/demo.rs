@@ -1,9 +1,8 @@
 //! `valetkey demo`: Valetkey and a stand-in provider on this machine, to look at or to walk through by itself.
 
-use std::process::ExitCode;
-
 use clap::Args;
 
+use super::{Outcome, output::complain};
 use crate::demo::{self, Options, Reader};
 
 /// Try Valetkey with nothing but this binary: a stand-in provider on loopback, an embedded store in a temporary folder
@@ -22,21 +21,19 @@ pub struct DemoArgs {
     port: Option<u16>,
 }
 
-impl DemoArgs {
-    /// Runs the demo: 0 if it ended well, 1 if a step of the walk broke or it couldn't run.
-    pub fn run(self) -> ExitCode {
-        let reader = if self.json { Reader::Program } else { Reader::Person };
-        // Values that are no UTF-8 can't be credentials.
-        let environment = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        match demo::run(Options { port: self.port, walk: self.walk.then_some(reader), environment }) {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(error) => {
-                anstream::eprintln!("valetkey demo: {error}");
-                ExitCode::FAILURE
-            }
+/// Runs the demo: 0 if it ended well, 1 if a step of the walk broke or it couldn't run.
+pub fn run(args: DemoArgs) -> Outcome {
+    let reader = if args.json { Reader::Program } else { Reader::Person };
+    // Values that are no UTF-8 can't be credentials.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    match demo::run(Options { port: args.port, walk: args.walk.then_some(reader), environment }) {
+        Ok(true) => Outcome::Done,
+        Ok(false) => Outcome::Failed,
+        Err(error) => {
+            complain(error);
+            Outcome::Failed
         }
     }
 }

@@ -205,14 +205,14 @@ impl Connections {
     }
 
     /// A record as it is held in memory.
-    pub(super) fn hold(&self, record: Record, version: Version) -> Held {
+    pub(super) fn hold(&self, record: &Record) -> Held {
         let window = self.0.parts.refresh.window;
         let owner = self.owner_of(&record.id);
         let sharing = owner.iter().flat_map(|owner| self.0.parts.services.sharing(owner));
         let credentials = sharing
-            .filter_map(|service| Some((service.name.clone(), Arc::new(credential(&record, service, window)?))))
+            .filter_map(|service| Some((service.name.clone(), Arc::new(credential(record, service, window)?))))
             .collect();
-        Held { connection: view(&record, owner.as_deref()), version, credentials }
+        Held { connection: view(record, owner.as_deref()), credentials }
     }
 
     fn owner_of(&self, id: &ConnectionId) -> Option<Arc<Service>> {

@@ -2,7 +2,7 @@
 //! stays here, sealed, is used, and is written again until it lands, also while the process drains. A write that meets
 //! another is reconciled: who spent the token that the record still holds has the only valid one.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::timeout};

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use pingora::{
     apps::ServerApp,
-    protocols::{GetSocketDigest, Stream, http::ServerSession},
+    protocols::{Stream, http::ServerSession},
     server::ShutdownWatch,
 };
 use tokio::{

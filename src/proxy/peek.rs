@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use http::{Method, StatusCode, Version, header};
 use pingora::{Error, ErrorType, Result, http::ResponseHeader, proxy::Session};
 
-use crate::provider::{BODY_PREFIX_MAX, wants_body};
+use crate::provider::{verdict::BODY_PREFIX_MAX, wants_body};
 
 use super::{
     Gate, answer,
