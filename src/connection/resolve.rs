@@ -166,7 +166,10 @@ impl Connections {
     }
 
     fn renew_if_due(&self, credential: &Arc<Credential>, now: Timestamp) {
-        if credential.is_due(now) && self.0.circuits.allows(&credential.id.service, now) && credential.claim_renewal(now) {
+        if credential.is_due(now)
+            && self.0.circuits.allows(&credential.id.service, now)
+            && credential.claim_renewal(now)
+        {
             self.refresh_in_background(&credential.id, credential.generation);
         }
     }
@@ -180,7 +183,8 @@ impl Connections {
                 rests.then_some(Change::Invalidated(reason))
             }
             AuthKind::ApiKey => {
-                let rests = record.api_key.as_ref().is_some_and(|key| key.generation == credential.generation && !key.refused);
+                let rests =
+                    record.api_key.as_ref().is_some_and(|key| key.generation == credential.generation && !key.refused);
                 rests.then_some(Change::KeyRefused)
             }
         };
@@ -240,13 +244,16 @@ impl Connections {
                 tracing::info!("a lost write was repaired");
             }
             let newer = self.0.unsaved.sealed(&key).or_else(|| self.0.snapshots.written(&key));
-            let (version, sealed) = newer.filter(|(version, _)| *version > stored.version).unwrap_or((stored.version, stored.value));
+            let (version, sealed) =
+                newer.filter(|(version, _)| *version > stored.version).unwrap_or((stored.version, stored.value));
             let record = Record::open(&self.0.parts.vault, &key, version, &sealed)?;
             if record.farewell.is_none() && (record.grant.is_some() || record.api_key.is_some()) {
                 held.push(self.hold(&record));
             }
         }
-        held.sort_by(|a, b| (&a.connection.service, &a.connection.account).cmp(&(&b.connection.service, &b.connection.account)));
+        held.sort_by(|a, b| {
+            (&a.connection.service, &a.connection.account).cmp(&(&b.connection.service, &b.connection.account))
+        });
         Ok(self.0.snapshots.keep(owner, stamp, self.now(), held))
     }
 }

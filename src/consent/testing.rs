@@ -94,11 +94,7 @@ impl Provider {
 
 #[async_trait]
 impl Transport for Provider {
-    async fn call(
-        &self,
-        request: http::Request<Vec<u8>>,
-        _: bool,
-    ) -> Result<http::Response<Vec<u8>>, TransportError> {
+    async fn call(&self, request: http::Request<Vec<u8>>, _: bool) -> Result<http::Response<Vec<u8>>, TransportError> {
         let json = |status: u16, body: &str| {
             let builder = http::Response::builder().status(status).header("content-type", "application/json");
             Ok(builder.body(body.as_bytes().to_vec()).unwrap())
@@ -182,10 +178,7 @@ impl Rig {
 
 /// A caller of the issuer that is believed.
 pub(crate) fn caller(subject: &str) -> CallerId {
-    CallerId {
-        issuer: Issuer::parse("https://auth.example.com/").unwrap(),
-        subject: Subject::parse(subject).unwrap(),
-    }
+    CallerId { issuer: Issuer::parse("https://auth.example.com/").unwrap(), subject: Subject::parse(subject).unwrap() }
 }
 
 /// A caller's connection to a service.

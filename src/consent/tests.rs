@@ -6,10 +6,7 @@ use super::{
     testing::{Rig, START, caller, connection_id},
     *,
 };
-use crate::{
-    oauth::Fault,
-    vault::Purpose,
-};
+use crate::{oauth::Fault, vault::Purpose};
 
 impl Rig {
     fn service(&self, name: &str) -> Arc<Service> {
@@ -157,7 +154,8 @@ async fn a_callback_that_is_not_its_owners_calls_nobody_and_leaves_the_state() {
     assert!(matches!(rig.call_back("crm", &mixed, owner).await, Err(CallbackError::OtherIssuer)));
     let denied_elsewhere = format!("error=access_denied&state={state}");
     assert!(matches!(rig.call_back("crm", &denied_elsewhere, None).await, Err(CallbackError::OtherBrowser)));
-    for malformed in ["code=x".to_owned(), format!("{query}&state={state}"), format!("{query}&code=y"), "state=".into()] {
+    for malformed in ["code=x".to_owned(), format!("{query}&state={state}"), format!("{query}&code=y"), "state=".into()]
+    {
         assert!(matches!(rig.call_back("crm", &malformed, owner).await, Err(CallbackError::Malformed)), "{malformed}");
     }
     for unknown in ["code=x&state=nonsense".to_owned(), format!("code=x&state={state}x")] {

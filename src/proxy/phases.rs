@@ -358,7 +358,9 @@ impl Gate {
                 Some(Refusal::bad_request("The request's headers are malformed"))
             }
             (ErrorSource::Downstream, _, _) => None,
-            (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout, Some(title)) => Some(Refusal::upstream_timeout(&title)),
+            (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout, Some(title)) => {
+                Some(Refusal::upstream_timeout(&title))
+            }
             (ErrorSource::Upstream, _, Some(title)) => Some(Refusal::upstream_unreachable(&title)),
             (_, kind, _) => {
                 tracing::error!(kind = kind.as_str(), "a request failed inside the proxy");

@@ -48,8 +48,14 @@ fn all() -> Vec<(Refusal, &'static str)> {
         (Refusal::forbidden(&service(), "GitHub"), "A policy of the operator forbids this caller or call"),
         (Refusal::unknown_service(), "No service has the name in the path or body"),
         (Refusal::not_found(), "No such route, connection or thing"),
-        (Refusal::method_not_allowed(Some("GET")), "`TRACE`, `CONNECT`, or a wrong method on a route of Valetkey's own"),
-        (Refusal::account_required("GitHub", &accounts(&["home", "work"])), "Several accounts, none named, and no `default`"),
+        (
+            Refusal::method_not_allowed(Some("GET")),
+            "`TRACE`, `CONNECT`, or a wrong method on a route of Valetkey's own",
+        ),
+        (
+            Refusal::account_required("GitHub", &accounts(&["home", "work"])),
+            "Several accounts, none named, and no `default`",
+        ),
         (Refusal::bad_request("return_to is not an allowed address"), "Malformed path, account, header or body"),
         (Refusal::too_large(TooLarge::Body), "The body is over its limit"),
         (Refusal::too_large(TooLarge::Target), "The path and query are over their limit"),
@@ -89,7 +95,11 @@ fn each_reason_has_its_message() {
         (Reason::Revoked, "revoked", expired),
         (Reason::RejectedByUpstream, "rejected_by_upstream", expired),
         (Reason::RefreshInterrupted, "refresh_interrupted", expired),
-        (Reason::ApiKeyRetired, "api_key_retired", "API keys for GitHub are no longer used, please connect your account"),
+        (
+            Reason::ApiKeyRetired,
+            "api_key_retired",
+            "API keys for GitHub are no longer used, please connect your account",
+        ),
         (Reason::Pending, "pending", "GitHub connection waits for confirmation in the application"),
     ] {
         let refusal = auth_required(reason);
@@ -183,7 +193,9 @@ fn the_documentation_lists_every_refusal_as_it_is() {
          person; try again by yourself only where `retryable` is true, and not before `Retry-After`.\n\n\
          This page is written by a test of `src/refusal/`, from the code.\n",
     );
-    page.push_str("\n| HTTP | `status` | when | try again | further members | headers |\n| --- | --- | --- | --- | --- | --- |\n");
+    page.push_str(
+        "\n| HTTP | `status` | when | try again | further members | headers |\n| --- | --- | --- | --- | --- | --- |\n",
+    );
     for (refusal, when) in all() {
         let members: Vec<String> = refusal.members.iter().map(|(name, _)| format!("`{name}`")).collect();
         let headers: Vec<String> = refusal
