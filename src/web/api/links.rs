@@ -56,7 +56,11 @@ fn scopes(names: &[String]) -> Served<Vec<String>> {
 }
 
 /// `POST /connect-links`.
-pub(super) async fn connect_link(axum::extract::State(state): Shared, asked: Asked, request: Request<Body>) -> Response {
+pub(super) async fn connect_link(
+    axum::extract::State(state): Shared,
+    asked: Asked,
+    request: Request<Body>,
+) -> Response {
     let served = async {
         let caller = asked.caller(&state).await?;
         let shape = r#"{"service": "github", "account": "work", "scopes": ["repo"], "return_to": "https://…"}"#;
@@ -77,6 +81,23 @@ pub(super) async fn connect_link(axum::extract::State(state): Shared, asked: Ask
         };
         let link = state.consent.link(&wish, state.now()).await?;
         json(&LinkAnswer { auth_url: link.url, expires_in: link.expires_in })
+    };
+    asked.reply(served.await)
+}
+
+#[derive(Serialize)]
+struct DashboardLinkAnswer {
+    dashboard_url: String,
+    expires_in: u64,
+}
+
+/// `POST /dashboard-links`: no body is needed, and none is read.
+pub(super) async fn dashboard_link(axum::extract::State(state): Shared, asked: Asked) -> Response {
+    let served = async {
+        let caller = asked.caller(&state).await?;
+        let (name, application) = (shown_name(&caller.claims), caller.application.as_deref().map(str::to_owned));
+        let link = state.consent.dashboard_link(caller.id.clone(), name, application, state.now()).await?;
+        json(&DashboardLinkAnswer { dashboard_url: link.url, expires_in: link.expires_in })
     };
     asked.reply(served.await)
 }
