@@ -29,7 +29,7 @@ lint: ## Formatting and clippy; warnings are errors
 .PHONY: bench
 bench: ## Requests per second and CPU per request, beside a bare Pingora proxy
 	@scripts/install-test-deps.sh
-	@scripts/bench.sh
+	cargo bench --locked
 
 .PHONY: chaos
 chaos: ## The slow tests: kills, freezes and cut connections, many times over

@@ -88,3 +88,42 @@ fn store(store: &Store) -> String {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, json: bool) -> Outcome {
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("valetkey.yaml");
+        std::fs::write(&config, text).unwrap();
+        run(&CheckArgs { config: ConfigFile { config }, json })
+    }
+
+    #[test]
+    fn a_right_configuration_is_0_and_a_wrong_one_2() {
+        let right = "public_url: http://localhost:8080\n\
+             callers: [{issuer: dev, audience: a, secret: 0123456789abcdef0123456789abcdef, algorithms: [HS256]}]\n\
+             store: {embedded: {path: x.redb}}\n\
+             vault: {keys: [{id: a, key: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=}]}\n\
+             services: {github: {client_id: c, client_secret: s, scopes: [repo]}}\n";
+        for json in [false, true] {
+            assert_eq!(check(right, json), Outcome::Done);
+            assert_eq!(check(&right.replace("client_id", "client_ids"), json), Outcome::Wrong);
+        }
+    }
+
+    #[test]
+    fn the_summary_holds_no_secret() {
+        let text = "public_url: http://localhost:8080\n\
+             callers: [{issuer: dev, audience: a, secret: hush-hush-hush-hush-hush-hush-hush, algorithms: [HS256]}]\n\
+             store: {redis: {url: 'rediss://u:hush-hush@redis.example/0'}}\n\
+             vault: {keys: [{id: a, key: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=}]}\n\
+             services: {github: {client_id: c, client_secret: hush-hush}}\n";
+        let loaded =
+            crate::config::parse(text, std::path::Path::new(""), &|_| None, &crate::provider::catalogue::Embedded)
+                .unwrap();
+        let shown = format!("{:?} {:?}", summary(&loaded.config), loaded.config);
+        assert!(!shown.contains("hush"), "{shown}");
+    }
+}

@@ -8,11 +8,15 @@ use clap::{Args, Parser, Subcommand};
 pub mod check;
 pub mod completions;
 pub mod configuration;
+pub mod demo;
 pub mod health;
+pub mod import;
 pub mod keys;
 pub mod mint;
 pub mod output;
+pub mod providers;
 pub mod schema;
+pub mod serve;
 
 /// A reverse-proxy sidecar that holds, refreshes and injects your users' API tokens.
 #[derive(Debug, Parser)]
@@ -39,13 +43,13 @@ pub enum Command {
     /// Make a JWT for development, for an issuer with a `secret`.
     Mint(mint::MintArgs),
     /// Bring in existing tokens and API keys, JSON lines.
-    Import(ImportArgs),
+    Import(import::ImportArgs),
     /// Ask a running Valetkey whether it is ready, for probes.
     Health(health::HealthArgs),
     /// See it work: a stand-in provider, a service and a user, all on this machine.
-    Demo(DemoArgs),
+    Demo(demo::DemoArgs),
     /// List the providers that services can be built on, or show one.
-    Providers(ProvidersArgs),
+    Providers(providers::ProvidersArgs),
     /// Print a completion script for a shell.
     Completions(completions::CompletionsArgs),
 }
@@ -56,37 +60,6 @@ pub struct ConfigFile {
     /// The configuration file.
     #[arg(long, short, value_name = "FILE")]
     pub config: PathBuf,
-}
-
-/// Arguments of `import`.
-#[derive(Debug, Args)]
-pub struct ImportArgs {
-    /// JSON lines: `{issuer, user, service, account?, access_token, refresh_token?, expires_at?, scopes?}` or
-    /// `{issuer, user, service, account?, api_key}`.
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    /// The configuration.
-    #[command(flatten)]
-    pub config: ConfigFile,
-}
-
-/// Arguments of `demo`.
-#[derive(Debug, Args)]
-pub struct DemoArgs {
-    /// Do the whole walk by itself; exit 0 only if every step held.
-    #[arg(long)]
-    pub walk: bool,
-    /// With `--walk`: one JSON object a step.
-    #[arg(long, requires = "walk")]
-    pub json: bool,
-}
-
-/// Arguments of `providers`.
-#[derive(Debug, Args)]
-pub struct ProvidersArgs {
-    /// Show this one with all its fields.
-    #[arg(value_name = "NAME")]
-    pub name: Option<String>,
 }
 
 /// How a command ended.
@@ -120,10 +93,10 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Mint(args) => mint::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Completions(args) => completions::run(&args),
-        Command::Serve(_) | Command::Import(_) | Command::Demo(_) | Command::Providers(_) => {
-            output::complain("This build has no such command");
-            Outcome::Failed
-        }
+        Command::Serve(file) => serve::run(&file),
+        Command::Import(args) => import::run(&args),
+        Command::Demo(args) => demo::run(args),
+        Command::Providers(args) => providers::run(&args),
     }
 }
 

@@ -40,13 +40,17 @@ impl Document {
         let mut nodes = nodes.into_iter();
         let first = nodes.next();
         if nodes.next().is_some() {
-            report.broken(&root, finding("The file holds several YAML documents").hint("keep one, without `---` between"));
+            report.broken(
+                &root,
+                finding("The file holds several YAML documents").hint("keep one, without `---` between"),
+            );
             return (document, false);
         }
         let Some(node @ MarkedYaml { data: YamlData::Mapping(_), .. }) = first else {
             report.broken(
                 &root,
-                finding("The file holds no configuration").hint("it should be a YAML mapping that begins with `public_url:`"),
+                finding("The file holds no configuration")
+                    .hint("it should be a YAML mapping that begins with `public_url:`"),
             );
             return (document, false);
         };
@@ -70,7 +74,8 @@ impl Document {
 
     /// The same for a path as it is shown: of the longest part of it that is in the file.
     pub(super) fn position_of(&self, path: &str) -> Option<Position> {
-        let begins = |shown: &str| path.strip_prefix(shown).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+        let begins =
+            |shown: &str| path.strip_prefix(shown).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
         let shown = self.positions.iter().map(|(path, position)| (path.to_string(), position));
         shown.filter(|(shown, _)| begins(shown)).max_by_key(|(shown, _)| shown.len()).map(|(_, position)| *position)
     }

@@ -48,7 +48,9 @@ impl<'a> Page<'a> {
         let required: Vec<&str> =
             mapping.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
         self.line(&format!("\n## {title}\n"));
-        if !path.is_empty() && let Some(description) = mapping.get("description").and_then(Value::as_str) {
+        if !path.is_empty()
+            && let Some(description) = mapping.get("description").and_then(Value::as_str)
+        {
             self.line(&format!("{}\n", flowing(description)));
         }
         self.line("| key | value | default | meaning |");

@@ -55,7 +55,7 @@ fn only_alternative_to_null(object: &Map<String, Value>) -> Option<Map<String, V
 }
 
 /// The subschema at a pointer that may lead through references.
-pub(super) fn subschema<'a>(schema: &'a Value, segments: impl Iterator<Item = String>) -> Option<&'a Value> {
+pub(super) fn subschema(schema: &Value, segments: impl Iterator<Item = String>) -> Option<&Value> {
     let mut here = schema;
     for segment in segments {
         if segment == "$ref" {

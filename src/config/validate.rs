@@ -2,8 +2,10 @@
 //! once, and takes what is broken out of the document, so that the rest can be read and checked further. The texts are
 //! made here from the kind of error; the library's own would quote values.
 
+use std::sync::LazyLock;
+
 use jsonschema::{
-    JsonType, ValidationError,
+    JsonType, ValidationError, Validator,
     error::{TypeKind, ValidationErrorKind as Kind},
     paths::{Location, LocationSegment},
 };
@@ -15,20 +17,20 @@ use super::{
     schema::{schema, subschema},
 };
 
+/// The schema and what validates by it. The same in every build, and a test compiles it.
+static COMPILED: LazyLock<(Value, Validator)> = LazyLock::new(|| {
+    let schema = schema();
+    let validator = jsonschema::validator_for(&schema).expect("a test compiles this very schema");
+    (schema, validator)
+});
+
 /// Validates and prunes the document.
 pub(super) fn validate(document: &mut Document, report: &mut Report) {
-    let schema = schema();
-    let validator = match jsonschema::validator_for(&schema) {
-        Ok(validator) => validator,
-        Err(_) => {
-            report.broken(&Path::default(), finding("The configuration's schema is damaged"));
-            return;
-        }
-    };
-    as_text_where_text_is_wanted(document, &validator);
+    let (schema, validator) = &*COMPILED;
+    as_text_where_text_is_wanted(document, validator);
     let mut broken = Vec::new();
     for error in validator.iter_errors(&document.value) {
-        for (path, finding, prune) in explain(&error, &schema) {
+        for (path, finding, prune) in explain(&error, schema) {
             if prune {
                 report.broken(&path, finding);
                 broken.push(path);
@@ -43,7 +45,7 @@ pub(super) fn validate(document: &mut Document, report: &mut Report) {
 }
 
 /// A variable whose value looks like a number or is empty was typed as such; where a text is wanted, its letters count.
-fn as_text_where_text_is_wanted(document: &mut Document, validator: &jsonschema::Validator) {
+fn as_text_where_text_is_wanted(document: &mut Document, validator: &Validator) {
     let wanted: Vec<Path> = validator
         .iter_errors(&document.value)
         .filter(|error| !error.instance().is_null())
@@ -151,7 +153,9 @@ fn explain(error: &ValidationError<'_>, schema: &Value) -> Vec<(Path, Finding, b
         Kind::Maximum { limit } => vec![(path, finding(format!("This should be at most {limit}")), true)],
         Kind::MinItems { .. } => vec![(path, finding("This list is empty").hint("give it at least one item"), true)],
         Kind::MinLength { .. } => vec![(path, finding("This text is empty"), true)],
-        Kind::MaxLength { limit } => vec![(path, finding(format!("This text is longer than {limit} characters")), true)],
+        Kind::MaxLength { limit } => {
+            vec![(path, finding(format!("This text is longer than {limit} characters")), true)]
+        }
         Kind::Pattern { pattern } => {
             let expected = expected().unwrap_or_else(|| format!("a text of the form `{pattern}`"));
             vec![(path, finding(format!("This should be {expected}")), true)]
@@ -164,7 +168,8 @@ fn unknown_key(key: &str, known: &[&str]) -> Finding {
     let finding = finding("This key is unknown");
     match nearest(key, known.iter().copied()) {
         Some(near) => finding.hint(format!("did you mean `{near}`?")),
-        None => finding.hint(format!("known here: {}", known.join(", "))),
+        None if known.len() <= 12 => finding.hint(format!("known here: {}", known.join(", "))),
+        None => finding.hint("`valetkey schema` and docs/CONFIGURATION.md have all keys"),
     }
 }
 

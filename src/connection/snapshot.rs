@@ -39,8 +39,6 @@ pub struct Snapshot {
 pub struct Held {
     /// What people may see.
     pub connection: Connection,
-    /// The record's version in the store.
-    pub version: Version,
     /// What calls carry, for each service that uses the connection.
     pub credentials: Vec<(ServiceName, Arc<Credential>)>,
 }

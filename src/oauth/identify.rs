@@ -1,13 +1,14 @@
 //! Who granted access: one call to the provider's userinfo endpoint. Best effort; a connection is as good without.
 
 use http::{HeaderValue, Method, Request, header};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Client, reply};
 use crate::{provider::OAuth, secret::SecretString};
 
 /// Who someone is at a provider.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Stays the same, whatever else changes.
     pub id: String,

@@ -7,7 +7,7 @@ use crate::{
     connection::Credential,
     id::RequestId,
     refusal::Refusal,
-    telemetry::{InFlight, metrics::RequestOutcome},
+    telemetry::metrics::{InFlight, RequestOutcome},
 };
 
 use super::{call::Call, peek::Held};

@@ -15,7 +15,7 @@ use crate::{
     id::{Account, ServiceName},
     provider::Services,
     refusal::{About, Refusal},
-    telemetry::{Metrics, RequestIds, ServiceMetrics},
+    telemetry::{Metrics, RequestIds, metrics::ServiceMetrics},
 };
 
 mod answer;

@@ -53,7 +53,7 @@ pub enum ServeError {
 /// # Errors
 /// Where a certificate can't be used.
 pub fn serve(core: &Arc<Core>, doors: Vec<Door>, grace: Duration) -> Result<(), ServeError> {
-    let conf = Arc::new(ServerConf {
+    let conf = || ServerConf {
         threads: thread::available_parallelism().map_or(1, usize::from),
         upstream_keepalive_pool_size: IDLE_UPSTREAM_CONNECTIONS,
         max_retries: ATTEMPTS,
@@ -61,10 +61,11 @@ pub fn serve(core: &Arc<Core>, doors: Vec<Door>, grace: Duration) -> Result<(), 
         grace_period_seconds: Some(grace.as_secs() + 5),
         graceful_shutdown_timeout_seconds: Some(1),
         ..ServerConf::default()
-    });
+    };
     let clients = Arc::new(Mutex::new(HashMap::new()));
-    let mut server = Server::new_with_opt_and_conf(None, (*conf).clone());
+    let mut server = Server::new_with_opt_and_conf(None, conf());
     server.bootstrap();
+    let conf = Arc::new(conf());
     for door in doors {
         let deadlines = Arc::new(Deadlines::default());
         let gate = Gate {

@@ -47,7 +47,9 @@ fn issuer(name: &str, algorithm: &str, key: (&str, Value)) -> Value {
 
 #[tokio::test]
 async fn every_algorithm_and_every_source_of_keys_is_accepted() {
-    let keys = Upstream::start(|_| Script::answer(200, &[("Content-Type", "application/json")], jwt::jwks().to_string())).await;
+    let keys =
+        Upstream::start(|_| Script::answer(200, &[("Content-Type", "application/json")], jwt::jwks().to_string()))
+            .await;
     let files = tempfile::TempDir::new().expect("a folder");
     let file = |name: &str, text: String| {
         let path = files.path().join(name);
@@ -58,7 +60,11 @@ async fn every_algorithm_and_every_source_of_keys_is_accepted() {
         issuer("https://secret", "HS256", ("secret", jwt::SECRET.into())),
         issuer("https://secret-file", "HS256", ("secret_file", file("secret", jwt::SECRET.to_owned()))),
         issuer("https://pem", "RS256", ("public_key", jwt::public_pem(Algorithm::RS256).into())),
-        issuer("https://pem-file", "ES256", ("public_key_file", file("ec.pem", jwt::public_pem(Algorithm::ES256).to_owned()))),
+        issuer(
+            "https://pem-file",
+            "ES256",
+            ("public_key_file", file("ec.pem", jwt::public_pem(Algorithm::ES256).to_owned()))
+        ),
         issuer("https://ed", "EdDSA", ("public_key", jwt::public_pem(Algorithm::EdDSA).into())),
         issuer("https://jwks-file", "EdDSA", ("jwks_file", file("jwks.json", jwt::jwks().to_string()))),
         issuer("https://jwks-url", "ES256", ("jwks_url", format!("{}/jwks.json", keys.url()).into())),
@@ -146,8 +152,18 @@ async fn a_bad_jwt_is_refused_in_words_that_do_not_tell_what_is_wrong_with_it() 
         ("changed claims", format!("{header}.{}x.{signature}", &claims[..claims.len() - 1])),
         ("alg none", jwt::forged(&json!({ "alg": "none" }), &jwt::claims("ada"), b"")),
         ("alg none, signed", jwt::forged(&json!({ "alg": "none" }), &jwt::claims("ada"), b"signature")),
-        ("an algorithm that is not allowed", jwt::sign(&Header::new(Algorithm::HS512), &jwt::claims("ada"), &EncodingKey::from_secret(jwt::SECRET.as_bytes()))),
-        ("the public key as an HMAC secret", jwt::sign(&Header::new(Algorithm::HS256), &issued_by("https://pem", "ada"), &rsa_pem)),
+        (
+            "an algorithm that is not allowed",
+            jwt::sign(
+                &Header::new(Algorithm::HS512),
+                &jwt::claims("ada"),
+                &EncodingKey::from_secret(jwt::SECRET.as_bytes()),
+            ),
+        ),
+        (
+            "the public key as an HMAC secret",
+            jwt::sign(&Header::new(Algorithm::HS256), &issued_by("https://pem", "ada"), &rsa_pem),
+        ),
         ("an unknown issuer", changed(&|claims| claims["iss"] = "https://other.example/".into())),
         ("no issuer", changed(&|claims| drop(claims.as_object_mut().expect("a map").remove("iss")))),
         ("another audience", changed(&|claims| claims["aud"] = json!(["other"]))),
@@ -200,7 +216,10 @@ async fn no_jwt_two_jwts_or_a_cookie_are_unauthenticated() {
     assert_refused(&with_header(&valetkey, "cookie", &format!("token={}", jwt::of("ada"))).await);
     let mut raw = Raw::connect(&valetkey.url).await;
     let token = jwt::of("ada");
-    raw.send(format!("GET {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
+    raw.send(format!(
+        "GET {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nAuthorization: Bearer {token}\r\n\r\n"
+    ))
+    .await;
     let answer = raw.answer().await.expect("an answer");
     assert!(matches!(answer.status, 400 | 401), "{answer:?}");
 }
@@ -234,7 +253,9 @@ fn jwks_url(config: Config, keys: &Upstream) -> Config {
 
 #[tokio::test]
 async fn a_storm_of_unknown_key_ids_costs_the_issuer_next_to_nothing() {
-    let keys = Upstream::start(|_| Script::answer(200, &[("Content-Type", "application/json")], jwt::jwks().to_string())).await;
+    let keys =
+        Upstream::start(|_| Script::answer(200, &[("Content-Type", "application/json")], jwt::jwks().to_string()))
+            .await;
     let valetkey = Alone::start(|config| jwks_url(config, &keys)).await;
     assert_known(&bearer(&valetkey, &jwt::asymmetric(Algorithm::RS256, Some("rsa"), &jwt::claims("ada"))).await);
     let before = keys.received().len();
@@ -264,7 +285,10 @@ async fn a_new_key_of_the_issuer_is_found_and_known_keys_outlive_its_outage() {
     let valetkey = Alone::start(|config| jwks_url(config, &keys)).await;
     PHASE.store(1, Ordering::SeqCst);
     let token = jwt::asymmetric(Algorithm::RS256, Some("rsa"), &jwt::claims("ada"));
-    wait::until("the new key is known", || async { (bearer(&valetkey, &token).await.header("valetkey-status") == Some("auth_required")).then_some(()) }).await;
+    wait::until("the new key is known", || async {
+        (bearer(&valetkey, &token).await.header("valetkey-status") == Some("auth_required")).then_some(())
+    })
+    .await;
     PHASE.store(2, Ordering::SeqCst);
     assert_known(&bearer(&valetkey, &jwt::asymmetric(Algorithm::RS256, Some("rsa"), &jwt::claims("bob"))).await);
 }

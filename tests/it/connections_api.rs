@@ -62,10 +62,25 @@ on_both_stores! {
 async fn every_route_needs_the_callers_jwt() {
     let rig = Rig::start(Store::Embedded).await;
     rig.connect("ada").await;
-    for (method, path) in [(Method::GET, "/connections"), (Method::GET, "/connections/crm"), (Method::DELETE, "/connections/crm"), (Method::POST, "/connect-links")] {
-        let answer = rig.send(rig.anonymous(method.clone(), path).header("content-type", "application/json").body("{\"service\":\"crm\"}")).await;
+    for (method, path) in [
+        (Method::GET, "/connections"),
+        (Method::GET, "/connections/crm"),
+        (Method::DELETE, "/connections/crm"),
+        (Method::POST, "/connect-links"),
+    ] {
+        let answer = rig
+            .send(
+                rig.anonymous(method.clone(), path)
+                    .header("content-type", "application/json")
+                    .body("{\"service\":\"crm\"}"),
+            )
+            .await;
         answer.refusal(401, "unauthenticated");
-        let by_cookie = rig.anonymous(method, path).header("cookie", format!("token={}", jwt::of("ada"))).header("content-type", "application/json").body("{\"service\":\"crm\"}");
+        let by_cookie = rig
+            .anonymous(method, path)
+            .header("cookie", format!("token={}", jwt::of("ada")))
+            .header("content-type", "application/json")
+            .body("{\"service\":\"crm\"}");
         rig.send(by_cookie).await.refusal(401, "unauthenticated");
     }
     rig.get("eve", "/connections/crm").await.refusal(404, "not_found");
@@ -76,8 +91,17 @@ async fn every_route_needs_the_callers_jwt() {
 #[tokio::test]
 async fn a_bad_request_for_a_link_says_what_is_wrong() {
     let rig = Rig::start(Store::Embedded).await;
-    for body in ["", "{", "[]", "{}", "{\"service\":7}", "{\"service\":\"crm\",\"account\":\"a b\"}", "{\"service\":\"crm\",\"scopes\":\"contacts\"}"] {
-        let request = rig.request("ada", Method::POST, "/connect-links").header("content-type", "application/json").body(body);
+    for body in [
+        "",
+        "{",
+        "[]",
+        "{}",
+        "{\"service\":7}",
+        "{\"service\":\"crm\",\"account\":\"a b\"}",
+        "{\"service\":\"crm\",\"scopes\":\"contacts\"}",
+    ] {
+        let request =
+            rig.request("ada", Method::POST, "/connect-links").header("content-type", "application/json").body(body);
         rig.send(request).await.refusal(400, "bad_request");
     }
     rig.post_json("ada", "/connect-links", &json!({ "service": "none" })).await.refusal(404, "unknown_service");
@@ -105,7 +129,8 @@ async fn several_accounts_and_none_named_are_a_conflict_here_too() {
 #[tokio::test]
 async fn a_connection_is_gone_at_once_even_where_the_provider_cannot_revoke() {
     // Nothing listens there: revocation fails, and is not the caller's problem.
-    let rig = Rig::with(Store::Redis, |config, _| config.set("services.crm.revoke_url", "http://127.0.0.1:9/revoke")).await;
+    let rig =
+        Rig::with(Store::Redis, |config, _| config.set("services.crm.revoke_url", "http://127.0.0.1:9/revoke")).await;
     rig.connect("ada").await;
     assert_eq!(rig.send(rig.request("ada", Method::DELETE, "/connections/crm")).await.status, 204);
     rig.get("ada", "/proxy/crm/whoami").await.auth_required("crm", "not_connected");
@@ -118,6 +143,9 @@ async fn a_connection_that_is_dead_says_why() {
     rig.server.revoke("grant", "ada").await;
     rig.get("ada", "/proxy/crm/whoami").await.auth_required("crm", "revoked");
     let connection = rig.connection("ada", "crm").await;
-    assert_eq!((connection["status"].as_str(), connection["invalid_reason"].as_str()), (Some("invalid"), Some("revoked")));
+    assert_eq!(
+        (connection["status"].as_str(), connection["invalid_reason"].as_str()),
+        (Some("invalid"), Some("revoked"))
+    );
     assert!(connection["invalidated_at"].is_string(), "{connection}");
 }

@@ -19,3 +19,18 @@ mod consent;
 
 /// Connect links and a caller's own connections, as JSON.
 mod connections_api;
+
+/// Tokens that end, refreshes, replays, and token endpoints that misbehave.
+mod refresh;
+
+/// The command line and its exit codes.
+mod cli;
+
+/// Health, readiness, metrics.
+mod admin;
+
+/// Start, drain, restarts, and a store that goes away.
+mod lifecycle;
+
+/// What Pingora does by itself that Valetkey must not.
+mod pingora_traps;

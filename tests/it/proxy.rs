@@ -20,7 +20,8 @@ async fn before_with(upstream: &Upstream, path: &str, change: impl FnOnce(Config
 }
 
 fn sent(seen: &Value, name: &str) -> Vec<String> {
-    let headers: Vec<_> = seen["headers"].as_array().expect("a list").iter().map(|text| text.as_str().expect("text")).collect();
+    let headers: Vec<_> =
+        seen["headers"].as_array().expect("a list").iter().map(|text| text.as_str().expect("text")).collect();
     headers.chunks(2).filter(|pair| pair[0].eq_ignore_ascii_case(name)).map(|pair| pair[1].to_owned()).collect()
 }
 
@@ -64,7 +65,8 @@ async fn the_injected_credential_is_the_only_thing_of_the_callers_or_the_proxys_
     let request = upstream.only();
     assert_eq!(request.all("authorization"), [format!("Bearer {token}")]);
     let base = upstream.address.to_string();
-    for (name, value) in [("host", base.as_str()), ("x-kept", "yes"), ("accept", "text/plain"), ("content-length", "5")] {
+    for (name, value) in [("host", base.as_str()), ("x-kept", "yes"), ("accept", "text/plain"), ("content-length", "5")]
+    {
         assert_eq!(request.all(name), [value], "{name}");
     }
     assert_eq!(request.body, b"hello");
@@ -99,13 +101,35 @@ async fn path_and_query_go_upstream_byte_for_byte_below_base_url() {
     let token = jwt::of("ada");
     let mut raw = Raw::connect(&rig.url).await;
     let literal = [
-        "/a", "/a/", "/a%2Fb", "/a%20b?x=1+2&y=%20&x=1", "/a?", "/a?x=%2e%2e/&y=../..", "/%252e%252e/x", "/a//b", "/a;b=1/c", "/...",
-        "/..a/b", "/a..", "/.well-known/x", "/@me", "/a:b", "/*", "/'()!$&,=+", "/%7Euser", "/%c3%a9", "/a?b?c", "/a|b",
+        "/a",
+        "/a/",
+        "/a%2Fb",
+        "/a%20b?x=1+2&y=%20&x=1",
+        "/a?",
+        "/a?x=%2e%2e/&y=../..",
+        "/%252e%252e/x",
+        "/a//b",
+        "/a;b=1/c",
+        "/...",
+        "/..a/b",
+        "/a..",
+        "/.well-known/x",
+        "/@me",
+        "/a:b",
+        "/*",
+        "/'()!$&,=+",
+        "/%7Euser",
+        "/%c3%a9",
+        "/a?b?c",
+        "/a|b",
     ];
     for path in literal {
         raw.send(format!("GET /proxy/crm{path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
         let answer = raw.answer().await.expect("an answer");
-        assert_eq!((answer.status, String::from_utf8_lossy(&answer.body).into_owned()), (200, format!("/api/v1{path}")));
+        assert_eq!(
+            (answer.status, String::from_utf8_lossy(&answer.body).into_owned()),
+            (200, format!("/api/v1{path}"))
+        );
     }
     for path in ["", "/"] {
         raw.send(format!("GET /proxy/crm{path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
@@ -120,11 +144,31 @@ async fn a_path_that_could_leave_base_url_is_a_bad_request() {
     let rig = before(&upstream, "/api/v1").await;
     let token = jwt::of("ada");
     let leaving: &[&[u8]] = &[
-        b"/proxy/crm/..", b"/proxy/crm/../x", b"/proxy/crm/a/../../x", b"/proxy/crm/%2e%2e/x", b"/proxy/crm/.%2E/x", b"/proxy/crm/%2E./x",
-        b"/proxy/crm/./x", b"/proxy/crm/a/.", b"/proxy/crm/%2e/x", b"/proxy/crm/..;/x", b"/proxy/crm/..;a=b/x", b"/proxy/crm/%2e%2e;/x",
-        b"/proxy/crm/a\\b", b"/proxy/crm/..\\x", b"/proxy/crm/..%5cx", b"/proxy/crm/..%2fx", b"/proxy/crm/a%00b", b"/proxy/crm/a%0d%0ab",
-        b"/proxy/crm/a#b", b"/proxy/crm/a\x01b", b"/proxy/crm/a\x7fb", b"/proxy/crm/\xc3\xa9", b"/proxy/crm/a?x=\xff",
-        b"http://evil.example/proxy/crm/x", b"//evil.example/proxy/crm/x",
+        b"/proxy/crm/..",
+        b"/proxy/crm/../x",
+        b"/proxy/crm/a/../../x",
+        b"/proxy/crm/%2e%2e/x",
+        b"/proxy/crm/.%2E/x",
+        b"/proxy/crm/%2E./x",
+        b"/proxy/crm/./x",
+        b"/proxy/crm/a/.",
+        b"/proxy/crm/%2e/x",
+        b"/proxy/crm/..;/x",
+        b"/proxy/crm/..;a=b/x",
+        b"/proxy/crm/%2e%2e;/x",
+        b"/proxy/crm/a\\b",
+        b"/proxy/crm/..\\x",
+        b"/proxy/crm/..%5cx",
+        b"/proxy/crm/..%2fx",
+        b"/proxy/crm/a%00b",
+        b"/proxy/crm/a%0d%0ab",
+        b"/proxy/crm/a#b",
+        b"/proxy/crm/a\x01b",
+        b"/proxy/crm/a\x7fb",
+        b"/proxy/crm/\xc3\xa9",
+        b"/proxy/crm/a?x=\xff",
+        b"http://evil.example/proxy/crm/x",
+        b"//evil.example/proxy/crm/x",
     ];
     for target in leaving {
         let mut raw = Raw::connect(&rig.url).await;
@@ -144,7 +188,8 @@ async fn a_path_that_could_leave_base_url_is_a_bad_request() {
 #[tokio::test]
 async fn a_malformed_service_or_account_is_refused_before_anything_is_looked_up() {
     let rig = Rig::start(Store::Embedded).await;
-    for path in ["/proxy/crm@/x", "/proxy/crm@a%20b/x", "/proxy/crm@a@b/x", &format!("/proxy/crm@{}/x", "a".repeat(65))] {
+    for path in ["/proxy/crm@/x", "/proxy/crm@a%20b/x", "/proxy/crm@a@b/x", &format!("/proxy/crm@{}/x", "a".repeat(65))]
+    {
         rig.get("ada", path).await.refusal(400, "bad_request");
     }
     for account in ["a b", "a/b", ""] {
@@ -159,7 +204,7 @@ async fn a_malformed_service_or_account_is_refused_before_anything_is_looked_up(
     for path in ["/proxy/none/x", "/proxy/none"] {
         rig.get("ada", path).await.refusal(404, "unknown_service");
     }
-    for path in ["/proxy", "/proxy/", "/proxy/CRM/x", "/proxy/-crm/x", "/nothing", "/"] {
+    for path in ["/proxy", "/proxy/", "/proxy/CRM/x", "/proxy/-crm/x", "/nothing"] {
         let answer = rig.get("ada", path).await;
         assert!(matches!(answer.status, 400 | 404), "{path}: {}", answer.status);
         assert!(answer.header("valetkey-status").is_some(), "{path}");
@@ -171,7 +216,8 @@ async fn trace_and_connect_are_refused_and_every_other_method_passes() {
     let upstream = Upstream::start(|request| Script::text(request.method())).await;
     let rig = before(&upstream, "").await;
     for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "QUERY"] {
-        let answer = rig.send(rig.request("ada", Method::from_bytes(method.as_bytes()).expect("a token"), "/proxy/crm/x")).await;
+        let answer =
+            rig.send(rig.request("ada", Method::from_bytes(method.as_bytes()).expect("a token"), "/proxy/crm/x")).await;
         assert_eq!((answer.status, answer.text()), (200, method.to_owned()));
     }
     let reached = upstream.received().len();
@@ -190,7 +236,12 @@ async fn several_accounts_and_none_named_are_a_conflict_unless_one_is_the_defaul
     assert_eq!(rig.get("ada", "/proxy/crm/whoami").await.upstream(200)["sub"], "ada-at-work", "the only one there is");
     rig.connect_account("ada", "crm", "home", "ada-at-home").await;
     let body = rig.get("ada", "/proxy/crm/whoami").await.refusal(409, "account_required");
-    let mut accounts: Vec<_> = body["accounts"].as_array().expect("a list").iter().map(|name| name.as_str().expect("text").to_owned()).collect();
+    let mut accounts: Vec<_> = body["accounts"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|name| name.as_str().expect("text").to_owned())
+        .collect();
     accounts.sort();
     assert_eq!(accounts, ["home", "work"]);
     assert_eq!(rig.get("ada", "/proxy/crm@work/whoami").await.upstream(200)["sub"], "ada-at-work");
@@ -215,7 +266,10 @@ async fn scopes_that_the_grant_lacks_are_asked_for_before_and_after_the_call() {
     // The upstream's own word for it, RFC 6750.
     let body = rig.get("ada", "/proxy/crm/scoped/calendar").await.refusal(403, "additional_scopes_required");
     assert_eq!(body["new_scopes"], json!(["calendar"]));
-    assert!(body["message"].as_str().expect("text").starts_with("This feature requires additional permissions"), "{body}");
+    assert!(
+        body["message"].as_str().expect("text").starts_with("This feature requires additional permissions"),
+        "{body}"
+    );
     assert_eq!(rig.server.count("refreshed").await, 0);
 
     // The link grants them.
@@ -242,7 +296,10 @@ async fn limits_on_target_headers_and_body_are_kept() {
     // Without a length, the limit is met on the way.
     let token = jwt::of("ada");
     let mut raw = Raw::connect(&rig.url).await;
-    raw.send(format!("POST /proxy/crm/x HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\nTransfer-Encoding: chunked\r\n\r\n")).await;
+    raw.send(format!(
+        "POST /proxy/crm/x HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ))
+    .await;
     let chunk = format!("1000\r\n{}\r\n", "a".repeat(0x1000));
     for _ in 0..4 {
         raw.try_send(&chunk).await;
@@ -255,7 +312,10 @@ async fn limits_on_target_headers_and_body_are_kept() {
 
 #[tokio::test]
 async fn an_upstream_that_is_away_or_speaks_nonsense_is_a_502() {
-    let garbage = Upstream::start(|_| Script::bytes("SSH-2.0-nothing of yours\r\n\r\n").then(crate::support::upstream::Step::Close)).await;
+    let garbage = Upstream::start(|_| {
+        Script::bytes("SSH-2.0-nothing of yours\r\n\r\n").then(crate::support::upstream::Step::Close)
+    })
+    .await;
     let rig = before(&garbage, "").await;
     rig.get("ada", "/proxy/crm/x").await.refusal(502, "upstream_unreachable");
     drop(garbage);
@@ -269,7 +329,8 @@ async fn an_upstream_that_is_away_or_speaks_nonsense_is_a_502() {
 #[tokio::test]
 async fn an_upstream_that_says_nothing_is_a_504() {
     let upstream = Upstream::start(|_| Script(vec![crate::support::upstream::Step::Hang])).await;
-    let rig = before_with(&upstream, "", |config| config.set("services.crm.timeouts", json!({ "read": "300ms" }))).await;
+    let rig =
+        before_with(&upstream, "", |config| config.set("services.crm.timeouts", json!({ "read": "300ms" }))).await;
     rig.get("ada", "/proxy/crm/x").await.refusal(504, "upstream_timeout");
     rig.post("ada", "/proxy/crm/x", "body").await.refusal(504, "upstream_timeout");
     assert_eq!(upstream.received().len(), 2, "nothing was sent twice");
@@ -298,8 +359,16 @@ async fn headers_that_would_act_on_the_proxys_own_origin_are_dropped() {
     answer.upstream(200);
     assert_eq!(answer.header("x-kept"), Some("yes"));
     let dropped = [
-        "set-cookie", "clear-site-data", "strict-transport-security", "alt-svc", "service-worker-allowed", "nel", "report-to",
-        "valetkey-token", "proxy-authenticate", "keep-alive",
+        "set-cookie",
+        "clear-site-data",
+        "strict-transport-security",
+        "alt-svc",
+        "service-worker-allowed",
+        "nel",
+        "report-to",
+        "valetkey-token",
+        "proxy-authenticate",
+        "keep-alive",
     ];
     for name in dropped {
         assert_eq!(answer.headers.get(name), None, "{name}");
@@ -334,14 +403,20 @@ async fn markup_cannot_run_on_the_proxys_origin() {
 
 #[tokio::test]
 async fn links_and_redirects_stay_inside_the_proxy_and_foreign_ones_stay_as_they_are() {
-    let rig = Rig::with(Store::Embedded, |config, server| config.set("services.crm.base_url", format!("{}/v1", server.resource))).await;
+    let rig = Rig::with(Store::Embedded, |config, server| {
+        config.set("services.crm.base_url", format!("{}/v1", server.resource))
+    })
+    .await;
     rig.connect("ada").await;
     let (ours, upstream) = (&rig.url, &rig.server.resource);
     let page = rig.get("ada", "/proxy/crm/page").await;
     let links = page.header("link").expect("links");
     assert!(links.contains(&format!("<{ours}/proxy/crm/page?page=2>; rel=\"next\"")), "{links}");
     assert!(links.contains("<https://elsewhere.example/docs>; rel=\"help\""), "{links}");
-    assert!(links.contains(&format!("<{upstream}/page?page=1>; rel=\"first\"")), "a root-relative target outside base_url: {links}");
+    assert!(
+        links.contains(&format!("<{upstream}/page?page=1>; rel=\"first\"")),
+        "a root-relative target outside base_url: {links}"
+    );
     let own = format!("{ours}/proxy/crm/page?page=1");
     assert_eq!(page.header("content-location"), Some(own.as_str()));
 
@@ -378,7 +453,12 @@ async fn links_and_redirects_stay_inside_the_proxy_and_foreign_ones_stay_as_they
     // And the Host that the caller came by.
     let by_name = rig.request("ada", Method::GET, "/proxy/crm/page").header("host", "valetkey.internal:8080");
     let page = rig.send(by_name).await;
-    assert!(page.header("link").is_some_and(|links| links.contains("<http://valetkey.internal:8080/proxy/crm/page?page=2>")), "{:?}", page.headers);
+    assert!(
+        page.header("link")
+            .is_some_and(|links| links.contains("<http://valetkey.internal:8080/proxy/crm/page?page=2>")),
+        "{:?}",
+        page.headers
+    );
 }
 
 #[tokio::test]
@@ -389,7 +469,10 @@ async fn large_bodies_stream_both_ways_unchanged() {
     let down = rig.get("ada", &format!("/proxy/crm/bytes/{SIZE}")).await;
     assert_eq!((down.status, down.body.len()), (200, SIZE));
     let up = rig.post("ada", "/proxy/crm/sink", down.body.clone()).await.upstream(200);
-    assert_eq!((up["bytes"].as_u64(), up["sha256"].as_str()), (Some(SIZE as u64), Some(hex(&Sha256::digest(&down.body)).as_str())));
+    assert_eq!(
+        (up["bytes"].as_u64(), up["sha256"].as_str()),
+        (Some(SIZE as u64), Some(hex(&Sha256::digest(&down.body)).as_str()))
+    );
     let back = rig.post("ada", "/proxy/crm/echo", down.body.clone()).await;
     assert!(back.body == down.body, "the echo differs");
 }
@@ -411,7 +494,10 @@ async fn server_sent_events_arrive_one_by_one_and_end_when_the_client_leaves() {
     assert!(seen.starts_with("id: 1\n"), "{seen}");
     assert_eq!(rig.server.count("open_streams").await, 1);
     drop(response);
-    wait::until("the upstream's stream is closed", || async { (rig.server.count("open_streams").await == 0).then_some(()) }).await;
+    wait::until("the upstream's stream is closed", || async {
+        (rig.server.count("open_streams").await == 0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -421,7 +507,8 @@ async fn a_websocket_is_tunnelled_with_the_injected_credential() {
     let rig = Rig::start(Store::Embedded).await;
     rig.connect("ada").await;
     let request = |token: &str| {
-        let mut request = format!("{}/proxy/crm/ws", rig.url.replace("http://", "ws://")).into_client_request().expect("a request");
+        let mut request =
+            format!("{}/proxy/crm/ws", rig.url.replace("http://", "ws://")).into_client_request().expect("a request");
         request.headers_mut().insert("authorization", format!("Bearer {token}").parse().expect("visible"));
         request
     };
@@ -447,8 +534,15 @@ async fn answers_without_a_body_keep_the_connection_in_step() {
     rig.connect("ada").await;
     let token = jwt::of("ada");
     let mut raw = Raw::connect(&rig.url).await;
-    let request = |method: &str, path: &str| format!("{method} /proxy/crm{path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n");
-    for (method, path, status) in [("HEAD", "/bytes/1000", 200), ("GET", "/status/204", 204), ("GET", "/status/304", 304), ("HEAD", "/status/404", 404)] {
+    let request = |method: &str, path: &str| {
+        format!("{method} /proxy/crm{path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n")
+    };
+    for (method, path, status) in [
+        ("HEAD", "/bytes/1000", 200),
+        ("GET", "/status/204", 204),
+        ("GET", "/status/304", 304),
+        ("HEAD", "/status/404", 404),
+    ] {
         raw.send(request(method, path)).await;
         let answer = if method == "HEAD" { raw.head_answer().await } else { raw.answer().await };
         assert_eq!(answer.expect("an answer").status, status, "{method} {path}");
@@ -463,7 +557,9 @@ async fn an_upload_that_expects_100_is_told_to_go_on_or_refused_without_it() {
     rig.connect("ada").await;
     let head = |user: &str| {
         let token = jwt::of(user);
-        format!("POST /proxy/crm/sink HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        format!(
+            "POST /proxy/crm/sink HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+        )
     };
     let mut raw = Raw::connect(&rig.url).await;
     raw.send(head("ada")).await;
@@ -478,7 +574,8 @@ async fn an_upload_that_expects_100_is_told_to_go_on_or_refused_without_it() {
 #[tokio::test]
 async fn an_upstream_that_breaks_off_is_never_a_clean_end() {
     let upstream = Upstream::start(|_| {
-        Script::bytes("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").then(crate::support::upstream::Step::Close)
+        Script::bytes("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+            .then(crate::support::upstream::Step::Close)
     })
     .await;
     let rig = before(&upstream, "").await;
@@ -526,15 +623,24 @@ async fn no_request_hides_inside_another() {
     let hidden = "GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n";
     let length = hidden.len();
     let corpus = [
-        ("CL and TE", format!("{start}Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}")),
+        (
+            "CL and TE",
+            format!("{start}Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"),
+        ),
         ("two CL", format!("{start}Content-Length: 0\r\nContent-Length: {length}\r\n\r\n{hidden}")),
         ("CL with a sign", format!("{start}Content-Length: +{length}\r\n\r\n{hidden}")),
         ("CL list", format!("{start}Content-Length: {length}, {length}\r\n\r\n{hidden}")),
         ("unknown TE", format!("{start}Transfer-Encoding: xchunked\r\n\r\n{hidden}")),
         ("TE not last", format!("{start}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n{hidden}")),
         ("space before colon", format!("{start}Content-Length : {length}\r\n\r\n{hidden}")),
-        ("folded TE", format!("{start}X: y\r\n Transfer-Encoding: chunked\r\nContent-Length: {length}\r\n\r\n{hidden}")),
-        ("bare CR in a header", format!("{start}X: y\rTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n{hidden}")),
+        (
+            "folded TE",
+            format!("{start}X: y\r\n Transfer-Encoding: chunked\r\nContent-Length: {length}\r\n\r\n{hidden}"),
+        ),
+        (
+            "bare CR in a header",
+            format!("{start}X: y\rTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n{hidden}"),
+        ),
         ("chunk size overflow", format!("{start}Transfer-Encoding: chunked\r\n\r\nffffffffffffffff0\r\n{hidden}")),
         ("body beyond CL", format!("{start}Content-Length: 0\r\n\r\n{hidden}")),
     ];

@@ -21,7 +21,8 @@ pub(super) fn callers(raw: Vec<RawCaller>, path: &Path, cx: &mut Context<'_>) ->
         let path = path.index(at);
         let Some(caller) = caller(raw, &path, cx) else { continue };
         if callers.iter().any(|earlier| earlier.issuer == caller.issuer) {
-            let finding = finding("An issuer above has the same name, and the first one decides: this one is never asked");
+            let finding =
+                finding("An issuer above has the same name, and the first one decides: this one is never asked");
             cx.report.warning(&path.key("issuer"), finding);
         }
         callers.push(caller);
@@ -127,7 +128,8 @@ fn keys(raw: &mut RawCaller, family: Option<Family>, path: &Path, cx: &mut Conte
         let text = cx.file(&path, file)?;
         let parsed: Result<serde_json::Value, _> = serde_json::from_str(&text);
         if !parsed.is_ok_and(|jwks| jwks.get("keys").is_some_and(serde_json::Value::is_array)) {
-            cx.report.problem(&path, finding("This file holds no JWKS").hint("it should be JSON such as `{\"keys\": […]}`"));
+            cx.report
+                .problem(&path, finding("This file holds no JWKS").hint("it should be JSON such as `{\"keys\": […]}`"));
             return None;
         }
         return Some(IssuerKeys::Jwks(text));

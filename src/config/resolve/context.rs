@@ -11,7 +11,7 @@ use crate::{
     config::{
         Catalogue,
         problem::{Path, Report, finding},
-            units::Span,
+        units::Span,
     },
     secret::SecretString,
 };
@@ -55,9 +55,8 @@ impl Context<'_> {
             .filter(|(key, given)| *given || self.report.is_broken(&path.key(key)))
             .map(|(key, _)| *key)
             .collect();
-        let listed = |keys: &mut dyn Iterator<Item = &str>| {
-            keys.map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
-        };
+        let listed =
+            |keys: &mut dyn Iterator<Item = &str>| keys.map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
         match given.as_slice() {
             [_] => true,
             [] => {
@@ -179,9 +178,8 @@ impl Context<'_> {
         certificate: (&str, Option<PathBuf>),
         key: (&str, Option<PathBuf>),
     ) -> Option<(String, SecretString)> {
-        let present = |cx: &Self, (name, file): &(&str, Option<PathBuf>)| {
-            file.is_some() || cx.report.is_broken(&path.key(name))
-        };
+        let present =
+            |cx: &Self, (name, file): &(&str, Option<PathBuf>)| file.is_some() || cx.report.is_broken(&path.key(name));
         match (present(self, &certificate), present(self, &key)) {
             (true, false) => self.report.problem(&path.key(key.0), finding("The certificate's key is missing")),
             (false, true) => self.report.problem(&path.key(certificate.0), finding("The key's certificate is missing")),

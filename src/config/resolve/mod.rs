@@ -78,11 +78,11 @@ fn listeners(raw: Option<Vec<RawListener>>, path: &Path, cx: &mut Context<'_>) -
     for (at, raw) in raw.into_iter().enumerate() {
         let path = path.index(at);
         let has = |role| raw.serves.as_ref().is_some_and(|roles| roles.contains(&role));
-        let serves =
-            Roles { proxy: has(RawRole::Proxy), connect: has(RawRole::Connect), admin: has(RawRole::Admin) };
+        let serves = Roles { proxy: has(RawRole::Proxy), connect: has(RawRole::Connect), admin: has(RawRole::Admin) };
         let tls = raw.tls.and_then(|tls| {
             let path = path.key("tls");
-            let certificate_file = tls.certificate_file.and_then(|file| cx.certificate_file(&path.key("certificate_file"), file));
+            let certificate_file =
+                tls.certificate_file.and_then(|file| cx.certificate_file(&path.key("certificate_file"), file));
             let key_file = tls.key_file.and_then(|file| cx.private_key_file(&path.key("key_file"), file));
             Some(ListenerTls { certificate_file: certificate_file?, key_file: key_file? })
         });
@@ -119,16 +119,14 @@ fn connect(raw: RawConnect, path: &Path, cx: &mut Context<'_>) -> Connect {
         return_to.extend(cx.url(&path.key("return_to").index(at), &text, rule));
     }
     let ticket_ttl = cx.positive(&path.key("ticket_ttl"), raw.ticket_ttl, Duration::from_secs(600));
-    let notification_ttl = cx.positive(&path.key("notification_ttl"), raw.notification_ttl, Duration::from_secs(7 * 86_400));
+    let notification_ttl =
+        cx.positive(&path.key("notification_ttl"), raw.notification_ttl, Duration::from_secs(7 * 86_400));
     Connect { binding, session, confirm: raw.confirm.unwrap_or(true), return_to, ticket_ttl, notification_ttl }
 }
 
 fn session_proof(raw: RawSession, path: &Path, cx: &mut Context<'_>) -> Option<SessionProof> {
-    let given = [
-        ("cookie", raw.cookie.is_some()),
-        ("header", raw.header.is_some()),
-        ("check_url", raw.check_url.is_some()),
-    ];
+    let given =
+        [("cookie", raw.cookie.is_some()), ("header", raw.header.is_some()), ("check_url", raw.check_url.is_some())];
     if !cx.require_one(path, &given) {
         return None;
     }

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     config::{
-        ApiKeyPhase, ApiKeys, Injection, Limits, Pkce, PolicyRule, ProviderFields, RateLimit, Service, Timeouts, Upstream,
-        UpstreamProtocol,
+        ApiKeyPhase, ApiKeys, Injection, Limits, Pkce, PolicyRule, ProviderFields, RateLimit, Service, Timeouts,
+        Upstream, UpstreamProtocol,
         problem::{Path, finding, nearest},
         raw::{RawApiKeys, RawMatch, RawRateLimit, RawRule, RawService, RawTimeouts, RawUpstream},
     },
@@ -49,15 +49,16 @@ pub(super) fn services(
 /// holds the grant.
 fn connections(
     raw: &BTreeMap<String, RawService>,
-    path: &Path,
+    services: &Path,
     cx: &mut Context<'_>,
 ) -> BTreeMap<String, ServiceName> {
     let mut connections = BTreeMap::new();
     for (name, service) in raw {
         let Some(owner) = &service.connection else { continue };
-        let path = path.key(name).key("connection");
+        let path = services.key(name).key("connection");
         let finding = match raw.get(owner) {
             _ if owner == name => finding("A service can't share its own connection").hint("take this key away"),
+            None if cx.report.is_broken(&services.key(owner)) => continue,
             None => {
                 let finding = finding("There is no service of this name");
                 match nearest(owner, raw.keys().map(String::as_str).filter(|known| known != name)) {
@@ -168,7 +169,8 @@ fn check_client(client: Client, fields: &ProviderFields, path: &Path, cx: &mut C
     if client.shares {
         for (key, given) in [("client_id", client.id), ("client_secret", client.secret)] {
             if given {
-                let finding = finding(format!("`{key}` has no effect here: `connection` uses the other service's client"));
+                let finding =
+                    finding(format!("`{key}` has no effect here: `connection` uses the other service's client"));
                 cx.report.warning(&path.key(key), finding);
             }
         }
@@ -193,11 +195,13 @@ fn check_client(client: Client, fields: &ProviderFields, path: &Path, cx: &mut C
     }
     if client.id && !client.secret {
         if fields.pkce == Some(Pkce::Off) {
-            let finding = finding("This key is missing").hint("a client without a secret needs PKCE, which is `off` here");
+            let finding =
+                finding("This key is missing").hint("a client without a secret needs PKCE, which is `off` here");
             cx.report.problem(&path.key("client_secret"), finding);
         } else {
             let finding = finding("There is no `client_secret`: this is taken for a public client");
-            cx.report.warning(path, finding.hint("add `client_secret` or `client_secret_file` if the provider gave one"));
+            cx.report
+                .warning(path, finding.hint("add `client_secret` or `client_secret_file` if the provider gave one"));
         }
     }
 }
@@ -235,7 +239,10 @@ fn check_fields(
     for (name, value) in written.headers.iter().flatten() {
         let path = path.key("headers").key(name);
         if cx.header_name(&path, name) && http::HeaderValue::from_str(value).is_err() {
-            cx.report.problem(&path, finding("A header can't have this value").hint("take away line breaks and control characters"));
+            cx.report.problem(
+                &path,
+                finding("A header can't have this value").hint("take away line breaks and control characters"),
+            );
         }
     }
     for (at, scope) in written.scopes.iter().flatten().enumerate() {
@@ -251,7 +258,8 @@ fn check_injection(injection: &Injection, path: &Path, cx: &mut Context<'_>) {
     if cx.header_name(&path.key("header"), &injection.header) {
         let framing = ["connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"];
         if framing.contains(&injection.header.to_ascii_lowercase().as_str()) {
-            cx.report.problem(&path.key("header"), finding("This header frames the request and can't carry a credential"));
+            cx.report
+                .problem(&path.key("header"), finding("This header frames the request and can't carry a credential"));
         }
     }
     let path = path.key("template");
@@ -259,7 +267,10 @@ fn check_injection(injection: &Injection, path: &Path, cx: &mut Context<'_>) {
         let hint = "such as `Bearer {token}`, or `\"{token}\"` for the credential alone";
         cx.report.problem(&path, finding("This should hold `{token}`, where the credential goes").hint(hint));
     } else if http::HeaderValue::from_str(&injection.template.replace("{token}", "x")).is_err() {
-        cx.report.problem(&path, finding("A header can't have this value").hint("take away line breaks and control characters"));
+        cx.report.problem(
+            &path,
+            finding("A header can't have this value").hint("take away line breaks and control characters"),
+        );
     }
 }
 
@@ -295,7 +306,8 @@ fn upstream(raw: Option<RawUpstream>, base_url: Option<&str>, path: &Path, cx: &
     let tls = base_url.map(|url| url.starts_with("https:"));
     match (protocol, tls) {
         (UpstreamProtocol::H2c, Some(true)) => {
-            let finding = finding("`h2c` is HTTP/2 without TLS, but `base_url` is `https`").hint("write `h2` or `auto`");
+            let finding =
+                finding("`h2c` is HTTP/2 without TLS, but `base_url` is `https`").hint("write `h2` or `auto`");
             cx.report.problem(&path.key("protocol"), finding);
         }
         (UpstreamProtocol::H2, Some(false)) => {

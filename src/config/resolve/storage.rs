@@ -1,6 +1,9 @@
 //! Where records are kept, and what seals them.
 
-use base64::{Engine, alphabet, engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig}};
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use url::Url;
 use zeroize::Zeroize;
 
@@ -41,7 +44,8 @@ fn redis(raw: RawRedis, path: &Path, cx: &mut Context<'_>) -> Option<Redis> {
     let mut first_address = None;
     let topology = match (raw.sentinel, raw.cluster) {
         (Some(_), Some(_)) => {
-            let finding = finding("Only one of `sentinel` and `cluster` can be given").hint("keep the one that you run");
+            let finding =
+                finding("Only one of `sentinel` and `cluster` can be given").hint("keep the one that you run");
             cx.report.problem(&path.key("cluster"), finding);
             return None;
         }
@@ -77,7 +81,8 @@ fn redis(raw: RawRedis, path: &Path, cx: &mut Context<'_>) -> Option<Redis> {
         cx.report.problem(&path.key("tls"), finding);
     }
     if url.scheme() == "redis" && !is_loopback_redis(&url) {
-        let finding = finding("Plain `redis://` beyond this machine: its password and the sealed records can be read on the way");
+        let finding =
+            finding("Plain `redis://` beyond this machine: its password and the sealed records can be read on the way");
         cx.report.warning(&url_path, finding.hint("use `rediss://` unless the network is trusted"));
     }
     Some(Redis { url, password: secret.or(in_url), tls, topology })
@@ -98,7 +103,8 @@ fn redis_url(text: &SecretString, path: &Path, cx: &mut Context<'_>) -> Option<(
     }
     let database = url.path().trim_matches('/');
     if !database.is_empty() && database.parse::<u16>().is_err() {
-        cx.report.problem(path, finding("The path of this URL should be the number of a database").hint("such as `/0`"));
+        cx.report
+            .problem(path, finding("The path of this URL should be the number of a database").hint("such as `/0`"));
     }
     if url.query().is_some() || url.fragment().is_some() {
         cx.report.problem(path, finding("This URL may have no query and no fragment"));
@@ -162,7 +168,8 @@ pub(super) fn vault(raw: RawVault, path: &Path, cx: &mut Context<'_>) -> Option<
         let path = keys_path.index(at);
         let Some(key) = vault_key(raw, &path, cx) else { continue };
         if keys.iter().any(|earlier| earlier.id == key.id) {
-            let finding = finding("Another key above has this id").hint("records name their key by it: give each its own");
+            let finding =
+                finding("Another key above has this id").hint("records name their key by it: give each its own");
             cx.report.problem(&path.key("id"), finding);
         }
         keys.push(key);

@@ -36,13 +36,15 @@ fn the_schema_describes_every_key() {
 fn look(value: &Value, at: &str, undescribed: &mut Vec<String>) {
     if let Some(properties) = value.get("properties").and_then(Value::as_object) {
         for (key, property) in properties {
-            if !property.get("description").is_some_and(|text| text.as_str().is_some_and(|text| !text.is_empty())) {
+            if property.get("description").and_then(Value::as_str).unwrap_or_default().is_empty() {
                 undescribed.push(format!("{at}/{key}"));
             }
         }
     }
     match value {
-        Value::Object(members) => members.iter().for_each(|(key, value)| look(value, &format!("{at}/{key}"), undescribed)),
+        Value::Object(members) => {
+            members.iter().for_each(|(key, value)| look(value, &format!("{at}/{key}"), undescribed))
+        }
         Value::Array(items) => {
             items.iter().enumerate().for_each(|(index, value)| look(value, &format!("{at}/{index}"), undescribed));
         }

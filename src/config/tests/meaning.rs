@@ -56,7 +56,10 @@ fn variables_are_typed_where_they_are_not_quoted() {
 #[test]
 fn a_number_in_a_variable_is_text_where_text_is_wanted() {
     assert_eq!(service("title: ${NUMBER}").fields.title.as_deref(), Some("42"));
-    assert_eq!(service("authorize_params:\n      max_age: ${NUMBER}").fields.authorize_params.unwrap()["max_age"], "42");
+    assert_eq!(
+        service("authorize_params:\n      max_age: ${NUMBER}").fields.authorize_params.unwrap()["max_age"],
+        "42"
+    );
     let claims = &service("policy:\n    - allow:\n        claims:\n          level: ${NUMBER}").policy[0].claims;
     assert_eq!(claims["level"], Value::from(42));
 }
@@ -94,8 +97,10 @@ fn the_defaults_of_the_schema_are_those_that_count() {
     }
     let service = |name: &str| {
         let properties = schema["$defs"][name]["properties"].as_object().unwrap();
-        let defaults: serde_json::Map<String, Value> =
-            properties.iter().filter_map(|(key, property)| Some((key.clone(), property.get("default")?.clone()))).collect();
+        let defaults: serde_json::Map<String, Value> = properties
+            .iter()
+            .filter_map(|(key, property)| Some((key.clone(), property.get("default")?.clone())))
+            .collect();
         Value::from(defaults)
     };
     let mut github = service("Service");
@@ -105,7 +110,10 @@ fn the_defaults_of_the_schema_are_those_that_count() {
     github["upstream"] = service("Upstream");
     github["api_keys"] = service("ApiKeys");
     written.insert("services".into(), serde_json::json!({ "github": github }));
-    let explicit = config(&format!("{LEAST}{}", written.iter().map(|(key, value)| format!("{key}: {value}\n")).collect::<String>()));
+    let explicit = config(&format!(
+        "{LEAST}{}",
+        written.iter().map(|(key, value)| format!("{key}: {value}\n")).collect::<String>()
+    ));
     assert_eq!(format!("{explicit:#?}"), format!("{:#?}", and("")));
 }
 
@@ -144,11 +152,13 @@ fn limits_of_a_service_are_complete_in_themselves() {
 #[test]
 fn a_password_in_the_url_moves_out_of_it() {
     let store = "store: { embedded: { path: v.redb } }";
-    let text = format!("{LEAST}{SERVICE}").replace(store, "store: { redis: { url: \"rediss://valetkey:p%40ss@redis:6379/2\" } }");
+    let text = format!("{LEAST}{SERVICE}")
+        .replace(store, "store: { redis: { url: \"rediss://valetkey:p%40ss@redis:6379/2\" } }");
     let Store::Redis(redis) = config(&text).store else { panic!("should be Redis") };
     assert_eq!(redis.url.as_str(), "rediss://valetkey@redis:6379/2");
     assert_eq!(redis.password.unwrap().expose(), "p@ss");
-    let text = format!("{LEAST}{SERVICE}").replace(store, "store: { redis: { sentinel: { master: m, addresses: [\"127.0.0.1:26379\"] } } }");
+    let text = format!("{LEAST}{SERVICE}")
+        .replace(store, "store: { redis: { sentinel: { master: m, addresses: [\"127.0.0.1:26379\"] } } }");
     let Store::Redis(redis) = config(&text).store else { panic!("should be Redis") };
     assert_eq!(redis.url.as_str(), "redis://127.0.0.1:26379");
     assert!(matches!(redis.topology, RedisTopology::Sentinel { master, .. } if master == "m"));
@@ -172,7 +182,10 @@ fn secrets_come_from_files_beside_the_configuration() {
 #[test]
 fn a_file_that_is_not_there_is_a_problem_without_a_line() {
     let problems = load(std::path::Path::new("absent.yaml"), &env, &Known).unwrap_err();
-    assert_eq!(problems.to_string().lines().next(), Some("absent.yaml: The configuration can't be read: there is no such file"));
+    assert_eq!(
+        problems.to_string().lines().next(),
+        Some("absent.yaml: The configuration can't be read: there is no such file")
+    );
 }
 
 #[test]

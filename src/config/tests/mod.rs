@@ -52,4 +52,3 @@ fn env(name: &str) -> Option<String> {
 fn parsed(text: &str) -> Result<Loaded, Problems> {
     parse(text, Path::new("config"), &env, &Known)
 }
-

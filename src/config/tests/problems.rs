@@ -81,6 +81,7 @@ fn the_good_configuration_is_good() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn keys_of_the_wrong_name_or_form() {
     check(&[
         ("    client_secret: hush-hush\n    scopes", "    client_secert: hush-hush # HERE\n    scopes", "services.github.client_secert", "unknown", "did you mean `client_secret`?"),
@@ -104,6 +105,7 @@ fn keys_of_the_wrong_name_or_form() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn yaml_that_is_none() {
     check(&[
         ("  binding: link", "  binding: link\n  binding: link # HERE", "", "a second time", "keep one"),
@@ -117,6 +119,7 @@ fn yaml_that_is_none() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn variables() {
     check(&[
         ("key: ${VALETKEY_KEY}", "key: ${VALETKEY_KYE} # HERE", "vault.keys[0].key", "`VALETKEY_KYE` is not set", "${VALETKEY_KYE:-default}"),
@@ -128,6 +131,7 @@ fn variables() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn addresses_and_urls() {
     check(&[
         ("https://connect.example.com", "http://connect.example.com # HERE", "public_url", "only for loopback", "https"),
@@ -149,6 +153,7 @@ fn addresses_and_urls() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn callers_keys_and_algorithms() {
     let jwks = "jwks_url: https://auth.example.com/jwks\n    algorithms: [RS256]";
     let secret = "0123456789abcdef0123456789abcdef";
@@ -172,6 +177,7 @@ fn callers_keys_and_algorithms() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn connect() {
     check(&[
         ("  binding: link", "  binding: session # HERE", "connect.binding", "needs to know", "`cookie`"),
@@ -184,6 +190,7 @@ fn connect() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn store_and_vault() {
     let store = "store:\n  embedded: { path: ./valetkey.redb }";
     let key = "    - id: one\n      key: ${VALETKEY_KEY}";
@@ -206,6 +213,7 @@ fn store_and_vault() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn services_clients_and_providers() {
     let client = "    client_id: client\n    client_secret: hush-hush\n    scopes: [repo]";
     check(&[
@@ -231,6 +239,7 @@ fn services_clients_and_providers() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn services_details() {
     let scopes = "    scopes: [repo]";
     check(&[
@@ -286,8 +295,14 @@ fn no_problem_and_no_warning_tells_a_secret() {
     ];
     let texts = spoilt.iter().map(|admin| with("admin: { token: hush-hush }", admin)).chain([
         with("key: ${VALETKEY_KEY}", &format!("key: {secret}")),
-        with("store:\n  embedded: { path: ./valetkey.redb }", &format!("store:\n  redis: {{ url: \"rediss://u:{secret}@r:x\" }}")),
-        with("store:\n  embedded: { path: ./valetkey.redb }", &format!("store:\n  redis: {{ url: \"http://u:{secret}@r\" }}")),
+        with(
+            "store:\n  embedded: { path: ./valetkey.redb }",
+            &format!("store:\n  redis: {{ url: \"rediss://u:{secret}@r:x\" }}"),
+        ),
+        with(
+            "store:\n  embedded: { path: ./valetkey.redb }",
+            &format!("store:\n  redis: {{ url: \"http://u:{secret}@r\" }}"),
+        ),
         with("jwks_url: https://auth.example.com/jwks", &format!("secret: {secret}")),
         with("jwks_url: https://auth.example.com/jwks", &format!("jwks_url: https://u:{secret}@a.example")),
         with("base_url: https://crm.example.com/api", &format!("base_url: {secret}")),
@@ -319,8 +334,16 @@ fn warnings_do_not_refuse() {
         (store, "store:\n  redis: { url: \"redis://10.0.0.1\" } # HERE", "store.redis.url"),
         (client, "    scopes: [repo]", "services.github"),
         ("serves: [proxy, connect]", "serves: [connect]", "listeners"),
-        ("    client_id: client\n    client_secret: hush-hush\n    scopes: [repo]", "    connection: crm\n    client_id: c # HERE", "services.github.client_id"),
-        ("connect:\n", "  - issuer: https://auth.example.com/ # HERE\n    audience: other\n    jwks_url: https://b.example\n    algorithms: [RS256]\nconnect:\n", "callers[1].issuer"),
+        (
+            "    client_id: client\n    client_secret: hush-hush\n    scopes: [repo]",
+            "    connection: crm\n    client_id: c # HERE",
+            "services.github.client_id",
+        ),
+        (
+            "connect:\n",
+            "  - issuer: https://auth.example.com/ # HERE\n    audience: other\n    jwks_url: https://b.example\n    algorithms: [RS256]\nconnect:\n",
+            "callers[1].issuer",
+        ),
     ];
     for (part, other, path) in cases {
         let text = with(part, other);
@@ -330,5 +353,40 @@ fn warnings_do_not_refuse() {
         if let Some(line) = marked(&text) {
             assert_eq!(warning.line, Some(line), "{other:?}");
         }
+    }
+}
+
+#[test]
+fn a_broken_service_is_not_told_again_by_those_that_share_it() {
+    let text = with("    client_id: client\n    client_secret: hush-hush\n    scopes: [repo]", "    connection: owner")
+        .replace("  crm:", "  owner: nothing\n  crm:");
+    let found = problems(&text);
+    assert!(found.len() == 1 && found[0].path == "services.owner", "{found:?}");
+}
+
+#[test]
+fn no_text_makes_it_panic() {
+    let lines: Vec<&str> = GOOD.lines().collect();
+    for at in 0..lines.len() {
+        let without: Vec<&str> = lines.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, line)| *line).collect();
+        let halved: Vec<&str> =
+            lines.iter().enumerate().map(|(n, line)| if n == at { &line[..line.len() / 2] } else { line }).collect();
+        for text in [lines[..at].join("\n"), without.join("\n"), halved.join("\n")] {
+            let _ = parsed(&text);
+            let _ = parsed(&text.replace(['a', 'e'], "[").replace("  ", " - "));
+        }
+    }
+}
+
+#[test]
+fn a_byte_order_mark_and_windows_line_breaks_are_no_problem() {
+    assert_eq!(problems(&format!("\u{feff}{}", GOOD.replace('\n', "\r\n"))), []);
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_read_or_refused(text in "(\\PC|[\n\t:{}\\[\\]&*!|>'\"$%#-]){0,80}") {
+        let _ = parsed(&text);
+        let _ = parsed(&with("name: Acme", &text));
     }
 }

@@ -91,29 +91,100 @@ async fn everything_but_leases_is_there_after_reopening() {
 async fn expired_one_time_values_leave_the_file() {
     let (store, _directory) = started().await;
     for number in 0..10 {
-        store.put_once(&format!("brief-{number}"), b"x", Some(Duration::from_millis(1))).await.expect("the store answers");
+        store
+            .put_once(&format!("brief-{number}"), b"x", Some(Duration::from_millis(1)))
+            .await
+            .expect("the store answers");
     }
     let left = contract::eventually("the purge", || async {
         // Any write clears what is over.
         store.put_once("lasting", b"x", None).await.expect("the store answers");
-        let left = store.read(|transaction| Ok(transaction.open_table(tables::ONCE)?.len()?)).expect("the store answers");
+        let left =
+            store.read(|transaction| Ok(transaction.open_table(tables::ONCE)?.len()?)).expect("the store answers");
         (left == 1).then_some(left)
     })
     .await;
     assert_eq!(left, 1);
 }
 
+/// Run by [`a_full_disk_refuses_writes_until_there_is_room`] on a small disk of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a helper that needs a small disk"]
+async fn fills_its_disk() {
+    let Some(path) = std::env::var_os("VALETKEY_TEST_STORE") else { return };
+    let path = Path::new(&path);
+    let filler = path.with_extension("filler");
+    fs::write(&filler, vec![1; 1 << 20]).expect("there is room yet");
+    let store = EmbeddedStore::open(path).expect("there is room yet");
+    let large = vec![7; 60_000];
+    let mut written = 0;
+    let error = loop {
+        match store.put(&key(written, 1), Expect::Absent, Version(1), &large, None).await {
+            Ok(_) => written += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_transient(), "{error}");
+    assert!(error.to_string().contains("disk"), "{error}");
+    assert!(written > 2, "{written}");
+    assert!(
+        store.put(&key(written, 1), Expect::Absent, Version(1), &large, None).await.is_err(),
+        "there is still no room"
+    );
+
+    fs::remove_file(filler).expect("it was just written");
+    contract::eventually("a write", || async {
+        store.put(&key(written, 1), Expect::Absent, Version(1), &large, None).await.ok()
+    })
+    .await;
+    for owner in 0..=written {
+        let record = store.get(&key(owner, 1)).await.expect("the store answers");
+        assert_eq!(record.map(|record| record.value.len()), Some(large.len()), "{owner} of {written}");
+    }
+    fs::write(path.with_extension("done"), "").expect("there is room again");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_until_there_is_room() {
+    let directory = tempfile::tempdir().expect("there is a temporary directory");
+    // A mount of its own, which an ordinary user may make in a user namespace. Where the system forbids even that,
+    // the helper can't run, and this says so instead of passing for another reason.
+    let script = r#"mount -t tmpfs -o size=4m tmpfs "$1" || exit 42; "$2" --exact store::embedded::tests::fills_its_disk --ignored || exit 1; test -e "$1/store.done""#;
+    let program = std::env::current_exe().expect("this test runs");
+    let output = std::process::Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"])
+        .args([directory.path(), &program])
+        .env("VALETKEY_TEST_STORE", directory.path().join("store.redb"))
+        .output();
+    let Ok(output) = output else { return eprintln_skipped() };
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    match output.status.code() {
+        Some(0) => {}
+        Some(42) => eprintln_skipped(),
+        _ if text.starts_with("unshare:") => eprintln_skipped(),
+        _ => panic!("{text}"),
+    }
+}
+
+fn eprintln_skipped() {
+    eprintln!("skipped: this system has no user namespaces with mounts");
+}
+
 /// Run by [`acknowledged_writes_survive_kill_9`] in a process of its own: writes and says what is written, for ever.
 #[tokio::test]
 #[ignore = "a helper that only a killed process runs"]
 async fn writes_until_killed() {
-    let Ok(path) = std::env::var("VALETKEY_TEST_STORE") else { return };
+    let Some(path) = std::env::var_os("VALETKEY_TEST_STORE") else { return };
     let store = EmbeddedStore::open(path).expect("the test gave a path");
     let mark = std::path::PathBuf::from(std::env::var_os("VALETKEY_TEST_MARK").expect("the test gave it"));
     let first = store.count().await.expect("the store answers");
     for number in first.. {
         let [.., high, low] = number.to_be_bytes();
-        store.put(&key(low, high), Expect::Absent, Version(1), &number.to_be_bytes(), None).await.expect("the store answers");
+        store
+            .put(&key(low, high), Expect::Absent, Version(1), &number.to_be_bytes(), None)
+            .await
+            .expect("the store answers");
         // Renamed, so that no half of a number is ever read.
         fs::write(mark.with_extension("new"), number.to_string()).expect("it is writable");
         fs::rename(mark.with_extension("new"), &mark).expect("it is writable");
@@ -133,7 +204,10 @@ async fn acknowledged_writes_survive_kill_9() {
             .stdout(std::process::Stdio::null())
             .spawn()
             .expect("this test can run itself");
-        contract::eventually("some writes", || async { (acknowledged() > before.map(|before| before + 20).or(Some(20))).then_some(()) }).await;
+        contract::eventually("some writes", || async {
+            (acknowledged() > before.map(|before| before + 20).or(Some(20))).then_some(())
+        })
+        .await;
         child.kill().expect("it runs");
         child.wait().expect("it was killed");
 

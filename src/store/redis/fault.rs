@@ -1,6 +1,10 @@
 //! What an error of the Redis client means for the connection, for the request and for who asked. Messages of the server
 //! are never passed on: they can quote arguments.
 
+use std::error::Error as _;
+use std::io;
+use std::sync::Arc;
+
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::store::Error;
@@ -17,10 +21,7 @@ pub(super) enum Fault {
     /// The server lacks a script.
     NoScript,
     /// The server did nothing, and said why. `passing`: it may later.
-    Refused {
-        code: &'static str,
-        passing: bool,
-    },
+    Refused { code: &'static str, passing: bool },
 }
 
 /// Codes that a script's error text may hold instead of beginning with (Redis before 7).
@@ -32,13 +33,18 @@ impl Fault {
             return Self::Timeout;
         }
         match error.kind() {
+            ErrorKind::Io if let Some(reason) = tls_reason(error) => Self::Dropped(reason),
             ErrorKind::Io if error.is_connection_refusal() => Self::Dropped("connection refused"),
             ErrorKind::Io => Self::Dropped("connection lost"),
             ErrorKind::ClusterConnectionNotFound => Self::Dropped("no node of the cluster answers"),
             ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Self::Dropped("an answer that makes no sense"),
             ErrorKind::AuthenticationFailed => Self::Refused { code: "authentication failed", passing: false },
-            ErrorKind::MasterNameNotFoundBySentinel => Self::Refused { code: "the sentinel does not know that master", passing: false },
-            ErrorKind::InvalidClientConfig => Self::Refused { code: "the connection's settings are wrong", passing: false },
+            ErrorKind::MasterNameNotFoundBySentinel => {
+                Self::Refused { code: "the sentinel does not know that master", passing: false }
+            }
+            ErrorKind::InvalidClientConfig => {
+                Self::Refused { code: "the connection's settings are wrong", passing: false }
+            }
             ErrorKind::RESP3NotSupported => Self::Refused { code: "the server does not speak RESP3", passing: false },
             ErrorKind::Server(ServerErrorKind::NoScript) => Self::NoScript,
             _ => Self::of_code(error.code().unwrap_or_default(), error.detail().unwrap_or_default()),
@@ -79,6 +85,20 @@ impl Fault {
             Self::Refused { code, passing } => Error::Refused { reason: code.into(), passing },
         }
     }
+}
+
+/// What went wrong with TLS, if it did: the one thing an operator can't guess from "connection lost".
+fn tls_reason(error: &RedisError) -> Option<&'static str> {
+    // The client hands the cause out still inside its own `Arc`.
+    let cause = error.source()?.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>()?;
+    let cause = cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(match cause {
+        rustls::Error::InvalidCertificate(_) => "the server's certificate is not trusted, or is for another name",
+        rustls::Error::AlertReceived(_) => {
+            "the server refused in the TLS handshake (does it accept our client certificate?)"
+        }
+        _ => "TLS failed",
+    })
 }
 
 #[cfg(test)]

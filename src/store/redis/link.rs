@@ -171,6 +171,7 @@ impl Link {
     /// Connects, watches for the connection to be given up, and connects again, until closed.
     async fn rebuild(self: Arc<Self>) {
         let mut pause = PAUSES.0;
+        let (mut reported, mut checked) = (None, false);
         loop {
             let outcome = tokio::select! {
                 () = self.closed.cancelled() => return self.shut(),
@@ -186,9 +187,14 @@ impl Link {
                         ended: CancellationToken::new(),
                     });
                     let (ended, since) = (live.ended.clone(), Instant::now());
+                    let connection = live.connection.clone();
+                    reported = None;
                     self.live.store(Some(live));
                     self.status.send_replace(Status::Up);
                     tracing::info!("connected to Redis");
+                    if !std::mem::replace(&mut checked, true) {
+                        tokio::spawn(warn_of_eviction(connection));
+                    }
                     tokio::select! {
                         () = self.closed.cancelled() => return self.shut(),
                         () = ended.cancelled() => {}
@@ -202,7 +208,11 @@ impl Link {
                 }
                 Err(fault) => {
                     let error = fault.into_error();
-                    tracing::warn!(%error, "cannot connect to Redis");
+                    // The same news once a second would bury all other.
+                    if reported.as_ref() != Some(&error) {
+                        tracing::warn!(%error, "cannot connect to Redis; trying on");
+                        reported = Some(error.clone());
+                    }
                     self.status.send_replace(Status::Down(error));
                 }
             }
@@ -221,8 +231,54 @@ impl Link {
     }
 }
 
+/// A Redis that may throw keys away throws grants away. Not being allowed to ask is no reason to stop.
+async fn warn_of_eviction(mut connection: Connection) {
+    let policy =
+        redis::cmd("INFO").arg("memory").query_async::<Value>(&mut connection).await.ok().and_then(eviction_policy);
+    match policy.as_deref() {
+        Some("noeviction") => {}
+        Some(policy) => {
+            tracing::warn!(policy, "Redis may evict grants when its memory is full; set maxmemory-policy to noeviction")
+        }
+        None => tracing::debug!("Redis does not tell its maxmemory-policy"),
+    }
+}
+
+/// Finds the policy in the answer of one server, or of the first of several.
+fn eviction_policy(answer: Value) -> Option<String> {
+    let text = match answer {
+        Value::Map(nodes) => return nodes.into_iter().find_map(|(_, answer)| eviction_policy(answer)),
+        Value::BulkString(text) => String::from_utf8(text).ok()?,
+        Value::VerbatimString { text, .. } => text,
+        _ => return None,
+    };
+    text.lines().find_map(|line| line.strip_prefix("maxmemory_policy:")).map(|policy| policy.trim().to_owned())
+}
+
 /// Between half of `pause` and all of it, so that replicas don't come back in step.
 pub(super) fn jittered(pause: Duration) -> Duration {
     let random = getrandom::u32().unwrap_or(u32::MAX);
     pause.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_eviction_policy_is_found_in_one_answer_or_several() {
+        let answer = || Value::BulkString(b"# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\n".to_vec());
+        let several = Value::Map(vec![(Value::BulkString(b"127.0.0.1:1".to_vec()), answer())]);
+        assert_eq!(eviction_policy(answer()).as_deref(), Some("allkeys-lru"));
+        assert_eq!(eviction_policy(several).as_deref(), Some("allkeys-lru"));
+        assert_eq!(eviction_policy(Value::Nil), None);
+    }
+
+    #[test]
+    fn a_pause_is_never_longer_than_meant_nor_shorter_than_half() {
+        for _ in 0..1000 {
+            let pause = jittered(PAUSES.1);
+            assert!(pause <= PAUSES.1 && pause >= PAUSES.1 / 2, "{pause:?}");
+        }
+    }
 }

@@ -17,16 +17,8 @@ impl Answer {
     /// Reads a response to its end.
     pub(crate) async fn read(response: reqwest::Response) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = response
-            .bytes()
-            .await
-            .expect("the body arrives whole")
-            .to_vec();
-        Self {
-            status,
-            headers,
-            body,
-        }
+        let body = response.bytes().await.expect("the body arrives whole").to_vec();
+        Self { status, headers, body }
     }
 
     /// A header's only value.
@@ -44,8 +36,7 @@ impl Answer {
 
     /// The body as JSON.
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text()))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text()))
     }
 
     /// Asserts the status of an answer that is the upstream's own, and gives its JSON.
@@ -53,43 +44,22 @@ impl Answer {
     pub(crate) fn upstream(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
         assert_eq!(self.header("valetkey-status"), None, "{}", self.text());
-        if self.body.is_empty() {
-            Value::Null
-        } else {
-            self.json()
-        }
+        if self.body.is_empty() { Value::Null } else { self.json() }
     }
 
     /// Asserts a refusal with all that every refusal has, and gives its body.
     #[track_caller]
     pub(crate) fn refusal(&self, http: u16, status: &str) -> Value {
-        assert_eq!(
-            (self.status, self.header("valetkey-status")),
-            (http, Some(status)),
-            "{}",
-            self.text()
-        );
+        assert_eq!((self.status, self.header("valetkey-status")), (http, Some(status)), "{}", self.text());
         assert_eq!(self.header("cache-control"), Some("no-store"));
         let kind = self.header("content-type").unwrap_or_default();
-        assert!(
-            kind.starts_with("application/json"),
-            "a refusal is JSON, not {kind}"
-        );
+        assert!(kind.starts_with("application/json"), "a refusal is JSON, not {kind}");
         let body = self.json();
         assert_eq!(body["status"], status);
-        assert!(
-            body["message"].as_str().is_some_and(|text| text.len() > 5),
-            "no message: {body}"
-        );
+        assert!(body["message"].as_str().is_some_and(|text| text.len() > 5), "no message: {body}");
         assert!(body["retryable"].is_boolean(), "no retryable: {body}");
-        let id = body["request_id"]
-            .as_str()
-            .unwrap_or_else(|| panic!("no request_id: {body}"));
-        assert_eq!(
-            self.header("valetkey-request-id"),
-            Some(id),
-            "header and body name one request"
-        );
+        let id = body["request_id"].as_str().unwrap_or_else(|| panic!("no request_id: {body}"));
+        assert_eq!(self.header("valetkey-request-id"), Some(id), "header and body name one request");
         match http {
             400..=428 | 430..500 => assert_eq!(body["retryable"], false, "{body}"),
             429 | 503 => assert_eq!(body["retryable"], true, "{body}"),
@@ -99,16 +69,9 @@ impl Answer {
         if let Some(members) = visible.as_object_mut() {
             members.remove("auth_url");
         }
-        assert_eq!(
-            canary::found_in(&visible.to_string()),
-            Vec::<String>::new(),
-            "a refusal holds a secret"
-        );
+        assert_eq!(canary::found_in(&visible.to_string()), Vec::<String>::new(), "a refusal holds a secret");
         for inside in ["127.0.0.1:", "panicked", "src/", ".rs:"] {
-            assert!(
-                !visible.to_string().contains(inside),
-                "a refusal tells of the inside: {visible}"
-            );
+            assert!(!visible.to_string().contains(inside), "a refusal tells of the inside: {visible}");
         }
         body
     }
@@ -119,12 +82,7 @@ impl Answer {
         let body = self.refusal(401, "auth_required");
         assert_eq!(body["service"], service);
         assert_eq!(body["reason"], reason, "{body}");
-        assert!(
-            body["expires_in"]
-                .as_u64()
-                .is_some_and(|seconds| seconds > 0),
-            "{body}"
-        );
+        assert!(body["expires_in"].as_u64().is_some_and(|seconds| seconds > 0), "{body}");
         let challenge = format!("Valetkey realm=\"{service}\", error=\"auth_required\"");
         assert_eq!(self.header("www-authenticate"), Some(challenge.as_str()));
         body["auth_url"].as_str().expect("a link").to_owned()

@@ -45,26 +45,13 @@ impl AuthorizationServer {
             .stdin(Stdio::piped());
         let mut process = Process::start("authorization-server", command, folder.path());
         let ready: Value = wait::until("the authorization server is ready", || {
-            assert!(
-                process.ended().is_none(),
-                "the authorization server ended: {}",
-                process.output()
-            );
+            assert!(process.ended().is_none(), "the authorization server ended: {}", process.output());
             let line = process.stdout();
-            async move {
-                line.ends_with('\n')
-                    .then(|| serde_json::from_str(&line).expect("one line of JSON"))
-            }
+            async move { line.ends_with('\n').then(|| serde_json::from_str(&line).expect("one line of JSON")) }
         })
         .await;
         let text = |name: &str| ready[name].as_str().expect("a URL").to_owned();
-        Self {
-            issuer: text("issuer"),
-            resource: text("resource"),
-            control: text("control"),
-            process,
-            folder,
-        }
+        Self { issuer: text("issuer"), resource: text("resource"), control: text("control"), process, folder }
     }
 
     /// Registers a client that may come back to `{public_url}/oauth/callback/{service}` for each service.
@@ -76,10 +63,8 @@ impl AuthorizationServer {
         services: &[&str],
         auth_method: &str,
     ) {
-        let redirect_uris: Vec<_> = services
-            .iter()
-            .map(|service| format!("{public_url}/oauth/callback/{service}"))
-            .collect();
+        let redirect_uris: Vec<_> =
+            services.iter().map(|service| format!("{public_url}/oauth/callback/{service}")).collect();
         self.control("POST", "/clients", json!({
             "client_id": client_id, "client_secret": secret, "redirect_uris": redirect_uris, "auth_method": auth_method,
         }))
@@ -93,14 +78,8 @@ impl AuthorizationServer {
         if method != reqwest::Method::GET {
             request = request.body(body.to_string());
         }
-        let answer =
-            super::Answer::read(request.send().await.expect("the control API answers")).await;
-        assert_eq!(
-            answer.status,
-            200,
-            "{method} {path} {body}: {}",
-            answer.text()
-        );
+        let answer = super::Answer::read(request.send().await.expect("the control API answers")).await;
+        assert_eq!(answer.status, 200, "{method} {path} {body}: {}", answer.text());
         answer.json()
     }
 
@@ -112,16 +91,12 @@ impl AuthorizationServer {
     /// One counter.
     pub(crate) async fn count(&self, name: &str) -> u64 {
         let state = self.state().await;
-        state[name]
-            .as_u64()
-            .unwrap_or_else(|| panic!("no counter {name}: {state}"))
+        state[name].as_u64().unwrap_or_else(|| panic!("no counter {name}: {state}"))
     }
 
     /// How often the token endpoint was asked with this grant type, answered or not.
     pub(crate) async fn token_requests(&self, grant: &str) -> u64 {
-        self.state().await["token_requests"][grant]
-            .as_u64()
-            .unwrap_or(0)
+        self.state().await["token_requests"][grant].as_u64().unwrap_or(0)
     }
 
     /// Sets how long access tokens live from now on, in seconds.
@@ -159,13 +134,8 @@ impl AuthorizationServer {
 
     /// Ends `access` tokens, `refresh` tokens or the whole `grant` of a user, as the provider's own settings page would.
     pub(crate) async fn revoke(&self, what: &str, user: &str) {
-        let answer = self
-            .control("POST", "/revoke", json!({ "what": what, "user": user }))
-            .await;
-        assert!(
-            answer["revoked"].as_u64().is_some_and(|count| count > 0),
-            "nothing to revoke: {answer}"
-        );
+        let answer = self.control("POST", "/revoke", json!({ "what": what, "user": user })).await;
+        assert!(answer["revoked"].as_u64().is_some_and(|count| count > 0), "nothing to revoke: {answer}");
     }
 
     /// The live access tokens of a user.
@@ -180,14 +150,8 @@ impl AuthorizationServer {
 
     async fn tokens(&self, kind: &str, user: &str) -> Vec<String> {
         let all = self.control("GET", "/tokens", Value::Null).await;
-        let of_user = all[kind]
-            .as_array()
-            .expect("a list")
-            .iter()
-            .filter(|token| token["user"] == user);
-        of_user
-            .map(|token| token["token"].as_str().expect("a token").to_owned())
-            .collect()
+        let of_user = all[kind].as_array().expect("a list").iter().filter(|token| token["user"] == user);
+        of_user.map(|token| token["token"].as_str().expect("a token").to_owned()).collect()
     }
 
     /// Issues tokens as if `user` had consented, without a browser: access and refresh token.
@@ -201,18 +165,14 @@ impl AuthorizationServer {
     /// What oidc-provider itself reported as its own failures.
     pub(crate) async fn assert_sound(&self) {
         let state = self.state().await;
-        assert_eq!(
-            state["server_errors"],
-            json!([]),
-            "{}",
-            self.process.output()
-        );
+        assert_eq!(state["server_errors"], json!([]), "{}", self.process.output());
         assert_eq!(state["code_verifiers_missing"], 0);
         assert!(self.folder.path().exists());
     }
 }
 
 /// The tests' HTTP client: no redirects, no proxy from the environment.
+#[expect(clippy::disallowed_methods, reason = "a client of Valetkey's, not one of its own")]
 pub(crate) fn http() -> reqwest::Client {
     static CLIENT: OnceLock<()> = OnceLock::new();
     CLIENT.get_or_init(|| drop(rustls::crypto::ring::default_provider().install_default()));

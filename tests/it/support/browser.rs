@@ -38,10 +38,7 @@ pub(crate) struct Page {
 impl Page {
     /// Where it redirects to.
     pub(crate) fn location(&self) -> Option<Url> {
-        let target = self
-            .answer
-            .header(LOCATION.as_str())
-            .filter(|_| (300..400).contains(&self.answer.status))?;
+        let target = self.answer.header(LOCATION.as_str()).filter(|_| (300..400).contains(&self.answer.status))?;
         Some(self.url.join(target).expect("Location is a URL"))
     }
 
@@ -57,55 +54,34 @@ impl Page {
 
     /// A parameter of its URL's query.
     pub(crate) fn query(&self, name: &str) -> Option<String> {
-        self.url
-            .query_pairs()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.into_owned())
+        self.url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     }
 
     /// Asserts the headers that every page of Valetkey's has.
     #[track_caller]
     pub(crate) fn assert_is_a_safe_page(&self) {
-        let policy = self
-            .answer
-            .header("content-security-policy")
-            .unwrap_or_default();
+        let policy = self.answer.header("content-security-policy").unwrap_or_default();
         assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
         assert!(!policy.contains("unsafe"), "{policy}");
+        assert!(policy.contains("default-src 'none'") || policy.contains("default-src 'self'"), "{policy}");
         assert!(
-            policy.contains("default-src 'none'") || policy.contains("default-src 'self'"),
-            "{policy}"
-        );
-        assert!(
-            self.answer
-                .header("cache-control")
-                .is_some_and(|value| value.contains("no-store")),
+            self.answer.header("cache-control").is_some_and(|value| value.contains("no-store")),
             "{:?}",
             self.answer.headers
         );
         let html = self.answer.text();
         assert!(
-            html.contains("lang=\"en\"")
-                && html.contains("name=\"viewport\"")
-                && html.contains("<title>"),
+            html.contains("lang=\"en\"") && html.contains("name=\"viewport\"") && html.contains("<title>"),
             "{html}"
         );
-        assert!(
-            !html.contains(" style=") && !html.contains(" onclick="),
-            "inline style or script: {html}"
-        );
+        assert!(!html.contains(" style=") && !html.contains(" onclick="), "inline style or script: {html}");
     }
 }
 
 impl Browser {
     /// A new browser with no cookies.
     pub(crate) fn new() -> Self {
-        Self {
-            client: http(),
-            cookies: Vec::new(),
-            visited: Vec::new(),
-            headers: Vec::new(),
-        }
+        Self { client: http(), cookies: Vec::new(), visited: Vec::new(), headers: Vec::new() }
     }
 
     /// One GET, as typed into the address bar; no redirect is followed.
@@ -135,12 +111,7 @@ impl Browser {
     }
 
     /// Sends a form as it stands on a page, with these fields changed or added; no redirect is followed.
-    pub(crate) async fn submit(
-        &mut self,
-        page: &Page,
-        form: &Form,
-        changes: &[(&str, &str)],
-    ) -> Page {
+    pub(crate) async fn submit(&mut self, page: &Page, form: &Form, changes: &[(&str, &str)]) -> Page {
         let mut fields = form.fields.clone();
         for (name, value) in changes {
             match fields.iter_mut().find(|(known, _)| known == name) {
@@ -149,12 +120,9 @@ impl Browser {
             }
         }
         let target = page.url.join(&form.action).expect("the action is a URL");
-        let body = url::form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(fields)
-            .finish();
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         assert_eq!(form.method, "post", "{form:?}");
-        self.request(Method::POST, target, Some(&page.url), Some(body))
-            .await
+        self.request(Method::POST, target, Some(&page.url), Some(body)).await
     }
 
     /// The connect page and its button: the redirect to the provider, not yet followed.
@@ -200,14 +168,10 @@ impl Browser {
     pub(crate) async fn deny_at_provider(&mut self, started: Page) -> Url {
         let at_callback = |url: &Url| url.path().starts_with("/oauth/callback/");
         let page = self.follow(started, at_callback).await;
-        let abort = html::links(&page.answer.text())
-            .into_iter()
-            .find(|link| link.contains("/abort"))
-            .expect("a way to cancel");
+        let abort =
+            html::links(&page.answer.text()).into_iter().find(|link| link.contains("/abort")).expect("a way to cancel");
         let target = page.url.join(&abort).expect("a URL");
-        let next = self
-            .request(Method::GET, target, Some(&page.url), None)
-            .await;
+        let next = self.request(Method::GET, target, Some(&page.url), None).await;
         let page = self.follow(next, at_callback).await;
         page.location().expect("back to the callback")
     }
@@ -217,39 +181,13 @@ impl Browser {
         let started = self.accept_connect_page(auth_url).await;
         let callback = self.consent_at_provider(started, login).await;
         let provider = Url::parse("http://127.0.0.1/").expect("a URL");
-        let answer = self
-            .request(Method::GET, callback, Some(&provider), None)
-            .await;
+        let answer = self.request(Method::GET, callback, Some(&provider), None).await;
         let inside = answer.url.origin();
         self.follow(answer, |next| next.origin() != inside).await
     }
 
-    /// The names of the cookies that this host set.
-    pub(crate) fn cookie_names(&self) -> Vec<&str> {
-        self.cookies
-            .iter()
-            .map(|cookie| cookie.name.as_str())
-            .collect()
-    }
-
-    /// Puts a cookie in the jar, for every path of the host.
-    pub(crate) fn set_cookie(&mut self, host: &str, name: &str, value: &str) {
-        self.keep(Cookie {
-            host: host.to_owned(),
-            path: "/".to_owned(),
-            name: name.to_owned(),
-            value: value.to_owned(),
-        });
-    }
-
     /// One request with cookies and the headers that a browser adds; no redirect is followed.
-    pub(crate) async fn request(
-        &mut self,
-        method: Method,
-        url: Url,
-        from: Option<&Url>,
-        form: Option<String>,
-    ) -> Page {
+    pub(crate) async fn request(&mut self, method: Method, url: Url, from: Option<&Url>, form: Option<String>) -> Page {
         self.visited.push(url.clone());
         for (name, value) in url.query_pairs() {
             if matches!(name.as_ref(), "ticket" | "code" | "state") {
@@ -271,10 +209,7 @@ impl Browser {
             .collect();
         jar.sort_by_key(|cookie| std::cmp::Reverse(cookie.path.len()));
         if !jar.is_empty() {
-            let line: Vec<_> = jar
-                .iter()
-                .map(|cookie| format!("{}={}", cookie.name, cookie.value))
-                .collect();
+            let line: Vec<_> = jar.iter().map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect();
             request = request.header(COOKIE, line.join("; "));
         }
         let site = match from {
@@ -294,40 +229,22 @@ impl Browser {
             }
         }
         if let Some(body) = form {
-            request = request
-                .header("content-type", "application/x-www-form-urlencoded")
-                .body(body);
+            request = request.header("content-type", "application/x-www-form-urlencoded").body(body);
         }
-        let response = request
-            .send()
-            .await
-            .unwrap_or_else(|error| panic!("{method} {url}: {error:?}"));
+        let response = request.send().await.unwrap_or_else(|error| panic!("{method} {url}: {error:?}"));
         for header in response.headers().get_all(SET_COOKIE) {
             self.take_cookie(&url, &host, header.to_str().expect("a visible cookie"));
         }
-        Page {
-            answer: Answer::read(response).await,
-            url,
-        }
+        Page { answer: Answer::read(response).await, url }
     }
 
     fn take_cookie(&mut self, url: &Url, host: &str, header: &str) {
         let mut parts = header.split(';').map(str::trim);
-        let (name, value) = parts
-            .next()
-            .and_then(|pair| pair.split_once('='))
-            .expect("name=value");
+        let (name, value) = parts.next().and_then(|pair| pair.split_once('=')).expect("name=value");
         let folder =
-            url.path().rsplit_once('/').map_or(
-                "/",
-                |(folder, _)| if folder.is_empty() { "/" } else { folder },
-            );
-        let mut cookie = Cookie {
-            host: host.to_owned(),
-            path: folder.to_owned(),
-            name: name.to_owned(),
-            value: value.to_owned(),
-        };
+            url.path().rsplit_once('/').map_or("/", |(folder, _)| if folder.is_empty() { "/" } else { folder });
+        let mut cookie =
+            Cookie { host: host.to_owned(), path: folder.to_owned(), name: name.to_owned(), value: value.to_owned() };
         let mut gone = false;
         for attribute in parts {
             let (key, setting) = attribute.split_once('=').unwrap_or((attribute, ""));
@@ -335,33 +252,21 @@ impl Browser {
                 "path" => cookie.path = setting.to_owned(),
                 "max-age" => gone |= setting.parse::<i64>().is_ok_and(|seconds| seconds <= 0),
                 "expires" => gone |= setting.contains(" 1970 "),
-                "secure" => assert_eq!(
-                    url.scheme(),
-                    "https",
-                    "a browser drops a Secure cookie over http: {header}"
-                ),
+                "secure" => assert_eq!(url.scheme(), "https", "a browser drops a Secure cookie over http: {header}"),
                 _ => {}
             }
         }
-        self.cookies.retain(|known| {
-            (&known.host, &known.path, &known.name) != (&cookie.host, &cookie.path, &cookie.name)
-        });
+        self.cookies
+            .retain(|known| (&known.host, &known.path, &known.name) != (&cookie.host, &cookie.path, &cookie.name));
         if !gone {
             if !url.path().starts_with("/interaction") && !url.path().starts_with("/auth") {
                 canary::secret("a cookie of Valetkey's", value);
             }
-            self.keep(cookie);
+            self.cookies.push(cookie);
         }
-    }
-
-    fn keep(&mut self, cookie: Cookie) {
-        self.cookies.push(cookie);
     }
 }
 
 fn path_matches(cookie: &str, path: &str) -> bool {
-    path == cookie
-        || path
-            .strip_prefix(cookie)
-            .is_some_and(|rest| cookie.ends_with('/') || rest.starts_with('/'))
+    path == cookie || path.strip_prefix(cookie).is_some_and(|rest| cookie.ends_with('/') || rest.starts_with('/'))
 }

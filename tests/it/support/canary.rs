@@ -24,10 +24,7 @@ pub(crate) fn secret(kind: &'static str, value: impl Into<String>) -> String {
 
 /// Registers a file with a secret a line, written by another process.
 pub(crate) fn file(path: &Path) {
-    FILES
-        .lock()
-        .expect("no test panics in here")
-        .push(path.to_owned());
+    FILES.lock().expect("no test panics in here").push(path.to_owned());
 }
 
 /// The kinds of secrets that `text` holds, plain or in base64.
@@ -36,23 +33,16 @@ pub(crate) fn found_in(text: &str) -> Vec<String> {
     for path in FILES.lock().expect("no test panics in here").iter() {
         let lines = std::fs::read_to_string(path).unwrap_or_default();
         known.extend(
-            lines
-                .lines()
-                .filter(|line| line.len() >= 12)
-                .map(|line| ("issued token or code", line.to_owned())),
+            lines.lines().filter(|line| line.len() >= 12).map(|line| ("issued token or code", line.to_owned())),
         );
     }
     known
         .into_iter()
         .filter(|(_, value)| {
-            text.contains(value.as_str())
-                || text.contains(STANDARD.encode(value).trim_end_matches('='))
+            text.contains(value.as_str()) || text.contains(STANDARD.encode(value).trim_end_matches('='))
         })
         .map(|(kind, value)| {
-            let place = text
-                .lines()
-                .find(|line| line.contains(&value))
-                .unwrap_or("(in base64)");
+            let place = text.lines().find(|line| line.contains(&value)).unwrap_or("(in base64)");
             format!("{kind} in: {}", place.replace(&value, "<<HERE>>"))
         })
         .collect()

@@ -42,18 +42,12 @@ impl Config {
         let mut at = &mut self.0;
         for part in path.split('.') {
             at = match at {
-                Value::Array(list) => list
-                    .get_mut(part.parse::<usize>().expect("an index"))
-                    .expect("it is there"),
+                Value::Array(list) => list.get_mut(part.parse::<usize>().expect("an index")).expect("it is there"),
                 other => {
                     if !other.is_object() {
                         *other = Value::Object(Map::new());
                     }
-                    other
-                        .as_object_mut()
-                        .expect("just made")
-                        .entry(part)
-                        .or_insert(Value::Null)
+                    other.as_object_mut().expect("just made").entry(part).or_insert(Value::Null)
                 }
             };
         }
@@ -66,34 +60,19 @@ impl Config {
     pub(crate) fn without(mut self, path: &str) -> Self {
         let (parent, last) = path
             .rsplit_once('.')
-            .map_or((String::new(), path), |(parent, last)| {
-                (format!("/{}", parent.replace('.', "/")), last)
-            });
-        self.0
-            .pointer_mut(&parent)
-            .and_then(Value::as_object_mut)
-            .expect("a map")
-            .remove(last)
-            .expect("it was there");
+            .map_or((String::new(), path), |(parent, last)| (format!("/{}", parent.replace('.', "/")), last));
+        self.0.pointer_mut(&parent).and_then(Value::as_object_mut).expect("a map").remove(last).expect("it was there");
         self
     }
 
     /// What is at a dotted path.
     pub(crate) fn get(&self, path: &str) -> &Value {
-        self.0
-            .pointer(&format!("/{}", path.replace('.', "/")))
-            .unwrap_or(&Value::Null)
+        self.0.pointer(&format!("/{}", path.replace('.', "/"))).unwrap_or(&Value::Null)
     }
 
     /// Adds a service of the authorization server's and its resource API, e.g. `crm` with `["contacts"]`.
     #[must_use]
-    pub(crate) fn service(
-        self,
-        name: &str,
-        title: &str,
-        scopes: &[&str],
-        server: &AuthorizationServer,
-    ) -> Self {
+    pub(crate) fn service(self, name: &str, title: &str, scopes: &[&str], server: &AuthorizationServer) -> Self {
         let issuer = &server.issuer;
         self.set(
             &format!("services.{name}"),

@@ -21,17 +21,14 @@ pub(crate) fn forms(html: &str) -> Vec<Form> {
         let mut fields = Vec::new();
         for tag in tags(inner, "input").chain(tags(inner, "button")) {
             let kind = attribute(tag, "type").unwrap_or_default();
-            let unchecked =
-                matches!(kind.as_str(), "checkbox" | "radio") && !tag.contains("checked");
+            let unchecked = matches!(kind.as_str(), "checkbox" | "radio") && !tag.contains("checked");
             if let Some(name) = attribute(tag, "name").filter(|_| !unchecked) {
                 fields.push((name, attribute(tag, "value").unwrap_or_default()));
             }
         }
         found.push(Form {
             action: attribute(open, "action").unwrap_or_default(),
-            method: attribute(open, "method")
-                .unwrap_or_else(|| "get".to_owned())
-                .to_lowercase(),
+            method: attribute(open, "method").unwrap_or_else(|| "get".to_owned()).to_lowercase(),
             fields,
             button: inner
                 .split("<button")
@@ -46,9 +43,7 @@ pub(crate) fn forms(html: &str) -> Vec<Form> {
 
 /// The targets of all links of a page.
 pub(crate) fn links(html: &str) -> Vec<String> {
-    tags(html, "a")
-        .filter_map(|tag| attribute(tag, "href"))
-        .collect()
+    tags(html, "a").filter_map(|tag| attribute(tag, "href")).collect()
 }
 
 /// The text of a page: no tags, entities resolved, one space between words.
@@ -66,10 +61,7 @@ pub(crate) fn text(html: &str) -> String {
             _ => {}
         }
     }
-    unescape(&plain)
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
+    unescape(&plain).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn tags<'a>(html: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
@@ -86,12 +78,7 @@ fn attribute(tag: &str, name: &str) -> Option<String> {
         let start = from + at;
         from = start + name.len();
         let preceded = start == 0 || tag[..start].ends_with(char::is_whitespace);
-        let Some(value) = tag[from..]
-            .trim_start()
-            .strip_prefix('=')
-            .map(str::trim_start)
-            .filter(|_| preceded)
-        else {
+        let Some(value) = tag[from..].trim_start().strip_prefix('=').map(str::trim_start).filter(|_| preceded) else {
             continue;
         };
         let value = match value.chars().next()? {
@@ -108,10 +95,7 @@ fn unescape(text: &str) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('&') {
         plain.push_str(before);
-        let Some((entity, tail)) = after
-            .split_once(';')
-            .filter(|(entity, _)| entity.len() <= 8)
-        else {
+        let Some((entity, tail)) = after.split_once(';').filter(|(entity, _)| entity.len() <= 8) else {
             plain.push('&');
             rest = after;
             continue;
@@ -146,19 +130,8 @@ fn a_form_gives_what_a_browser_would_send() {
     let page = r#"<p>Hi &amp; bye</p><form class=x action="/a?b=1&amp;c=2" method="POST">
         <input type="hidden" name="one" value="1 &quot;2&quot;"/><input name=two><button name="go" value="yes">Go <b>on</b></button></form>"#;
     let [form] = forms(page).try_into().expect("one form");
-    assert_eq!(
-        (
-            form.action.as_str(),
-            form.method.as_str(),
-            form.button.as_str()
-        ),
-        ("/a?b=1&c=2", "post", "Go on")
-    );
-    let fields: Vec<_> = form
-        .fields
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
+    assert_eq!((form.action.as_str(), form.method.as_str(), form.button.as_str()), ("/a?b=1&c=2", "post", "Go on"));
+    let fields: Vec<_> = form.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(fields, [("one", "1 \"2\""), ("two", ""), ("go", "yes")]);
     assert_eq!(text("<p>Hi &amp;\n <b>bye</b></p>"), "Hi & bye");
 }

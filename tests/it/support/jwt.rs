@@ -17,10 +17,9 @@ pub(crate) const AUDIENCE: &str = "valetkey";
 pub(crate) const SECRET: &str = "the tests' own secret of more than thirty-two bytes";
 
 /// Seconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "issuers of JWTs have a clock of their own")]
 pub(crate) fn now() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970");
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     i64::try_from(since.as_secs()).expect("before the sun dies")
 }
 
@@ -37,11 +36,7 @@ pub(crate) fn of(user: &str) -> String {
 /// These claims, signed with the tests' secret.
 pub(crate) fn hs256(claims: &Value) -> String {
     canary::secret("the callers' secret", SECRET);
-    sign(
-        &Header::new(Algorithm::HS256),
-        claims,
-        &EncodingKey::from_secret(SECRET.as_bytes()),
-    )
+    sign(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(SECRET.as_bytes()))
 }
 
 /// A JWT with any header and key.
@@ -55,19 +50,14 @@ pub(crate) fn sign(header: &Header, claims: &Value, key: &EncodingKey) -> String
 
 /// The claims under the private key of `tests/it/fixtures/{name}.pem`.
 pub(crate) fn asymmetric(algorithm: Algorithm, kid: Option<&str>, claims: &Value) -> String {
-    let header = Header {
-        kid: kid.map(str::to_owned),
-        ..Header::new(algorithm)
-    };
+    let header = Header { kid: kid.map(str::to_owned), ..Header::new(algorithm) };
     sign(&header, claims, &private_key(algorithm))
 }
 
 /// The private key for an algorithm.
 pub(crate) fn private_key(algorithm: Algorithm) -> EncodingKey {
     match algorithm {
-        Algorithm::RS256 | Algorithm::PS256 => {
-            EncodingKey::from_rsa_pem(include_bytes!("../fixtures/rsa.pem"))
-        }
+        Algorithm::RS256 | Algorithm::PS256 => EncodingKey::from_rsa_pem(include_bytes!("../fixtures/rsa.pem")),
         Algorithm::ES256 => EncodingKey::from_ec_pem(include_bytes!("../fixtures/ec.pem")),
         Algorithm::EdDSA => EncodingKey::from_ed_pem(include_bytes!("../fixtures/ed.pem")),
         other => panic!("no key for {other:?}"),
@@ -93,10 +83,5 @@ pub(crate) fn jwks() -> Value {
 /// A JWT put together by hand: any header, any claims, any signature.
 pub(crate) fn forged(header: &Value, claims: &Value, signature: &[u8]) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    format!(
-        "{}.{}.{}",
-        part(header),
-        part(claims),
-        URL_SAFE_NO_PAD.encode(signature)
-    )
+    format!("{}.{}.{}", part(header), part(claims), URL_SAFE_NO_PAD.encode(signature))
 }

@@ -24,7 +24,7 @@ pub(crate) use authorization_server::AuthorizationServer;
 pub(crate) use browser::{Browser, Page};
 pub(crate) use config::Config;
 pub(crate) use rig::{Alone, Rig, Store};
-pub(crate) use upstream::{Received, Script, Upstream};
+pub(crate) use upstream::{Script, Upstream};
 pub(crate) use valetkey::Valetkey;
 
 /// Declares each fact twice: on Redis and on the embedded store.

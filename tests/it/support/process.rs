@@ -16,27 +16,14 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `command` with stdout and stderr in `{folder}/{name}.{out,err}`, appended to.
     pub(crate) fn start(name: &str, mut command: Command, folder: &Path) -> Self {
-        let output: Vec<_> = ["out", "err"]
-            .iter()
-            .map(|end| folder.join(format!("{name}.{end}")))
-            .collect();
-        let open = |path: &Path| {
-            File::options()
-                .create(true)
-                .append(true)
-                .open(path)
-                .expect("the output file opens")
-        };
+        let output: Vec<_> = ["out", "err"].iter().map(|end| folder.join(format!("{name}.{end}"))).collect();
+        let open = |path: &Path| File::options().create(true).append(true).open(path).expect("the output file opens");
         let child = command
             .stdout(Stdio::from(open(&output[0])))
             .stderr(Stdio::from(open(&output[1])))
             .spawn()
             .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
-        Self {
-            child,
-            name: name.to_owned(),
-            output,
-        }
+        Self { child, name: name.to_owned(), output }
     }
 
     /// The process id.
@@ -77,11 +64,7 @@ impl Process {
             .stderr(Stdio::null())
             .status()
             .expect("sh runs");
-        assert!(
-            status.success(),
-            "no process {} to send {name} to",
-            self.id()
-        );
+        assert!(status.success(), "no process {} to send {name} to", self.id());
     }
 
     /// SIGKILL, and waits until it is gone.
@@ -97,14 +80,8 @@ impl Drop for Process {
         if std::thread::panicking() {
             let output = self.output();
             let from = output.len().saturating_sub(6_000);
-            let from = (from..output.len())
-                .find(|at| output.is_char_boundary(*at))
-                .unwrap_or(0);
-            say(&format!(
-                "---- {} said (its end) ----\n{}\n",
-                self.name,
-                &output[from..]
-            ));
+            let from = (from..output.len()).find(|at| output.is_char_boundary(*at)).unwrap_or(0);
+            say(&format!("---- {} said (its end) ----\n{}\n", self.name, &output[from..]));
         }
     }
 }

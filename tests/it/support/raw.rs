@@ -21,11 +21,6 @@ pub(crate) struct RawAnswer {
 }
 
 impl RawAnswer {
-    /// All values of a header.
-    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
-        values(&self.head, name)
-    }
-
     /// The body as JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
@@ -34,14 +29,8 @@ impl RawAnswer {
 
 /// All values of a header in a message's head.
 pub(crate) fn values<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
-    let lines = head
-        .split("\r\n")
-        .skip(1)
-        .filter_map(|line| line.split_once(':'));
-    lines
-        .filter(|(key, _)| key.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.trim())
-        .collect()
+    let lines = head.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
+    lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).collect()
 }
 
 impl Raw {
@@ -50,18 +39,12 @@ impl Raw {
         let address = url.strip_prefix("http://").expect("a plain URL");
         let stream = TcpStream::connect(address).await.expect("it listens");
         stream.set_nodelay(true).expect("a socket option");
-        Self {
-            stream,
-            buffer: Vec::new(),
-        }
+        Self { stream, buffer: Vec::new() }
     }
 
     /// Sends bytes.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream
-            .write_all(bytes.as_ref())
-            .await
-            .expect("the connection takes it");
+        self.stream.write_all(bytes.as_ref()).await.expect("the connection takes it");
     }
 
     /// Sends bytes; whether the other side still took them.
@@ -82,16 +65,9 @@ impl Raw {
     /// Reads an answer's head only, informational ones included.
     pub(crate) async fn head(&mut self) -> Option<RawAnswer> {
         let head = within("an answer's head", self.until_empty_line()).await?;
-        let status = head
-            .split(' ')
-            .nth(1)
-            .and_then(|code| code.parse().ok())
-            .unwrap_or_else(|| panic!("not HTTP: {head}"));
-        Some(RawAnswer {
-            status,
-            head,
-            body: Vec::new(),
-        })
+        let status =
+            head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("not HTTP: {head}"));
+        Some(RawAnswer { status, head, body: Vec::new() })
     }
 
     async fn read_answer(&mut self, of_head: bool) -> Option<RawAnswer> {
@@ -108,16 +84,12 @@ impl Raw {
     }
 
     async fn body(&mut self, head: &str) -> Vec<u8> {
-        if values(head, "transfer-encoding")
-            .iter()
-            .any(|value| value.eq_ignore_ascii_case("chunked"))
-        {
+        if values(head, "transfer-encoding").iter().any(|value| value.eq_ignore_ascii_case("chunked")) {
             let mut body = Vec::new();
             loop {
                 let line = self.line().await.expect("a chunk's size");
                 let size =
-                    usize::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16)
-                        .expect("hexadecimal");
+                    usize::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16).expect("hexadecimal");
                 let chunk = self.exactly(size).await.expect("a whole chunk");
                 body.extend_from_slice(&chunk);
                 let end = self.line().await.expect("the chunk's end");
@@ -128,10 +100,7 @@ impl Raw {
             }
         }
         match values(head, "content-length").first() {
-            Some(length) => self
-                .exactly(length.parse().expect("a number"))
-                .await
-                .expect("the whole body"),
+            Some(length) => self.exactly(length.parse().expect("a number")).await.expect("the whole body"),
             None => {
                 while self.more().await {}
                 std::mem::take(&mut self.buffer)
@@ -139,22 +108,11 @@ impl Raw {
         }
     }
 
-    /// True when the other side closes without sending anything more.
-    pub(crate) async fn closed(&mut self) -> bool {
-        within("the connection's end", async {
-            self.buffer.is_empty() && !self.more().await
-        })
-        .await
-    }
-
     /// Reads until this text has come, and takes everything up to its end.
     pub(crate) async fn until(&mut self, text: &str) -> Option<Vec<u8>> {
         within("an awaited text", async {
             loop {
-                let at = self
-                    .buffer
-                    .windows(text.len())
-                    .position(|window| window == text.as_bytes());
+                let at = self.buffer.windows(text.len()).position(|window| window == text.as_bytes());
                 if let Some(at) = at {
                     return Some(self.buffer.drain(..at + text.len()).collect());
                 }
@@ -168,11 +126,7 @@ impl Raw {
 
     async fn until_empty_line(&mut self) -> Option<String> {
         loop {
-            if let Some(at) = self
-                .buffer
-                .windows(4)
-                .position(|window| window == b"\r\n\r\n")
-            {
+            if let Some(at) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
                 let head: Vec<u8> = self.buffer.drain(..at + 4).collect();
                 return Some(String::from_utf8_lossy(&head[..at]).into_owned());
             }
@@ -204,7 +158,7 @@ impl Raw {
     }
 
     async fn more(&mut self) -> bool {
-        let mut part = [0; 65536];
+        let mut part = vec![0; 16 * 1024];
         match self.stream.read(&mut part).await {
             Ok(0) | Err(_) => false,
             Ok(read) => {

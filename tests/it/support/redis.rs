@@ -21,12 +21,7 @@ impl Redis {
     /// A port and a password with nothing behind them yet.
     pub(crate) fn reserved() -> Self {
         let password = canary::secret("the Redis password", "redis-Passw0rd-of-the-tests");
-        Self {
-            port: ports::free_port(),
-            password,
-            process: None,
-            folder: TempDir::new().expect("a folder"),
-        }
+        Self { port: ports::free_port(), password, process: None, folder: TempDir::new().expect("a folder") }
     }
 
     /// A server that answers.
@@ -40,23 +35,8 @@ impl Redis {
     pub(crate) async fn run(&mut self) {
         let mut command = Command::new("redis-server");
         command
-            .args([
-                "--port",
-                &self.port.to_string(),
-                "--bind",
-                "127.0.0.1",
-                "--requirepass",
-                &self.password,
-            ])
-            .args([
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-                "--daemonize",
-                "no",
-                "--dir",
-            ])
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--requirepass", &self.password])
+            .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--dir"])
             .arg(self.folder.path());
         self.process = Some(Process::start("redis-server", command, self.folder.path()));
         wait::until("redis-server answers", || async {
@@ -90,15 +70,11 @@ impl Redis {
             }
             text
         };
-        stream
-            .write_all(ask(&["AUTH", &self.password]).as_bytes())
-            .await?;
+        stream.write_all(ask(&["AUTH", &self.password]).as_bytes()).await?;
         let mut buffer = vec![0; 1 << 20];
         let read = stream.read(&mut buffer).await?;
         if !buffer[..read].starts_with(b"+OK") {
-            return Err(std::io::Error::other(
-                String::from_utf8_lossy(&buffer[..read]).into_owned(),
-            ));
+            return Err(std::io::Error::other(String::from_utf8_lossy(&buffer[..read]).into_owned()));
         }
         stream.write_all(ask(words).as_bytes()).await?;
         stream.write_all(ask(&["QUIT"]).as_bytes()).await?;
@@ -118,8 +94,6 @@ impl Redis {
             elseif t == 'zset' then for _, v in ipairs(redis.call('ZRANGE', k, 0, -1)) do out[#out+1] = v end \
             elseif t == 'list' then for _, v in ipairs(redis.call('LRANGE', k, 0, -1)) do out[#out+1] = v end \
             end end return out";
-        self.command(&["EVAL", SCRIPT, "0"])
-            .await
-            .expect("redis answers")
+        self.command(&["EVAL", SCRIPT, "0"]).await.expect("redis answers")
     }
 }

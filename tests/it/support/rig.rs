@@ -36,10 +36,7 @@ impl Rig {
     }
 
     /// The standard installation with changes to its configuration.
-    pub(crate) async fn with(
-        store: Store,
-        change: impl FnOnce(Config, &AuthorizationServer) -> Config,
-    ) -> Self {
+    pub(crate) async fn with(store: Store, change: impl FnOnce(Config, &AuthorizationServer) -> Config) -> Self {
         let mut rig = Self::prepare(store, change).await;
         rig.valetkey.run().await;
         rig.valetkey.ready().await;
@@ -47,10 +44,7 @@ impl Rig {
     }
 
     /// As [`Rig::with`], but Valetkey is not started yet.
-    pub(crate) async fn prepare(
-        store: Store,
-        change: impl FnOnce(Config, &AuthorizationServer) -> Config,
-    ) -> Self {
+    pub(crate) async fn prepare(store: Store, change: impl FnOnce(Config, &AuthorizationServer) -> Config) -> Self {
         let redis = async {
             match store {
                 Store::Redis => Some(Redis::start().await),
@@ -64,22 +58,12 @@ impl Rig {
             .service("calendar", "Calendar", &["calendar"], &server);
         let config = match &redis {
             Some(redis) => with_redis(config, redis),
-            None => config.set(
-                "store.embedded.path",
-                data.path().join("valetkey.redb").display().to_string(),
-            ),
+            None => config.set("store.embedded.path", data.path().join("valetkey.redb").display().to_string()),
         };
         let config = change(config, &server);
         register(&server, &config).await;
         let valetkey = Valetkey::prepare(&config);
-        Self {
-            valetkey,
-            config,
-            server,
-            redis,
-            
-            data,
-        }
+        Self { valetkey, config, server, redis, data }
     }
 
     /// Another Valetkey on the same store, keys and `public_url`.
@@ -90,17 +74,12 @@ impl Rig {
     /// The configuration of another Valetkey on the same store, keys and `public_url`.
     pub(crate) fn replica_config(&self) -> Config {
         let address = || format!("127.0.0.1:{}", ports::free_port());
-        self.config
-            .clone()
-            .set("listeners.0.address", address())
-            .set("listeners.1.address", address())
+        self.config.clone().set("listeners.0.address", address()).set("listeners.1.address", address())
     }
 
     /// The link that a call of `service` by a user who is not connected is answered with.
     pub(crate) async fn link(&self, user: &str, service: &str) -> String {
-        self.get(user, &format!("/proxy/{service}/whoami"))
-            .await
-            .auth_required(service, "not_connected")
+        self.get(user, &format!("/proxy/{service}/whoami")).await.auth_required(service, "not_connected")
     }
 
     /// Connects `user` to `crm` with a browser of their own, through every page; the person at the provider has the
@@ -116,18 +95,9 @@ impl Rig {
     }
 
     /// The same for a named account.
-    pub(crate) async fn connect_account(
-        &self,
-        user: &str,
-        service: &str,
-        account: &str,
-        login: &str,
-    ) -> Page {
+    pub(crate) async fn connect_account(&self, user: &str, service: &str, account: &str, login: &str) -> Page {
         let path = format!("/proxy/{service}@{account}/whoami");
-        let link = self
-            .get(user, &path)
-            .await
-            .auth_required(service, "not_connected");
+        let link = self.get(user, &path).await.auth_required(service, "not_connected");
         self.walk(&link, login).await
     }
 
@@ -141,9 +111,7 @@ impl Rig {
 
     /// The connection of `user` to `service` as `GET /connections/{service}` tells it.
     pub(crate) async fn connection(&self, user: &str, service: &str) -> Value {
-        self.get(user, &format!("/connections/{service}"))
-            .await
-            .own()
+        self.get(user, &format!("/connections/{service}")).await.own()
     }
 
     /// The folder of the embedded store.
@@ -171,31 +139,15 @@ impl Answer {
 
 /// The configuration with this Redis as its store.
 pub(crate) fn with_redis(config: Config, redis: &Redis) -> Config {
-    config.set(
-        "store.redis",
-        json!({ "url": format!("redis://127.0.0.1:{}/0", redis.port), "password": redis.password }),
-    )
+    config
+        .set("store.redis", json!({ "url": format!("redis://127.0.0.1:{}/0", redis.port), "password": redis.password }))
 }
 
 /// Registers the client of every service in the configuration.
 pub(crate) async fn register(server: &AuthorizationServer, config: &Config) {
     let public_url = config.get("public_url").as_str().expect("a URL").to_owned();
-    let services: Vec<_> = config
-        .get("services")
-        .as_object()
-        .expect("a map")
-        .keys()
-        .map(String::as_str)
-        .collect();
-    server
-        .register(
-            CLIENT_ID,
-            CLIENT_SECRET,
-            &public_url,
-            &services,
-            "client_secret_basic",
-        )
-        .await;
+    let services: Vec<_> = config.get("services").as_object().expect("a map").keys().map(String::as_str).collect();
+    server.register(CLIENT_ID, CLIENT_SECRET, &public_url, &services, "client_secret_basic").await;
 }
 
 /// Valetkey with the embedded store and a service `crm` whose provider and upstream do not exist: for all that is
@@ -222,15 +174,18 @@ impl Alone {
         let nowhere = "http://127.0.0.1:9";
         Config::new(ports::free_port(), ports::free_port())
             .set("store.embedded.path", data.path().join("valetkey.redb").display().to_string())
-            .set("services.crm", json!({
-                "title": "CRM",
-                "base_url": format!("{nowhere}/v1"),
-                "authorize_url": format!("{nowhere}/auth"),
-                "token_url": format!("{nowhere}/token"),
-                "client_id": CLIENT_ID,
-                "client_secret": CLIENT_SECRET,
-                "scopes": ["contacts"],
-            }))
+            .set(
+                "services.crm",
+                json!({
+                    "title": "CRM",
+                    "base_url": format!("{nowhere}/v1"),
+                    "authorize_url": format!("{nowhere}/auth"),
+                    "token_url": format!("{nowhere}/token"),
+                    "client_id": CLIENT_ID,
+                    "client_secret": CLIENT_SECRET,
+                    "scopes": ["contacts"],
+                }),
+            )
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -45,7 +44,8 @@ impl Received {
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Write(Vec<u8>),
-    Wait(Duration),
+    /// Reads so many bytes of the body first.
+    Take(usize),
     /// Waits for a `notify_one`.
     Hold(Arc<Notify>),
     /// Sends back whatever comes, until the end.
@@ -64,10 +64,7 @@ impl Script {
     /// A whole answer with Content-Length.
     pub(crate) fn answer(status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Self {
         let body = body.as_ref();
-        let mut head = format!(
-            "HTTP/1.1 {status} Status\r\nContent-Length: {}\r\n",
-            body.len()
-        );
+        let mut head = format!("HTTP/1.1 {status} Status\r\nContent-Length: {}\r\n", body.len());
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -75,6 +72,11 @@ impl Script {
         let mut bytes = head.into_bytes();
         bytes.extend_from_slice(body);
         Self(vec![Step::Write(bytes)])
+    }
+
+    /// The bytes of a 200 with text.
+    pub(crate) fn whole(body: &str) -> Vec<u8> {
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
     }
 
     /// 200 with text.
@@ -126,18 +128,13 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     /// Answers whole messages.
-    pub(crate) async fn start(
-        handler: impl Fn(&Received) -> Script + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) async fn start(handler: impl Fn(&Received) -> Script + Send + Sync + 'static) -> Self {
         Self::listen(When::Message, handler).await
     }
 
     /// Answers as told by `when`. With [`When::Head`], the body is recorded raw while the script runs, and the
     /// connection serves one request only.
-    pub(crate) async fn listen(
-        when: When,
-        handler: impl Fn(&Received) -> Script + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) async fn listen(when: When, handler: impl Fn(&Received) -> Script + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let log = Arc::new(Mutex::new(Log::default()));
@@ -154,11 +151,7 @@ impl Upstream {
                 connections.spawn(serve(stream, id, when, handler.clone(), shared.clone()));
             }
         });
-        Self {
-            address,
-            log,
-            accepting,
-        }
+        Self { address, log, accepting }
     }
 
     /// Its base URL.
@@ -191,36 +184,27 @@ impl Drop for Upstream {
     }
 }
 
-async fn serve(
-    mut stream: TcpStream,
-    connection: usize,
-    when: When,
-    handler: Handler,
-    log: Arc<Mutex<Log>>,
-) {
+async fn serve(mut stream: TcpStream, connection: usize, when: When, handler: Handler, log: Arc<Mutex<Log>>) {
     let mut buffer = Vec::new();
     loop {
-        let Some((head, body)) = message(&mut stream, &mut buffer, connection, when, &log).await
-        else {
+        let Some((head, body)) = message(&mut stream, &mut buffer, connection, when, &log).await else {
             return;
         };
         let received = {
             let mut log = log.lock().expect("no panic in here");
-            let received = Received {
-                connection,
-                number: log.received.len(),
-                head,
-                body,
-            };
+            let received = Received { connection, number: log.received.len(), head, body };
             log.received.push(received.clone());
             received
         };
         for step in handler(&received).0 {
             let done = match step {
                 Step::Write(bytes) => stream.write_all(&bytes).await.is_err(),
-                Step::Wait(pause) => {
-                    tokio::time::sleep(pause).await;
-                    false
+                Step::Take(count) => {
+                    let mut open = true;
+                    while open && buffer.len() < count {
+                        open = read(&mut stream, &mut buffer, connection, &log).await;
+                    }
+                    !open
                 }
                 Step::Hold(signal) => {
                     signal.notified().await;
@@ -249,13 +233,8 @@ async fn serve(
     }
 }
 
-async fn read(
-    stream: &mut TcpStream,
-    buffer: &mut Vec<u8>,
-    connection: usize,
-    log: &Mutex<Log>,
-) -> bool {
-    let mut part = [0; 65536];
+async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>, connection: usize, log: &Mutex<Log>) -> bool {
+    let mut part = vec![0; 16 * 1024];
     match stream.read(&mut part).await {
         Ok(0) | Err(_) => false,
         Ok(count) => {
@@ -286,19 +265,11 @@ async fn message(
     if when == When::Head {
         return Some((head, Vec::new()));
     }
-    if !raw::values(&head, "expect").is_empty()
-        && stream
-            .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
-            .await
-            .is_err()
-    {
+    if !raw::values(&head, "expect").is_empty() && stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.is_err() {
         return None;
     }
     let mut body = Vec::new();
-    if raw::values(&head, "transfer-encoding")
-        .iter()
-        .any(|value| value.eq_ignore_ascii_case("chunked"))
-    {
+    if raw::values(&head, "transfer-encoding").iter().any(|value| value.eq_ignore_ascii_case("chunked")) {
         loop {
             let line_end = loop {
                 if let Some(at) = buffer.windows(2).position(|window| window == b"\r\n") {
@@ -309,8 +280,7 @@ async fn message(
                 }
             };
             let line: Vec<u8> = buffer.drain(..line_end + 2).collect();
-            let size = usize::from_str_radix(String::from_utf8_lossy(&line[..line_end]).trim(), 16)
-                .ok()?;
+            let size = usize::from_str_radix(String::from_utf8_lossy(&line[..line_end]).trim(), 16).ok()?;
             while buffer.len() < size + 2 {
                 if !read(stream, buffer, connection, log).await {
                     return None;
@@ -323,10 +293,8 @@ async fn message(
             }
         }
     }
-    let length = raw::values(&head, "content-length")
-        .first()
-        .and_then(|value| value.parse::<usize>().ok())
-        .unwrap_or(0);
+    let length =
+        raw::values(&head, "content-length").first().and_then(|value| value.parse::<usize>().ok()).unwrap_or(0);
     while buffer.len() < length {
         if !read(stream, buffer, connection, log).await {
             return None;

@@ -1,6 +1,6 @@
 //! The real binary, as an operator would run it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use reqwest::{Method, RequestBuilder};
@@ -26,10 +26,7 @@ pub(crate) struct Valetkey {
 /// The binary with a clean environment.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_valetkey"));
-    command
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .stdin(Stdio::null());
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).stdin(Stdio::null());
     command
 }
 
@@ -40,11 +37,7 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
 
 /// What a subcommand printed, both streams.
 pub(crate) fn printed(output: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 impl Valetkey {
@@ -59,20 +52,12 @@ impl Valetkey {
     /// Writes the configuration; nothing runs yet.
     pub(crate) fn prepare(config: &Config) -> Self {
         let folder = TempDir::new().expect("a folder");
-        std::fs::write(folder.path().join("valetkey.yaml"), config.text())
-            .expect("the file is written");
+        std::fs::write(folder.path().join("valetkey.yaml"), config.text()).expect("the file is written");
         let address = |index: usize| {
             let address = config.get(&format!("listeners.{index}.address"));
             format!("http://{}", address.as_str().expect("an address"))
         };
-        Self {
-            url: address(0),
-            admin: address(1),
-            process: None,
-            folder,
-            environment: Vec::new(),
-            client: http(),
-        }
+        Self { url: address(0), admin: address(1), process: None, folder, environment: Vec::new(), client: http() }
     }
 
     /// Adds a variable to its environment.
@@ -83,27 +68,16 @@ impl Valetkey {
     /// Starts the process and waits for its `/healthz`.
     pub(crate) async fn run(&mut self) {
         let mut command = command();
-        command
-            .args(["serve", "--config"])
-            .arg(self.config_file())
-            .env("RUST_BACKTRACE", "1");
+        command.args(["serve", "--config"]).arg(self.config_file()).env("RUST_BACKTRACE", "1");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        let process = self
-            .process
-            .insert(Process::start("valetkey", command, self.folder.path()));
+        let process = self.process.insert(Process::start("valetkey", command, self.folder.path()));
         let (client, url) = (http(), format!("{}/healthz", self.admin));
         wait::until("valetkey is alive", || {
-            let ended = process
-                .ended()
-                .map(|status| format!("valetkey ended with {status}: {}", process.output()));
+            let ended = process.ended().map(|status| format!("valetkey ended with {status}: {}", process.output()));
             let request = client.get(&url).send();
             async move {
                 assert_eq!(ended, None);
-                request
-                    .await
-                    .ok()
-                    .filter(|answer| answer.status().is_success())
-                    .map(|_| ())
+                request.await.ok().filter(|answer| answer.status().is_success()).map(|_| ())
             }
         })
         .await;
@@ -113,27 +87,15 @@ impl Valetkey {
     pub(crate) async fn ready(&self) {
         let (client, url) = (http(), format!("{}/readyz", self.admin));
         wait::until("valetkey is ready", || async {
-            client
-                .get(&url)
-                .send()
-                .await
-                .ok()
-                .filter(|answer| answer.status() == 200)
-                .map(|_| ())
+            client.get(&url).send().await.ok().filter(|answer| answer.status() == 200).map(|_| ())
         })
         .await;
     }
 
     /// The answer of the admin listener to a GET.
     pub(crate) async fn admin_get(&self, path: &str) -> Answer {
-        Answer::read(
-            http()
-                .get(format!("{}{path}", self.admin))
-                .send()
-                .await
-                .expect("the admin listener answers"),
-        )
-        .await
+        Answer::read(http().get(format!("{}{path}", self.admin)).send().await.expect("the admin listener answers"))
+            .await
     }
 
     /// A request as `user`, with a fresh JWT.
@@ -143,19 +105,12 @@ impl Valetkey {
 
     /// A request without a JWT.
     pub(crate) fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client
-            .request(method, format!("{}{path}", self.url))
+        self.client.request(method, format!("{}{path}", self.url))
     }
 
     /// Sends a request and reads the answer.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Answer {
-        Answer::read(
-            request
-                .send()
-                .await
-                .unwrap_or_else(|error| panic!("no answer: {error:?}")),
-        )
-        .await
+        Answer::read(request.send().await.unwrap_or_else(|error| panic!("no answer: {error:?}"))).await
     }
 
     /// GET as `user`.
@@ -164,32 +119,19 @@ impl Valetkey {
     }
 
     /// POST of bytes as `user`.
-    pub(crate) async fn post(
-        &self,
-        user: &str,
-        path: &str,
-        body: impl Into<reqwest::Body>,
-    ) -> Answer {
-        self.send(self.request(user, Method::POST, path).body(body))
-            .await
+    pub(crate) async fn post(&self, user: &str, path: &str, body: impl Into<reqwest::Body>) -> Answer {
+        self.send(self.request(user, Method::POST, path).body(body)).await
     }
 
     /// POST of JSON as `user`.
     pub(crate) async fn post_json(&self, user: &str, path: &str, body: &Value) -> Answer {
-        let request = self
-            .request(user, Method::POST, path)
-            .header("content-type", "application/json");
+        let request = self.request(user, Method::POST, path).header("content-type", "application/json");
         self.send(request.body(body.to_string())).await
     }
 
     /// Its configuration file.
     pub(crate) fn config_file(&self) -> PathBuf {
         self.folder.path().join("valetkey.yaml")
-    }
-
-    /// Its folder.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// The process.
@@ -213,10 +155,7 @@ impl Valetkey {
         ["valetkey.out", "valetkey.err"]
             .iter()
             .map(|name| {
-                String::from_utf8_lossy(
-                    &std::fs::read(self.folder.path().join(name)).unwrap_or_default(),
-                )
-                .into_owned()
+                String::from_utf8_lossy(&std::fs::read(self.folder.path().join(name)).unwrap_or_default()).into_owned()
             })
             .collect()
     }
@@ -225,11 +164,7 @@ impl Valetkey {
     #[track_caller]
     pub(crate) fn assert_logs_are_clean(&self) {
         let logs = self.logs();
-        assert_eq!(
-            canary::found_in(&logs),
-            Vec::<String>::new(),
-            "secrets in the log"
-        );
+        assert_eq!(canary::found_in(&logs), Vec::<String>::new(), "secrets in the log");
         assert!(!logs.contains("panicked at"), "a panic: {logs}");
     }
 }

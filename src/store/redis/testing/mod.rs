@@ -3,8 +3,9 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -12,15 +13,30 @@ use tempfile::TempDir;
 use super::RedisOptions;
 use crate::secret::Secret;
 
+mod certificates;
+mod groups;
+mod shim;
+
+pub(crate) use certificates::Authority;
+pub(crate) use groups::{Cluster, Watched};
+pub(crate) use shim::{Shim, Way};
+
 pub(crate) const PASSWORD: &str = "a-password-of-tests";
 
 /// How long a server may take to answer its first ping.
 const START: Duration = Duration::from_secs(20);
 
-/// A port that was free a moment ago.
+/// A port that nobody listens on and that the system gives to nobody: each test process has a block of its own below
+/// the ephemeral ports, so that tests side by side don't take each other's.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
-    listener.local_addr().expect("it is bound").port()
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let offset = std::process::id() % 600 * 20 + TAKEN.fetch_add(1, Ordering::Relaxed);
+        let port = 20_000 + (offset % 12_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A server process and its directory.
@@ -51,10 +67,6 @@ impl Server {
         server
     }
 
-    pub(crate) fn path(&self) -> PathBuf {
-        self.directory.path().to_owned()
-    }
-
     pub(crate) fn options(&self) -> RedisOptions {
         let mut options = RedisOptions::standalone(format!("redis://127.0.0.1:{}", self.port));
         options.password = Some(Secret::new(PASSWORD.to_owned()));
@@ -80,7 +92,7 @@ impl Server {
 
     /// Runs a command as administrator and answers the reply's lines.
     pub(crate) fn admin(&self, words: &[&str]) -> Vec<String> {
-        admin(self.port, words)
+        ask(self.port, PASSWORD, words)
     }
 
     fn await_port(&self) {
@@ -117,12 +129,12 @@ fn spawn(directory: &Path, port: u16, arguments: &[String]) -> Child {
         .expect("redis-server is installed")
 }
 
-/// Sends one command over a connection of its own, in the inline form people type, after authenticating.
-pub(crate) fn admin(port: u16, words: &[&str]) -> Vec<String> {
+/// Sends one command over a connection of its own, after authenticating.
+pub(crate) fn ask(port: u16, password: &str, words: &[&str]) -> Vec<String> {
     let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("the server runs");
     socket.set_read_timeout(Some(Duration::from_secs(10))).expect("the time is not zero");
     let mut replies = BufReader::new(socket.try_clone().expect("sockets can be shared"));
-    for words in [&["AUTH", PASSWORD][..], words] {
+    for words in [&["AUTH", password][..], words] {
         let mut request = format!("*{}\r\n", words.len());
         for word in words {
             request.push_str(&format!("${}\r\n{word}\r\n", word.len()));

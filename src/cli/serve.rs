@@ -1,0 +1,26 @@
+//! `valetkey serve`: runs until SIGTERM or SIGINT.
+
+use super::{ConfigFile, Outcome, configuration::load_or_complain, output::complain};
+use crate::{
+    serve::{self, Control},
+    telemetry::{self, Format, LogOptions},
+};
+
+/// Does it.
+#[expect(clippy::disallowed_methods, reason = "the environment says what is logged, and how")]
+pub fn run(file: &ConfigFile) -> Outcome {
+    let variable = |name: &str| std::env::var(name).ok();
+    let format = if variable("VALETKEY_LOG_FORMAT").as_deref() == Some("json") { Format::Json } else { Format::Text };
+    if let Err(error) = telemetry::init(&LogOptions::from_environment(format, variable)) {
+        complain(error);
+        return Outcome::Wrong;
+    }
+    let Some(loaded) = load_or_complain(&file.config) else { return Outcome::Wrong };
+    match serve::run(loaded.config, Control::default()) {
+        Ok(()) => Outcome::Done,
+        Err(error) => {
+            complain(error);
+            Outcome::Failed
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A service as configured, and what belongs to it alone.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{ApiKeyPhase, ProviderFields};
+use crate::{id::ServiceName, secret::SecretString};
+
+/// A service as configured: a provider's name, and what differs from it.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// The provider; none where every field is written inline. A service that bears a provider's name is built on it.
+    pub provider: Option<String>,
+    /// The service whose connections this one uses.
+    pub connection: Option<ServiceName>,
+    /// The OAuth client (RFC 6749 §2.2). None: the service takes API keys only, or uses another's connection.
+    pub client_id: Option<String>,
+    /// Its secret; none for a public client.
+    pub client_secret: Option<SecretString>,
+    /// Provider fields, inline or overriding.
+    pub fields: ProviderFields,
+    /// Whether `http` URLs beyond loopback are let through.
+    pub allow_plain_http: bool,
+    /// API keys beside or before OAuth.
+    pub api_keys: ApiKeys,
+    /// Time limits upstream.
+    pub timeouts: Timeouts,
+    /// How the upstream is spoken to.
+    pub upstream: Upstream,
+    /// Whether the upstream's `Set-Cookie` is passed on.
+    pub response_cookies: bool,
+    /// At most this many calls a caller.
+    pub rate_limit: Option<RateLimit>,
+    /// First match decides; default allow.
+    pub policy: Vec<PolicyRule>,
+    /// Limits: the service's own, and [`Config::limits`](super::Config::limits) where it has none. Complete in itself.
+    pub limits: Limits,
+}
+
+/// API keys of a service.
+#[derive(Debug, Clone, Default)]
+pub struct ApiKeys {
+    /// How welcome they are.
+    pub phase: ApiKeyPhase,
+    /// `YYYY-MM-DD`, under `deprecated`: from this day (UTC) they are retired.
+    pub retire_on: Option<String>,
+}
+
+/// Time limits towards an upstream.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// TCP and TLS together get twice this.
+    pub connect: Duration,
+    /// Between two reads.
+    pub read: Duration,
+    /// Between two writes.
+    pub write: Duration,
+    /// An unused connection is kept this long.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(3),
+            read: Duration::from_secs(60),
+            write: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+        }
+    }
+}
+
+/// How an upstream is spoken to.
+#[derive(Debug, Clone, Default)]
+pub struct Upstream {
+    /// HTTP version.
+    pub protocol: UpstreamProtocol,
+    /// Trusted instead of the system's authorities: certificates in PEM.
+    pub ca: Option<String>,
+    /// Client certificate and its key, in PEM.
+    pub client_certificate: Option<(String, SecretString)>,
+}
+
+/// HTTP version towards an upstream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UpstreamProtocol {
+    /// ALPN on TLS; on plain HTTP HTTP/1.1, but h2c for `application/grpc`.
+    #[default]
+    Auto,
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 over TLS only.
+    H2,
+    /// HTTP/2 in clear, prior knowledge (RFC 9113 §3.3).
+    H2c,
+}
+
+/// A token bucket a caller and service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// So many calls …
+    pub requests: u32,
+    /// … in this time …
+    pub per: Duration,
+    /// … and so many at once.
+    pub burst: u32,
+}
+
+/// One rule of a service's policy.
+#[derive(Debug, Clone)]
+pub struct PolicyRule {
+    /// Allow or deny what matches.
+    pub allow: bool,
+    /// Methods, upper case; empty: all.
+    pub methods: Vec<String>,
+    /// Path patterns below `base_url`: exact, or a prefix that ends in `*`; empty: all.
+    pub paths: Vec<String>,
+    /// Claims of the caller's JWT that must have these values; empty: any caller.
+    pub claims: BTreeMap<String, serde_json::Value>,
+}
+
+/// Limits on a request. `None` is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// All headers together. In [`Config::limits`](super::Config::limits) 32 KiB by default.
+    pub header_bytes: Option<u64>,
+    /// The request target. In [`Config::limits`](super::Config::limits) 8 KiB by default.
+    pub uri_bytes: Option<u64>,
+    /// The request's body.
+    pub body_bytes: Option<u64>,
+    /// Connections from one client address at the same time.
+    pub connections_per_client: Option<u32>,
+}
