@@ -30,7 +30,7 @@ impl BaseUrl {
             Some(port) => format!("{host}:{port}"),
             None => host.clone(),
         };
-        let path = url.path().trim_end_matches('/').to_owned();
+        let path = url.path().to_owned();
         Ok(Self { tls: url.scheme() == "https", host, port, authority, path })
     }
 
@@ -56,13 +56,18 @@ impl BaseUrl {
 
     /// The path prefix: empty, or with a leading and without a trailing slash.
     pub fn path(&self) -> &str {
+        self.path.trim_end_matches('/')
+    }
+
+    /// The path as it was configured, at least a slash.
+    pub fn whole_path(&self) -> &str {
         &self.path
     }
 
     /// The whole, without a trailing slash.
     pub fn as_text(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
-        format!("{scheme}://{}{}", self.authority, self.path)
+        format!("{scheme}://{}{}", self.authority, self.path())
     }
 
     /// What of an absolute URL's path lies below this base: same scheme, host and port, and the prefix up to a segment's
@@ -73,7 +78,7 @@ impl BaseUrl {
             && url.port_or_known_default() == Some(self.port)
             && url.username().is_empty()
             && url.password().is_none();
-        let rest = url.path().strip_prefix(self.path.as_str())?;
+        let rest = url.path().strip_prefix(self.path())?;
         (same_origin && (rest.is_empty() || rest.starts_with('/'))).then_some(rest)
     }
 }

@@ -125,7 +125,7 @@ pub async fn admit(core: &Core, head: &Parts, raw: &[u8], serves_proxy: bool) ->
     }
     core.rates.take(&service, &caller.id).map_err(|wait| Refusal::rate_limited(whole_seconds(wait)))?;
     Ok(Admitted::Call(Box::new(Call {
-        target: target::upstream(service.base.path(), path, query),
+        target: target::upstream(&service.base, path, query),
         path: below.to_owned(),
         form: form.to_owned(),
         method: head.method.clone(),

@@ -61,6 +61,9 @@ impl Deadlines {
 pub struct Guarded<A> {
     /// The proxy.
     pub inner: Arc<A>,
+    /// The same for clients that begin with HTTP/2 in clear (RFC 9113 §3.3); none where TLS negotiates. It is a second one
+    /// because Pingora, where it takes h2c, waits for 24 bytes before it looks at any request (docs/PINGORA.md 7).
+    pub h2c: Option<Arc<A>>,
     /// Shared with the proxy's phases.
     pub deadlines: Arc<Deadlines>,
     /// Connections from one client address at the same time.
@@ -89,6 +92,15 @@ impl<A> Drop for Place<'_, A> {
 }
 
 impl<A> Guarded<A> {
+    /// The app for what the client begins with; `None`: it has gone.
+    async fn app_for(&self, stream: &mut Stream) -> Option<&Arc<A>> {
+        let Some(h2c) = &self.h2c else { return Some(&self.inner) };
+        // No HTTP/1 method begins so, and no request is shorter.
+        let mut start = [0; 3];
+        stream.try_peek(&mut start).await.ok()?;
+        Some(if &start == b"PRI" { h2c } else { &self.inner })
+    }
+
     fn enter(&self, address: SocketAddr) -> (Place<'_, A>, watch::Receiver<Deadline>, bool) {
         let (sender, receiver) = watch::channel(Some(Instant::now() + FIRST_HEAD));
         self.deadlines.0.lock().insert(address, sender);
@@ -113,8 +125,14 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
             let _ = stream.shutdown().await;
             return None;
         }
+        let serve = async {
+            match self.app_for(&mut stream).await {
+                Some(app) => app.process_new(stream, shutdown).await,
+                None => None,
+            }
+        };
         tokio::select! {
-            reusable = self.inner.process_new(stream, shutdown) => reusable,
+            reusable = serve => reusable,
             () = passed(deadline) => None,
         }
     }

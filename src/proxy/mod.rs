@@ -174,6 +174,7 @@ fn about<'a>(call: &'a Call, account: &'a Account) -> About<'a> {
 }
 
 /// One listener's view of it all.
+#[derive(Clone)]
 struct Gate {
     core: Arc<Core>,
     serves: Roles,

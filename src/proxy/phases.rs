@@ -26,7 +26,7 @@ use super::{
     context::{Context, Finding, Way},
     peek::taken_back,
     refuse::refuse,
-    scrub, upstream,
+    scrub, target, upstream,
 };
 
 /// The upstream refused the credential, and the request is sent again.
@@ -233,7 +233,9 @@ impl Gate {
     /// Settles where a request goes and what it carries.
     async fn admit(&self, session: &Session, context: &mut Context) -> Result<(), Refusal> {
         let head = session.req_header();
-        let mut call = match call::admit(&self.core, head, head.raw_path(), self.serves.proxy).await? {
+        let line = session.as_downstream().as_http1().map(|session| session.get_headers_raw_bytes());
+        let raw = line.as_deref().map_or_else(|| head.raw_path(), target::of_request_line);
+        let mut call = match call::admit(&self.core, head, raw, self.serves.proxy).await? {
             Admitted::Own => {
                 context.way = Way::Own;
                 return Ok(());

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use pingora::{
     apps::HttpServerOptions,
     listeners::tls::TlsSettings,
-    proxy::http_proxy,
+    proxy::{HttpProxy, http_proxy},
     server::{RunArgs, Server, configuration::ServerConf},
     services::listening::Service,
 };
@@ -75,14 +75,13 @@ pub fn serve(core: &Arc<Core>, doors: Vec<Door>, grace: Duration) -> Result<(), 
             own_routes: Arc::new(OwnRoutes(door.own_routes)),
             deadlines: Arc::clone(&deadlines),
         };
-        let mut proxy = http_proxy(&conf, gate);
-        let mut options = HttpServerOptions::default();
-        options.h2c = door.tls.is_none();
-        options.allow_connect_method_proxying = true;
-        options.h2_idle_timeout = Some(H2_IDLE);
-        proxy.server_options = Some(options);
-        let per_client = core.limits.connections_per_client;
-        let guarded = Guarded { inner: Arc::new(proxy), deadlines, per_client, clients: Arc::clone(&clients) };
+        let guarded = Guarded {
+            inner: Arc::new(proxy(&conf, gate.clone(), false)),
+            h2c: door.tls.is_none().then(|| Arc::new(proxy(&conf, gate, true))),
+            deadlines,
+            per_client: core.limits.connections_per_client,
+            clients: Arc::clone(&clients),
+        };
         let mut service = Service::new(format!("listener {}", door.address), guarded);
         match &door.tls {
             None => service.add_tcp(&door.address.to_string()),
@@ -97,6 +96,17 @@ pub fn serve(core: &Arc<Core>, doors: Vec<Door>, grace: Duration) -> Result<(), 
     let run = move || server.run(RunArgs { shutdown_signal });
     thread::Builder::new().name("listeners".into()).spawn(run).map_err(ServeError::Thread)?;
     Ok(())
+}
+
+fn proxy(conf: &Arc<ServerConf>, gate: Gate, h2c: bool) -> HttpProxy<Gate> {
+    let mut proxy = http_proxy(conf, gate);
+    let mut options = HttpServerOptions::default();
+    options.h2c = h2c;
+    // Refused in our own words.
+    options.allow_connect_method_proxying = true;
+    options.h2_idle_timeout = Some(H2_IDLE);
+    proxy.server_options = Some(options);
+    proxy
 }
 
 fn tls_settings(tls: &ListenerTls) -> Option<TlsSettings> {

@@ -2,7 +2,10 @@
 //! account and path. Pure, and the same bytes that are checked here are the ones that go upstream: nothing is decoded and
 //! encoded again, so there is no second reading to differ from the first (CONTRACT §2 and §7 "Paths").
 
-use crate::id::{Account, ServiceName};
+use crate::{
+    id::{Account, ServiceName},
+    provider::BaseUrl,
+};
 
 /// Where a request wants to go.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,6 +66,16 @@ pub fn parse(raw: &[u8]) -> Result<Target<'_>, Malformed> {
     Ok(Target::Proxy { service: ServiceName::parse(service).ok(), account, prefix, path: below, query })
 }
 
+/// The target in the first line of an HTTP/1 request's head, as it came: what Pingora makes of it has lost a fragment, and
+/// has its spaces escaped.
+pub fn of_request_line(head: &[u8]) -> &[u8] {
+    let head = head.trim_ascii_start();
+    let line = head.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    let after_method = line.iter().position(|byte| *byte == b' ').map_or(&[][..], |at| &line[at + 1..]);
+    let end = after_method.iter().rposition(|byte| *byte == b' ').unwrap_or(after_method.len());
+    &after_method[..end]
+}
+
 fn unnamed<'a>(path: &'a str, query: Option<&'a str>) -> Target<'a> {
     Target::Proxy { service: None, account: None, prefix: path, path: "", query }
 }
@@ -92,20 +105,20 @@ fn stays_below(path: &str) -> Result<(), Malformed> {
 }
 
 /// The target to send upstream: the base's path prefix, the path, the query, byte for byte.
-pub fn upstream(base: &str, path: &str, query: Option<&str>) -> String {
-    let path = if path.is_empty() && base.is_empty() { "/" } else { path };
-    // "/proxy/crm" and "/proxy/crm/" are base_url itself; below an empty prefix, "//x" would name a host to some readers.
-    let path = match path {
-        "/" if !base.is_empty() => "",
-        path if base.is_empty() && path.starts_with("//") => path.trim_start_matches('/'),
-        path => path,
-    };
-    let mut target = String::with_capacity(base.len() + path.len() + query.map_or(0, |query| query.len() + 1) + 1);
-    target.push_str(base);
-    if base.is_empty() && !path.starts_with('/') {
+pub fn upstream(base: &BaseUrl, path: &str, query: Option<&str>) -> String {
+    let prefix = base.path();
+    let mut target = String::with_capacity(prefix.len() + path.len() + query.map_or(0, |query| query.len() + 1) + 1);
+    if matches!(path, "" | "/") {
+        // "/proxy/crm" and "/proxy/crm/" are base_url itself.
+        target.push_str(base.whole_path());
+    } else if prefix.is_empty() {
+        // "//x" would name a host to some readers.
         target.push('/');
+        target.push_str(path.trim_start_matches('/'));
+    } else {
+        target.push_str(prefix);
+        target.push_str(path);
     }
-    target.push_str(path);
     if let Some(query) = query {
         target.push('?');
         target.push_str(query);
@@ -211,13 +224,23 @@ mod tests {
         for (base, path, query, expected) in [
             ("/api", "", None, "/api"),
             ("/api", "/", None, "/api"),
+            ("/api/", "", None, "/api/"),
+            ("/api/", "/x", None, "/api/x"),
             ("/api", "/x", Some("a"), "/api/x?a"),
             ("", "", None, "/"),
             ("", "/", Some(""), "/?"),
             ("", "//evil", None, "/evil"),
             ("/api", "//x", None, "/api//x"),
         ] {
-            assert_eq!(upstream(base, path, query), expected);
+            let base = BaseUrl::parse(&format!("https://api.example.com{base}"), false).unwrap();
+            assert_eq!(upstream(&base, path, query), expected);
         }
+    }
+
+    #[test]
+    fn the_target_of_a_request_line_is_taken_as_it_came() {
+        assert_eq!(of_request_line(b"GET /a#b HTTP/1.1\r\nHost: x\r\n\r\n"), b"/a#b");
+        assert_eq!(of_request_line(b"\r\nGET /a b HTTP/1.1\r\n"), b"/a b");
+        assert_eq!(of_request_line(b"GET"), b"");
     }
 }

@@ -81,6 +81,10 @@ impl Valetkey {
             }
         })
         .await;
+        wait::until("its listeners accept", || async {
+            tokio::net::TcpStream::connect(self.url.trim_start_matches("http://")).await.ok().map(|_| ())
+        })
+        .await;
     }
 
     /// Waits until `/readyz` answers 200.
