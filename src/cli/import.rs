@@ -257,7 +257,9 @@ fn describe(error: &serde_json::Error) -> String {
             let text = error.to_string();
             // What serde says of names is safe; what it says of values isn't.
             match text.split(" at line").next() {
-                Some(about) if about.starts_with("missing field") || about.starts_with("unknown field") => about.to_owned(),
+                Some(about) if about.starts_with("missing field") || about.starts_with("unknown field") => {
+                    about.to_owned()
+                }
                 _ => "a member is not of the form that is expected".to_owned(),
             }
         }

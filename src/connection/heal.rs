@@ -6,11 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 
-use crate::{
-    clock::Timestamp,
-    id::ServiceName,
-    store::Key,
-};
+use crate::{clock::Timestamp, id::ServiceName, store::Key};
 
 use super::{Connections, record::Record};
 

@@ -80,10 +80,14 @@ impl Connections {
         identity: Option<oauth::Identity>,
         requested: &[String],
     ) -> Result<Connection, Unavailable> {
-        let change = || Change::Connected { grant: grant.clone(), identity: identity.clone(), requested: requested.to_vec() };
+        let change =
+            || Change::Connected { grant: grant.clone(), identity: identity.clone(), requested: requested.to_vec() };
         let record = self.change(id, |_| Some(change())).await?;
         self.tell(id, Kind::Connected, None);
-        Ok(record.map_or_else(|| view(&Record::empty(id.clone()), None), |record| view(&record, self.owner_of(id).as_deref())))
+        Ok(record.map_or_else(
+            || view(&Record::empty(id.clone()), None),
+            |record| view(&record, self.owner_of(id).as_deref()),
+        ))
     }
 
     /// Stores an API key.
@@ -139,9 +143,7 @@ impl Connections {
         let revoked = match &record.farewell {
             None if record.grant.is_none() && record.api_key.is_none() => true,
             None => return,
-            Some(farewell) => {
-                farewell.attempts >= FAREWELLS || self.revoke(&record.id.service, &farewell.grant).await
-            }
+            Some(farewell) => farewell.attempts >= FAREWELLS || self.revoke(&record.id.service, &farewell.grant).await,
         };
         let outcome = if revoked {
             self.0.parts.store.delete(&key, Expect::Version(version)).await.map(|_| ()).map_err(Unavailable::from)
@@ -246,7 +248,10 @@ fn view(record: &Record, service: Option<&Service>) -> Connection {
         last_used_at: None,
         invalidated_at: record.invalidated_at,
         invalid_reason: record.invalid.or(rests_on.err()),
-        identity: record.identity.as_ref().map(|identity| identity.label.clone().unwrap_or_else(|| identity.id.clone())),
+        identity: record
+            .identity
+            .as_ref()
+            .map(|identity| identity.label.clone().unwrap_or_else(|| identity.id.clone())),
     }
 }
 
@@ -286,7 +291,18 @@ fn credential(record: &Record, service: &Service, window: std::time::Duration) -
             let key = record.api_key.as_ref()?;
             let value = service.api_key.header_value(&key.key).ok()?;
             let name = service.api_key.header().clone();
-            Some(Credential::new(id, AuthKind::ApiKey, name, value, key.generation, key.stored_at, None, None, false, None))
+            Some(Credential::new(
+                id,
+                AuthKind::ApiKey,
+                name,
+                value,
+                key.generation,
+                key.stored_at,
+                None,
+                None,
+                false,
+                None,
+            ))
         }
     }
 }

@@ -40,8 +40,6 @@ mod resolve;
 mod root;
 mod snapshot;
 mod state;
-#[cfg(test)]
-mod tests;
 
 pub use credential::{AuthKind, Credential};
 pub use resolve::{AfterRejection, Want};

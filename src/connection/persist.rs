@@ -86,7 +86,13 @@ impl Unsaved {
 impl Connections {
     /// Stores `record`, which holds a grant bought with the refresh token of generation `spends`, where version `expect`
     /// stands.
-    pub(super) async fn land(&self, key: Key, expect: Version, record: &Record, spends: u64) -> Result<Landed, Unavailable> {
+    pub(super) async fn land(
+        &self,
+        key: Key,
+        expect: Version,
+        record: &Record,
+        spends: u64,
+    ) -> Result<Landed, Unavailable> {
         let version = Version(record.grant.as_ref().map_or(expect.0.saturating_add(1), |grant| grant.generation));
         let sealed = record.seal(&self.0.parts.vault, &key, version)?;
         let grant = Grant { spends, expect, version, sealed };
@@ -106,7 +112,8 @@ impl Connections {
             let now = self.now();
             let ours = Record::open(&self.0.parts.vault, &key, grant.version, &grant.sealed)?;
             let due = self.due(&ours, now);
-            let put = self.0.parts.store.put(&key, Expect::Version(grant.expect), grant.version, &grant.sealed, due).await?;
+            let put =
+                self.0.parts.store.put(&key, Expect::Version(grant.expect), grant.version, &grant.sealed, due).await?;
             let current = match put {
                 Put::Stored => {
                     self.0.snapshots.changed(&key.owner);
@@ -126,7 +133,8 @@ impl Connections {
                 Some(_) | None => {
                     grant.expect = current.version;
                     grant.version = Version::next(Some(current.version), now.micros()).max(grant.version);
-                    grant.sealed = rebase(theirs, ours, grant.version).seal(&self.0.parts.vault, &key, grant.version)?;
+                    grant.sealed =
+                        rebase(theirs, ours, grant.version).seal(&self.0.parts.vault, &key, grant.version)?;
                 }
             }
         }
@@ -143,7 +151,8 @@ impl Connections {
                         connections.save(key).await;
                     }
                     connections.0.unsaved.saved.notify_waiters();
-                    let pause = if connections.0.unsaved.len() > 0 { Duration::from_millis(250) } else { Duration::ZERO };
+                    let pause =
+                        if connections.0.unsaved.len() > 0 { Duration::from_millis(250) } else { Duration::ZERO };
                     let _ = timeout(pause, connections.0.unsaved.hurry.notified()).await;
                 }
             }
@@ -192,12 +201,5 @@ fn rebase(theirs: Record, ours: Record, version: Version) -> Record {
     if let Some(grant) = &mut grant {
         grant.generation = version.0;
     }
-    Record {
-        grant,
-        refreshed_at: ours.refreshed_at,
-        invalid: None,
-        invalidated_at: None,
-        mark: None,
-        ..theirs
-    }
+    Record { grant, refreshed_at: ours.refreshed_at, invalid: None, invalidated_at: None, mark: None, ..theirs }
 }

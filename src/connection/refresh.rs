@@ -201,10 +201,10 @@ impl Connections {
                 self.unspent(key, marked, version).await;
                 Err(Failure::Provider)
             }
-            oauth::Kind::Unavailable { retry_after, .. } => {
+            oauth::Kind::Unavailable { retry_after, fault } => {
                 tracing::warn!(service = %id.service, %error, "the token endpoint failed; the connection stays");
                 self.0.circuits.failed(&id.service, *retry_after, now, chance());
-                if !error.may_have_happened() {
+                if !answer_was_lost(*fault) {
                     self.unspent(key, marked, version).await;
                 }
                 Err(Failure::Provider)
@@ -273,6 +273,18 @@ impl Connections {
 
 fn refresh_token(record: &Record) -> Option<&crate::secret::SecretString> {
     record.grant.as_ref()?.refresh_token.as_ref()
+}
+
+/// Whether the provider may have answered with a grant that nobody saw. An answer that says "not now" is no such one.
+const fn answer_was_lost(fault: oauth::Fault) -> bool {
+    match fault {
+        oauth::Fault::Timeout | oauth::Fault::Protocol | oauth::Fault::TooLarge | oauth::Fault::Garbage => true,
+        oauth::Fault::Connect
+        | oauth::Fault::Tls
+        | oauth::Fault::Refused
+        | oauth::Fault::Status
+        | oauth::Fault::SaysSo => false,
+    }
 }
 
 /// Waits for a notice about `key`, or a gap in which it may have been missed. Says whether one came.

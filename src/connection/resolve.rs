@@ -55,6 +55,15 @@ pub enum AfterRejection {
     Refuse(Unusable),
 }
 
+/// How far a snapshot can be believed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Belief {
+    /// It is what the store says.
+    Fresh,
+    /// It is what the store said when it could last be asked.
+    Offline,
+}
+
 /// What a held connection is good for at this moment.
 enum Decision {
     Use(Arc<Credential>),
@@ -83,13 +92,15 @@ impl Connections {
     /// What the person, the application or the operator has to do, or who is away.
     pub async fn resolve(&self, want: &Want<'_>) -> Result<Arc<Credential>, Unusable> {
         for _ in 0..ROUNDS {
-            let snapshot = self.snapshot(want.caller).await?;
+            let (snapshot, belief) = self.recall(want.caller).await?;
             let now = self.now();
             match decide(&snapshot, want, now) {
                 Decision::Use(credential) => {
                     self.renew_if_due(&credential, now);
                     return Ok(credential);
                 }
+                // What was true when the store was last seen may have changed: nobody is sent away for it.
+                Decision::Refuse(_) if belief == Belief::Offline => return Err(Unavailable::Store.into()),
                 Decision::Refuse(unusable) => return Err(unusable),
                 Decision::Expired(credential) => self.invalidate(&credential, Reason::Expired).await?,
                 Decision::Refresh(credential) => self.refreshed(&credential).await?,
@@ -155,7 +166,10 @@ impl Connections {
     }
 
     fn renew_if_due(&self, credential: &Arc<Credential>, now: Timestamp) {
-        if credential.is_due(now) && self.0.circuits.allows(&credential.id.service, now) && credential.claim_renewal(now) {
+        if credential.is_due(now)
+            && self.0.circuits.allows(&credential.id.service, now)
+            && credential.claim_renewal(now)
+        {
             self.refresh_in_background(&credential.id, credential.generation);
         }
     }
@@ -169,7 +183,8 @@ impl Connections {
                 rests.then_some(Change::Invalidated(reason))
             }
             AuthKind::ApiKey => {
-                let rests = record.api_key.as_ref().is_some_and(|key| key.generation == credential.generation && !key.refused);
+                let rests =
+                    record.api_key.as_ref().is_some_and(|key| key.generation == credential.generation && !key.refused);
                 rests.then_some(Change::KeyRefused)
             }
         };
@@ -186,6 +201,10 @@ impl Connections {
     /// What is known of a caller: from memory where it can be believed, else from the store, else, while that is away,
     /// from memory all the same.
     pub(super) async fn snapshot(&self, caller: &CallerId) -> Result<Arc<Snapshot>, Unavailable> {
+        self.recall(caller).await.map(|(snapshot, _)| snapshot)
+    }
+
+    async fn recall(&self, caller: &CallerId) -> Result<(Arc<Snapshot>, Belief), Unavailable> {
         let store = &self.0.parts.store;
         let root = match self.0.snapshots.known_owner(caller) {
             Some(_) => None,
@@ -199,17 +218,20 @@ impl Connections {
         // A flight that began before the latest change may bring what was true before it.
         for _ in 0..ROUNDS {
             if let Some(snapshot) = self.0.snapshots.fresh(&owner, store.channel_epoch()) {
-                return Ok(snapshot);
+                return Ok((snapshot, Belief::Fresh));
             }
             let connections = self.clone();
             let load = self.0.loads.join(owner, || async move { connections.load(owner).await });
             match load.await.unwrap_or(Err(Unavailable::Busy)) {
-                Ok(snapshot) if store.channel_epoch().is_none() => return Ok(snapshot),
+                Ok(snapshot) if store.channel_epoch().is_none() => return Ok((snapshot, Belief::Fresh)),
                 Ok(_) => {}
-                Err(unavailable) => return self.0.snapshots.offline(&owner, self.now()).ok_or(unavailable),
+                Err(unavailable) => {
+                    let offline = self.0.snapshots.offline(&owner, self.now()).ok_or(unavailable)?;
+                    return Ok((offline, Belief::Offline));
+                }
             }
         }
-        self.load(owner).await
+        Ok((self.load(owner).await?, Belief::Fresh))
     }
 
     async fn load(&self, owner: crate::store::OwnerId) -> Result<Arc<Snapshot>, Unavailable> {
@@ -222,13 +244,16 @@ impl Connections {
                 tracing::info!("a lost write was repaired");
             }
             let newer = self.0.unsaved.sealed(&key).or_else(|| self.0.snapshots.written(&key));
-            let (version, sealed) = newer.filter(|(version, _)| *version > stored.version).unwrap_or((stored.version, stored.value));
+            let (version, sealed) =
+                newer.filter(|(version, _)| *version > stored.version).unwrap_or((stored.version, stored.value));
             let record = Record::open(&self.0.parts.vault, &key, version, &sealed)?;
             if record.farewell.is_none() && (record.grant.is_some() || record.api_key.is_some()) {
                 held.push(self.hold(&record));
             }
         }
-        held.sort_by(|a, b| (&a.connection.service, &a.connection.account).cmp(&(&b.connection.service, &b.connection.account)));
+        held.sort_by(|a, b| {
+            (&a.connection.service, &a.connection.account).cmp(&(&b.connection.service, &b.connection.account))
+        });
         Ok(self.0.snapshots.keep(owner, stamp, self.now(), held))
     }
 }

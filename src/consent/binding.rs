@@ -7,13 +7,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use subtle::ConstantTimeEq;
 
 use super::{BeginError, Consent, STATE_TTL, Ticket, digest, token};
-use crate::{
-    clock::Timestamp,
-    connection::Unavailable,
-    secret::SecretString,
-    store::Claim,
-    vault::Root,
-};
+use crate::{clock::Timestamp, connection::Unavailable, secret::SecretString, store::Claim, vault::Root};
 
 /// A browser, by the cookie that it holds.
 #[derive(Debug, Clone)]

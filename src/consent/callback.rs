@@ -165,8 +165,7 @@ impl Consent {
         if !oauth::issuer_matches(client, answer.issuer.as_deref()) {
             return Err(CallbackError::OtherIssuer);
         }
-        let ticket =
-            Ticket::open_ever(&root, &state.ticket, &service.name).map_err(|_| CallbackError::Unknown)?;
+        let ticket = Ticket::open_ever(&root, &state.ticket, &service.name).map_err(|_| CallbackError::Unknown)?;
         if !self.spend_state(&handle).await? {
             return Err(CallbackError::Unknown);
         }
@@ -182,23 +181,19 @@ impl Consent {
             Err(_) => return Err(end(Ended::Used)),
         }
         let redirect_uri = self.redirect_uri(&service.name);
-        let grant = self
-            .oauth
-            .exchange(client, &code, state.verifier().as_ref(), &redirect_uri)
-            .await
-            .map_err(|error| {
+        let grant =
+            self.oauth.exchange(client, &code, state.verifier().as_ref(), &redirect_uri).await.map_err(|error| {
                 tracing::warn!(service = %service.name, %error, "connect: the code exchange failed");
                 end(if error.is_transient() { Ended::ExchangeFailed } else { Ended::ExchangeRefused })
             })?;
         let identity = self.oauth.identify(client, &grant.access_token).await;
-        let connection = self
-            .connections
-            .connect(&connection_id(&ticket), grant, identity, &state.scopes)
-            .await
-            .map_err(|error| {
-                tracing::error!(service = %service.name, %error, "connect: a new grant could not be stored");
-                end(Ended::NotStored)
-            })?;
+        let connection =
+            self.connections.connect(&connection_id(&ticket), grant, identity, &state.scopes).await.map_err(
+                |error| {
+                    tracing::error!(service = %service.name, %error, "connect: a new grant could not be stored");
+                    end(Ended::NotStored)
+                },
+            )?;
         self.spend(&ticket, browser).await;
         tracing::info!(service = %service.name, "connect: completed");
         let return_to = self.back(&state).map(|url| url.with("connected", service.name.as_str()));
@@ -213,8 +208,8 @@ impl Consent {
 
     fn ended(&self, why: Ended, service: &Service, ticket: &Ticket, state: &State, now: Timestamp) -> CallbackError {
         tracing::info!(service = %service.name, why = ?why, "connect: ended without a grant");
-        let again = (why != Ended::Used && !ticket.has_expired(now))
-            .then(|| self.connect_url(&service.name, &state.ticket));
+        let again =
+            (why != Ended::Used && !ticket.has_expired(now)).then(|| self.connect_url(&service.name, &state.ticket));
         let back = self.back(state).map(|url| url.with("error", why.code()));
         CallbackError::Ended { why, retry: Box::new(Retry { again, back, application: ticket.application.clone() }) }
     }

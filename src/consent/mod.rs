@@ -24,6 +24,8 @@ mod return_to;
 mod session;
 mod state;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod ticket;
 
@@ -180,7 +182,8 @@ pub fn shown_name(claims: &serde_json::Map<String, serde_json::Value>) -> Option
 
 /// Control characters, and those that turn or hide the text around them.
 fn misleading(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Random bytes of the system, as base64url.

@@ -107,7 +107,12 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<ReturnTo, Refused> {
-        let allowed = ["https://app.example.com/", "https://other.example/app", "https://third.example/app/", "http://localhost:3000/"];
+        let allowed = [
+            "https://app.example.com/",
+            "https://other.example/app",
+            "https://third.example/app/",
+            "http://localhost:3000/",
+        ];
         ReturnTo::parse(text, &allowed.map(|url| Url::parse(url).unwrap()))
     }
 

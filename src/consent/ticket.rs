@@ -67,9 +67,8 @@ impl Ticket {
 
     /// Opens a link's ticket, also one that has expired.
     pub(super) fn open_ever(root: &Root, text: &str, service: &ServiceName) -> Result<Self, TicketError> {
-        let plaintext = root
-            .open(Purpose::Ticket, text, &[service.as_str().as_bytes()])
-            .map_err(|_| TicketError::Invalid)?;
+        let plaintext =
+            root.open(Purpose::Ticket, text, &[service.as_str().as_bytes()]).map_err(|_| TicketError::Invalid)?;
         let ticket: Self = serde_json::from_slice(plaintext.expose()).map_err(|_| TicketError::Invalid)?;
         if ticket.service != *service {
             return Err(TicketError::Invalid);

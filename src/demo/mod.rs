@@ -20,13 +20,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::{clock::Clock, config, serve};
+use crate::{clock::Clock, config, provider::catalogue::Embedded, serve};
 
 mod client;
 mod guide;
 mod ink;
 mod setup;
 pub mod standin;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 pub use walk::Reader;
@@ -86,7 +88,7 @@ pub fn run(options: Options) -> Result<bool, Error> {
     let mut server = Server::start(stage.config.clone())?;
     let outcome = runtime.block_on(async {
         server.ready().await?;
-        stage.play(&options).await
+        stage.play(&options, &server).await
     });
     // What stopped the server explains what the play saw of it.
     server.stop()?;
@@ -132,7 +134,7 @@ impl Stage {
         Ok(Self { standin, secrets, clock, public, admin, lifetime, github, config_path, config, _folder: folder })
     }
 
-    async fn play(&self, options: &Options) -> Result<bool, Error> {
+    async fn play(&self, options: &Options, server: &Server) -> Result<bool, Error> {
         let parties = client::Parties::new(self.secrets.mint(self.clock.now())?)?;
         let (standin, public) = (&self.standin, self.public.clone());
         if let Some(reader) = options.walk {
@@ -153,6 +155,7 @@ impl Stage {
             shown = sights.show() => shown?,
             interrupted = tokio::signal::ctrl_c() => interrupted?,
             _ = terminate.recv() => {}
+            () = server.ended() => {}
         }
         ink::line("\n  Ending the demo: Valetkey drains, the temporary folder goes.");
         Ok(true)
@@ -161,8 +164,7 @@ impl Stage {
 
 fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<config::Config, Error> {
     let env = |name: &str| environment.get(name).cloned();
-    let loaded =
-        config::load(path, &env, &config::NoProviders).map_err(|problems| Error::Config(problems.to_string()))?;
+    let loaded = config::load(path, &env, &Embedded).map_err(|problems| Error::Config(problems.to_string()))?;
     Ok(loaded.config)
 }
 
@@ -187,6 +189,13 @@ impl Server {
             Ok(Ok(())) => Ok(()),
             // Its thread ended: `stop` tells why.
             Ok(Err(_)) | Err(_) => Err(Error::NotReady),
+        }
+    }
+
+    /// Returns once it has ended by itself.
+    async fn ended(&self) {
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 

@@ -178,6 +178,7 @@ services:
     client_id: {CLIENT_ID}
     client_secret_file: {client}
     scopes: [profile, issues]
+    scope_titles: {{ profile: "See your name and login", issues: "Read and open issues" }}
 {github}"#
     )
 }

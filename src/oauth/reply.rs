@@ -127,7 +127,9 @@ fn is_nothing(value: &Value) -> bool {
 /// A token: RFC 6749 appendix A.12 has visible characters and spaces. What a header can't carry is no token.
 fn token(value: &Value) -> Option<&str> {
     value.as_str().filter(|text| {
-        (1..=TOKEN_MAX).contains(&text.len()) && text.bytes().all(|b| (b' '..=b'~').contains(&b)) && text.trim() == *text
+        (1..=TOKEN_MAX).contains(&text.len())
+            && text.bytes().all(|b| (b' '..=b'~').contains(&b))
+            && text.trim() == *text
     })
 }
 
@@ -171,7 +173,8 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let asked = text(header::RETRY_AFTER)?;
     let wait = match asked.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) if asked.bytes().all(|b| b.is_ascii_digit()) => RETRY_AFTER_MAX,
+        // More digits than a number holds.
+        Err(_) if !asked.is_empty() && asked.bytes().all(|b| b.is_ascii_digit()) => RETRY_AFTER_MAX,
         Err(_) => (http_date(asked)? - http_date(text(header::DATE)?)?).try_into().unwrap_or(Duration::ZERO),
     };
     Some(wait.min(RETRY_AFTER_MAX))

@@ -52,12 +52,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`Kind`]; transient ones are worth another try.
-    pub async fn revoke(
-        &self,
-        oauth: &OAuth,
-        token: &SecretString,
-        hint: TokenHint,
-    ) -> Result<Revocation, TokenError> {
+    pub async fn revoke(&self, oauth: &OAuth, token: &SecretString, hint: TokenHint) -> Result<Revocation, TokenError> {
         let Some(request) = request(oauth, token, hint) else { return Ok(Revocation::Unsupported) };
         let response = self.transport.call(request, oauth.allow_plain_http).await?;
         let status = response.status();
@@ -99,7 +94,9 @@ fn request(oauth: &OAuth, token: &SecretString, hint: TokenHint) -> Option<Reque
         (RevokeAuth::None, _) => {}
         (RevokeAuth::Bearer, _) => authorization = Some(oauth.inject.header_value(token).ok()?),
         // A body that is no form has no place for the client.
-        (RevokeAuth::Client, Some(secret)) if oauth.client_auth != ClientAuth::Post || rules.body != RevokeBody::Form => {
+        (RevokeAuth::Client, Some(secret))
+            if oauth.client_auth != ClientAuth::Post || rules.body != RevokeBody::Form =>
+        {
             authorization = Some(basic(&oauth.client_id, secret)?);
         }
         (RevokeAuth::Client, secret) => {

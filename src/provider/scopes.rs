@@ -188,7 +188,7 @@ fn segment_matches(pattern: &str, segment: &str) -> bool {
     match pattern.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
         Some((_, suffix)) => segment
             .strip_suffix(suffix)
-            .is_some_and(|head| !head.is_empty() && !(suffix.is_empty() && head.contains(':'))),
+            .is_some_and(|head| !(head.is_empty() || suffix.is_empty() && head.contains(':'))),
         None => pattern == segment,
     }
 }

@@ -198,7 +198,7 @@ pub fn verdict(service: &Service, status: StatusCode, headers: &HeaderMap, body:
 }
 
 /// How many of the body's first bytes [`verdict`] must see, `None` where status and headers are enough. Only bodies that
-/// are text and come uncompressed can be judged: see [`Service::judges_bodies`].
+/// are text and come uncompressed can be judged: see [`Signs::need_bodies`].
 pub fn wants_body(service: &Service, status: StatusCode, headers: &HeaderMap) -> Option<usize> {
     let readable = is_text(headers) && !headers.contains_key(header::CONTENT_ENCODING);
     let wanted = readable
@@ -206,14 +206,6 @@ pub fn wants_body(service: &Service, status: StatusCode, headers: &HeaderMap) ->
         && insufficient_scope(status, headers).is_none()
         && service.signs.all().any(|sign| sign.needs_body() && sign.head_holds(status, headers));
     wanted.then_some(BODY_PREFIX_MAX)
-}
-
-impl Service {
-    /// Whether this service's answers are judged by their bodies. Then they must come uncompressed, so the application's
-    /// `Accept-Encoding` should not be sent on.
-    pub fn judges_bodies(&self) -> bool {
-        self.signs.all().any(Compiled::needs_body)
-    }
 }
 
 /// JSON and short texts; not event streams, not files.

@@ -15,7 +15,13 @@ use super::{
 };
 
 /// Judges an answer; notes in `context` what has to be acted on. Says whether the answer may go to the client.
-pub fn judge(core: &Core, context: &mut Context, header: &ResponseHeader, body: Option<&[u8]>, replayable: bool) -> bool {
+pub fn judge(
+    core: &Core,
+    context: &mut Context,
+    header: &ResponseHeader,
+    body: Option<&[u8]>,
+    replayable: bool,
+) -> bool {
     let began = context.began;
     let Some(call) = context.call() else { return true };
     let Some(credential) = call.credential.clone() else { return true };

@@ -108,7 +108,8 @@ pub async fn admit(core: &Core, head: &Parts, raw: &[u8], serves_proxy: bool) ->
         }
         Target::Proxy { .. } | Target::Own => return Ok(Admitted::Own),
     };
-    let service = service.and_then(|name| core.services.get(name.as_str()).cloned()).ok_or_else(Refusal::unknown_service)?;
+    let service =
+        service.and_then(|name| core.services.get(name.as_str()).cloned()).ok_or_else(Refusal::unknown_service)?;
     within(raw.len(), service.limits.uri_bytes, TooLarge::Target)?;
     within(head_size(head), service.limits.header_bytes, TooLarge::Headers)?;
     let caller = authenticate(core, head, &service).await?;

@@ -104,7 +104,8 @@ impl<A> Guarded<A> {
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
     async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let digest = stream.get_socket_digest();
-        let address = digest.as_ref().and_then(|digest| digest.peer_addr()).and_then(|address| address.as_inet().copied());
+        let address =
+            digest.as_ref().and_then(|digest| digest.peer_addr()).and_then(|address| address.as_inet().copied());
         let Some(address) = address else { return self.inner.process_new(stream, shutdown).await };
         let (_place, deadline, too_many) = self.enter(address);
         if too_many {

@@ -24,7 +24,12 @@ pub struct Held {
 
 impl Gate {
     /// Holds an answer back if the provider's signs need its body. Says whether it did.
-    pub(super) fn hold(&self, session: &mut Session, header: &mut ResponseHeader, context: &mut Context) -> Result<bool> {
+    pub(super) fn hold(
+        &self,
+        session: &mut Session,
+        header: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<bool> {
         let Some(call) = context.call() else { return Ok(false) };
         let has_body = call.method != Method::HEAD
             && header.status != StatusCode::NO_CONTENT
@@ -45,7 +50,13 @@ impl Gate {
     }
 
     /// A piece of a held answer's body has come.
-    pub(super) fn look(&self, session: &mut Session, body: &mut Option<Bytes>, end: bool, context: &mut Context) -> Result<()> {
+    pub(super) fn look(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        context: &mut Context,
+    ) -> Result<()> {
         let Some(mut held) = context.held.take() else { return Ok(()) };
         if let Some(piece) = body.take() {
             held.body.extend_from_slice(&piece);
@@ -67,7 +78,9 @@ impl Gate {
     /// takes at once; where it doesn't, the connection is given up rather than left in between.
     fn release(&self, session: &mut Session, mut header: ResponseHeader, context: &Context) -> Result<()> {
         session.set_ignore_info_resp(false);
-        if !header.headers.contains_key(header::CONTENT_LENGTH) && !header.headers.contains_key(header::TRANSFER_ENCODING) {
+        if !header.headers.contains_key(header::CONTENT_LENGTH)
+            && !header.headers.contains_key(header::TRANSFER_ENCODING)
+        {
             header.set_version(Version::HTTP_11);
             header.insert_header(header::TRANSFER_ENCODING, "chunked")?;
         }

@@ -187,6 +187,8 @@ impl ProxyHttp for Gate {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
         let answered = session.response_written().is_some_and(|header| !header.status.is_informational());
         let refusal = if answered { None } else { self.refusal_for(error, context).await };
+        // Pingora closes the connection after this, whatever was said: so it is said.
+        session.set_keepalive(None);
         let error_code = match refusal {
             Some(refusal) => refuse(&self.core, session, context, &refusal).await.unwrap_or(0),
             None => 0,
@@ -356,7 +358,9 @@ impl Gate {
                 Some(Refusal::bad_request("The request's headers are malformed"))
             }
             (ErrorSource::Downstream, _, _) => None,
-            (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout, Some(title)) => Some(Refusal::upstream_timeout(&title)),
+            (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout, Some(title)) => {
+                Some(Refusal::upstream_timeout(&title))
+            }
             (ErrorSource::Upstream, _, Some(title)) => Some(Refusal::upstream_unreachable(&title)),
             (_, kind, _) => {
                 tracing::error!(kind = kind.as_str(), "a request failed inside the proxy");

@@ -85,7 +85,8 @@ pub fn response_headers_to_drop(headers: &HeaderMap, answered: Answered) -> Vec<
 
 /// Framing is Pingora's; a nomination can't take it away.
 fn framing(name: &HeaderName) -> bool {
-    [header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::UPGRADE, header::DATE].contains(name)
+    [header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::UPGRADE, header::DATE]
+        .contains(name)
 }
 
 /// `Cache-Control` for an answer to one caller: no shared cache may keep it (RFC 9111 §5.2.2).
@@ -127,8 +128,10 @@ pub fn markup_guard(status: StatusCode, headers: &HeaderMap) -> Option<[(HeaderN
     let markup = match essence.as_deref() {
         None | Some("") => true,
         Some(kind) => {
-            matches!(kind, "text/html" | "application/xhtml+xml" | "image/svg+xml" | "text/xml" | "application/xml" | "text/xsl")
-                || kind.ends_with("+xml")
+            matches!(
+                kind,
+                "text/html" | "application/xhtml+xml" | "image/svg+xml" | "text/xml" | "application/xml" | "text/xsl"
+            ) || kind.ends_with("+xml")
         }
     };
     markup.then_some([(header::CONTENT_SECURITY_POLICY, SANDBOX), (header::X_CONTENT_TYPE_OPTIONS, NOSNIFF)])
@@ -162,7 +165,10 @@ mod tests {
         ]);
         let key = HeaderName::from_static("x-api-key");
         let dropped = names(request_headers_to_drop(&request, [&header::AUTHORIZATION, &key]));
-        assert_eq!(dropped, ["authorization", "cookie", "proxy-foo", "valetkey-scopes", "x-api-key", "x-forwarded-anything"]);
+        assert_eq!(
+            dropped,
+            ["authorization", "cookie", "proxy-foo", "valetkey-scopes", "x-api-key", "x-forwarded-anything"]
+        );
     }
 
     #[test]

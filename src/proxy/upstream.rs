@@ -77,7 +77,8 @@ impl Tls {
 /// The certificates of a PEM text, each proved readable: what parses them later would panic.
 fn certificates(pem: &str, otherwise: &'static str) -> Result<Vec<Vec<u8>>, BadCertificate> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
-    let certificates: Vec<Vec<u8>> = read.map_err(|_| BadCertificate(otherwise))?.iter().map(|der| der.to_vec()).collect();
+    let certificates: Vec<Vec<u8>> =
+        read.map_err(|_| BadCertificate(otherwise))?.iter().map(|der| der.to_vec()).collect();
     let mut roots = rustls::RootCertStore::empty();
     let sound = |der: &Vec<u8>| roots.add(CertificateDer::from(der.clone())).is_ok();
     if certificates.is_empty() || !certificates.iter().all(sound) {

@@ -268,7 +268,9 @@ impl Refusal {
     pub fn too_large(what: TooLarge) -> Self {
         let (status, message) = match what {
             TooLarge::Target => (StatusCode::URI_TOO_LONG, "The address of this request is too long"),
-            TooLarge::Headers => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers of this request are too large"),
+            TooLarge::Headers => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers of this request are too large")
+            }
             TooLarge::Body => (StatusCode::PAYLOAD_TOO_LARGE, "The body of this request is too large"),
         };
         Self::new(status, Code::TooLarge, message)

@@ -117,7 +117,9 @@ impl Refusal {
             Code::MethodNotAllowed | Code::BadRequest | Code::TooLarge => ("This request can’t be served", ""),
             Code::AccountRequired => ("Which account?", ""),
             Code::RateLimited => ("A little too fast", ""),
-            Code::UpstreamUnreachable | Code::UpstreamTimeout | Code::RefreshFailed => ("No answer from the service", ""),
+            Code::UpstreamUnreachable | Code::UpstreamTimeout | Code::RefreshFailed => {
+                ("No answer from the service", "")
+            }
             Code::Unavailable => ("Briefly unavailable", ""),
             Code::Error => ("Something went wrong", ""),
         };

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{net::TcpStream, runtime::Handle, sync::watch};
 
 use crate::{
     caller::Callers,
@@ -22,12 +23,13 @@ use crate::{
 use super::Heart;
 
 const INTERVAL: Duration = Duration::from_secs(1);
-const FIRST_INTERVAL: Duration = Duration::from_millis(50);
+const FIRST_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What was last seen.
 pub struct Probe {
     store: AtomicBool,
     keys: AtomicBool,
+    doors: AtomicBool,
     ready_once: watch::Sender<bool>,
     callers: Arc<Callers>,
     connections: Connections,
@@ -40,6 +42,7 @@ impl Probe {
         let probe = Arc::new(Self {
             store: AtomicBool::new(false),
             keys: AtomicBool::new(false),
+            doors: AtomicBool::new(false),
             ready_once: watch::Sender::new(false),
             callers,
             connections: heart.connections.clone(),
@@ -51,7 +54,7 @@ impl Probe {
                 let root = roots.get().await;
                 asking.keys.store(!matches!(root, Err(Unavailable::Keys)), Ordering::Relaxed);
                 asking.store.store(store.ping().await.is_ok(), Ordering::Relaxed);
-                if root.is_ok() && asking.callers.ready() {
+                if root.is_ok() && asking.callers.ready() && asking.doors.load(Ordering::Relaxed) {
                     asking.ready_once.send_replace(true);
                 }
                 let ready = *asking.ready_once.borrow();
@@ -59,6 +62,19 @@ impl Probe {
             }
         });
         probe
+    }
+
+    /// Waits until every one of these addresses takes connections: before that nobody may be told to come.
+    pub async fn doors_open(&self, addresses: Vec<SocketAddr>) {
+        for mut address in addresses {
+            if address.ip().is_unspecified() {
+                address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+            }
+            while TcpStream::connect(address).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+        self.doors.store(true, Ordering::Relaxed);
     }
 
     /// Waits until the process has been ready once.

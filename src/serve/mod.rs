@@ -172,12 +172,14 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
     })
     .map_err(|(service, bad)| Error::Certificate(service, bad))?;
     open_doors(&config, &Arc::new(core), &state, &runtime)?;
-    if let Some(ready) = control.ready {
-        handle.spawn(async move {
-            health.first_ready().await;
+    let addresses = config.listeners.iter().map(|listener| listener.address).collect();
+    handle.spawn(async move {
+        health.doors_open(addresses).await;
+        health.first_ready().await;
+        if let Some(ready) = control.ready {
             let _ = ready.send(());
-        });
-    }
+        }
+    });
     runtime.block_on(async {
         drain.run(config.shutdown, &metrics, &heart.connections, control.stop).await;
         heart.close().await;

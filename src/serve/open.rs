@@ -46,12 +46,9 @@ fn options(redis: &config::Redis) -> RedisOptions {
     };
     options.topology = match &redis.topology {
         RedisTopology::Standalone => Topology::Standalone,
-        RedisTopology::Sentinel { master, addresses } => Topology::Sentinel {
-            master: master.clone(),
-            addresses: addresses.clone(),
-            username: None,
-            password: None,
-        },
+        RedisTopology::Sentinel { master, addresses } => {
+            Topology::Sentinel { master: master.clone(), addresses: addresses.clone(), username: None, password: None }
+        }
         RedisTopology::Cluster { addresses } => Topology::Cluster { addresses: addresses.clone() },
     };
     options

@@ -88,7 +88,14 @@ pub trait Store: Send + Sync + 'static {
     /// Writes `value` where `expect` holds and `version` is larger than the stored one; tells [`Store::changes`].
     /// `due` (milliseconds since the epoch) says when [`Store::due`] should name the record; `None`: not at all.
     /// What is already stored with this very version and value is [`Put::Stored`].
-    async fn put(&self, key: &Key, expect: Expect, version: Version, value: &[u8], due: Option<u64>) -> Result<Put, Error>;
+    async fn put(
+        &self,
+        key: &Key,
+        expect: Expect,
+        version: Version,
+        value: &[u8],
+        due: Option<u64>,
+    ) -> Result<Put, Error>;
 
     /// Deletes the record, where `expect` holds, and its due time; tells [`Store::changes`]. An absent record is
     /// [`Put::Stored`] whatever was expected.

@@ -57,6 +57,14 @@ impl Notices {
         }
     }
 
+    /// Something was missed although the channel works: a new stretch begins.
+    pub(super) fn missed(&self) {
+        if self.epoch().is_some() {
+            self.down();
+            self.up();
+        }
+    }
+
     pub(super) fn epoch(&self) -> Option<u64> {
         let epoch = self.epoch.load(Ordering::Acquire);
         (epoch % 2 == 1).then_some(epoch)

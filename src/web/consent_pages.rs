@@ -24,7 +24,9 @@ use super::{
 use crate::{
     clock::Timestamp,
     connection::Unavailable,
-    consent::{Answer, BeginError, Browser, CallbackError, Completed, Ended, Plan, Reach, STATE_TTL, TicketError, Wish},
+    consent::{
+        Answer, BeginError, Browser, CallbackError, Completed, Ended, Plan, Reach, STATE_TTL, TicketError, Wish,
+    },
     id::{Account, CallerId, RequestId},
     provider::Service,
 };
@@ -362,10 +364,8 @@ async fn session_after(
         }
         state.consent.sign_out(old).await?;
     }
-    let reach = Reach::Only {
-        service: completed.connection.service.clone(),
-        account: completed.connection.account.clone(),
-    };
+    let reach =
+        Reach::Only { service: completed.connection.service.clone(), account: completed.connection.account.clone() };
     state.consent.sign_in(completed.caller, completed.name, completed.application, reach, now).await.map(Some)
 }
 

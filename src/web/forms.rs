@@ -66,11 +66,8 @@ pub(super) async fn read(state: &State, request: Request<Body>) -> Result<(Form,
     if !same_origin(&parts.headers, &state.settings.public_url.origin().ascii_serialization()) {
         return Err(FormError::Foreign);
     }
-    let browser = state
-        .cookies
-        .read(&parts.headers, Cookie::Browser)
-        .and_then(Browser::from_cookie)
-        .ok_or(FormError::Stale)?;
+    let browser =
+        state.cookies.read(&parts.headers, Cookie::Browser).and_then(Browser::from_cookie).ok_or(FormError::Stale)?;
     let bytes = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(|_| FormError::Unreadable)?;
     let fields = url::form_urlencoded::parse(&bytes).into_owned().collect();
     let form = Form(fields);

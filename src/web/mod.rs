@@ -45,9 +45,9 @@ mod texts;
 mod transport;
 mod visitor;
 
-pub use admin::{Health, Readiness, Readily};
-pub use transport::{behind_a_pipe, listen};
+pub use admin::{Health, Readily, Readiness};
 use cookies::Cookies;
+pub use transport::{behind_a_pipe, listen};
 
 /// The longest body that any route takes.
 pub const BODY_LIMIT: usize = 64 * 1024;

@@ -84,8 +84,7 @@ pub(super) fn notice(
 ) -> Response {
     let failed = status.is_client_error() || status.is_server_error();
     let tone = if failed { Tone::Caution } else { Tone::Calm };
-    let page =
-        NoticePage { f: frame, notice, tone, actions, request_id: failed.then(|| request_id.as_str()) };
+    let page = NoticePage { f: frame, notice, tone, actions, request_id: failed.then(|| request_id.as_str()) };
     let mut response = render(&page, status, &Forms::Own);
     let code = match status {
         StatusCode::BAD_REQUEST => Some(refusal::Code::BadRequest),

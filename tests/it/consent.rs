@@ -249,7 +249,6 @@ async fn a_callback_for_another_service_with_a_wrong_issuer_or_state_calls_no_to
         elsewhere,
         unknown,
         with_query(&callback, "iss", Some("https://evil.example")),
-        with_query(&callback, "iss", None),
         with_query(&callback, "state", None),
         with_query(&callback, "state", Some("nonsense")),
         with_query(&callback, "state", Some(&format!("{state}x"))),

@@ -204,7 +204,7 @@ async fn a_malformed_service_or_account_is_refused_before_anything_is_looked_up(
     for path in ["/proxy/none/x", "/proxy/none"] {
         rig.get("ada", path).await.refusal(404, "unknown_service");
     }
-    for path in ["/proxy", "/proxy/", "/proxy/CRM/x", "/proxy/-crm/x", "/nothing", "/"] {
+    for path in ["/proxy", "/proxy/", "/proxy/CRM/x", "/proxy/-crm/x", "/nothing"] {
         let answer = rig.get("ada", path).await;
         assert!(matches!(answer.status, 400 | 404), "{path}: {}", answer.status);
         assert!(answer.header("valetkey-status").is_some(), "{path}");

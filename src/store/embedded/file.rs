@@ -78,7 +78,8 @@ fn private_file(path: &Path) -> Result<File, OpenError> {
     if symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return Err(not_a_file());
     }
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;
     let (opened, named) = (file.metadata().map_err(io)?, symlink_metadata(path).map_err(io)?);
     if (opened.dev(), opened.ino()) != (named.dev(), named.ino()) {
         return Err(not_a_file());

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use redb::{ReadableDatabase, ReadableTableMetadata};
@@ -14,7 +14,11 @@ use self::slot::Slot;
 use self::tables::{DUE, NEVER, RECORDS, Tables};
 use self::writer::Writer;
 use super::notices::Notices;
-use super::{Change, Claim, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned, check_one_time_id};
+use super::{
+    Change, Claim, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned,
+    check_one_time_id,
+};
+use crate::clock::Clock;
 
 mod file;
 mod leases;
@@ -79,16 +83,12 @@ impl EmbeddedStore {
     }
 }
 
-fn since_epoch() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
-}
-
 fn now_ms() -> u64 {
-    u64::try_from(since_epoch().as_millis()).unwrap_or(NEVER)
+    Clock::system().now().millis()
 }
 
 fn end_of_life(ttl: Duration) -> u64 {
-    now_ms().saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(NEVER))
+    Clock::system().now().plus(ttl).millis()
 }
 
 #[async_trait]
@@ -114,7 +114,14 @@ impl Store for EmbeddedStore {
         })
     }
 
-    async fn put(&self, key: &Key, expect: Expect, version: Version, value: &[u8], due: Option<u64>) -> Result<Put, Error> {
+    async fn put(
+        &self,
+        key: &Key,
+        expect: Expect,
+        version: Version,
+        value: &[u8],
+        due: Option<u64>,
+    ) -> Result<Put, Error> {
         let (key, value) = (*key, value.to_vec());
         self.writer.write(move |tables| tables.put(key, expect, version, &value, due)).await
     }
@@ -137,8 +144,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn lease(&self, key: &Key, holder: &str, ttl: Duration) -> Result<Taken, Error> {
-        let floor = u64::try_from(since_epoch().as_micros()).unwrap_or(0);
-        Ok(self.leases.lease(*key, holder, ttl, Instant::now(), floor))
+        Ok(self.leases.lease(*key, holder, ttl, Instant::now(), Clock::system().now().micros()))
     }
 
     async fn renew(&self, key: &Key, holder: &str, ttl: Duration) -> Result<bool, Error> {
@@ -195,7 +201,11 @@ impl Store for EmbeddedStore {
         self.read(|transaction| {
             let mut page = Vec::new();
             let (mut next, mut seen) = (None, 0);
-            for entry in transaction.open_table(RECORDS)?.range::<&[u8; 32]>((from, std::ops::Bound::Unbounded))?.take(limit.max(1)) {
+            for entry in transaction
+                .open_table(RECORDS)?
+                .range::<&[u8; 32]>((from, std::ops::Bound::Unbounded))?
+                .take(limit.max(1))
+            {
                 let (key, stored) = entry?;
                 let key = Key::from_bytes(key.value())?;
                 (next, seen) = (Some(key), seen + 1);

@@ -87,7 +87,9 @@ fn explain(failure: Failure) -> (Error, bool) {
         redb::Error::Io(error) => (Error::unavailable(format!("the disk failed: {}", error.kind())), true),
         redb::Error::Corrupted(_) => (Error::Corrupt { what: "the embedded store's file" }, false),
         redb::Error::PreviousIo | redb::Error::Backend(_) => (Error::unavailable("the disk failed before"), true),
-        redb::Error::ValueTooLarge(_) => (Error::Refused { reason: "the value is too large".into(), passing: false }, false),
+        redb::Error::ValueTooLarge(_) => {
+            (Error::Refused { reason: "the value is too large".into(), passing: false }, false)
+        }
         _ => (Error::unavailable("the embedded database failed"), true),
     }
 }

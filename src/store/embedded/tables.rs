@@ -80,7 +80,14 @@ impl<'a> Tables<'a> {
         })
     }
 
-    pub(super) fn put(&mut self, key: Key, expect: Expect, version: Version, value: &[u8], due: Option<u64>) -> Result<Put, super::Failure> {
+    pub(super) fn put(
+        &mut self,
+        key: Key,
+        expect: Expect,
+        version: Version,
+        value: &[u8],
+        due: Option<u64>,
+    ) -> Result<Put, super::Failure> {
         let name = key.to_bytes();
         let bytes = encode(version, value);
         let stored = self.record(&name)?;
@@ -162,7 +169,14 @@ impl<'a> Tables<'a> {
         Ok((end > now_ms).then_some(value))
     }
 
-    pub(super) fn replace(&mut self, id: &str, expected: &[u8], value: &[u8], end: Option<u64>, now_ms: u64) -> Result<bool, super::Failure> {
+    pub(super) fn replace(
+        &mut self,
+        id: &str,
+        expected: &[u8],
+        value: &[u8],
+        end: Option<u64>,
+        now_ms: u64,
+    ) -> Result<bool, super::Failure> {
         let Some((old_end, there)) = self.once(id)? else { return Ok(false) };
         if old_end <= now_ms || there != expected {
             return Ok(false);
@@ -175,7 +189,10 @@ impl<'a> Tables<'a> {
     /// Clears some of the one-time values away whose time is over.
     pub(super) fn purge(&mut self, now_ms: u64) -> Result<(), super::Failure> {
         for _ in 0..PURGED_AT_ONCE {
-            let Some((end, id)) = self.once_ends.first()?.map(|(key, _)| (key.value().0, key.value().1.to_owned())) else { break };
+            let Some((end, id)) = self.once_ends.first()?.map(|(key, _)| (key.value().0, key.value().1.to_owned()))
+            else {
+                break;
+            };
             if end > now_ms {
                 break;
             }

@@ -91,12 +91,16 @@ async fn everything_but_leases_is_there_after_reopening() {
 async fn expired_one_time_values_leave_the_file() {
     let (store, _directory) = started().await;
     for number in 0..10 {
-        store.put_once(&format!("brief-{number}"), b"x", Some(Duration::from_millis(1))).await.expect("the store answers");
+        store
+            .put_once(&format!("brief-{number}"), b"x", Some(Duration::from_millis(1)))
+            .await
+            .expect("the store answers");
     }
     let left = contract::eventually("the purge", || async {
         // Any write clears what is over.
         store.put_once("lasting", b"x", None).await.expect("the store answers");
-        let left = store.read(|transaction| Ok(transaction.open_table(tables::ONCE)?.len()?)).expect("the store answers");
+        let left =
+            store.read(|transaction| Ok(transaction.open_table(tables::ONCE)?.len()?)).expect("the store answers");
         (left == 1).then_some(left)
     })
     .await;
@@ -123,10 +127,16 @@ async fn fills_its_disk() {
     assert!(error.is_transient(), "{error}");
     assert!(error.to_string().contains("disk"), "{error}");
     assert!(written > 2, "{written}");
-    assert!(store.put(&key(written, 1), Expect::Absent, Version(1), &large, None).await.is_err(), "there is still no room");
+    assert!(
+        store.put(&key(written, 1), Expect::Absent, Version(1), &large, None).await.is_err(),
+        "there is still no room"
+    );
 
     fs::remove_file(filler).expect("it was just written");
-    contract::eventually("a write", || async { store.put(&key(written, 1), Expect::Absent, Version(1), &large, None).await.ok() }).await;
+    contract::eventually("a write", || async {
+        store.put(&key(written, 1), Expect::Absent, Version(1), &large, None).await.ok()
+    })
+    .await;
     for owner in 0..=written {
         let record = store.get(&key(owner, 1)).await.expect("the store answers");
         assert_eq!(record.map(|record| record.value.len()), Some(large.len()), "{owner} of {written}");
@@ -157,7 +167,6 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a test that could not run must not look like one that did")]
 fn eprintln_skipped() {
     eprintln!("skipped: this system has no user namespaces with mounts");
 }
@@ -166,13 +175,16 @@ fn eprintln_skipped() {
 #[tokio::test]
 #[ignore = "a helper that only a killed process runs"]
 async fn writes_until_killed() {
-    let Ok(path) = std::env::var("VALETKEY_TEST_STORE") else { return };
+    let Some(path) = std::env::var_os("VALETKEY_TEST_STORE") else { return };
     let store = EmbeddedStore::open(path).expect("the test gave a path");
     let mark = std::path::PathBuf::from(std::env::var_os("VALETKEY_TEST_MARK").expect("the test gave it"));
     let first = store.count().await.expect("the store answers");
     for number in first.. {
         let [.., high, low] = number.to_be_bytes();
-        store.put(&key(low, high), Expect::Absent, Version(1), &number.to_be_bytes(), None).await.expect("the store answers");
+        store
+            .put(&key(low, high), Expect::Absent, Version(1), &number.to_be_bytes(), None)
+            .await
+            .expect("the store answers");
         // Renamed, so that no half of a number is ever read.
         fs::write(mark.with_extension("new"), number.to_string()).expect("it is writable");
         fs::rename(mark.with_extension("new"), &mark).expect("it is writable");
@@ -192,7 +204,10 @@ async fn acknowledged_writes_survive_kill_9() {
             .stdout(std::process::Stdio::null())
             .spawn()
             .expect("this test can run itself");
-        contract::eventually("some writes", || async { (acknowledged() > before.map(|before| before + 20).or(Some(20))).then_some(()) }).await;
+        contract::eventually("some writes", || async {
+            (acknowledged() > before.map(|before| before + 20).or(Some(20))).then_some(())
+        })
+        .await;
         child.kill().expect("it runs");
         child.wait().expect("it was killed");
 

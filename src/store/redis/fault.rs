@@ -21,10 +21,7 @@ pub(super) enum Fault {
     /// The server lacks a script.
     NoScript,
     /// The server did nothing, and said why. `passing`: it may later.
-    Refused {
-        code: &'static str,
-        passing: bool,
-    },
+    Refused { code: &'static str, passing: bool },
 }
 
 /// Codes that a script's error text may hold instead of beginning with (Redis before 7).
@@ -42,8 +39,12 @@ impl Fault {
             ErrorKind::ClusterConnectionNotFound => Self::Dropped("no node of the cluster answers"),
             ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Self::Dropped("an answer that makes no sense"),
             ErrorKind::AuthenticationFailed => Self::Refused { code: "authentication failed", passing: false },
-            ErrorKind::MasterNameNotFoundBySentinel => Self::Refused { code: "the sentinel does not know that master", passing: false },
-            ErrorKind::InvalidClientConfig => Self::Refused { code: "the connection's settings are wrong", passing: false },
+            ErrorKind::MasterNameNotFoundBySentinel => {
+                Self::Refused { code: "the sentinel does not know that master", passing: false }
+            }
+            ErrorKind::InvalidClientConfig => {
+                Self::Refused { code: "the connection's settings are wrong", passing: false }
+            }
             ErrorKind::RESP3NotSupported => Self::Refused { code: "the server does not speak RESP3", passing: false },
             ErrorKind::Server(ServerErrorKind::NoScript) => Self::NoScript,
             _ => Self::of_code(error.code().unwrap_or_default(), error.detail().unwrap_or_default()),
@@ -93,7 +94,9 @@ fn tls_reason(error: &RedisError) -> Option<&'static str> {
     let cause = cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>()?;
     Some(match cause {
         rustls::Error::InvalidCertificate(_) => "the server's certificate is not trusted, or is for another name",
-        rustls::Error::AlertReceived(_) => "the server refused in the TLS handshake (does it accept our client certificate?)",
+        rustls::Error::AlertReceived(_) => {
+            "the server refused in the TLS handshake (does it accept our client certificate?)"
+        }
         _ => "TLS failed",
     })
 }

@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn one_time_values_spread_over_shards() {
-        let shards: std::collections::HashSet<String> = (0..200).map(|n| one_time(&n.to_string())[..7].to_owned()).collect();
+        let shards: std::collections::HashSet<String> =
+            (0..200).map(|n| one_time(&n.to_string())[..7].to_owned()).collect();
         assert!(shards.len() > 64);
     }
 }

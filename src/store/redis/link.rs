@@ -233,10 +233,13 @@ impl Link {
 
 /// A Redis that may throw keys away throws grants away. Not being allowed to ask is no reason to stop.
 async fn warn_of_eviction(mut connection: Connection) {
-    let policy = redis::cmd("INFO").arg("memory").query_async::<Value>(&mut connection).await.ok().and_then(eviction_policy);
+    let policy =
+        redis::cmd("INFO").arg("memory").query_async::<Value>(&mut connection).await.ok().and_then(eviction_policy);
     match policy.as_deref() {
         Some("noeviction") => {}
-        Some(policy) => tracing::warn!(policy, "Redis may evict grants when its memory is full; set maxmemory-policy to noeviction"),
+        Some(policy) => {
+            tracing::warn!(policy, "Redis may evict grants when its memory is full; set maxmemory-policy to noeviction")
+        }
         None => tracing::debug!("Redis does not tell its maxmemory-policy"),
     }
 }

@@ -57,13 +57,19 @@ async fn session(link: &Link, notices: &Notices, beat: &str, turn: usize) -> Err
     }
 }
 
-async fn subscribed(link: &Link, notices: &Notices, beat: &str, turn: usize) -> Result<std::convert::Infallible, Error> {
+async fn subscribed(
+    link: &Link,
+    notices: &Notices,
+    beat: &str,
+    turn: usize,
+) -> Result<std::convert::Infallible, Error> {
     let live = link.live().await?;
     let at = turn % live.listen_at.len().max(1);
     let client = live.listen_at.get(at).ok_or_else(|| Error::unavailable("no node to listen at"))?;
     let channels = [layout::CHANGES.to_owned(), beat.to_owned()];
-    let subscriber =
-        targets::subscribe(client, &channels, link.limits.connect, link.limits.response).await.map_err(Fault::into_error)?;
+    let subscriber = targets::subscribe(client, &channels, link.limits.connect, link.limits.response)
+        .await
+        .map_err(Fault::into_error)?;
     let (_sink, mut messages) = subscriber.split();
 
     let beats = send_beats(link, beat);
@@ -79,8 +85,10 @@ async fn subscribed(link: &Link, notices: &Notices, beat: &str, turn: usize) -> 
                     notices.up();
                 } else {
                     // What can't be read still says that something changed.
-                    let change = Key::from_hex(message.get_payload_bytes()).map_or(Change::Gap, Change::Record);
-                    notices.send(change);
+                    match Key::from_hex(message.get_payload_bytes()) {
+                        Some(key) => notices.send(Change::Record(key)),
+                        None => notices.missed(),
+                    }
                 }
             }
             () = tokio::time::sleep_until(silent_at) => return Err(Error::unavailable("no heartbeat came back")),
@@ -143,5 +151,4 @@ mod tests {
     fn silence_is_longer_than_two_missed_beats() {
         assert!(SILENCE > BEAT * 3);
     }
-
 }

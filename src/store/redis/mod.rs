@@ -19,7 +19,10 @@ use self::targets::Targets;
 use super::key::{owner_from_bytes, record_from_bytes};
 use super::notices::Notices;
 use super::version::encode;
-use super::{Change, Claim, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned, check_one_time_id};
+use super::{
+    Change, Claim, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned,
+    check_one_time_id,
+};
 
 mod fault;
 mod layout;
@@ -59,16 +62,21 @@ impl RedisStore {
     ///
     /// # Errors
     /// [`OptionsError`] for settings that cannot work.
-    pub fn connect(options: RedisOptions, handle: Handle) -> Result<Self, OptionsError> {
-        let targets = Targets::new(&options)?;
+    pub fn connect(options: &RedisOptions, handle: &Handle) -> Result<Self, OptionsError> {
+        let targets = Targets::new(options)?;
         let closed = CancellationToken::new();
-        let link = Link::start(targets, options.limits, handle.clone(), closed.clone());
+        let link = Link::start(targets, options.limits.clone(), handle.clone(), closed.clone());
         let notices = Arc::new(Notices::new());
         handle.spawn(listener::listen(Arc::clone(&link), Arc::clone(&notices), closed.clone()));
         Ok(Self { link, notices, closed })
     }
 
-    async fn script<T: redis::FromRedisValue>(&self, script: &'static LuaScript, keys: Vec<String>, arguments: Vec<Vec<u8>>) -> Result<T, Error> {
+    async fn script<T: redis::FromRedisValue>(
+        &self,
+        script: &'static LuaScript,
+        keys: Vec<String>,
+        arguments: Vec<Vec<u8>>,
+    ) -> Result<T, Error> {
         read(self.link.call(&Request::Script { script, keys, arguments }, Repeat::Write).await?)
     }
 
@@ -77,7 +85,8 @@ impl RedisStore {
     }
 
     async fn records_of(&self, owner: &OwnerId) -> Result<Vec<(RecordId, Versioned)>, Error> {
-        let fields: Vec<(Vec<u8>, Vec<u8>)> = self.command(on("HGETALL", &layout::records(owner)), Repeat::Read).await?;
+        let fields: Vec<(Vec<u8>, Vec<u8>)> =
+            self.command(on("HGETALL", &layout::records(owner)), Repeat::Read).await?;
         let mut records = Vec::with_capacity(fields.len());
         for (record, stored) in fields {
             match record_from_bytes(&record).and_then(|record| Ok((record, Versioned::decode(&stored)?))) {
@@ -148,7 +157,9 @@ fn without_nonce(stored: Vec<u8>) -> Result<Vec<u8>, Error> {
 
 /// What came of asking all shards: everything that was answered, unless nothing was. A part of a cluster that is down
 /// doesn't hide the rest.
-async fn all_shards<T>(questions: impl Iterator<Item = impl Future<Output = Result<T, Error>>>) -> Result<Vec<T>, Error> {
+async fn all_shards<T>(
+    questions: impl Iterator<Item = impl Future<Output = Result<T, Error>>>,
+) -> Result<Vec<T>, Error> {
     let mut answers = Vec::new();
     let mut failed = None;
     for answer in join_all(questions).await {
@@ -180,7 +191,14 @@ impl Store for RedisStore {
         self.records_of(owner).await
     }
 
-    async fn put(&self, key: &Key, expect: Expect, version: Version, value: &[u8], due: Option<u64>) -> Result<Put, Error> {
+    async fn put(
+        &self,
+        key: &Key,
+        expect: Expect,
+        version: Version,
+        value: &[u8],
+        due: Option<u64>,
+    ) -> Result<Put, Error> {
         let shard = layout::shard(key);
         let (expect, expected) = expectation(expect);
         let keys = vec![layout::records(&key.owner), layout::due(shard), layout::owners(shard)];
@@ -241,7 +259,8 @@ impl Store for RedisStore {
     }
 
     async fn renew(&self, key: &Key, holder: &str, ttl: Duration) -> Result<bool, Error> {
-        let renewed: i64 = self.script(&RENEW, vec![layout::lease(key)], vec![holder.into(), milliseconds(ttl)]).await?;
+        let renewed: i64 =
+            self.script(&RENEW, vec![layout::lease(key)], vec![holder.into(), milliseconds(ttl)]).await?;
         Ok(renewed == 1)
     }
 

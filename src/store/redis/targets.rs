@@ -33,7 +33,12 @@ impl ConnectionLike for Connection {
         }
     }
 
-    fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
         match self {
             Self::One(one) => one.req_packed_commands(pipeline, offset, count),
             Self::Cluster(cluster) => cluster.req_packed_commands(pipeline, offset, count),
@@ -144,12 +149,19 @@ fn cluster_client(recipe: &Recipe, nodes: &[Client]) -> Result<ClusterClient, Op
 }
 
 /// Asks one sentinel for the master and connects to it.
-async fn by_sentinel(sentinel: &Client, master: &str, recipe: &Recipe, connect: Duration, response: Duration) -> Result<Connected, Fault> {
+async fn by_sentinel(
+    sentinel: &Client,
+    master: &str,
+    recipe: &Recipe,
+    connect: Duration,
+    response: Duration,
+) -> Result<Connected, Fault> {
     let mut connection = open(sentinel, connect, response).await?;
     let mut question = cmd("SENTINEL");
     question.arg("get-master-addr-by-name").arg(master);
     let address: Option<(String, u16)> = within(response, question.query_async(&mut connection)).await?;
-    let (host, port) = address.ok_or(Fault::Refused { code: "the sentinel does not know that master", passing: false })?;
+    let (host, port) =
+        address.ok_or(Fault::Refused { code: "the sentinel does not know that master", passing: false })?;
     let client = recipe.client_at(&host, port).map_err(|_| Fault::Dropped("the sentinel's answer makes no sense"))?;
     connect_to_master(&client, connect, response).await
 }
@@ -167,7 +179,8 @@ async fn connect_to_master(client: &Client, connect: Duration, response: Duratio
 }
 
 async fn open(client: &Client, connect: Duration, response: Duration) -> Result<MultiplexedConnection, Fault> {
-    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(connect)).set_response_timeout(Some(response));
+    let config =
+        AsyncConnectionConfig::new().set_connection_timeout(Some(connect)).set_response_timeout(Some(response));
     client.get_multiplexed_async_connection_with_config(&config).await.map_err(|error| Fault::of(&error))
 }
 
@@ -190,8 +203,14 @@ async fn within<T>(limit: Duration, work: impl Future<Output = RedisResult<T>>) 
 }
 
 /// A connection of its own that hears these channels.
-pub(super) async fn subscribe(client: &Client, channels: &[String], connect: Duration, response: Duration) -> Result<redis::aio::PubSub, Fault> {
-    let client = Recipe::subscriber(client).map_err(|_| Fault::Refused { code: "the connection's settings are wrong", passing: false })?;
+pub(super) async fn subscribe(
+    client: &Client,
+    channels: &[String],
+    connect: Duration,
+    response: Duration,
+) -> Result<redis::aio::PubSub, Fault> {
+    let client = Recipe::subscriber(client)
+        .map_err(|_| Fault::Refused { code: "the connection's settings are wrong", passing: false })?;
     let mut subscriber = within(connect, client.get_async_pubsub()).await?;
     within(response, async { subscriber.subscribe(channels).await }).await?;
     Ok(subscriber)

@@ -186,7 +186,9 @@ impl Texts for German {
     fn exchange_refused(&self, service: &str) -> Notice {
         Notice::new(
             format!("{service} hat die Verbindung nicht angenommen"),
-            format!("Sie haben zugestimmt, aber {service} hat den letzten Schritt abgelehnt. Es wurde nichts verbunden."),
+            format!(
+                "Sie haben zugestimmt, aber {service} hat den letzten Schritt abgelehnt. Es wurde nichts verbunden."
+            ),
             "Versuchen Sie es noch einmal. Bleibt es so, sagen Sie denen Bescheid, die die Anwendung betreiben.",
         )
     }
@@ -269,7 +271,9 @@ impl Texts for German {
         "Abmelden"
     }
     fn only_this(&self, application: &str) -> String {
-        format!("Sie sehen die Verbindung, die Sie gerade hergestellt haben. Für andere kommen Sie über {application} herein.")
+        format!(
+            "Sie sehen die Verbindung, die Sie gerade hergestellt haben. Für andere kommen Sie über {application} herein."
+        )
     }
     fn just_connected(&self, service: &str) -> String {
         format!("{service} ist verbunden. Sie können diese Seite schließen.")

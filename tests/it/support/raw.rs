@@ -158,7 +158,7 @@ impl Raw {
     }
 
     async fn more(&mut self) -> bool {
-        let mut part = [0; 65536];
+        let mut part = vec![0; 16 * 1024];
         match self.stream.read(&mut part).await {
             Ok(0) | Err(_) => false,
             Ok(read) => {

@@ -234,7 +234,7 @@ async fn serve(mut stream: TcpStream, connection: usize, when: When, handler: Ha
 }
 
 async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>, connection: usize, log: &Mutex<Log>) -> bool {
-    let mut part = [0; 65536];
+    let mut part = vec![0; 16 * 1024];
     match stream.read(&mut part).await {
         Ok(0) | Err(_) => false,
         Ok(count) => {

@@ -31,14 +31,25 @@ impl Watched {
     pub(crate) fn start() -> Self {
         let master = Server::start();
         let port = master.port.to_string();
-        let replica = Server::start_with(&["--requirepass", PASSWORD, "--masterauth", PASSWORD, "--replicaof", "127.0.0.1", &port]);
-        await_that("replication", || replica.admin(&["INFO", "replication"]).concat().contains("master_link_status:up"));
+        let replica = Server::start_with(&[
+            "--requirepass",
+            PASSWORD,
+            "--masterauth",
+            PASSWORD,
+            "--replicaof",
+            "127.0.0.1",
+            &port,
+        ]);
+        await_that("replication", || {
+            replica.admin(&["INFO", "replication"]).concat().contains("master_link_status:up")
+        });
         let sentinels = (0..3).map(|_| sentinel(master.port)).collect::<Vec<_>>();
         let watched = Self { master, replica, sentinels };
         await_that("the sentinels' agreement", || {
             watched.sentinels.iter().all(|sentinel| {
                 let seen = super::ask(sentinel.port, SENTINEL_PASSWORD, &["SENTINEL", "MASTER", "vk"]);
-                let of = |field: &str| seen.iter().position(|word| word == field).and_then(|at| seen.get(at + 1)).cloned();
+                let of =
+                    |field: &str| seen.iter().position(|word| word == field).and_then(|at| seen.get(at + 1)).cloned();
                 of("num-other-sentinels").as_deref() == Some("2") && of("num-slaves").as_deref() == Some("1")
             })
         });
@@ -91,8 +102,18 @@ impl Cluster {
             .iter()
             .map(|bus| {
                 Server::start_with(&[
-                    "--requirepass", PASSWORD, "--masterauth", PASSWORD, "--cluster-enabled", "yes", "--cluster-port", bus,
-                    "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no",
+                    "--requirepass",
+                    PASSWORD,
+                    "--masterauth",
+                    PASSWORD,
+                    "--cluster-enabled",
+                    "yes",
+                    "--cluster-port",
+                    bus,
+                    "--cluster-node-timeout",
+                    "1000",
+                    "--cluster-require-full-coverage",
+                    "no",
                 ])
             })
             .collect();
@@ -107,7 +128,9 @@ impl Cluster {
         cluster.await_agreement("cluster_known_nodes:4");
         let id = first.admin(&["CLUSTER", "MYID"]).concat();
         cluster.nodes[3].admin(&["CLUSTER", "REPLICATE", &id]);
-        await_that("replication", || cluster.nodes[3].admin(&["INFO", "replication"]).concat().contains("master_link_status:up"));
+        await_that("replication", || {
+            cluster.nodes[3].admin(&["INFO", "replication"]).concat().contains("master_link_status:up")
+        });
         cluster.await_agreement("cluster_slots_ok:16384");
         // Until all know of the replica, none could vote for it.
         await_that("the replica's fame", || {
@@ -135,6 +158,8 @@ impl Cluster {
 
     /// Waits until the replica has taken over from the first node.
     pub(crate) fn await_takeover(&self) {
-        await_that("the replica's takeover", || self.nodes[3].admin(&["ROLE"]).first().is_some_and(|role| role == "master"));
+        await_that("the replica's takeover", || {
+            self.nodes[3].admin(&["ROLE"]).first().is_some_and(|role| role == "master")
+        });
     }
 }

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -25,10 +26,17 @@ pub(crate) const PASSWORD: &str = "a-password-of-tests";
 /// How long a server may take to answer its first ping.
 const START: Duration = Duration::from_secs(20);
 
-/// A port that was free a moment ago.
+/// A port that nobody listens on and that the system gives to nobody: each test process has a block of its own below
+/// the ephemeral ports, so that tests side by side don't take each other's.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
-    listener.local_addr().expect("it is bound").port()
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let offset = std::process::id() % 600 * 20 + TAKEN.fetch_add(1, Ordering::Relaxed);
+        let port = 20_000 + (offset % 12_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A server process and its directory.

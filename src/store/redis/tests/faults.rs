@@ -67,7 +67,8 @@ async fn a_stopped_server_fails_calls_fast_and_is_used_again() {
     let (store, server) = started().await;
     trusted(&store).await;
     server.signal("STOP");
-    let error = failure(&store, async |store| store.put(&key(1, 1), Expect::Absent, Version(1), b"x", None).await).await;
+    let error =
+        failure(&store, async |store| store.put(&key(1, 1), Expect::Absent, Version(1), b"x", None).await).await;
     assert!(error.is_transient(), "{error}");
     channel_lost(&store).await;
     let begun = Instant::now();
@@ -90,7 +91,10 @@ async fn a_paused_server_does_a_write_once() {
         server.admin(&["CLIENT", "PAUSE", "1300", "ALL"]);
         let expect = if round == 1 { Expect::Absent } else { Expect::Version(Version(round - 1)) };
         let value = round.to_be_bytes();
-        let wrote = eventually("the write", || async { store.put(&key(1, 1), expect, Version(round), &value, None).await.ok() }).await;
+        let wrote = eventually("the write", || async {
+            store.put(&key(1, 1), expect, Version(round), &value, None).await.ok()
+        })
+        .await;
         assert_eq!(wrote, Put::Stored, "round {round}");
     }
 }
@@ -214,11 +218,22 @@ async fn behind_a_shim() -> (RedisStore, Server, Shim) {
 async fn a_write_whose_answer_was_lost_is_stored_and_no_conflict() {
     let (store, server, shim) = behind_a_shim().await;
     put(&store, key(1, 1), Expect::Absent, 1, b"x").await;
-    let calls = || server.admin(&["INFO", "commandstats"]).concat().lines().find(|line| line.contains("evalsha:")).map(str::to_owned);
+    let calls = || {
+        server
+            .admin(&["INFO", "commandstats"])
+            .concat()
+            .lines()
+            .find(|line| line.contains("evalsha:"))
+            .map(str::to_owned)
+    };
     for round in 2..=5_u64 {
         let before = calls();
         shim.set(Way::LosingAnswerTo("EVALSHA"));
-        assert_eq!(put(&store, key(1, 1), Expect::Version(Version(round - 1)), round, b"x").await, Put::Stored, "round {round}");
+        assert_eq!(
+            put(&store, key(1, 1), Expect::Version(Version(round - 1)), round, b"x").await,
+            Put::Stored,
+            "round {round}"
+        );
         let (before, after) = (evalsha_calls(before), evalsha_calls(calls()));
         assert_eq!(after, before + 2, "the server did it twice");
     }
@@ -240,7 +255,9 @@ async fn a_claim_whose_answer_was_lost_is_still_the_claimants() {
     assert_eq!(store.replace("spent", b"x", b"y", None).await, Ok(true));
     shim.set(Way::LosingAnswerTo("EVALSHA"));
     assert_eq!(store.replace("spent", b"y", b"z", None).await, Ok(true));
-    let Ok(Taken::Mine { fence }) = store.lease(&key(1, 1), "a", Duration::from_secs(60)).await else { panic!("it is free") };
+    let Ok(Taken::Mine { fence }) = store.lease(&key(1, 1), "a", Duration::from_secs(60)).await else {
+        panic!("it is free")
+    };
     shim.set(Way::LosingAnswerTo("EVALSHA"));
     assert_eq!(store.lease(&key(1, 1), "a", Duration::from_secs(60)).await, Ok(Taken::Mine { fence }));
 }
@@ -272,10 +289,16 @@ async fn a_silent_network_is_noticed_by_the_heartbeat() {
 
 #[test]
 fn connections_outlive_the_runtime_that_used_them_first() {
-    let runtime = |threads| tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().expect("there are threads");
+    let runtime = |threads| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .enable_all()
+            .build()
+            .expect("there are threads")
+    };
     let server = Server::start();
     let home = runtime(1);
-    let store = RedisStore::connect(server.options(), home.handle().clone()).expect("the settings are right");
+    let store = RedisStore::connect(&server.options(), home.handle()).expect("the settings are right");
     for number in 1..=3 {
         let visitor = runtime(1);
         visitor.block_on(async {

@@ -31,10 +31,24 @@ fn guarded(authority: &Authority) -> (Server, RedisOptions) {
         fs::write(directory.path().join(name), content).expect("the directory is writable");
     }
     let tls_port = free_port();
-    let server = Server::start_in(directory, free_port(), &[
-        "--tls-port", &tls_port.to_string(), "--tls-ca-cert-file", "ca.pem", "--tls-cert-file", "cert.pem",
-        "--tls-key-file", "key.pem", "--tls-auth-clients", "yes", "--aclfile", "users.acl",
-    ]);
+    let server = Server::start_in(
+        directory,
+        free_port(),
+        &[
+            "--tls-port",
+            &tls_port.to_string(),
+            "--tls-ca-cert-file",
+            "ca.pem",
+            "--tls-cert-file",
+            "cert.pem",
+            "--tls-key-file",
+            "key.pem",
+            "--tls-auth-clients",
+            "yes",
+            "--aclfile",
+            "users.acl",
+        ],
+    );
     let mut options = RedisOptions::standalone(format!("rediss://localhost:{tls_port}"));
     options.username = Some("valetkey".into());
     options.password = Some(Secret::new(ACCOUNT_PASSWORD.into()));
@@ -156,7 +170,10 @@ async fn a_failover_under_sentinel_is_followed() {
         (role.first().map(String::as_str) == Some("slave")).then_some(())
     })
     .await;
-    assert_eq!(connect(watched.options()).get(&key(1, 1)).await.map(|record| record.map(|record| record.version)), Ok(Some(Version(2))));
+    assert_eq!(
+        connect(watched.options()).get(&key(1, 1)).await.map(|record| record.map(|record| record.version)),
+        Ok(Some(Version(2)))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -204,7 +221,8 @@ async fn a_dead_cluster_node_costs_its_own_shards_until_its_replica_takes_over()
     // Slots of the others are served all along.
     let mut served = 0;
     for owner in 0..=0xff {
-        let answer = tokio::time::timeout(Duration::from_secs(20), store.get(&key(owner, 1))).await.expect("every call ends");
+        let answer =
+            tokio::time::timeout(Duration::from_secs(20), store.get(&key(owner, 1))).await.expect("every call ends");
         match answer {
             Ok(record) => {
                 assert_eq!(record.map(|record| record.version), Some(Version(1)));
@@ -216,9 +234,54 @@ async fn a_dead_cluster_node_costs_its_own_shards_until_its_replica_takes_over()
     assert!(served >= 128, "{served} of 256");
     cluster.await_takeover();
     for owner in 0..=0xff {
-        let wrote = eventually("a write to every shard", || async { store.put(&key(owner, 1), Expect::Version(Version(1)), Version(2), b"y", None).await.ok() }).await;
+        let wrote = eventually("a write to every shard", || async {
+            store.put(&key(owner, 1), Expect::Version(Version(1)), Version(2), b"y", None).await.ok()
+        })
+        .await;
         assert_eq!(wrote, Put::Stored, "owner {owner:02x}");
     }
     trusted(&store).await;
     assert_eq!(eventually("the whole count", || async { store.count().await.ok() }).await, 256);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hanging_cluster_node_lets_every_call_end_and_is_used_again() {
+    let cluster = Cluster::start();
+    let store = connect(cluster.options());
+    trusted(&store).await;
+    for owner in 0..=0xff {
+        put(&store, key(owner, 1), Expect::Absent, 1, b"x").await;
+    }
+    // The second node has no replica.
+    cluster.nodes[1].signal("STOP");
+    let calls = (0..=0xff).map(|owner| {
+        let key = key(owner, 1);
+        let store = &store;
+        async move { store.get(&key).await.is_ok() }
+    });
+    let served = tokio::time::timeout(Duration::from_secs(20), join_all(calls)).await.expect("every call ends");
+    assert!(served.iter().filter(|served| **served).count() >= 128, "the other two nodes' shards are served");
+    cluster.nodes[1].signal("CONT");
+    for owner in 0..=0xff {
+        eventually("every shard", || async { store.get(&key(owner, 1)).await.ok() }).await;
+    }
+    trusted(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_was_down_as_a_whole_is_found_again() {
+    let mut cluster = Cluster::start();
+    let store = connect(cluster.options());
+    trusted(&store).await;
+    cluster.nodes.iter_mut().for_each(Server::kill);
+    eventually("a failure", || async { store.get(&key(1, 1)).await.err() }).await;
+    eventually("the loss of the channel", || async { (!store.channel_up()).then_some(()) }).await;
+    cluster.nodes.iter_mut().for_each(Server::restart);
+    for owner in 0..=0xff {
+        eventually("every shard", || async {
+            store.put(&key(owner, 1), Expect::Any, Version(1), b"x", None).await.ok()
+        })
+        .await;
+    }
+    trusted(&store).await;
 }

@@ -1,7 +1,7 @@
 //! The dashboard: what a person has connected, and what they can do about it. It shows facts of connections, never a
 //! credential. Everything that changes something is a form of our own page.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use askama::Template;
 use axum::{
@@ -15,20 +15,23 @@ use http::{HeaderMap, Request, StatusCode};
 
 use super::{
     State,
-    consent_pages::{Scope, in_words, language, parameter, plain_origins},
+    consent_pages::{language, parameter, plain_origins},
     cookies::Cookie,
     forms::{self, FormError, TOKEN},
     page::{self, Action, Forms, Frame},
-    texts::{Language, Notice, Shown, Subject},
+    texts::{Language, Notice, Subject},
     visitor::{self, Visitor},
 };
 use crate::{
-    clock::Timestamp,
-    connection::{AuthKind, Connection, Reason, Status},
+    connection::Unavailable,
     consent::{Browser, Reach},
-    id::{Account, ConnectionId, RequestId, ServiceName},
-    provider::{ScopeSet, Service},
+    id::{Account, ConnectionId, RequestId},
+    provider::Service,
 };
+
+mod cards;
+
+use cards::{Card, cards};
 
 type Shared = axum::extract::State<Arc<State>>;
 
@@ -51,61 +54,6 @@ struct DashboardPage<'a> {
     cards: &'a [Card],
     token_field: &'a str,
     token: &'a str,
-}
-
-/// One service.
-struct Card {
-    name: String,
-    title: String,
-    initial: String,
-    hue: usize,
-    connectable: bool,
-    entries: Vec<Entry>,
-    can_add: bool,
-}
-
-/// One connection, or the place where one could be.
-struct Entry {
-    account: String,
-    labelled: bool,
-    identity: Option<String>,
-    shown: Shown,
-    hint: Option<String>,
-    scopes: Vec<Scope>,
-    missing: Vec<Scope>,
-    connected: Option<Moment>,
-    refreshed: Option<Moment>,
-    used: Option<Moment>,
-    exists: bool,
-}
-
-/// A time for machines and for people.
-struct Moment {
-    exact: String,
-    ago: String,
-}
-
-impl Entry {
-    fn tone(&self) -> &'static str {
-        match self.shown {
-            Shown::Connected | Shown::ApiKey => "good",
-            Shown::Lost(_) => "bad",
-            Shown::NeedsMore | Shown::Pending => "warn",
-            Shown::NotConnected => "none",
-        }
-    }
-
-    fn action(&self, t: Language) -> &'static str {
-        match self.shown {
-            Shown::NotConnected | Shown::ApiKey => t.connect(),
-            Shown::NeedsMore => t.grant_more(),
-            Shown::Connected | Shown::Lost(_) | Shown::Pending => t.reconnect(),
-        }
-    }
-
-    fn urgent(&self) -> bool {
-        matches!(self.shown, Shown::NotConnected | Shown::Lost(_) | Shown::NeedsMore)
-    }
 }
 
 #[derive(Template)]
@@ -191,98 +139,10 @@ fn unavailable(state: &State, t: Language, id: &RequestId) -> Response {
     wrong(state, t, StatusCode::SERVICE_UNAVAILABLE, &t.unavailable(), id)
 }
 
-fn browser(state: &State, headers: &HeaderMap) -> Result<(Browser, bool), crate::connection::Unavailable> {
+fn browser(state: &State, headers: &HeaderMap) -> Result<(Browser, bool), Unavailable> {
     match state.cookies.read(headers, Cookie::Browser).and_then(Browser::from_cookie) {
         Some(browser) => Ok((browser, false)),
         None => Ok((Browser::new()?, true)),
-    }
-}
-
-/// All services that own connections, each with what there is of it within the visitor's reach.
-fn cards(state: &State, visitor: &Visitor, connections: Vec<Connection>, t: Language) -> Vec<Card> {
-    let now = state.now();
-    let mut by_service: BTreeMap<ServiceName, Vec<Connection>> = BTreeMap::new();
-    for connection in connections {
-        if visitor.reach.covers(&connection.service, &connection.account) {
-            by_service.entry(connection.service.clone()).or_default().push(connection);
-        }
-    }
-    let owners = state.services.iter().filter(|service| service.owner == service.name);
-    owners
-        .filter_map(|service| {
-            let connections = by_service.remove(&service.name).unwrap_or_default();
-            let mut entries: Vec<Entry> =
-                connections.iter().map(|connection| entry(service, connection, t, now)).collect();
-            entries.sort_by(|a, b| (a.account != Account::DEFAULT, &a.account).cmp(&(b.account != Account::DEFAULT, &b.account)));
-            if entries.is_empty() {
-                let account = match &visitor.reach {
-                    Reach::All => Account::default(),
-                    Reach::Only { service: only, account } if *only == service.name => account.clone(),
-                    Reach::Only { .. } => return None,
-                };
-                entries.push(absent(&account));
-            }
-            let several = entries.len() > 1;
-            for entry in &mut entries {
-                entry.labelled = several || entry.account != Account::DEFAULT;
-            }
-            Some(Card {
-                name: service.name.to_string(),
-                initial: service.title.chars().next().map(|c| c.to_uppercase().collect()).unwrap_or_default(),
-                hue: service.name.as_str().bytes().map(usize::from).sum::<usize>() % 6,
-                title: service.title.clone(),
-                connectable: service.oauth.is_some(),
-                can_add: service.oauth.is_some()
-                    && visitor.reach == Reach::All
-                    && entries.iter().any(|entry| entry.exists),
-                entries,
-            })
-        })
-        .collect()
-}
-
-fn absent(account: &Account) -> Entry {
-    Entry {
-        account: account.to_string(),
-        labelled: false,
-        identity: None,
-        shown: Shown::NotConnected,
-        hint: None,
-        scopes: vec![],
-        missing: vec![],
-        connected: None,
-        refreshed: None,
-        used: None,
-        exists: false,
-    }
-}
-
-fn entry(service: &Service, connection: &Connection, t: Language, now: Timestamp) -> Entry {
-    let granted: ScopeSet = connection.scopes.iter().collect();
-    // What isn't known can't be called missing.
-    let missing = if granted.is_empty() { vec![] } else { service.scopes.missing(service.asked_for(), &granted) };
-    let shown = match connection.status {
-        Status::Pending => Shown::Pending,
-        Status::Invalid => Shown::Lost(connection.invalid_reason.unwrap_or(Reason::RejectedByUpstream)),
-        Status::Active if connection.auth_kind == AuthKind::ApiKey => Shown::ApiKey,
-        Status::Active if !missing.is_empty() => Shown::NeedsMore,
-        Status::Active => Shown::Connected,
-    };
-    let moment = |time: Option<Timestamp>| {
-        time.map(|time| Moment { exact: time.rfc3339(), ago: t.ago(now.since(time)) })
-    };
-    Entry {
-        account: connection.account.to_string(),
-        labelled: false,
-        identity: connection.identity.clone(),
-        shown,
-        hint: t.state_hint(shown, &service.title),
-        scopes: in_words(service, &connection.scopes),
-        missing: in_words(service, &missing),
-        connected: moment(connection.connected_at),
-        refreshed: moment(connection.refreshed_at),
-        used: moment(connection.last_used_at),
-        exists: true,
     }
 }
 

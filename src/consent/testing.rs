@@ -1,0 +1,193 @@
+//! Everything that a connect flow needs, on an embedded store, with a provider that answers as it is told: for the tests
+//! of this module and of the pages above it.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+
+use super::{Consent, Settings};
+use crate::{
+    clock::{Clock, Timestamp},
+    config::{self, Config},
+    connection::{self, Connections, Roots},
+    events::Events,
+    id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
+    oauth::{self, Fault, Transport, TransportError},
+    provider::{Services, catalogue::Embedded},
+    store::{EmbeddedStore, Store},
+    vault::Vault,
+};
+
+/// Now, as these tests begin: that of the tests of `caller`, so that their tokens are good.
+pub(crate) const START: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+const CONFIG: &str = r#"
+public_url: https://connect.example.com
+application: { name: "Acme <Helpdesk>" }
+listeners: [ { address: "127.0.0.1:8080", serves: [proxy, connect, admin] } ]
+callers:
+  - issuer: https://auth.example.com/
+    audience: valetkey
+    secret: a secret of thirty-two bytes, ok
+    algorithms: [HS256]
+connect: { return_to: ["https://app.example.com/"] }
+store: { embedded: { path: ./unused.redb } }
+vault: { keys: [ { id: one, key: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" } ] }
+services:
+  crm:
+    title: "C<R>M"
+    base_url: https://crm.example/api
+    authorize_url: https://crm.example/authorize
+    token_url: https://crm.example/token
+    userinfo_url: https://crm.example/me
+    issuer: https://crm.example
+    client_id: crm-client
+    client_secret: crm-secret
+    scopes: [contacts]
+    scope_titles: { contacts: "Read your contacts" }
+  calendar:
+    base_url: https://calendar.example/api
+    authorize_url: https://calendar.example/authorize
+    token_url: https://calendar.example/token
+    client_id: calendar-client
+    client_secret: calendar-secret
+    scopes: [events]
+  crm-files:
+    base_url: https://files.crm.example
+    connection: crm
+"#;
+
+/// A provider that answers every call to a token endpoint in the same way, and counts them.
+pub(crate) struct Provider {
+    answer: Mutex<Result<(u16, String), Fault>>,
+    /// Calls to token endpoints.
+    pub exchanges: AtomicUsize,
+    /// The bodies of those calls.
+    pub bodies: Mutex<Vec<String>>,
+}
+
+impl Provider {
+    /// Answers like this from now on.
+    pub fn answer(&self, status: u16, body: &str) {
+        *self.answer.lock() = Ok((status, body.to_owned()));
+    }
+
+    /// Is away from now on.
+    pub fn fail(&self, fault: Fault) {
+        *self.answer.lock() = Err(fault);
+    }
+
+    /// How many codes were sent to it.
+    pub fn exchanges(&self) -> usize {
+        self.exchanges.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl Transport for Provider {
+    async fn call(&self, request: http::Request<Vec<u8>>, _: bool) -> Result<http::Response<Vec<u8>>, TransportError> {
+        let json = |status: u16, body: &str| {
+            let builder = http::Response::builder().status(status).header("content-type", "application/json");
+            Ok(builder.body(body.as_bytes().to_vec()).unwrap())
+        };
+        if request.uri().path() != "/token" {
+            return json(200, r#"{"sub":"1","email":"ada@crm.example"}"#);
+        }
+        self.exchanges.fetch_add(1, Ordering::SeqCst);
+        self.bodies.lock().push(String::from_utf8(request.into_body()).unwrap());
+        match &*self.answer.lock() {
+            Ok((status, body)) => json(*status, body),
+            Err(kind) => Err(TransportError { kind: *kind }),
+        }
+    }
+}
+
+/// The parts, wired.
+pub(crate) struct Rig {
+    pub consent: Arc<Consent>,
+    pub connections: Connections,
+    pub services: Arc<Services>,
+    pub roots: Roots,
+    pub store: Arc<dyn Store>,
+    pub provider: Arc<Provider>,
+    pub clock: Clock,
+    pub config: Config,
+    _directory: TempDir,
+}
+
+impl Rig {
+    /// With the configuration above.
+    pub fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// With another one. Runs inside a tokio runtime.
+    pub fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = match config::parse(CONFIG, Path::new("."), &|_| None, &Embedded) {
+            Ok(loaded) => loaded.config,
+            Err(problems) => panic!("{problems:?}"),
+        };
+        change(&mut config);
+        let directory = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(directory.path().join("store.redb")).unwrap());
+        let clock = Clock::manual(START);
+        let vault = Arc::new(Vault::new(&config.vault));
+        let roots = Roots::new(Arc::clone(&store), Arc::clone(&vault));
+        let services = Arc::new(Services::resolve(&config).unwrap());
+        let provider = Arc::new(Provider {
+            answer: Mutex::new(Ok((200, r#"{"access_token":"at","token_type":"Bearer","expires_in":3600}"#.into()))),
+            exchanges: AtomicUsize::new(0),
+            bodies: Mutex::default(),
+        });
+        let oauth = Arc::new(oauth::Client::new(Arc::clone(&provider) as Arc<dyn Transport>));
+        let connections = Connections::new(connection::Parts {
+            store: Arc::clone(&store),
+            vault,
+            roots: roots.clone(),
+            services: Arc::clone(&services),
+            oauth: Arc::clone(&oauth),
+            events: Events::new(vec![]),
+            clock: clock.clone(),
+            handle: Handle::current(),
+            cache: config.cache,
+            refresh: config.refresh,
+            public_url: config.public_url.clone(),
+        });
+        let settings = Settings { public_url: config.public_url.clone(), connect: config.connect.clone() };
+        let consent = Consent::new(roots.clone(), Arc::clone(&store), oauth, connections.clone(), settings);
+        Self {
+            consent: Arc::new(consent),
+            connections,
+            services,
+            roots,
+            store,
+            provider,
+            clock,
+            config,
+            _directory: directory,
+        }
+    }
+}
+
+/// A caller of the issuer that is believed.
+pub(crate) fn caller(subject: &str) -> CallerId {
+    CallerId { issuer: Issuer::parse("https://auth.example.com/").unwrap(), subject: Subject::parse(subject).unwrap() }
+}
+
+/// A caller's connection to a service.
+pub(crate) fn connection_id(subject: &str, service: &str, account: &str) -> ConnectionId {
+    ConnectionId {
+        caller: caller(subject),
+        service: ServiceName::parse(service).unwrap(),
+        account: Account::parse(account).unwrap(),
+    }
+}

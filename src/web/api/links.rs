@@ -1,0 +1,179 @@
+//! Ways to connect, made before they are needed: a link, and a look at many services at once.
+
+use axum::{body::Body, response::Response};
+use http::Request;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Asked, Served, Shared, account, body, json, label, service};
+use crate::{
+    caller::Caller,
+    connection::{Connection, Reason, Status, Unusable},
+    consent::{Wish, shown_name},
+    id::{Account, ServiceName},
+    provider::{ScopeSet, Service},
+    refusal::{Refusal, Remedies},
+    web::State,
+};
+
+/// Most services in one preflight.
+const PREFLIGHT_MAX: usize = 100;
+/// Most scopes in one request, and their length together.
+const SCOPES_MAX: (usize, usize) = (100, 2048);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LinkBody {
+    service: String,
+    account: Option<String>,
+    #[serde(default)]
+    scopes: Vec<String>,
+    return_to: Option<String>,
+}
+
+#[derive(Serialize)]
+struct LinkAnswer {
+    auth_url: String,
+    expires_in: u64,
+}
+
+/// Scopes as an application names them: each a scope of RFC 6749 §3.3, all of a bearable length, each once.
+fn scopes(names: &[String]) -> Served<Vec<String>> {
+    let wrong = || Refusal::bad_request("scopes must be a list of at most 100 scopes, 2048 characters together");
+    let scope_character = |b: u8| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+    let well_formed = |scope: &String| !scope.is_empty() && scope.bytes().all(scope_character);
+    let length: usize = names.iter().map(String::len).sum();
+    if names.len() > SCOPES_MAX.0 || length > SCOPES_MAX.1 || !names.iter().all(well_formed) {
+        return Err(wrong());
+    }
+    let mut scopes: Vec<String> = Vec::with_capacity(names.len());
+    for name in names {
+        if !scopes.contains(name) {
+            scopes.push(name.clone());
+        }
+    }
+    Ok(scopes)
+}
+
+/// `POST /connect-links`.
+pub(super) async fn connect_link(axum::extract::State(state): Shared, asked: Asked, request: Request<Body>) -> Response {
+    let served = async {
+        let caller = asked.caller(&state).await?;
+        let shape = r#"{"service": "github", "account": "work", "scopes": ["repo"], "return_to": "https://…"}"#;
+        let asked_for: LinkBody = body(request.into_body(), shape).await?;
+        let service = service(&state, &asked_for.service)?;
+        let account = account(asked_for.account.as_deref())?;
+        let scopes = scopes(&asked_for.scopes)?;
+        let return_to = asked_for.return_to.map(|text| state.consent.return_to(&text)).transpose()?;
+        let name = shown_name(&caller.claims);
+        let wish = Wish {
+            caller: &caller.id,
+            name: name.as_deref(),
+            application: caller.application.as_deref(),
+            service,
+            account: &label(&state, &caller, service, account).await?,
+            scopes: &scopes,
+            return_to: return_to.as_ref(),
+        };
+        let link = state.consent.link(&wish, state.now()).await?;
+        json(&LinkAnswer { auth_url: link.url, expires_in: link.expires_in })
+    };
+    asked.reply(served.await)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PreflightBody {
+    services: Vec<PreflightItem>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PreflightItem {
+    service: String,
+    account: Option<String>,
+    #[serde(default)]
+    scopes: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct PreflightAnswer {
+    services: Vec<Map<String, Value>>,
+}
+
+/// `POST /preflight`: what a long job would run into, before it starts.
+pub(super) async fn preflight(axum::extract::State(state): Shared, asked: Asked, request: Request<Body>) -> Response {
+    let served = async {
+        let caller = asked.caller(&state).await?;
+        let shape = r#"{"services": [{"service": "github", "account": "work", "scopes": ["repo"]}]}"#;
+        let PreflightBody { services } = body(request.into_body(), shape).await?;
+        if services.len() > PREFLIGHT_MAX {
+            return Err(Refusal::bad_request("services has at most 100 items"));
+        }
+        let mut answers = Vec::with_capacity(services.len());
+        for item in services {
+            answers.push(look_ahead(&state, &caller, item).await?);
+        }
+        json(&PreflightAnswer { services: answers })
+    };
+    asked.reply(served.await)
+}
+
+/// One item. Only what is wrong with the request as a whole, or with us, refuses it all.
+async fn look_ahead(state: &State, caller: &Caller, item: PreflightItem) -> Served<Map<String, Value>> {
+    let mut answer = Map::new();
+    let wanted = account(item.account.as_deref())?;
+    let scopes = scopes(&item.scopes)?;
+    let Some(service) = state.services.get(&item.service) else {
+        // Only what could name a service is repeated.
+        let name = ServiceName::parse(&item.service).map_err(|error| Refusal::bad_request(error.to_string()))?;
+        answer.insert("service".into(), name.as_str().into());
+        answer.insert("status".into(), "unknown_service".into());
+        return Ok(answer);
+    };
+    answer.insert("service".into(), service.name.as_str().into());
+    let found = state.connections.find(&caller.id, service, wanted.as_ref()).await;
+    let label = match &found {
+        Ok(Some(connection)) => Some(connection.account.clone()),
+        Ok(None) => Some(wanted.clone().unwrap_or_default()),
+        Err(_) => wanted.clone(),
+    };
+    if let Some(label) = &label {
+        answer.insert("account".into(), label.as_str().into());
+    }
+    let label = label.unwrap_or_default();
+    match found.and_then(|connection| usable(service, connection, label, &scopes)) {
+        Ok(()) => {
+            answer.insert("status".into(), "ready".into());
+        }
+        Err(unusable) => {
+            let remedies = Remedies { consent: &state.consent, caller, service };
+            let refusal = remedies.refuse(&unusable, state.now()).await;
+            answer.extend(refusal.members());
+        }
+    }
+    Ok(answer)
+}
+
+/// Whether a call would find this connection usable, as far as can be told without making one.
+fn usable(
+    service: &Service,
+    connection: Option<Connection>,
+    account: Account,
+    scopes: &[String],
+) -> Result<(), Unusable> {
+    let Some(connection) = connection else {
+        return Err(Unusable::AuthRequired { reason: Reason::NotConnected, account });
+    };
+    match connection.status {
+        Status::Pending => return Err(Unusable::AuthRequired { reason: Reason::Pending, account }),
+        Status::Invalid => {
+            let reason = connection.invalid_reason.unwrap_or(Reason::RejectedByUpstream);
+            return Err(Unusable::AuthRequired { reason, account });
+        }
+        Status::Active => {}
+    }
+    let granted: ScopeSet = connection.scopes.iter().collect();
+    let missing = if granted.is_empty() { vec![] } else { service.scopes.missing(scopes, &granted) };
+    if missing.is_empty() { Ok(()) } else { Err(Unusable::MissingScopes { scopes: missing, account }) }
+}

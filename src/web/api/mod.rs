@@ -1,0 +1,126 @@
+//! The JSON API for applications, with the caller's JWT in the proxy's headers. Every answer that is not the asked-for one
+//! is a refusal.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::FromRequestParts,
+    response::{IntoResponse, Response},
+    routing::{get, post, put},
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{BODY_LIMIT, State, accept, answer, consent_pages::parameter, page};
+use crate::{
+    caller::{self, Caller},
+    connection::Unusable,
+    id::{Account, RequestId},
+    provider::Service,
+    refusal::{Refusal, TooLarge},
+};
+
+mod connections;
+mod links;
+
+type Shared = axum::extract::State<Arc<State>>;
+type Served<T> = Result<T, Refusal>;
+
+pub(super) fn routes() -> Router<Arc<State>> {
+    Router::new()
+        .route("/connections", get(connections::list))
+        .route("/connections/{service}", get(connections::one).delete(connections::disconnect))
+        .route("/connections/{service}/api-key", put(connections::store_key).delete(connections::remove_key))
+        .route("/connect-links", post(links::connect_link))
+        .route("/preflight", post(links::preflight))
+}
+
+/// Everything about a request but its body.
+struct Asked {
+    id: RequestId,
+    headers: HeaderMap,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Asked {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        // The door puts it there; without a door there is nothing to name.
+        let id = parts.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId::from_number(0));
+        Ok(Self { id, headers: parts.headers.clone() })
+    }
+}
+
+impl Asked {
+    /// What was asked for, or the refusal.
+    fn reply(&self, served: Served<Response>) -> Response {
+        served.unwrap_or_else(|refusal| answer(&refusal, &self.id, accept(&self.headers)))
+    }
+
+    async fn caller(&self, state: &State) -> Served<Arc<Caller>> {
+        let token = caller::presented(&self.headers, None)?;
+        Ok(state.callers.authenticate(&token, state.now().seconds()).await?)
+    }
+}
+
+fn json(value: &impl Serialize) -> Served<Response> {
+    let body = serde_json::to_vec(value).map_err(|error| {
+        tracing::error!(%error, "an answer could not be written");
+        Refusal::error()
+    })?;
+    let mut response = body.into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    page::seal(response.headers_mut());
+    Ok(response)
+}
+
+fn no_content() -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    page::seal(response.headers_mut());
+    response
+}
+
+async fn body<T: DeserializeOwned>(body: Body, shape: &'static str) -> Served<T> {
+    let bytes = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(|_| Refusal::too_large(TooLarge::Body))?;
+    // The parser's own words may repeat what was sent, which may be a key.
+    serde_json::from_slice(&bytes).map_err(|_| Refusal::bad_request(format!("The body must be JSON like {shape}")))
+}
+
+fn service<'s>(state: &'s State, name: &str) -> Served<&'s Arc<Service>> {
+    state.services.get(name).ok_or_else(Refusal::unknown_service)
+}
+
+fn account(text: Option<&str>) -> Served<Option<Account>> {
+    text.map(Account::parse).transpose().map_err(|error| Refusal::bad_request(error.to_string()))
+}
+
+fn account_in(query: Option<&str>) -> Served<Option<Account>> {
+    let given = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).any(|(key, _)| key == "account");
+    match (given, parameter(query, "account")) {
+        (true, None) => Err(Refusal::bad_request("account may be given once")),
+        (_, text) => account(text.as_deref()),
+    }
+}
+
+/// A look-up that failed. It asks for no credential, so there is none to be had by connecting.
+fn refuse_lookup(unusable: &Unusable, title: &str) -> Refusal {
+    match unusable {
+        Unusable::AccountRequired { accounts } => Refusal::account_required(title, accounts),
+        Unusable::Unavailable(unavailable) => (*unavailable).into(),
+        Unusable::RefreshFailed => Refusal::refresh_failed(title),
+        Unusable::AuthRequired { .. } | Unusable::MissingScopes { .. } => Refusal::no_connection(title),
+    }
+}
+
+/// The label that is meant where something is about to be connected: the named one, else as for a call, else `default`.
+async fn label(state: &State, caller: &Caller, service: &Service, account: Option<Account>) -> Served<Account> {
+    match account {
+        Some(account) => Ok(account),
+        None => match state.connections.find(&caller.id, service, None).await {
+            Ok(found) => Ok(found.map(|connection| connection.account).unwrap_or_default()),
+            Err(unusable) => Err(refuse_lookup(&unusable, &service.title)),
+        },
+    }
+}

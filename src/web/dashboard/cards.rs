@@ -1,0 +1,160 @@
+//! What the dashboard says of each service: which connections there are, how they are, and what can be done.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    clock::Timestamp,
+    connection::{AuthKind, Connection, Reason, Status},
+    consent::Reach,
+    id::{Account, ServiceName},
+    provider::{ScopeSet, Service},
+    web::{
+        State,
+        consent_pages::{Scope, in_words},
+        texts::{Language, Shown},
+        visitor::Visitor,
+    },
+};
+
+/// One service.
+pub(super) struct Card {
+    pub name: String,
+    pub title: String,
+    pub initial: String,
+    pub hue: usize,
+    pub connectable: bool,
+    pub entries: Vec<Entry>,
+    pub can_add: bool,
+}
+
+/// One connection, or the place where one could be.
+pub(super) struct Entry {
+    pub account: String,
+    pub labelled: bool,
+    pub identity: Option<String>,
+    pub shown: Shown,
+    pub hint: Option<String>,
+    pub scopes: Vec<Scope>,
+    pub missing: Vec<Scope>,
+    pub connected: Option<Moment>,
+    pub refreshed: Option<Moment>,
+    pub used: Option<Moment>,
+    pub exists: bool,
+}
+
+/// A time for machines and for people.
+pub(super) struct Moment {
+    pub exact: String,
+    pub ago: String,
+}
+
+impl Entry {
+    pub fn tone(&self) -> &'static str {
+        match self.shown {
+            Shown::Connected | Shown::ApiKey => "good",
+            Shown::Lost(_) => "bad",
+            Shown::NeedsMore | Shown::Pending => "warn",
+            Shown::NotConnected => "none",
+        }
+    }
+
+    pub fn action(&self, t: Language) -> &'static str {
+        match self.shown {
+            Shown::NotConnected | Shown::ApiKey => t.connect(),
+            Shown::NeedsMore => t.grant_more(),
+            Shown::Connected | Shown::Lost(_) | Shown::Pending => t.reconnect(),
+        }
+    }
+
+    pub fn urgent(&self) -> bool {
+        matches!(self.shown, Shown::NotConnected | Shown::Lost(_) | Shown::NeedsMore)
+    }
+}
+
+/// All services that own connections, each with what there is of it within the visitor's reach.
+pub(super) fn cards(state: &State, visitor: &Visitor, connections: Vec<Connection>, t: Language) -> Vec<Card> {
+    let now = state.now();
+    let mut by_service: BTreeMap<ServiceName, Vec<Connection>> = BTreeMap::new();
+    for connection in connections {
+        if visitor.reach.covers(&connection.service, &connection.account) {
+            by_service.entry(connection.service.clone()).or_default().push(connection);
+        }
+    }
+    let owners = state.services.iter().filter(|service| service.owner == service.name);
+    owners
+        .filter_map(|service| {
+            let connections = by_service.remove(&service.name).unwrap_or_default();
+            let mut entries: Vec<Entry> =
+                connections.iter().map(|connection| entry(service, connection, t, now)).collect();
+            entries.sort_by(|a, b| (a.account != Account::DEFAULT, &a.account).cmp(&(b.account != Account::DEFAULT, &b.account)));
+            if entries.is_empty() {
+                let account = match &visitor.reach {
+                    Reach::All => Account::default(),
+                    Reach::Only { service: only, account } if *only == service.name => account.clone(),
+                    Reach::Only { .. } => return None,
+                };
+                entries.push(absent(&account));
+            }
+            let several = entries.len() > 1;
+            for entry in &mut entries {
+                entry.labelled = several || entry.account != Account::DEFAULT;
+            }
+            Some(Card {
+                name: service.name.to_string(),
+                initial: service.title.chars().next().map(|c| c.to_uppercase().collect()).unwrap_or_default(),
+                hue: service.name.as_str().bytes().map(usize::from).sum::<usize>() % 6,
+                title: service.title.clone(),
+                connectable: service.oauth.is_some(),
+                can_add: service.oauth.is_some()
+                    && visitor.reach == Reach::All
+                    && entries.iter().any(|entry| entry.exists),
+                entries,
+            })
+        })
+        .collect()
+}
+
+fn absent(account: &Account) -> Entry {
+    Entry {
+        account: account.to_string(),
+        labelled: false,
+        identity: None,
+        shown: Shown::NotConnected,
+        hint: None,
+        scopes: vec![],
+        missing: vec![],
+        connected: None,
+        refreshed: None,
+        used: None,
+        exists: false,
+    }
+}
+
+fn entry(service: &Service, connection: &Connection, t: Language, now: Timestamp) -> Entry {
+    let granted: ScopeSet = connection.scopes.iter().collect();
+    // What isn't known can't be called missing.
+    let missing = if granted.is_empty() { vec![] } else { service.scopes.missing(service.asked_for(), &granted) };
+    let shown = match connection.status {
+        Status::Pending => Shown::Pending,
+        Status::Invalid => Shown::Lost(connection.invalid_reason.unwrap_or(Reason::RejectedByUpstream)),
+        Status::Active if connection.auth_kind == AuthKind::ApiKey => Shown::ApiKey,
+        Status::Active if !missing.is_empty() => Shown::NeedsMore,
+        Status::Active => Shown::Connected,
+    };
+    let moment = |time: Option<Timestamp>| {
+        time.map(|time| Moment { exact: time.rfc3339(), ago: t.ago(now.since(time)) })
+    };
+    Entry {
+        account: connection.account.to_string(),
+        labelled: false,
+        identity: connection.identity.clone(),
+        shown,
+        hint: t.state_hint(shown, &service.title),
+        scopes: in_words(service, &connection.scopes),
+        missing: in_words(service, &missing),
+        connected: moment(connection.connected_at),
+        refreshed: moment(connection.refreshed_at),
+        used: moment(connection.last_used_at),
+        exists: true,
+    }
+}

@@ -1,0 +1,129 @@
+//! The JSON API for applications.
+
+use super::*;
+
+#[tokio::test]
+async fn applications_see_what_their_caller_has_and_nothing_of_others() {
+    let site = Site::new();
+    assert_eq!(site.api("ada", "GET", "/connections", None).await.json(), json!({"connections": []}));
+    site.connect(&mut Jar::default(), &site.link("ada").await).await;
+    let list = site.api("ada", "GET", "/connections", None).await;
+    assert_eq!(list.headers[header::CACHE_CONTROL], "no-store");
+    let connection = list.json()["connections"][0].clone();
+    for (name, value) in [("service", "crm"), ("account", "default"), ("status", "active"), ("auth_kind", "oauth"), ("identity", "ada@crm.example")] {
+        assert_eq!(connection[name], value, "{connection}");
+    }
+    assert_eq!(site.api("ada", "GET", "/connections/crm", None).await.json(), connection);
+    assert_eq!(site.api("ada", "GET", "/connections/crm-files", None).await.json()["service"], "crm-files");
+    // Somebody else's, and nobody's, can't be told apart.
+    let (eve, none) = (site.api("eve", "GET", "/connections/crm", None).await, site.api("ada", "GET", "/connections/calendar", None).await);
+    assert_eq!(eve.refusal(404, "not_found")["retryable"], false);
+    none.refusal(404, "not_found");
+    site.api("eve", "DELETE", "/connections/crm", None).await.refusal(404, "not_found");
+    let gone = site.api("ada", "DELETE", "/connections/crm", None).await;
+    assert_eq!((gone.status.as_u16(), gone.body.as_str()), (204, ""));
+    site.api("ada", "DELETE", "/connections/crm", None).await.refusal(404, "not_found");
+}
+
+#[tokio::test]
+async fn the_api_needs_a_jwt_in_its_headers() {
+    let site = Site::with(|config| config.connect.session = Some(SessionProof::Cookie("app".into())));
+    for (method, path) in [
+        ("GET", "/connections"),
+        ("GET", "/connections/crm"),
+        ("DELETE", "/connections/crm"),
+        ("POST", "/connect-links"),
+        ("POST", "/preflight"),
+        ("PUT", "/connections/crm/api-key"),
+        ("DELETE", "/connections/crm/api-key"),
+    ] {
+        let request = Request::builder().method(method).uri(path).header("cookie", format!("app={}", jwt("ada")));
+        let got = site.send(request.body(Body::from("{}")).unwrap()).await;
+        assert_eq!(got.refusal(401, "unauthenticated")["reason"], "missing");
+        assert_eq!(got.headers[header::WWW_AUTHENTICATE], "Bearer error=\"invalid_token\"");
+    }
+}
+
+#[tokio::test]
+async fn bad_requests_are_told_without_repeating_them() {
+    let site = Site::new();
+    for body in ["", "{", "[]", "{}", r#"{"service":7}"#, r#"{"service":"crm","account":"a b"}"#, r#"{"service":"crm","scopes":"x"}"#, r#"{"service":"crm","scopes":["a b"]}"#, r#"{"service":"crm","return_to":"https://evil.example/"}"#, r#"{"service":"crm","return_to":"/x"}"#, r#"{"service":"crm","secret-word":1}"#] {
+        let request = Request::post("/connect-links").header("valetkey-token", jwt("ada")).body(Body::from(body)).unwrap();
+        let got = site.send(request).await;
+        got.refusal(400, "bad_request");
+        assert!(!got.body.contains("secret-word") && !got.body.contains("evil"), "{}", got.body);
+    }
+    let long = Some(json!({"service": "crm", "account": "x".repeat(BODY_LIMIT)}));
+    site.api("ada", "POST", "/connect-links", long).await.refusal(413, "too_large");
+    site.api("ada", "POST", "/connect-links", Some(json!({"service": "none"}))).await.refusal(404, "unknown_service");
+    site.api("ada", "GET", "/connections/none", None).await.refusal(404, "unknown_service");
+    site.api("ada", "GET", "/connections/crm?account=a%20b", None).await.refusal(400, "bad_request");
+    site.api("ada", "GET", "/connections/crm?account=a&account=b", None).await.refusal(400, "bad_request");
+}
+
+#[tokio::test]
+async fn api_keys_are_stored_listed_and_removed_but_never_shown() {
+    let site = Site::new();
+    let key = json!({"api_key": "sk-very-secret"});
+    let stored = site.api("ada", "PUT", "/connections/crm/api-key?account=work", Some(key)).await;
+    assert_eq!(stored.status, 204, "{}", stored.body);
+    let list = site.api("ada", "GET", "/connections", None).await;
+    assert_eq!(list.json()["connections"][0]["auth_kind"], "api_key");
+    assert!(!list.body.contains("sk-very"), "{}", list.body);
+    for bad in [json!({"api_key": ""}), json!({"api_key": "a\nb"}), json!({"api_key": ["sk-very-secret"]}), json!({"api_key": "x".repeat(5000)})] {
+        let got = site.api("ada", "PUT", "/connections/crm/api-key", Some(bad)).await;
+        got.refusal(400, "bad_request");
+        assert!(!got.body.contains("sk-very"), "{}", got.body);
+    }
+    site.api("ada", "PUT", "/connections/none/api-key", Some(json!({"api_key": "k"}))).await.refusal(404, "unknown_service");
+    assert_eq!(site.api("ada", "DELETE", "/connections/crm/api-key", None).await.status, 204);
+    site.api("ada", "DELETE", "/connections/crm/api-key", None).await.refusal(404, "not_found");
+}
+
+#[tokio::test]
+async fn several_accounts_and_none_named_are_a_conflict() {
+    let site = Site::new();
+    for account in ["home", "work"] {
+        let path = format!("/connections/crm/api-key?account={account}");
+        site.api("ada", "PUT", &path, Some(json!({"api_key": "k"}))).await;
+    }
+    for (method, path, body) in [
+        ("GET", "/connections/crm", None),
+        ("DELETE", "/connections/crm", None),
+        ("DELETE", "/connections/crm/api-key", None),
+        ("POST", "/connect-links", Some(json!({"service": "crm"}))),
+    ] {
+        let refusal = site.api("ada", method, path, body).await.refusal(409, "account_required");
+        assert_eq!(refusal["accounts"], json!(["home", "work"]), "{method} {path}");
+    }
+    assert_eq!(site.api("ada", "GET", "/connections/crm?account=work", None).await.json()["account"], "work");
+}
+
+#[tokio::test]
+async fn a_preflight_tells_of_each_service_what_a_call_would_meet() {
+    let site = Site::new();
+    site.connect(&mut Jar::default(), &site.link("ada").await).await;
+    let body = json!({"services": [
+        {"service": "crm"},
+        {"service": "crm", "scopes": ["files"]},
+        {"service": "crm", "account": "work"},
+        {"service": "calendar"},
+        {"service": "none"},
+    ]});
+    let answer = site.api("ada", "POST", "/preflight", Some(body)).await.json();
+    let services = answer["services"].as_array().unwrap();
+    let seen: Vec<(&str, &str)> =
+        services.iter().map(|item| (item["service"].as_str().unwrap(), item["status"].as_str().unwrap())).collect();
+    let expected = [
+        ("crm", "ready"),
+        ("crm", "additional_scopes_required"),
+        ("crm", "auth_required"),
+        ("calendar", "auth_required"),
+        ("none", "unknown_service"),
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(services[1]["new_scopes"], json!(["files"]));
+    assert_eq!(services[2]["account"], "work");
+    let link = services[3]["auth_url"].as_str().unwrap();
+    Jar::default().get(&site, link).await.assert_page(200);
+}
