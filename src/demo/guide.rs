@@ -157,37 +157,37 @@ impl Sights<'_> {
     }
 
     fn connected(&self) {
-        let show = |what: &str, line: &str| {
-            ink::line(format_args!("\n  {} {what}", Inked(STRONG, "·")));
-            ink::line(Inked(TRY, line));
-        };
         ink::line(format_args!(
-            "\n  {} {CALLER} has connected Demo Hub. The same line now gives the API's own answer:",
+            "\n  {} {CALLER} has connected Demo Hub: the line of step 1 now gives the API's own answer. More to try:",
             Inked(GOOD.bold(), "✓ Connected.")
         ));
-        ink::line(Inked(TRY, self.curl("-i", &format!("/proxy/{SERVICE}/user"))));
+        let show = |what: &str, line: &str| {
+            ink::line(format_args!("\n  {} {what}", Inked(STRONG, "·")));
+            ink::line(format_args!("    {}", Inked(TRY, line)));
+        };
+        let origin = self.public.origin().ascii_serialization();
+        let curl =
+            |options: &str, path: &str| format!("curl -s {options} '{origin}{path}' -H \"Authorization: Bearer $JWT\"");
+        let api = format!("/proxy/{SERVICE}");
+        show("The lines below use this:", &format!("JWT='{}'", self.parties.jwt()));
         let seconds = self.lifetime.as_secs();
         show(
-            &format!(
-                "Wait {seconds} s and run it again: \"seen_token\" changes, because Valetkey refreshed in between."
-            ),
-            &format!(
-                "     watch it:  {}/dashboard (in the browser that connected)",
-                self.public.as_str().trim_end_matches('/')
-            ),
+            &format!("Call, wait {seconds} s, call again: \"seen_token\" changes, Valetkey has refreshed in between."),
+            &curl("-i", &format!("{api}/user")),
         );
         show(
             "Pagination: the Link header points back into the proxy.",
-            &self.curl("-i", &format!("/proxy/{SERVICE}/repos/valetkey/demo/issues?per_page=2")),
+            &curl("-i", &format!("{api}/repos/valetkey/demo/issues?per_page=2")),
         );
-        show("A stream, passed on as it comes:", &self.curl("-N", &format!("/proxy/{SERVICE}/events")));
+        show("A stream, passed on as it comes:", &curl("-N", &format!("{api}/events")));
+        show("What the browser that connected may see and do:", &format!("{origin}/dashboard"));
         show(
             "Take the grant back at the provider, then call again: auth_required, reason \"revoked\".",
-            &format!("     curl -s -o /dev/null -X POST {}/settings/revoke", self.standin.origin()),
+            &format!("curl -s -o /dev/null -X POST {}/settings/revoke", self.standin.origin()),
         );
         show(
             "Or disconnect from the app's side; the provider is told.",
-            &self.curl("-i -X DELETE", &format!("/connections/{SERVICE}")),
+            &curl("-i -X DELETE", &format!("/connections/{SERVICE}")),
         );
         ink::line("");
     }

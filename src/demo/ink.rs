@@ -82,9 +82,15 @@ pub fn url(url: &url::Url) -> String {
     format!("{short}?{}", parameters.join("&"))
 }
 
-/// JSON over several lines, names and values in colour, each line indented.
+/// JSON over several lines, names and values in colour, each line indented. Long texts are cut.
 pub fn json(value: &Value, indent: &str) -> String {
-    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    let mut value = value.clone();
+    for text in value.as_object_mut().into_iter().flat_map(|members| members.values_mut()) {
+        if let Value::String(text) = text {
+            *text = cut(text, 72);
+        }
+    }
+    let text = serde_json::to_string_pretty(&value).unwrap_or_default();
     let lines = text.lines().map(|line| {
         let Some((name, rest)) = line.split_once("\": ") else { return format!("{indent}{line}") };
         let style = if rest.starts_with('"') { GOOD } else { ASKS };

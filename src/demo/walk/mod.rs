@@ -94,11 +94,12 @@ impl Step {
 
 /// Walks the whole way. True only if every step held.
 pub async fn walk(world: World<'_>, reader: Reader) -> bool {
-    let begun = Instant::now();
+    let (begun, home) = (Instant::now(), world.public.origin().ascii_serialization());
+    transcript::open(reader, &home, world.standin.origin());
     let mut walk = Walk { world, link: None, form: None, onward: None, first_token: None };
     let mut scenes = Vec::new();
     for (at, step) in Step::ALL.into_iter().enumerate() {
-        let mut scene = Scene::begin(reader, at + 1, step.title());
+        let mut scene = Scene::begin(reader, home.clone(), at + 1, step.title());
         let outcome = walk.play(step, &mut scene).await;
         let scene = scene.end(outcome);
         let held = scene.held();

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::demo::{
     client::Exchange,
     ink::{self, ASKS, BAD, FAINT, GOOD, Inked, STRONG},
+    setup::CALLER,
 };
 
 /// Who reads it.
@@ -31,6 +32,8 @@ pub struct Broken {
 /// One step while it happens, and afterwards.
 pub struct Scene {
     reader: Reader,
+    /// Valetkey's origin.
+    home: String,
     number: usize,
     title: &'static str,
     begun: Instant,
@@ -42,12 +45,13 @@ pub struct Scene {
 
 impl Scene {
     /// Begins a step.
-    pub fn begin(reader: Reader, number: usize, title: &'static str) -> Self {
+    pub fn begin(reader: Reader, home: String, number: usize, title: &'static str) -> Self {
         if reader == Reader::Person {
             ink::line(format_args!("\n{} {}", Inked(ASKS.bold(), format!("{number:>3}")), Inked(STRONG, title)));
         }
         Self {
             reader,
+            home,
             number,
             title,
             begun: Instant::now(),
@@ -71,14 +75,18 @@ impl Scene {
         if self.reader == Reader::Program {
             return;
         }
-        let (who, how) = (format!("{:<9}", party.name()), format!("{:<6}", method.as_str()));
-        ink::line(format_args!("    {}{} {}", Inked(FAINT, who), Inked(STRONG, how), ink::url(url)));
-        ink::line(format_args!("             {}  {}", ink::status(*status), Inked(FAINT, ink::time(*took))));
+        let (who, how) = (format!("{:<9}", party.name()), method.as_str());
+        let asked = ink::cut(&self.near(url), 96);
+        let (status, took) = (ink::status(*status), Inked(FAINT, ink::time(*took)));
+        ink::line(format_args!(
+            "    {}{} {asked} {} {status} {took}",
+            Inked(FAINT, who),
+            Inked(STRONG, how),
+            Inked(FAINT, "→")
+        ));
         for name in headers.iter().filter(|name| exchange.headers.contains_key(**name)) {
-            let value = exchange.header(name);
-            let value =
-                exchange.url.join(value).ok().filter(|_| *name == "location").map_or(value.into(), |u| ink::url(&u));
-            self.detail(name, &value);
+            let target = exchange.location().filter(|_| *name == "location").map(|url| self.near(&url));
+            self.detail(name, &target.unwrap_or_else(|| exchange.header(name).replace(&self.home, "")));
         }
         let body = exchange.json();
         for name in members {
@@ -92,8 +100,13 @@ impl Scene {
         }
     }
 
+    /// A URL as this transcript shows it: what is Valetkey's own needs no host.
+    fn near(&self, url: &url::Url) -> String {
+        ink::url(url).replacen(&self.home, "", 1)
+    }
+
     fn detail(&self, name: &str, value: &str) {
-        ink::line(format_args!("             {} {}", Inked(FAINT, format!("{name:<17}")), ink::cut(value, 160)));
+        ink::line(format_args!("             {} {}", Inked(FAINT, format!("{name:<17}")), ink::cut(value, 140)));
     }
 
     /// Says something that is not an exchange.
@@ -154,6 +167,20 @@ impl Scene {
     }
 }
 
+/// The beginning of the story: who takes part.
+pub fn open(reader: Reader, valetkey: &str, provider: &str) {
+    if reader == Reader::Person {
+        ink::line(format_args!("\n{}", Inked(STRONG, "The life of one connection, from the first call to the last.")));
+        ink::line(format_args!("  {} {valetkey}", Inked(FAINT, "Valetkey   ")));
+        ink::line(format_args!(
+            "  {} {provider}, a {} on this machine",
+            Inked(FAINT, "Demo Hub   "),
+            Inked(ASKS, "STAND-IN")
+        ));
+        ink::line(format_args!("  {} {CALLER}: an app acts for her, a browser is hers", Inked(FAINT, "Ada        ")));
+    }
+}
+
 /// The end of the story: a table, and the one sentence that counts. `unreached` are the titles of steps that never began.
 pub fn close(reader: Reader, scenes: &[Scene], unreached: &[&str], took: Duration) {
     let held = scenes.iter().all(Scene::held) && unreached.is_empty();
@@ -209,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_scene_says_which_claim_broke_and_what_was_found() {
-        let mut scene = Scene::begin(Reader::Program, 3, "A step");
+        let mut scene = Scene::begin(Reader::Program, String::new(), 3, "A step");
         assert!(scene.check("two is two", true, String::new).is_ok());
         let outcome = scene.check("one is two", false, || "one".into());
         let scene = scene.end(outcome);

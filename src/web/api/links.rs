@@ -56,7 +56,11 @@ fn scopes(names: &[String]) -> Served<Vec<String>> {
 }
 
 /// `POST /connect-links`.
-pub(super) async fn connect_link(axum::extract::State(state): Shared, asked: Asked, request: Request<Body>) -> Response {
+pub(super) async fn connect_link(
+    axum::extract::State(state): Shared,
+    asked: Asked,
+    request: Request<Body>,
+) -> Response {
     let served = async {
         let caller = asked.caller(&state).await?;
         let shape = r#"{"service": "github", "account": "work", "scopes": ["repo"], "return_to": "https://…"}"#;

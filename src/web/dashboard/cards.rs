@@ -86,7 +86,9 @@ pub(super) fn cards(state: &State, visitor: &Visitor, connections: Vec<Connectio
             let connections = by_service.remove(&service.name).unwrap_or_default();
             let mut entries: Vec<Entry> =
                 connections.iter().map(|connection| entry(service, connection, t, now)).collect();
-            entries.sort_by(|a, b| (a.account != Account::DEFAULT, &a.account).cmp(&(b.account != Account::DEFAULT, &b.account)));
+            entries.sort_by(|a, b| {
+                (a.account != Account::DEFAULT, &a.account).cmp(&(b.account != Account::DEFAULT, &b.account))
+            });
             if entries.is_empty() {
                 let account = match &visitor.reach {
                     Reach::All => Account::default(),
@@ -141,9 +143,8 @@ fn entry(service: &Service, connection: &Connection, t: Language, now: Timestamp
         Status::Active if !missing.is_empty() => Shown::NeedsMore,
         Status::Active => Shown::Connected,
     };
-    let moment = |time: Option<Timestamp>| {
-        time.map(|time| Moment { exact: time.rfc3339(), ago: t.ago(now.since(time)) })
-    };
+    let moment =
+        |time: Option<Timestamp>| time.map(|time| Moment { exact: time.rfc3339(), ago: t.ago(now.since(time)) });
     Entry {
         account: connection.account.to_string(),
         labelled: false,

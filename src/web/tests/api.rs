@@ -10,13 +10,22 @@ async fn applications_see_what_their_caller_has_and_nothing_of_others() {
     let list = site.api("ada", "GET", "/connections", None).await;
     assert_eq!(list.headers[header::CACHE_CONTROL], "no-store");
     let connection = list.json()["connections"][0].clone();
-    for (name, value) in [("service", "crm"), ("account", "default"), ("status", "active"), ("auth_kind", "oauth"), ("identity", "ada@crm.example")] {
+    for (name, value) in [
+        ("service", "crm"),
+        ("account", "default"),
+        ("status", "active"),
+        ("auth_kind", "oauth"),
+        ("identity", "ada@crm.example"),
+    ] {
         assert_eq!(connection[name], value, "{connection}");
     }
     assert_eq!(site.api("ada", "GET", "/connections/crm", None).await.json(), connection);
     assert_eq!(site.api("ada", "GET", "/connections/crm-files", None).await.json()["service"], "crm-files");
     // Somebody else's, and nobody's, can't be told apart.
-    let (eve, none) = (site.api("eve", "GET", "/connections/crm", None).await, site.api("ada", "GET", "/connections/calendar", None).await);
+    let (eve, none) = (
+        site.api("eve", "GET", "/connections/crm", None).await,
+        site.api("ada", "GET", "/connections/calendar", None).await,
+    );
     assert_eq!(eve.refusal(404, "not_found")["retryable"], false);
     none.refusal(404, "not_found");
     site.api("eve", "DELETE", "/connections/crm", None).await.refusal(404, "not_found");
@@ -47,8 +56,21 @@ async fn the_api_needs_a_jwt_in_its_headers() {
 #[tokio::test]
 async fn bad_requests_are_told_without_repeating_them() {
     let site = Site::new();
-    for body in ["", "{", "[]", "{}", r#"{"service":7}"#, r#"{"service":"crm","account":"a b"}"#, r#"{"service":"crm","scopes":"x"}"#, r#"{"service":"crm","scopes":["a b"]}"#, r#"{"service":"crm","return_to":"https://evil.example/"}"#, r#"{"service":"crm","return_to":"/x"}"#, r#"{"service":"crm","secret-word":1}"#] {
-        let request = Request::post("/connect-links").header("valetkey-token", jwt("ada")).body(Body::from(body)).unwrap();
+    for body in [
+        "",
+        "{",
+        "[]",
+        "{}",
+        r#"{"service":7}"#,
+        r#"{"service":"crm","account":"a b"}"#,
+        r#"{"service":"crm","scopes":"x"}"#,
+        r#"{"service":"crm","scopes":["a b"]}"#,
+        r#"{"service":"crm","return_to":"https://evil.example/"}"#,
+        r#"{"service":"crm","return_to":"/x"}"#,
+        r#"{"service":"crm","secret-word":1}"#,
+    ] {
+        let request =
+            Request::post("/connect-links").header("valetkey-token", jwt("ada")).body(Body::from(body)).unwrap();
         let got = site.send(request).await;
         got.refusal(400, "bad_request");
         assert!(!got.body.contains("secret-word") && !got.body.contains("evil"), "{}", got.body);
@@ -70,12 +92,19 @@ async fn api_keys_are_stored_listed_and_removed_but_never_shown() {
     let list = site.api("ada", "GET", "/connections", None).await;
     assert_eq!(list.json()["connections"][0]["auth_kind"], "api_key");
     assert!(!list.body.contains("sk-very"), "{}", list.body);
-    for bad in [json!({"api_key": ""}), json!({"api_key": "a\nb"}), json!({"api_key": ["sk-very-secret"]}), json!({"api_key": "x".repeat(5000)})] {
+    for bad in [
+        json!({"api_key": ""}),
+        json!({"api_key": "a\nb"}),
+        json!({"api_key": ["sk-very-secret"]}),
+        json!({"api_key": "x".repeat(5000)}),
+    ] {
         let got = site.api("ada", "PUT", "/connections/crm/api-key", Some(bad)).await;
         got.refusal(400, "bad_request");
         assert!(!got.body.contains("sk-very"), "{}", got.body);
     }
-    site.api("ada", "PUT", "/connections/none/api-key", Some(json!({"api_key": "k"}))).await.refusal(404, "unknown_service");
+    site.api("ada", "PUT", "/connections/none/api-key", Some(json!({"api_key": "k"})))
+        .await
+        .refusal(404, "unknown_service");
     assert_eq!(site.api("ada", "DELETE", "/connections/crm/api-key", None).await.status, 204);
     site.api("ada", "DELETE", "/connections/crm/api-key", None).await.refusal(404, "not_found");
 }

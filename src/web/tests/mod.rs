@@ -55,7 +55,12 @@ impl Got {
 
     #[track_caller]
     fn refusal(&self, status: u16, code: &str) -> Value {
-        assert_eq!((self.status.as_u16(), self.headers[refusal::STATUS].to_str().unwrap()), (status, code), "{}", self.body);
+        assert_eq!(
+            (self.status.as_u16(), self.headers[refusal::STATUS].to_str().unwrap()),
+            (status, code),
+            "{}",
+            self.body
+        );
         self.json()
     }
 

@@ -7,7 +7,13 @@ async fn the_connect_page_says_who_connects_what_for_which_application() {
     let site = Site::new();
     let page = Jar::default().get(&site, &site.link("ada").await).await;
     page.assert_page(200);
-    for text in ["Acme &#60;Helpdesk&#62;", "C&#60;R&#62;M", "<strong>ada</strong>", "Read your contacts", "<code class=\"quiet\">contacts</code>"] {
+    for text in [
+        "Acme &#60;Helpdesk&#62;",
+        "C&#60;R&#62;M",
+        "<strong>ada</strong>",
+        "Read your contacts",
+        "<code class=\"quiet\">contacts</code>",
+    ] {
         assert!(page.body.contains(text), "{text} is not in {}", page.body);
     }
     let german = Request::get(site.link("ada").await.strip_prefix(OWN).unwrap()).header("accept-language", "de-AT");
@@ -37,7 +43,9 @@ async fn a_form_that_is_not_our_own_pages_is_not_followed() {
     let (token, ticket) = (page.field("form"), page.field("ticket"));
     let good = [("form", token.as_str()), ("ticket", ticket.as_str())];
     // Sent by another site.
-    for (name, value) in [("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"), ("origin", "https://evil.example")] {
+    for (name, value) in
+        [("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"), ("origin", "https://evil.example")]
+    {
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(good).finish();
         let request = Request::post("/connect/crm").header(name, value).body(Body::from(body)).unwrap();
         browser.send(&site, request).await.assert_page(403);
@@ -101,7 +109,9 @@ async fn each_mistake_on_the_way_back_has_its_page_and_calls_nobody() {
     let unknown = callback.replace("/callback/crm", "/callback/none");
     let issuer = callback.replace("iss=https://crm.example", "iss=https://evil.example");
     let twice = format!("{callback}&code=y");
-    for path in ["/oauth/callback/crm", "/oauth/callback/crm?code=x&state=%3Cscript%3E", &elsewhere, &unknown, &issuer, &twice] {
+    for path in
+        ["/oauth/callback/crm", "/oauth/callback/crm?code=x&state=%3Cscript%3E", &elsewhere, &unknown, &issuer, &twice]
+    {
         browser.get(&site, path).await.assert_page(400);
     }
     Jar::default().get(&site, &callback).await.assert_page(400);
@@ -120,7 +130,8 @@ async fn a_refusal_at_the_provider_is_a_page_with_both_ways_on() {
     let link = format!("{}&return_to=https://app.example.com/after", site.link("ada").await);
     let page = browser.get(&site, &link).await;
     assert!(page.body.contains("https://app.example.com/after?error=access_denied"), "cancel: {}", page.body);
-    let fields = [("form", page.field("form")), ("ticket", page.field("ticket")), ("return_to", page.field("return_to"))];
+    let fields =
+        [("form", page.field("form")), ("ticket", page.field("ticket")), ("return_to", page.field("return_to"))];
     let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let away = browser.post(&site, "/connect/crm", &fields).await;
     let denied = callback_of(&away).replace("code=the-code", "error=access_denied&error_description=%3Cscript%3E");

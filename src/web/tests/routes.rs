@@ -8,7 +8,13 @@ async fn routes_answer_only_their_methods_and_listeners_only_their_roles() {
     let wrong = site.api("ada", "PUT", "/connect-links", None).await;
     wrong.refusal(405, "method_not_allowed");
     assert_eq!(wrong.headers[header::ALLOW], "POST");
-    for (method, path) in [("POST", "/connections"), ("DELETE", "/connect/crm"), ("POST", "/oauth/callback/crm"), ("TRACE", "/connections"), ("TRACE", "/nothing")] {
+    for (method, path) in [
+        ("POST", "/connections"),
+        ("DELETE", "/connect/crm"),
+        ("POST", "/oauth/callback/crm"),
+        ("TRACE", "/connections"),
+        ("TRACE", "/nothing"),
+    ] {
         site.api("ada", method, path, None).await.refusal(405, "method_not_allowed");
     }
     site.get("/nothing").await.refusal(404, "not_found");
@@ -67,7 +73,10 @@ async fn a_request_keeps_the_id_that_it_came_with_and_a_panic_is_an_answer() {
         .layer(middleware::from_fn_with_state(Arc::clone(&state), door))
         .with_state(state);
     let response = broken.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
-    assert_eq!((response.status().as_u16(), &response.headers()[refusal::STATUS]), (500, &HeaderValue::from_static("error")));
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()[refusal::STATUS]),
+        (500, &HeaderValue::from_static("error"))
+    );
 }
 
 async fn breaks() -> StatusCode {
