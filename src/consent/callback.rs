@@ -5,18 +5,12 @@
 use url::Url;
 
 use super::{
-    BeginError, Browser, Consent, ReturnTo, Ticket,
+    BeginError, Browser, Consent, Outcome, Ticket,
     begin::connection_id,
+    held::{Around, Held},
     state::{Handle, State},
 };
-use crate::{
-    clock::Timestamp,
-    connection::{Connection, Unavailable},
-    id::CallerId,
-    oauth,
-    provider::Service,
-    secret::SecretString,
-};
+use crate::{clock::Timestamp, connection::Unavailable, oauth, provider::Service, secret::SecretString};
 
 /// What the provider sent the browser back with (RFC 6749 §4.1.2).
 #[derive(Debug)]
@@ -25,21 +19,6 @@ pub struct Answer {
     code: Option<SecretString>,
     error: Option<String>,
     issuer: Option<String>,
-}
-
-/// A grant is stored.
-#[derive(Debug)]
-pub struct Completed {
-    /// Whose.
-    pub caller: CallerId,
-    /// Their name or address, where known.
-    pub name: Option<String>,
-    /// The application that asked, where it is not the configured one.
-    pub application: Option<String>,
-    /// What there is now.
-    pub connection: Connection,
-    /// Where to send the browser, if not to the dashboard.
-    pub return_to: Option<Url>,
 }
 
 /// Why there is no grant.
@@ -153,7 +132,7 @@ impl Consent {
         answer: Answer,
         browser: Option<&Browser>,
         now: Timestamp,
-    ) -> Result<Completed, CallbackError> {
+    ) -> Result<Outcome, CallbackError> {
         let root = self.roots.get().await?;
         let handle = Handle::of(&answer.state);
         let state = self.look(&root, &handle, now).await?.ok_or(CallbackError::Unknown)?;
@@ -187,22 +166,18 @@ impl Consent {
                 end(if error.is_transient() { Ended::ExchangeFailed } else { Ended::ExchangeRefused })
             })?;
         let identity = self.oauth.identify(client, &grant.access_token).await;
-        let connection =
-            self.connections.connect(&connection_id(&ticket), grant, identity, &state.scopes).await.map_err(
-                |error| {
-                    tracing::error!(service = %service.name, %error, "connect: a new grant could not be stored");
-                    end(Ended::NotStored)
-                },
-            )?;
-        self.spend(&ticket, browser).await;
-        tracing::info!(service = %service.name, "connect: completed");
-        let return_to = self.back(&state).map(|url| url.with("connected", service.name.as_str()));
-        Ok(Completed {
-            caller: ticket.caller,
-            name: ticket.name,
-            application: ticket.application,
-            connection,
-            return_to,
+        let around = Around {
+            id: connection_id(&ticket),
+            identity,
+            requested: state.scopes.clone(),
+            name: ticket.name.clone(),
+            application: ticket.application.clone(),
+            ticket: state.ticket.clone(),
+            return_to: state.return_to.clone(),
+        };
+        self.settle(Held::new(around, &grant, browser, now), browser, now).await.map_err(|error| {
+            tracing::error!(service = %service.name, %error, "connect: a new grant could not be stored");
+            end(Ended::NotStored)
         })
     }
 
@@ -210,12 +185,7 @@ impl Consent {
         tracing::info!(service = %service.name, why = ?why, "connect: ended without a grant");
         let again =
             (why != Ended::Used && !ticket.has_expired(now)).then(|| self.connect_url(&service.name, &state.ticket));
-        let back = self.back(state).map(|url| url.with("error", why.code()));
+        let back = self.back(state.return_to.as_deref()).map(|url| url.with(&[("error", why.code())]));
         CallbackError::Ended { why, retry: Box::new(Retry { again, back, application: ticket.application.clone() }) }
-    }
-
-    /// The list may have changed since the browser left.
-    fn back(&self, state: &State) -> Option<ReturnTo> {
-        state.return_to.as_deref().and_then(|text| self.return_to(text).ok())
     }
 }

@@ -20,8 +20,10 @@ use crate::{
 mod begin;
 mod binding;
 mod callback;
+mod held;
 mod return_to;
 mod session;
+mod settle;
 mod state;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -31,9 +33,10 @@ mod ticket;
 
 pub use begin::{BeginError, Plan};
 pub use binding::Browser;
-pub use callback::{Answer, CallbackError, Completed, Ended, Retry};
+pub use callback::{Answer, CallbackError, Ended, Retry};
 pub use return_to::{Refused, ReturnTo};
 pub use session::{Reach, Session};
+pub use settle::{Choice, Completed, HeldError, Outcome, Pending, Question};
 pub use ticket::{Ticket, TicketError};
 
 /// How long a browser may stay at the provider.

@@ -52,19 +52,20 @@ impl ReturnTo {
         }
     }
 
-    /// The URL with `connected={service}` or `error={code}` added.
-    pub fn with(&self, name: &str, value: &str) -> Url {
+    /// The URL with what Valetkey has to say: `connected={service}`, `error={code}`, `code={code}`. What a URL came in with
+    /// under those names is dropped.
+    pub fn with(&self, news: &[(&str, &str)]) -> Url {
         let mut url = self.0.clone();
-        let claims = url.query_pairs().any(|(key, _)| OURS.contains(&&*key));
-        if claims {
+        let ours = |name: &str| OURS.contains(&name) || news.iter().any(|(own, _)| *own == name);
+        if url.query_pairs().any(|(name, _)| ours(&name)) {
             let kept: Vec<(String, String)> = url
                 .query_pairs()
-                .filter(|(key, _)| !OURS.contains(&&**key))
-                .map(|(key, value)| (key.into_owned(), value.into_owned()))
+                .filter(|(name, _)| !ours(name))
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
                 .collect();
             url.query_pairs_mut().clear().extend_pairs(kept);
         }
-        url.query_pairs_mut().append_pair(name, value);
+        url.query_pairs_mut().extend_pairs(news);
         url
     }
 
@@ -166,8 +167,11 @@ mod tests {
     #[test]
     fn only_valetkey_says_what_was_connected() {
         let url = parse("https://app.example.com/x?a=1&connected=bank&error=no#top").unwrap();
-        assert_eq!(url.with("connected", "github").as_str(), "https://app.example.com/x?a=1&connected=github#top");
+        assert_eq!(url.with(&[("connected", "github")]).as_str(), "https://app.example.com/x?a=1&connected=github#top");
         let url = parse("https://app.example.com/x?a=%20b").unwrap();
-        assert_eq!(url.with("error", "access_denied").as_str(), "https://app.example.com/x?a=%20b&error=access_denied");
+        assert_eq!(
+            url.with(&[("error", "access_denied")]).as_str(),
+            "https://app.example.com/x?a=%20b&error=access_denied"
+        );
     }
 }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Consent, SESSION_TTL, digest, token};
+use super::{Consent, Link, SESSION_TTL, digest, token};
 use crate::{
     clock::Timestamp,
     connection::Unavailable,
@@ -79,6 +79,47 @@ impl Consent {
         }
     }
 
+    /// Makes a link that lets one browser, once, into the dashboard of this caller.
+    ///
+    /// # Errors
+    /// Where store or keys are away.
+    pub async fn dashboard_link(
+        &self,
+        caller: CallerId,
+        name: Option<String>,
+        application: Option<String>,
+        now: Timestamp,
+    ) -> Result<Link, Unavailable> {
+        let root = self.roots.get().await?;
+        let life = self.settings.connect.ticket_ttl;
+        let value = token::<32>()?;
+        let id = link_of(&value);
+        let session = Session { caller, name, application, reach: Reach::All, expires: now.plus(life).seconds() };
+        let plaintext = serde_json::to_vec(&session).expect("texts and numbers are JSON");
+        let sealed = root.seal(Purpose::Session, &plaintext, &[id.as_bytes()])?;
+        match self.store.put_once(&id, sealed.as_bytes(), Some(life)).await? {
+            Claim::Mine => Ok(Link { url: self.at(&format!("dashboard?link={value}")), expires_in: life.as_secs() }),
+            Claim::Theirs(_) => Err(Unavailable::Keys),
+        }
+    }
+
+    /// Spends such a link, and begins a session for it; what comes back is the cookie's value. `None`: it is over.
+    ///
+    /// # Errors
+    /// Where store or keys are away.
+    pub async fn follow_dashboard_link(&self, link: &str, now: Timestamp) -> Result<Option<String>, Unavailable> {
+        let root = self.roots.get().await?;
+        let id = link_of(link);
+        let Some(sealed) = self.store.take(&id).await? else { return Ok(None) };
+        let session = std::str::from_utf8(&sealed)
+            .ok()
+            .and_then(|text| root.open(Purpose::Session, text, &[id.as_bytes()]).ok())
+            .and_then(|plaintext| serde_json::from_slice::<Session>(plaintext.expose()).ok())
+            .filter(|session| !Timestamp::from_seconds(session.expires).reached(now));
+        let Some(Session { caller, name, application, reach, .. }) = session else { return Ok(None) };
+        self.sign_in(caller, name, application, reach, now).await.map(Some)
+    }
+
     /// The session behind a cookie.
     ///
     /// # Errors
@@ -102,6 +143,10 @@ impl Consent {
         self.store.take(&id_of(cookie)).await?;
         Ok(())
     }
+}
+
+fn link_of(link: &str) -> String {
+    format!("dashboard.{}", digest("dashboard link", link))
 }
 
 fn id_of(cookie: &str) -> String {

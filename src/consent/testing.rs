@@ -69,6 +69,7 @@ services:
 /// A provider that answers every call to a token endpoint in the same way, and counts them.
 pub(crate) struct Provider {
     answer: Mutex<Result<(u16, String), Fault>>,
+    person: Mutex<String>,
     /// Calls to token endpoints.
     pub exchanges: AtomicUsize,
     /// The bodies of those calls.
@@ -79,6 +80,11 @@ impl Provider {
     /// Answers like this from now on.
     pub fn answer(&self, status: u16, body: &str) {
         *self.answer.lock() = Ok((status, body.to_owned()));
+    }
+
+    /// Is used by this person from now on.
+    pub fn is(&self, person: &str) {
+        *self.person.lock() = person.to_owned();
     }
 
     /// Is away from now on.
@@ -100,7 +106,8 @@ impl Transport for Provider {
             Ok(builder.body(body.as_bytes().to_vec()).unwrap())
         };
         if request.uri().path() != "/token" {
-            return json(200, r#"{"sub":"1","email":"ada@crm.example"}"#);
+            let person = self.person.lock().clone();
+            return json(200, &format!(r#"{{"sub":"{person}","email":"{person}@crm.example"}}"#));
         }
         self.exchanges.fetch_add(1, Ordering::SeqCst);
         self.bodies.lock().push(String::from_utf8(request.into_body()).unwrap());
@@ -117,7 +124,6 @@ pub(crate) struct Rig {
     pub connections: Connections,
     pub services: Arc<Services>,
     pub roots: Roots,
-    pub store: Arc<dyn Store>,
     pub provider: Arc<Provider>,
     pub clock: Clock,
     pub config: Config,
@@ -145,6 +151,7 @@ impl Rig {
         let services = Arc::new(Services::resolve(&config).unwrap());
         let provider = Arc::new(Provider {
             answer: Mutex::new(Ok((200, r#"{"access_token":"at","token_type":"Bearer","expires_in":3600}"#.into()))),
+            person: Mutex::new("ada".into()),
             exchanges: AtomicUsize::new(0),
             bodies: Mutex::default(),
         });
@@ -169,7 +176,6 @@ impl Rig {
             connections,
             services,
             roots,
-            store,
             provider,
             clock,
             config,

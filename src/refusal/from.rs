@@ -5,9 +5,9 @@ use super::{About, Refusal};
 use crate::{
     caller::{self, Caller, Unauthenticated},
     clock::Timestamp,
-    connection::{Unavailable, Unusable},
-    consent::{Consent, Refused, Wish, shown_name},
-    id::Account,
+    connection::{Reason, Unavailable, Unusable},
+    consent::{Consent, HeldError, Refused, Wish, shown_name},
+    id::{Account, ConnectionId},
     provider::Service,
 };
 
@@ -44,6 +44,15 @@ impl From<Refused> for Refusal {
     }
 }
 
+impl From<HeldError> for Refusal {
+    fn from(error: HeldError) -> Self {
+        match error {
+            HeldError::Unknown => Self::not_found(),
+            HeldError::Unavailable(unavailable) => unavailable.into(),
+        }
+    }
+}
+
 /// What is needed to tell somebody how to help themselves: who they are, what they called, and who makes links.
 #[derive(Debug, Clone, Copy)]
 pub struct Remedies<'a> {
@@ -61,7 +70,7 @@ impl Remedies<'_> {
         let title = self.service.title.as_str();
         match unusable {
             Unusable::AuthRequired { reason, account } => match self.link(account, &[], now).await {
-                Ok(link) => Refusal::auth_required(self.about(account), *reason, &link),
+                Ok(link) => Refusal::auth_required(self.about(account), self.reason(*reason, account).await, &link),
                 Err(unavailable) => unavailable.into(),
             },
             Unusable::MissingScopes { scopes, account } => match self.link(account, scopes, now).await {
@@ -72,6 +81,16 @@ impl Remedies<'_> {
             Unusable::RefreshFailed => Refusal::refresh_failed(title),
             Unusable::Unavailable(unavailable) => (*unavailable).into(),
         }
+    }
+
+    /// A person who has just connected is not sent to connect again: the application is to confirm.
+    async fn reason(&self, reason: Reason, account: &Account) -> Reason {
+        let id = ConnectionId {
+            caller: self.caller.id.clone(),
+            service: self.service.owner.clone(),
+            account: account.clone(),
+        };
+        if self.consent.is_pending(&id).await { Reason::Pending } else { reason }
     }
 
     fn about<'s>(&'s self, account: &'s Account) -> About<'s> {

@@ -147,6 +147,7 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
         services: Arc::clone(&heart.services),
         callers: Arc::clone(&callers),
         roots: heart.roots.clone(),
+        outbound: heart.outbound.clone(),
         metrics: Arc::clone(&metrics),
         health: Arc::clone(&health) as _,
         clock: clock.clone(),

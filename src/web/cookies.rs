@@ -60,6 +60,18 @@ impl Cookies {
         }
     }
 
+    /// All cookies of a request that are not ours, as one header value.
+    pub fn of_others(self, headers: &HeaderMap) -> String {
+        let own = [self.name(Cookie::Browser), self.name(Cookie::Session)];
+        let lines = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let pairs = lines.flat_map(|line| line.split(';')).map(str::trim);
+        let others = pairs.filter(|pair| {
+            let name = pair.split('=').next().unwrap_or(pair);
+            !name.is_empty() && !own.contains(&name)
+        });
+        others.collect::<Vec<_>>().join("; ")
+    }
+
     /// Takes the cookie back.
     pub fn clear(self, headers: &mut HeaderMap, cookie: Cookie) {
         self.set(headers, cookie, "", Some(0));
@@ -108,5 +120,8 @@ mod tests {
         assert_eq!(read(&headers, "b"), Some("2"));
         assert_eq!(read(&headers, "c"), Some("4"));
         assert_eq!(read(&headers, "d"), None);
+        headers.append(header::COOKIE, HeaderValue::from_static("__Host-valetkey-session=s; e=6"));
+        let cookies = Cookies::new(&Url::parse("https://connect.example.com/").unwrap());
+        assert_eq!(cookies.of_others(&headers), "a=1; b=2; xb=3; c=\"4\"; b=5; broken; e=6");
     }
 }

@@ -26,6 +26,7 @@ use crate::{
     connection::{Connections, Roots},
     consent::Consent,
     id::RequestId,
+    outbound::Outbound,
     provider::Services,
     refusal::{self, Refusal},
     telemetry::{Metrics, RequestIds},
@@ -64,6 +65,8 @@ pub struct Parts {
     pub callers: Arc<Callers>,
     /// The shared secret, for form tokens.
     pub roots: Roots,
+    /// Asks `connect.session.check_url`.
+    pub outbound: Outbound,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
     /// What `/readyz` says.

@@ -9,7 +9,7 @@ use super::{
     State, assets,
     texts::{Language, Notice},
 };
-use crate::{id::RequestId, refusal};
+use crate::{id::RequestId, provider::Service, refusal};
 
 /// What the layout of every page shows.
 #[derive(Clone, Copy)]
@@ -32,6 +32,26 @@ impl<'a> Frame<'a> {
             icon: assets::ICON.name(),
         }
     }
+}
+
+/// A service's mark: its initial on a colour of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub initial: String,
+    /// One of the style sheet's six.
+    pub hue: usize,
+}
+
+impl Mark {
+    pub fn of(service: &Service) -> Self {
+        let hue = service.name.as_str().bytes().map(usize::from).sum::<usize>() % 6;
+        Self { initial: initial(&service.title), hue }
+    }
+}
+
+/// The first letter of a name, in upper case.
+pub(super) fn initial(name: &str) -> String {
+    name.chars().find(|c| c.is_alphanumeric()).map(|c| c.to_uppercase().collect()).unwrap_or_default()
 }
 
 /// A page that says something and offers what to do next.

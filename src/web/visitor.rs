@@ -1,19 +1,21 @@
 //! Whose browser this is: by a JWT in the proxy's headers or where `connect.session` says, else by our own session cookie.
 
-use http::HeaderMap;
+use http::{HeaderMap, Request, StatusCode, header};
+use serde::Deserialize;
+use url::Url;
 
 use super::{
     State,
     cookies::{self, Cookie},
 };
 use crate::{
-    caller::{self, Caller},
+    caller,
     config::SessionProof,
     connection::Unavailable,
     consent::{Reach, shown_name},
-    id::CallerId,
+    id::{CallerId, Issuer, Subject},
+    outbound::CallLimits,
 };
-use std::sync::Arc;
 
 /// Somebody who may see a dashboard.
 #[derive(Debug, Clone)]
@@ -37,16 +39,21 @@ impl Visitor {
     }
 }
 
+/// Whom a browser has proved to be.
+#[derive(Debug, Clone)]
+pub(super) struct Proven {
+    /// The caller.
+    pub id: CallerId,
+    /// Their name or address, where known.
+    pub name: Option<String>,
+    /// The application, where it is not the configured one.
+    pub application: Option<String>,
+}
+
 /// The visitor, if the browser shows who it is.
 pub(super) async fn visitor(state: &State, headers: &HeaderMap) -> Result<Option<Visitor>, Unavailable> {
-    if let Some(caller) = proven(state, headers).await? {
-        return Ok(Some(Visitor {
-            name: shown_name(&caller.claims),
-            application: caller.application.as_deref().map(str::to_owned),
-            caller: caller.id.clone(),
-            reach: Reach::All,
-            session: false,
-        }));
+    if let Some(Proven { id, name, application }) = proven(state, headers).await? {
+        return Ok(Some(Visitor { caller: id, name, application, reach: Reach::All, session: false }));
     }
     let Some(cookie) = state.cookies.read(headers, Cookie::Session) else { return Ok(None) };
     Ok(state.consent.session(cookie, state.now()).await?.map(|session| Visitor {
@@ -58,20 +65,74 @@ pub(super) async fn visitor(state: &State, headers: &HeaderMap) -> Result<Option
     }))
 }
 
-/// Whom this browser proves to be, by a JWT. One that is not believed counts for nothing: the page says how to come in.
-pub(super) async fn proven(state: &State, headers: &HeaderMap) -> Result<Option<Arc<Caller>>, Unavailable> {
+/// Whom this browser proves to be: by a JWT, or by the application's word. A JWT that is not believed counts for nothing:
+/// the page says how to come in.
+pub(super) async fn proven(state: &State, headers: &HeaderMap) -> Result<Option<Proven>, Unavailable> {
     let header = caller::presented(headers, None).ok();
-    let proof = state.settings.session.as_ref().and_then(|proof| match proof {
+    let proof = state.settings.session.as_ref();
+    let own = proof.and_then(|proof| match proof {
         SessionProof::Cookie(name) => cookies::read(headers, name),
         SessionProof::Header(name) => headers.get(name)?.to_str().ok().map(|text| text.trim_start_matches("Bearer ")),
         SessionProof::CheckUrl(_) => None,
     });
-    for token in [header.as_deref(), proof].into_iter().flatten() {
+    for token in [header.as_deref(), own].into_iter().flatten() {
         match state.callers.authenticate(token, state.now().seconds()).await {
-            Ok(caller) => return Ok(Some(caller)),
+            Ok(caller) => {
+                return Ok(Some(Proven {
+                    id: caller.id.clone(),
+                    name: shown_name(&caller.claims),
+                    application: caller.application.as_deref().map(str::to_owned),
+                }));
+            }
             Err(error) if error.reason == caller::Reason::KeysUnavailable => return Err(Unavailable::Keys),
             Err(_) => {}
         }
     }
-    Ok(None)
+    match proof {
+        Some(SessionProof::CheckUrl(url)) => ask_application(state, url, headers).await,
+        Some(SessionProof::Cookie(_) | SessionProof::Header(_)) | None => Ok(None),
+    }
+}
+
+/// What the application answers about a browser.
+#[derive(Deserialize)]
+struct Vouched {
+    issuer: Issuer,
+    user: Subject,
+}
+
+/// Asks the application whose browser this is, with the browser's cookies but for ours. 401 or 403: nobody's.
+async fn ask_application(state: &State, url: &Url, headers: &HeaderMap) -> Result<Option<Proven>, Unavailable> {
+    let cookies = state.cookies.of_others(headers);
+    if cookies.is_empty() {
+        return Ok(None);
+    }
+    let request = Request::get(url.as_str())
+        .header(header::ACCEPT, "application/json")
+        .header(header::COOKIE, cookies)
+        .body(Vec::new());
+    let Ok(request) = request else { return Ok(None) };
+    // Configuration lets plain HTTP through on loopback only, and so does the client.
+    let answer = state.outbound.send(request, CallLimits::default()).await.map_err(|error| {
+        tracing::warn!(%error, "connect.session.check_url could not be asked");
+        Unavailable::Busy
+    })?;
+    match answer.status() {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Ok(None),
+        StatusCode::OK => {}
+        status => {
+            tracing::warn!(status = status.as_u16(), "connect.session.check_url answered neither 200 nor 401");
+            return Err(Unavailable::Busy);
+        }
+    }
+    let vouched: Vouched = serde_json::from_slice(answer.body()).map_err(|_| {
+        tracing::warn!("connect.session.check_url did not answer with issuer and user");
+        Unavailable::Busy
+    })?;
+    if !state.callers.knows(&vouched.issuer) {
+        tracing::warn!("connect.session.check_url named an issuer that is not configured");
+        return Ok(None);
+    }
+    let application = state.callers.application(&vouched.issuer).as_deref().map(str::to_owned);
+    Ok(Some(Proven { id: CallerId { issuer: vouched.issuer, subject: vouched.user }, name: None, application }))
 }

@@ -16,6 +16,7 @@ use crate::{
     provider::Service,
     refusal::Refusal,
     secret::SecretString,
+    telemetry::metrics::ConnectOutcome,
     web::State,
 };
 
@@ -138,6 +139,24 @@ pub(super) async fn remove_key(
         } else {
             Err(Refusal::no_connection(&service.title))
         }
+    };
+    asked.reply(served.await)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfirmBody {
+    code: SecretString,
+}
+
+/// `POST /connections/confirm`, under `binding: confirm`.
+pub(super) async fn confirm(axum::extract::State(state): Shared, asked: Asked, request: Request<Body>) -> Response {
+    let served = async {
+        let caller = asked.caller(&state).await?;
+        let ConfirmBody { code } = body(request.into_body(), r#"{"code": "…"}"#).await?;
+        let connection = state.consent.confirm(&caller.id, code.expose(), state.now()).await?;
+        state.metrics.service(&connection.service).connect(ConnectOutcome::Completed);
+        json(&connection)
     };
     asked.reply(served.await)
 }

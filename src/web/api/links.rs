@@ -85,6 +85,23 @@ pub(super) async fn connect_link(
     asked.reply(served.await)
 }
 
+#[derive(Serialize)]
+struct DashboardLinkAnswer {
+    dashboard_url: String,
+    expires_in: u64,
+}
+
+/// `POST /dashboard-links`: no body is needed, and none is read.
+pub(super) async fn dashboard_link(axum::extract::State(state): Shared, asked: Asked) -> Response {
+    let served = async {
+        let caller = asked.caller(&state).await?;
+        let (name, application) = (shown_name(&caller.claims), caller.application.as_deref().map(str::to_owned));
+        let link = state.consent.dashboard_link(caller.id.clone(), name, application, state.now()).await?;
+        json(&DashboardLinkAnswer { dashboard_url: link.url, expires_in: link.expires_in })
+    };
+    asked.reply(served.await)
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PreflightBody {

@@ -33,7 +33,9 @@ pub(super) fn routes() -> Router<Arc<State>> {
         .route("/connections", get(connections::list))
         .route("/connections/{service}", get(connections::one).delete(connections::disconnect))
         .route("/connections/{service}/api-key", put(connections::store_key).delete(connections::remove_key))
+        .route("/connections/confirm", post(connections::confirm))
         .route("/connect-links", post(links::connect_link))
+        .route("/dashboard-links", post(links::dashboard_link))
         .route("/preflight", post(links::preflight))
 }
 

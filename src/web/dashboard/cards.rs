@@ -11,6 +11,7 @@ use crate::{
     web::{
         State,
         consent_pages::{Scope, in_words},
+        page::Mark,
         texts::{Language, Shown},
         visitor::Visitor,
     },
@@ -20,8 +21,7 @@ use crate::{
 pub(super) struct Card {
     pub name: String,
     pub title: String,
-    pub initial: String,
-    pub hue: usize,
+    pub mark: Mark,
     pub connectable: bool,
     pub entries: Vec<Entry>,
     pub can_add: bool,
@@ -60,9 +60,9 @@ impl Entry {
 
     pub fn action(&self, t: Language) -> &'static str {
         match self.shown {
-            Shown::NotConnected | Shown::ApiKey => t.connect(),
-            Shown::NeedsMore => t.grant_more(),
-            Shown::Connected | Shown::Lost(_) | Shown::Pending => t.reconnect(),
+            Shown::NotConnected | Shown::ApiKey => t.words().connect,
+            Shown::NeedsMore => t.words().grant_more,
+            Shown::Connected | Shown::Lost(_) | Shown::Pending => t.words().reconnect,
         }
     }
 
@@ -103,8 +103,7 @@ pub(super) fn cards(state: &State, visitor: &Visitor, connections: Vec<Connectio
             }
             Some(Card {
                 name: service.name.to_string(),
-                initial: service.title.chars().next().map(|c| c.to_uppercase().collect()).unwrap_or_default(),
-                hue: service.name.as_str().bytes().map(usize::from).sum::<usize>() % 6,
+                mark: Mark::of(service),
                 title: service.title.clone(),
                 connectable: service.oauth.is_some(),
                 can_add: service.oauth.is_some()

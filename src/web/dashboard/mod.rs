@@ -18,13 +18,14 @@ use super::{
     consent_pages::{language, parameter, plain_origins},
     cookies::Cookie,
     forms::{self, FormError, TOKEN},
+    no_head,
     page::{self, Action, Forms, Frame},
     texts::{Language, Notice, Subject},
     visitor::{self, Visitor},
 };
 use crate::{
     connection::Unavailable,
-    consent::{Browser, Reach},
+    consent::{Browser, Reach, SESSION_TTL},
     id::{Account, ConnectionId, RequestId},
     provider::Service,
 };
@@ -38,7 +39,7 @@ type Shared = axum::extract::State<Arc<State>>;
 pub(super) fn routes() -> Router<Arc<State>> {
     Router::new()
         .route("/", get(home))
-        .route("/dashboard", get(dashboard))
+        .route("/dashboard", get(dashboard).head(no_head))
         .route("/dashboard/disconnect", get(ask).post(disconnect))
         .route("/dashboard/sign-out", post(sign_out))
 }
@@ -79,6 +80,9 @@ async fn dashboard(
     headers: HeaderMap,
 ) -> Response {
     let t = language(&headers);
+    if let Some(link) = parameter(query.as_deref(), "link") {
+        return follow_link(&state, t, &link, &headers, &id).await;
+    }
     let visitor = match come_in(&state, t, &headers, &id).await {
         Ok(visitor) => visitor,
         Err(response) => return response,
@@ -112,6 +116,22 @@ async fn dashboard(
     response
 }
 
+/// A dashboard link lets the browser in, once, under a session of its own.
+async fn follow_link(state: &State, t: Language, link: &str, headers: &HeaderMap, id: &RequestId) -> Response {
+    let cookie = match state.consent.follow_dashboard_link(link, state.now()).await {
+        Ok(Some(cookie)) => cookie,
+        Ok(None) => return wrong(state, t, StatusCode::BAD_REQUEST, &t.dashboard_link_over(), id),
+        Err(_) => return unavailable(state, t, id),
+    };
+    if let Some(old) = state.cookies.read(headers, Cookie::Session) {
+        // The old session may be somebody else's; that it can't be ended now is no reason to stay out.
+        let _ = state.consent.sign_out(old).await;
+    }
+    let mut response = page::see_other(&format!("{}/dashboard", state.base()));
+    state.cookies.set(response.headers_mut(), Cookie::Session, &cookie, Some(SESSION_TTL.as_secs()));
+    response
+}
+
 /// Who may see the dashboard; others get a page that says how to come in.
 async fn come_in(state: &State, t: Language, headers: &HeaderMap, id: &RequestId) -> Result<Visitor, Response> {
     match visitor::visitor(state, headers).await {
@@ -130,7 +150,7 @@ fn wrong(state: &State, t: Language, status: StatusCode, notice: &Notice, id: &R
     let action = match (status, home) {
         (StatusCode::UNAUTHORIZED, Some(url)) => Some(Action::new(url.as_str(), t.back_to(frame.application))),
         (StatusCode::UNAUTHORIZED, None) => None,
-        _ => Some(Action::new(format!("{}/dashboard", frame.base), t.to_dashboard())),
+        _ => Some(Action::new(format!("{}/dashboard", frame.base), t.words().to_dashboard)),
     };
     page::notice(frame, status, notice, action.as_slice(), id)
 }

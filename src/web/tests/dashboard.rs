@@ -64,3 +64,54 @@ async fn a_session_of_the_browser_itself_is_never_taken_over_and_ends_by_signing
     assert!(!browser.0.contains_key(&name));
     thief.get(&site, "/dashboard").await.assert_page(401);
 }
+
+#[tokio::test]
+async fn a_dashboard_link_lets_one_browser_see_everything() {
+    let site = Site::new();
+    let answer = site.api("ada", "POST", "/dashboard-links", None).await.json();
+    assert_eq!(answer["expires_in"], 600);
+    let link = answer["dashboard_url"].as_str().unwrap();
+    let mut browser = Jar::default();
+    let done = browser.get(&site, link).await;
+    assert_eq!(done.location().as_str(), "https://connect.example.com/dashboard");
+    let dashboard = browser.get(&site, "/dashboard").await;
+    dashboard.assert_page(200);
+    for service in ["service-crm", "service-calendar"] {
+        assert!(dashboard.body.contains(service), "{}", dashboard.body);
+    }
+    browser.get(&site, "/connect/calendar?account=work").await.assert_page(200);
+    browser.get(&site, "/connect/calendar?account=a%20b").await.assert_page(400);
+    let again = Jar::default().get(&site, link).await;
+    again.assert_page(400);
+    assert!(!again.headers.contains_key(header::SET_COOKIE));
+    let head = Request::head("/dashboard?link=x").body(Body::empty()).unwrap();
+    assert_eq!(site.send(head).await.status, 405);
+}
+
+#[tokio::test]
+async fn the_applications_word_shows_whose_browser_this_is() {
+    let server = JwksServer::start("").await;
+    let url = server.url.clone();
+    let site = Site::with(|config| config.connect.session = Some(SessionProof::CheckUrl(url)));
+    let answer = |status: &str, body: &str| {
+        let length = body.len();
+        server
+            .answer_with(&format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"));
+    };
+    let mut browser = Jar(BTreeMap::from([("sid".to_owned(), "1".to_owned())]));
+    answer("200 OK", r#"{"issuer":"https://auth.example.com/","user":"ada"}"#);
+    let dashboard = browser.get(&site, "/dashboard").await;
+    dashboard.assert_page(200);
+    assert!(dashboard.body.contains("ada"), "{}", dashboard.body);
+    answer("200 OK", r#"{"issuer":"https://elsewhere.example/","user":"ada"}"#);
+    browser.get(&site, "/dashboard").await.assert_page(401);
+    answer("401 Unauthorized", "");
+    browser.get(&site, "/dashboard").await.assert_page(401);
+    for (status, body) in [("500 Oops", ""), ("200 OK", "<html>"), ("302 Found", "")] {
+        answer(status, body);
+        browser.get(&site, "/dashboard").await.assert_page(503);
+    }
+    let asked = server.fetches();
+    Jar::default().get(&site, "/dashboard").await.assert_page(401);
+    assert_eq!(server.fetches(), asked, "who has no cookies is nobody's");
+}

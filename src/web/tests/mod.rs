@@ -11,7 +11,7 @@ use url::Url;
 
 use super::*;
 use crate::{
-    caller::testing::{SECRET, claims, sign_hmac},
+    caller::testing::{JwksServer, SECRET, claims, sign_hmac},
     config::{Algorithm, Config},
     consent::testing::{Rig, connection_id},
     outbound::{Outbound, OutboundOptions},
@@ -203,8 +203,9 @@ fn parts(rig: &Rig, readily: Readily) -> Parts {
         consent: Arc::clone(&rig.consent),
         connections: rig.connections.clone(),
         services: Arc::clone(&rig.services),
-        callers: Arc::new(Callers::new(&rig.config.callers, 16, outbound, runtime).unwrap()),
+        callers: Arc::new(Callers::new(&rig.config.callers, 16, outbound.clone(), runtime).unwrap()),
         roots: rig.roots.clone(),
+        outbound,
         metrics: Arc::new(Metrics::new()),
         health: Arc::new(Fixed(readily)),
         clock: rig.clock.clone(),

@@ -152,3 +152,92 @@ async fn only_the_pages_own_form_may_lead_away() {
     let policy = refused.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
     assert!(policy.contains("form-action 'self';"), "{policy}");
 }
+
+#[tokio::test]
+async fn another_account_is_asked_about_before_it_takes_the_place_of_the_first() {
+    let site = Site::new();
+    let mut browser = Jar::default();
+    site.connect(&mut browser, &site.link("ada").await).await;
+    site.rig.provider.is("<b>bob");
+    let question = site.connect(&mut browser, &site.link("ada").await).await;
+    question.assert_page(200);
+    assert!(question.body.contains("ada@crm.example") && !question.body.contains("<b>bob"), "{}", question.body);
+    let (token, code) = (question.field("form"), question.field("code"));
+    let fields = |choice: &'static str, account: &'static str| {
+        vec![("form", token.clone()), ("code", code.clone()), ("choice", choice.into()), ("account", account.into())]
+    };
+    let post = async |browser: &mut Jar, fields: Vec<(&str, String)>| {
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        browser.post(&site, "/connect/crm/answer", &fields).await
+    };
+    post(&mut browser, fields("beside", "a b")).await.assert_page(400);
+    post(&mut browser, fields("whatever", "work")).await.assert_page(400);
+    post(&mut Jar::default(), fields("replace", "")).await.assert_page(403);
+    let done = post(&mut browser, fields("beside", "work")).await;
+    assert_eq!(done.location().query(), Some("connected=crm"), "{}", done.body);
+    post(&mut browser, fields("replace", "")).await.assert_page(400);
+    let list = site.api("ada", "GET", "/connections", None).await.json();
+    assert_eq!(list["connections"].as_array().unwrap().len(), 2, "{list}");
+}
+
+#[tokio::test]
+async fn under_binding_confirm_the_application_has_the_last_word() {
+    let site = Site::with(|config| config.connect.binding = crate::config::Binding::Confirm);
+    let mut browser = Jar::default();
+    let page = site.connect(&mut browser, &site.link("ada").await).await;
+    page.assert_page(200);
+    let (_, rest) = page.body.split_once("<p class=\"code\"><code>").unwrap();
+    let code = rest.split_once('<').unwrap().0.to_owned();
+    assert!(!page.headers.contains_key(header::SET_COOKIE), "nobody is signed in by a link alone");
+    let ahead = Some(json!({"services": [{"service": "crm"}]}));
+    let ahead = site.api("ada", "POST", "/preflight", ahead).await.json();
+    assert_eq!(ahead["services"][0]["reason"], "pending");
+    let body = Some(json!({ "code": code }));
+    site.api("eve", "POST", "/connections/confirm", body.clone()).await.refusal(404, "not_found");
+    let confirmed = site.api("ada", "POST", "/connections/confirm", body.clone()).await;
+    assert_eq!((confirmed.status.as_u16(), confirmed.json()["status"].as_str()), (200, Some("active")));
+    site.api("ada", "POST", "/connections/confirm", body).await.refusal(404, "not_found");
+    site.api("ada", "POST", "/connections/confirm", Some(json!({"code": 7}))).await.refusal(400, "bad_request");
+    // With a way back, the code goes along.
+    let link = format!("{}&return_to=https://app.example.com/after", site.link("ada").await);
+    let page = browser.get(&site, &link).await;
+    let fields =
+        [("form", page.field("form")), ("ticket", page.field("ticket")), ("return_to", page.field("return_to"))];
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let away = browser.post(&site, "/connect/crm", &fields).await;
+    let back = browser.get(&site, &callback_of(&away)).await.location();
+    let names: Vec<String> = back.query_pairs().map(|(name, _)| name.into_owned()).collect();
+    assert_eq!((back.host_str(), names), (Some("app.example.com"), vec!["connected".to_owned(), "code".to_owned()]));
+}
+
+#[tokio::test]
+async fn under_binding_session_a_link_works_only_for_the_signed_in_caller() {
+    let site = Site::with(|config| {
+        config.connect.binding = crate::config::Binding::Session;
+        config.connect.session = Some(SessionProof::Cookie("app".into()));
+    });
+    // Mallory's link in Ada's browser.
+    let link = site.link("mallory").await;
+    let mut ada = Jar(BTreeMap::from([("app".to_owned(), jwt("ada"))]));
+    ada.get(&site, &link).await.assert_page(400);
+    Jar::default().get(&site, &link).await.assert_page(400);
+    let mut mallory = Jar(BTreeMap::from([("app".to_owned(), jwt("mallory"))]));
+    assert_eq!(site.connect(&mut mallory, &link).await.status, 303);
+}
+
+#[tokio::test]
+async fn attempts_are_counted_once_at_each_stage() {
+    let site = Site::new();
+    let mut browser = Jar::default();
+    let link = site.link("ada").await;
+    let away = browser.go_on(&site, &link).await;
+    let denied = callback_of(&away).replace("code=the-code", "error=access_denied");
+    browser.get(&site, &denied).await.assert_page(200);
+    browser.get(&site, &denied).await.assert_page(400);
+    site.connect(&mut browser, &link).await;
+    let metrics = site.get("/metrics").await.body;
+    for (stage, count) in [("initiated", 2), ("authorized", 1), ("completed", 1), ("failed", 1)] {
+        let line = format!(r#"valetkey_connect_total{{service="crm",outcome="{stage}"}} {count}"#);
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
+}

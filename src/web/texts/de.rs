@@ -2,15 +2,49 @@
 
 use std::time::Duration;
 
-use super::{Notice, Shown, Subject, Texts, Unit, unit};
+use super::{Change, Notice, Shown, Subject, Texts, Unit, Words, unit};
 use crate::connection::Reason;
 
 /// German texts.
 pub(super) struct German;
 
+static WORDS: Words = Words {
+    connect_for: "Für",
+    connect_account: "Gespeichert als",
+    cancel: "Abbrechen",
+    try_again: "Noch einmal versuchen",
+    to_dashboard: "Verbindungen ansehen",
+    request: "Anfrage",
+    other_beside: "Oder beide behalten",
+    other_keep_both: "Beide behalten",
+    pending_heading: "Noch ein Schritt",
+    pending_hint: "Er gilt einmal, zehn Minuten lang und nur für Sie. Bis dahin ist nichts verbunden.",
+    dashboard_title: "Ihre Verbindungen",
+    dashboard_empty: "Es sind noch keine Dienste eingerichtet.",
+    signed_in_as: "Angemeldet als",
+    sign_out: "Abmelden",
+    missing_scopes: "Noch nicht erlaubt",
+    account: "Bezeichnung",
+    identity: "Konto",
+    connected_at: "Verbunden",
+    refreshed_at: "Erneuert",
+    last_used_at: "Zuletzt benutzt",
+    never: "noch nicht",
+    connect: "Verbinden",
+    reconnect: "Neu verbinden",
+    grant_more: "Rechte ansehen",
+    disconnect: "Trennen",
+    add_account: "Weiteres Konto hinzufügen",
+    account_label: "Eine Bezeichnung dafür",
+    account_label_hint: "Zum Beispiel arbeit. Buchstaben ohne Umlaute, Ziffern, Punkte, Binde- und Unterstriche.",
+};
+
 impl Texts for German {
     fn tag(&self) -> &'static str {
         "de"
+    }
+    fn words(&self) -> &'static Words {
+        &WORDS
     }
 
     fn connect_title(&self, about: Subject<'_>) -> String {
@@ -21,12 +55,6 @@ impl Texts for German {
     }
     fn connect_lead(&self, about: Subject<'_>) -> String {
         format!("{} möchte Ihr Konto bei {} nutzen.", about.application, about.service)
-    }
-    fn connect_for(&self) -> &'static str {
-        "Für"
-    }
-    fn connect_account(&self) -> &'static str {
-        "Gespeichert als"
     }
     fn connect_scopes(&self, about: Subject<'_>) -> String {
         format!("{} darf dann", about.application)
@@ -59,9 +87,6 @@ impl Texts for German {
              Seite Ihrer Verbindungen oder in den Einstellungen von {}.",
             about.service, about.service
         )
-    }
-    fn cancel(&self) -> &'static str {
-        "Abbrechen"
     }
 
     fn unknown_service(&self) -> Notice {
@@ -242,33 +267,35 @@ impl Texts for German {
             "Sie können diese Seite schließen.",
         )
     }
-    fn try_again(&self) -> &'static str {
-        "Noch einmal versuchen"
-    }
     fn back_to(&self, application: &str) -> String {
         format!("Zurück zu {application}")
     }
-    fn to_dashboard(&self) -> &'static str {
-        "Verbindungen ansehen"
+
+    fn other_heading(&self, change: Change<'_>) -> String {
+        format!("Das ist ein anderes Konto bei {}", change.service)
     }
-    fn request(&self) -> &'static str {
-        "Anfrage"
+    fn other_body(&self, change: Change<'_>) -> String {
+        let Change { service, account, before, after } = change;
+        format!(
+            "Bei {service} ist {before} verbunden (als {account}), und Sie haben sich dort eben als {after} angemeldet. Noch wurde nichts geändert."
+        )
+    }
+    fn other_replace(&self, change: Change<'_>) -> String {
+        format!("Stattdessen {} nutzen", change.after)
+    }
+    fn pending_body(&self, service: &str, application: &str) -> String {
+        format!("Um {service} fertig zu verbinden, übertragen Sie diesen Code nach {application}:")
     }
 
-    fn dashboard_title(&self) -> &'static str {
-        "Ihre Verbindungen"
+    fn dashboard_link_over(&self) -> Notice {
+        Notice::new(
+            "Dieser Link gilt nicht mehr",
+            "Ein Link zu Ihren Verbindungen gilt einmal und nur kurze Zeit.",
+            "Gehen Sie zurück zur Anwendung und öffnen Sie die Seite von dort noch einmal.",
+        )
     }
     fn dashboard_lead(&self, application: &str) -> String {
         format!("Die Konten, die {application} für Sie nutzen darf.")
-    }
-    fn dashboard_empty(&self) -> &'static str {
-        "Es sind noch keine Dienste eingerichtet."
-    }
-    fn signed_in_as(&self) -> &'static str {
-        "Angemeldet als"
-    }
-    fn sign_out(&self) -> &'static str {
-        "Abmelden"
     }
     fn only_this(&self, application: &str) -> String {
         format!(
@@ -306,53 +333,11 @@ impl Texts for German {
             Shown::Connected | Shown::ApiKey | Shown::NeedsMore | Shown::NotConnected => None,
         }
     }
-    fn missing_scopes(&self) -> &'static str {
-        "Noch nicht erlaubt"
-    }
     fn scopes(&self, count: usize) -> String {
         match count {
             1 => "1 Berechtigung".to_owned(),
             count => format!("{count} Berechtigungen"),
         }
-    }
-    fn account(&self) -> &'static str {
-        "Bezeichnung"
-    }
-    fn identity(&self) -> &'static str {
-        "Konto"
-    }
-    fn connected_at(&self) -> &'static str {
-        "Verbunden"
-    }
-    fn refreshed_at(&self) -> &'static str {
-        "Erneuert"
-    }
-    fn last_used_at(&self) -> &'static str {
-        "Zuletzt benutzt"
-    }
-    fn never(&self) -> &'static str {
-        "noch nicht"
-    }
-    fn connect(&self) -> &'static str {
-        "Verbinden"
-    }
-    fn reconnect(&self) -> &'static str {
-        "Neu verbinden"
-    }
-    fn grant_more(&self) -> &'static str {
-        "Rechte ansehen"
-    }
-    fn disconnect(&self) -> &'static str {
-        "Trennen"
-    }
-    fn add_account(&self) -> &'static str {
-        "Weiteres Konto hinzufügen"
-    }
-    fn account_label(&self) -> &'static str {
-        "Eine Bezeichnung dafür"
-    }
-    fn account_label_hint(&self) -> &'static str {
-        "Zum Beispiel arbeit. Buchstaben ohne Umlaute, Ziffern, Punkte, Binde- und Unterstriche."
     }
     fn of_account(&self, action: &str, service: &str, account: &str) -> String {
         format!("{service} ({account}): {action}")

@@ -2,15 +2,49 @@
 
 use std::time::Duration;
 
-use super::{Notice, Shown, Subject, Texts, Unit, unit};
+use super::{Change, Notice, Shown, Subject, Texts, Unit, Words, unit};
 use crate::connection::Reason;
 
 /// English texts.
 pub(super) struct English;
 
+static WORDS: Words = Words {
+    connect_for: "For",
+    connect_account: "Saved as",
+    cancel: "Cancel",
+    try_again: "Try again",
+    to_dashboard: "See your connections",
+    request: "Request",
+    other_beside: "Or keep both",
+    other_keep_both: "Keep both",
+    pending_heading: "One more step",
+    pending_hint: "It works once, for ten minutes, and only for you. Until then nothing is connected.",
+    dashboard_title: "Your connections",
+    dashboard_empty: "No services are set up yet.",
+    signed_in_as: "Signed in as",
+    sign_out: "Sign out",
+    missing_scopes: "Not allowed yet",
+    account: "Label",
+    identity: "Account",
+    connected_at: "Connected",
+    refreshed_at: "Renewed",
+    last_used_at: "Last used",
+    never: "not yet",
+    connect: "Connect",
+    reconnect: "Reconnect",
+    grant_more: "Review permissions",
+    disconnect: "Disconnect",
+    add_account: "Add another account",
+    account_label: "A label for it",
+    account_label_hint: "For example work. Letters, digits, dots, hyphens and underscores.",
+};
+
 impl Texts for English {
     fn tag(&self) -> &'static str {
         "en"
+    }
+    fn words(&self) -> &'static Words {
+        &WORDS
     }
 
     fn connect_title(&self, about: Subject<'_>) -> String {
@@ -21,12 +55,6 @@ impl Texts for English {
     }
     fn connect_lead(&self, about: Subject<'_>) -> String {
         format!("{} would like to use your {} account.", about.application, about.service)
-    }
-    fn connect_for(&self) -> &'static str {
-        "For"
-    }
-    fn connect_account(&self) -> &'static str {
-        "Saved as"
     }
     fn connect_scopes(&self, about: Subject<'_>) -> String {
         format!("{} will be able to", about.application)
@@ -59,9 +87,6 @@ impl Texts for English {
              or in your {} settings.",
             about.service, about.service
         )
-    }
-    fn cancel(&self) -> &'static str {
-        "Cancel"
     }
 
     fn unknown_service(&self) -> Notice {
@@ -240,33 +265,35 @@ impl Texts for English {
             "You can close this page.",
         )
     }
-    fn try_again(&self) -> &'static str {
-        "Try again"
-    }
     fn back_to(&self, application: &str) -> String {
         format!("Back to {application}")
     }
-    fn to_dashboard(&self) -> &'static str {
-        "See your connections"
+
+    fn other_heading(&self, change: Change<'_>) -> String {
+        format!("This is another {} account", change.service)
     }
-    fn request(&self) -> &'static str {
-        "Request"
+    fn other_body(&self, change: Change<'_>) -> String {
+        let Change { service, account, before, after } = change;
+        format!(
+            "{before} is connected at {service} (as {account}), and you have just signed in there as {after}. Nothing was changed yet."
+        )
+    }
+    fn other_replace(&self, change: Change<'_>) -> String {
+        format!("Use {} instead", change.after)
+    }
+    fn pending_body(&self, service: &str, application: &str) -> String {
+        format!("To finish connecting {service}, copy this code into {application}:")
     }
 
-    fn dashboard_title(&self) -> &'static str {
-        "Your connections"
+    fn dashboard_link_over(&self) -> Notice {
+        Notice::new(
+            "This link is over",
+            "A link to your connections works once, and for a short time only.",
+            "Go back to the application and open the page from there again.",
+        )
     }
     fn dashboard_lead(&self, application: &str) -> String {
         format!("The accounts that {application} may use for you.")
-    }
-    fn dashboard_empty(&self) -> &'static str {
-        "No services are set up yet."
-    }
-    fn signed_in_as(&self) -> &'static str {
-        "Signed in as"
-    }
-    fn sign_out(&self) -> &'static str {
-        "Sign out"
     }
     fn only_this(&self, application: &str) -> String {
         format!("You see the connection that you have just made. To manage others, come in through {application}.")
@@ -302,53 +329,11 @@ impl Texts for English {
             Shown::Connected | Shown::ApiKey | Shown::NeedsMore | Shown::NotConnected => None,
         }
     }
-    fn missing_scopes(&self) -> &'static str {
-        "Not allowed yet"
-    }
     fn scopes(&self, count: usize) -> String {
         match count {
             1 => "1 permission".to_owned(),
             count => format!("{count} permissions"),
         }
-    }
-    fn account(&self) -> &'static str {
-        "Label"
-    }
-    fn identity(&self) -> &'static str {
-        "Account"
-    }
-    fn connected_at(&self) -> &'static str {
-        "Connected"
-    }
-    fn refreshed_at(&self) -> &'static str {
-        "Renewed"
-    }
-    fn last_used_at(&self) -> &'static str {
-        "Last used"
-    }
-    fn never(&self) -> &'static str {
-        "not yet"
-    }
-    fn connect(&self) -> &'static str {
-        "Connect"
-    }
-    fn reconnect(&self) -> &'static str {
-        "Reconnect"
-    }
-    fn grant_more(&self) -> &'static str {
-        "Review permissions"
-    }
-    fn disconnect(&self) -> &'static str {
-        "Disconnect"
-    }
-    fn add_account(&self) -> &'static str {
-        "Add another account"
-    }
-    fn account_label(&self) -> &'static str {
-        "A label for it"
-    }
-    fn account_label_hint(&self) -> &'static str {
-        "For example work. Letters, digits, dots, hyphens and underscores."
     }
     fn of_account(&self, action: &str, service: &str, account: &str) -> String {
         format!("{action} {service} ({account})")

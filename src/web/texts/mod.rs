@@ -42,6 +42,19 @@ pub(super) struct Subject<'a> {
     pub who: &'a str,
 }
 
+/// One account at a provider in the place of another.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Change<'a> {
+    /// The service's title.
+    pub service: &'a str,
+    /// The label in question.
+    pub account: &'a str,
+    /// Who is connected.
+    pub before: &'a str,
+    /// Who would be.
+    pub after: &'a str,
+}
+
 /// A connection's state as the dashboard shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shown {
@@ -59,17 +72,50 @@ pub(super) enum Shown {
     NotConnected,
 }
 
-/// The texts, one method each.
+/// Texts that are always the same.
+#[derive(Debug)]
+pub(super) struct Words {
+    pub connect_for: &'static str,
+    pub connect_account: &'static str,
+    pub cancel: &'static str,
+    pub try_again: &'static str,
+    pub to_dashboard: &'static str,
+    pub request: &'static str,
+    pub other_beside: &'static str,
+    pub other_keep_both: &'static str,
+    pub pending_heading: &'static str,
+    pub pending_hint: &'static str,
+    pub dashboard_title: &'static str,
+    pub dashboard_empty: &'static str,
+    pub signed_in_as: &'static str,
+    pub sign_out: &'static str,
+    pub missing_scopes: &'static str,
+    pub account: &'static str,
+    pub identity: &'static str,
+    pub connected_at: &'static str,
+    pub refreshed_at: &'static str,
+    pub last_used_at: &'static str,
+    pub never: &'static str,
+    pub connect: &'static str,
+    pub reconnect: &'static str,
+    pub grant_more: &'static str,
+    pub disconnect: &'static str,
+    pub add_account: &'static str,
+    pub account_label: &'static str,
+    pub account_label_hint: &'static str,
+}
+
+/// The texts with names in them, one method each.
 pub(super) trait Texts: Sync {
     /// The language's tag (RFC 5646).
     fn tag(&self) -> &'static str;
+    /// What needs no names in it.
+    fn words(&self) -> &'static Words;
 
     // The connect page.
     fn connect_title(&self, about: Subject<'_>) -> String;
     fn connect_heading(&self, about: Subject<'_>) -> String;
     fn connect_lead(&self, about: Subject<'_>) -> String;
-    fn connect_for(&self) -> &'static str;
-    fn connect_account(&self) -> &'static str;
     fn connect_scopes(&self, about: Subject<'_>) -> String;
     fn connect_scopes_unnamed(&self, about: Subject<'_>) -> String;
     fn connect_existing(&self, about: Subject<'_>, identity: Option<&str>) -> String;
@@ -77,7 +123,6 @@ pub(super) trait Texts: Sync {
     fn connect_warning(&self, about: Subject<'_>) -> String;
     fn connect_button(&self, about: Subject<'_>) -> String;
     fn connect_undo(&self, about: Subject<'_>) -> String;
-    fn cancel(&self) -> &'static str;
 
     // Pages that say what went wrong.
     fn unknown_service(&self) -> Notice;
@@ -105,37 +150,23 @@ pub(super) trait Texts: Sync {
     fn no_connection(&self) -> Notice;
     fn bad_account(&self) -> Notice;
     fn signed_out(&self) -> Notice;
-    fn try_again(&self) -> &'static str;
     fn back_to(&self, application: &str) -> String;
-    fn to_dashboard(&self) -> &'static str;
-    fn request(&self) -> &'static str;
+
+    // Before a grant is stored.
+    fn other_heading(&self, change: Change<'_>) -> String;
+    fn other_body(&self, change: Change<'_>) -> String;
+    fn other_replace(&self, change: Change<'_>) -> String;
+    fn pending_body(&self, service: &str, application: &str) -> String;
 
     // The dashboard.
-    fn dashboard_title(&self) -> &'static str;
+    fn dashboard_link_over(&self) -> Notice;
     fn dashboard_lead(&self, application: &str) -> String;
-    fn dashboard_empty(&self) -> &'static str;
-    fn signed_in_as(&self) -> &'static str;
-    fn sign_out(&self) -> &'static str;
     fn only_this(&self, application: &str) -> String;
     fn just_connected(&self, service: &str) -> String;
     fn just_disconnected(&self, service: &str) -> String;
     fn state(&self, shown: Shown) -> &'static str;
     fn state_hint(&self, shown: Shown, service: &str) -> Option<String>;
-    fn missing_scopes(&self) -> &'static str;
     fn scopes(&self, count: usize) -> String;
-    fn account(&self) -> &'static str;
-    fn identity(&self) -> &'static str;
-    fn connected_at(&self) -> &'static str;
-    fn refreshed_at(&self) -> &'static str;
-    fn last_used_at(&self) -> &'static str;
-    fn never(&self) -> &'static str;
-    fn connect(&self) -> &'static str;
-    fn reconnect(&self) -> &'static str;
-    fn grant_more(&self) -> &'static str;
-    fn disconnect(&self) -> &'static str;
-    fn add_account(&self) -> &'static str;
-    fn account_label(&self) -> &'static str;
-    fn account_label_hint(&self) -> &'static str;
     fn of_account(&self, action: &str, service: &str, account: &str) -> String;
 
     // The question before disconnecting.

@@ -1,63 +1,6 @@
-//! The flow itself: tickets, states, browsers, and what each mistake leaves as it was (SECURITY S32 to S41).
+//! From a link to a grant, and what each mistake leaves as it was.
 
-use url::Url;
-
-use super::{
-    testing::{Rig, START, caller, connection_id},
-    *,
-};
-use crate::{oauth::Fault, vault::Purpose};
-
-impl Rig {
-    fn service(&self, name: &str) -> Arc<Service> {
-        Arc::clone(self.services.get(name).unwrap())
-    }
-
-    async fn ticket(&self, subject: &str) -> String {
-        let (caller, service) = (caller(subject), self.service("crm"));
-        let wish = Wish {
-            caller: &caller,
-            name: None,
-            application: None,
-            service: &service,
-            account: &Account::default(),
-            scopes: &[],
-            return_to: None,
-        };
-        self.consent.ticket(&wish, self.clock.now()).await.unwrap()
-    }
-
-    async fn plan(&self, ticket: &str, browser: Option<&Browser>) -> Result<Plan, BeginError> {
-        self.consent.plan(&self.service("crm"), ticket, None, browser, None, self.clock.now()).await
-    }
-
-    async fn begin(&self, ticket: &str, browser: &Browser) -> Result<Url, BeginError> {
-        let plan = self.plan(ticket, Some(browser)).await?;
-        self.consent.begin(&self.service("crm"), plan, browser, self.clock.now()).await
-    }
-
-    async fn call_back(
-        &self,
-        service: &str,
-        query: &str,
-        browser: Option<&Browser>,
-    ) -> Result<Completed, CallbackError> {
-        let answer = Answer::parse(query)?;
-        self.consent.callback(&self.service(service), answer, browser, self.clock.now()).await
-    }
-
-    async fn is_connected(&self, subject: &str) -> bool {
-        self.connections.get(&connection_id(subject, "crm", "default")).await.unwrap().is_some()
-    }
-}
-
-fn parameter(url: &Url, name: &str) -> String {
-    url.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned()
-}
-
-fn answer(authorize: &Url) -> String {
-    format!("code=the-code&state={}&iss=https://crm.example", parameter(authorize, "state"))
-}
+use super::*;
 
 #[tokio::test]
 async fn a_link_opens_for_its_own_service_until_it_expires_and_as_it_was_made() {
@@ -274,30 +217,4 @@ async fn under_binding_session_only_the_callers_own_browser_goes_on() {
         let plan = rig.consent.plan(&service, &ticket, None, None, proven.as_ref(), START).await;
         assert_eq!(plan.is_ok(), allowed, "{proven:?}");
     }
-}
-
-#[tokio::test]
-async fn a_session_lives_for_half_an_hour_or_until_it_is_ended() {
-    let rig = Rig::new();
-    let sign_in = || rig.consent.sign_in(caller("ada"), None, None, Reach::All, rig.clock.now());
-    let (one, two) = (sign_in().await.unwrap(), sign_in().await.unwrap());
-    assert_ne!(one, two);
-    assert_eq!(rig.consent.session(&one, rig.clock.now()).await.unwrap().unwrap().caller, caller("ada"));
-    rig.consent.sign_out(&one).await.unwrap();
-    assert_eq!(rig.consent.session(&one, rig.clock.now()).await.unwrap(), None);
-    rig.clock.advance(SESSION_TTL);
-    assert_eq!(rig.consent.session(&two, rig.clock.now()).await.unwrap(), None);
-    assert_eq!(rig.consent.session("nonsense", rig.clock.now()).await.unwrap(), None);
-}
-
-#[test]
-fn names_come_from_claims_that_are_fit_to_show() {
-    let name = |claims: serde_json::Value| shown_name(claims.as_object().unwrap());
-    use serde_json::json;
-    assert_eq!(name(json!({})), None);
-    assert_eq!(name(json!({"name": "Ada", "email": "ada@x.example"})).as_deref(), Some("Ada (ada@x.example)"));
-    assert_eq!(name(json!({"preferred_username": "ada"})).as_deref(), Some("ada"));
-    assert_eq!(name(json!({"name": "Ada\u{202e}moc"})), None);
-    assert_eq!(name(json!({"name": "\u{0}", "email": 7})), None);
-    assert_eq!(name(json!({"email": "x".repeat(200)})), None);
 }

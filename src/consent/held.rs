@@ -1,0 +1,178 @@
+//! Grants that wait: for the application to confirm them (`binding: confirm`), or for the person to say that another
+//! account may take the place of the one that was there. They lie sealed under a one-time code, are no connection yet, and
+//! go after ten minutes.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+
+use super::{Browser, Consent, STATE_TTL, digest, token};
+use crate::{
+    clock::Timestamp,
+    connection::Unavailable,
+    id::{CallerId, ConnectionId},
+    oauth::{Grant, Identity},
+    secret::SecretString,
+    store::Claim,
+    vault::Purpose,
+};
+
+/// A grant and all that is needed to store it. Plaintext; it leaves this process sealed only.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Held {
+    /// What it is to become.
+    pub id: ConnectionId,
+    /// Who granted it.
+    pub identity: Option<Identity>,
+    /// What was asked for.
+    pub requested: Vec<String>,
+    /// The caller's name or address, where known.
+    pub name: Option<String>,
+    /// The application, where it is not the configured one.
+    pub application: Option<String>,
+    /// The ticket that led to it, as the link had it.
+    pub ticket: String,
+    /// Where the browser goes afterwards.
+    pub return_to: Option<String>,
+    /// For what it waits.
+    pub waits_for: WaitsFor,
+    browser: String,
+    access_token: String,
+    refresh_token: Option<String>,
+    expires_in_ms: Option<u64>,
+    scopes: Option<Vec<String>>,
+    refresh_expires_in_ms: Option<u64>,
+    id_token_subject: Option<String>,
+    received_ms: u64,
+}
+
+/// For what a held grant waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum WaitsFor {
+    /// The application's word, with the caller's JWT.
+    Application,
+    /// The person's, in the same browser.
+    Person,
+}
+
+/// What belongs to a grant beside its tokens.
+pub(super) struct Around {
+    pub id: ConnectionId,
+    pub identity: Option<Identity>,
+    pub requested: Vec<String>,
+    pub name: Option<String>,
+    pub application: Option<String>,
+    pub ticket: String,
+    pub return_to: Option<String>,
+}
+
+impl Held {
+    pub fn new(around: Around, grant: &Grant, browser: &Browser, now: Timestamp) -> Self {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let Around { id, identity, requested, name, application, ticket, return_to } = around;
+        Self {
+            id,
+            identity,
+            requested,
+            name,
+            application,
+            ticket,
+            return_to,
+            waits_for: WaitsFor::Person,
+            browser: browser.hash(),
+            access_token: grant.access_token.expose().clone(),
+            refresh_token: grant.refresh_token.as_ref().map(|token| token.expose().clone()),
+            expires_in_ms: grant.expires_in.map(millis),
+            scopes: grant.scopes.clone(),
+            refresh_expires_in_ms: grant.refresh_expires_in.map(millis),
+            id_token_subject: grant.id_token_subject.clone(),
+            received_ms: now.millis(),
+        }
+    }
+
+    /// The grant, its times counted from now.
+    pub fn grant(&self, now: Timestamp) -> Grant {
+        let waited = now.since(Timestamp::from_millis(self.received_ms));
+        let left = |ms: u64| Duration::from_millis(ms).saturating_sub(waited);
+        Grant {
+            access_token: SecretString::from(self.access_token.as_str()),
+            refresh_token: self.refresh_token.as_deref().map(SecretString::from),
+            expires_in: self.expires_in_ms.map(left),
+            scopes: self.scopes.clone(),
+            refresh_expires_in: self.refresh_expires_in_ms.map(left),
+            id_token_subject: self.id_token_subject.clone(),
+        }
+    }
+
+    /// Whether this browser brought it.
+    pub fn is_from(&self, browser: &Browser) -> bool {
+        browser.hash().as_bytes().ct_eq(self.browser.as_bytes()).into()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.access_token);
+        zeroize::Zeroize::zeroize(&mut self.refresh_token);
+    }
+}
+
+impl Consent {
+    /// Puts a grant by; what comes back is its code.
+    pub(super) async fn hold(&self, held: &Held) -> Result<String, Unavailable> {
+        let root = self.roots.get().await?;
+        let code = token::<32>()?;
+        let name = name_of(&code);
+        let plaintext = zeroize::Zeroizing::new(
+            serde_json::to_vec(held).expect("texts, numbers, lists and structures of them are JSON"),
+        );
+        let sealed = root.seal(Purpose::State, &plaintext, &[name.as_bytes()])?;
+        if held.waits_for == WaitsFor::Application {
+            // So that calls meanwhile are told to wait instead of being sent to connect again.
+            self.store.put_once(&mark_of(&held.id), b"pending", Some(STATE_TTL)).await?;
+        }
+        match self.store.put_once(&name, sealed.as_bytes(), Some(STATE_TTL)).await? {
+            Claim::Mine => Ok(code),
+            Claim::Theirs(_) => Err(Unavailable::Keys),
+        }
+    }
+
+    /// Looks at what lies under a code.
+    pub(super) async fn look_at_held(&self, code: &str, now: Timestamp) -> Result<Option<Held>, Unavailable> {
+        let root = self.roots.get().await?;
+        let name = name_of(code);
+        let Some(sealed) = self.store.peek(&name).await? else { return Ok(None) };
+        let held = std::str::from_utf8(&sealed)
+            .ok()
+            .and_then(|text| root.open(Purpose::State, text, &[name.as_bytes()]).ok())
+            .and_then(|plaintext| serde_json::from_slice::<Held>(plaintext.expose()).ok());
+        Ok(held.filter(|held| now.since(Timestamp::from_millis(held.received_ms)) < STATE_TTL))
+    }
+
+    /// Takes what lies under a code away: of several that try, one hears `true`.
+    pub(super) async fn release(&self, code: &str, id: &ConnectionId) -> Result<bool, Unavailable> {
+        let released = self.store.take(&name_of(code)).await?.is_some();
+        if released {
+            self.store.take(&mark_of(id)).await?;
+        }
+        Ok(released)
+    }
+
+    /// Whether a grant for this connection waits for the application. Best effort: a store that is away says no.
+    pub async fn is_pending(&self, id: &ConnectionId) -> bool {
+        self.settings.connect.binding == crate::config::Binding::Confirm
+            && self.store.peek(&mark_of(id)).await.is_ok_and(|mark| mark.is_some())
+    }
+}
+
+fn name_of(code: &str) -> String {
+    format!("held.{}", digest("held", code))
+}
+
+fn mark_of(id: &ConnectionId) -> String {
+    let ConnectionId { caller: CallerId { issuer, subject }, service, account } = id;
+    // A subject holds no control characters, the others none at all of these.
+    format!("pending.{}", digest("pending", &format!("{issuer}\n{subject}\n{service}\n{account}")))
+}

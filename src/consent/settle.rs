@@ -1,0 +1,185 @@
+//! What becomes of a grant that a flow brought: stored at once, or first put before the person (it belongs to another
+//! account than the one it would replace) or the application (`binding: confirm`).
+
+use url::Url;
+
+use super::{
+    Browser, Consent, ReturnTo, Ticket,
+    held::{Held, WaitsFor},
+};
+use crate::{
+    clock::Timestamp,
+    config::Binding,
+    connection::{Connection, Unavailable},
+    id::{Account, CallerId},
+    provider::Service,
+};
+
+/// How a flow went on after the provider granted access.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The grant is stored.
+    Stored(Completed),
+    /// The person is asked whether it may replace another account's.
+    Question(Question),
+    /// The application is to confirm it.
+    Pending(Pending),
+}
+
+/// A grant is stored.
+#[derive(Debug)]
+pub struct Completed {
+    /// Whose.
+    pub caller: CallerId,
+    /// Their name or address, where known.
+    pub name: Option<String>,
+    /// The application that asked, where it is not the configured one.
+    pub application: Option<String>,
+    /// What there is now.
+    pub connection: Connection,
+    /// Where to send the browser, if not to the dashboard.
+    pub return_to: Option<Url>,
+}
+
+/// Another account at the provider would take the place of the one that is connected.
+#[derive(Debug)]
+pub struct Question {
+    /// Leads to the grant, for ten minutes, in this browser.
+    pub code: String,
+    /// Under which label.
+    pub account: Account,
+    /// The account that is connected.
+    pub before: String,
+    /// The account that granted access now.
+    pub after: String,
+    /// The application that asked, where it is not the configured one.
+    pub application: Option<String>,
+}
+
+/// The application has ten minutes to confirm with this code and the caller's JWT.
+#[derive(Debug)]
+pub struct Pending {
+    /// The code, once.
+    pub code: String,
+    /// The application that asked, where it is not the configured one.
+    pub application: Option<String>,
+    /// Where to send the browser; it holds the code. Without it the page shows the code.
+    pub return_to: Option<Url>,
+}
+
+/// What the person decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// The new account takes the place of the old.
+    Replace,
+    /// The new one is kept beside it, under this label.
+    Beside(Account),
+}
+
+/// Why a held grant can't be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeldError {
+    /// Expired, taken, never there, or not this one's to take: nobody learns which.
+    #[error("the code is unknown")]
+    Unknown,
+    /// For now.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+impl Consent {
+    /// Goes on with a grant that has just come in.
+    pub(super) async fn settle(&self, held: Held, browser: &Browser, now: Timestamp) -> Result<Outcome, Unavailable> {
+        let existing = self.connections.get(&held.id).await?;
+        let before = existing.and_then(|connection| connection.identity);
+        let after = held.identity.as_ref().and_then(|identity| identity.label.clone());
+        if let (Some(before), Some(after)) = (before, after)
+            && before != after
+        {
+            let code = self.hold(&held).await?;
+            tracing::info!(service = %held.id.service, "connect: another account, the person is asked");
+            let (account, application) = (held.id.account.clone(), held.application.clone());
+            return Ok(Outcome::Question(Question { code, account, before, after, application }));
+        }
+        self.keep_or_confirm(held, browser, now).await
+    }
+
+    /// The person's answer to a [`Question`].
+    ///
+    /// # Errors
+    /// Where the code leads to nothing that this browser brought for this service.
+    pub async fn answer(
+        &self,
+        service: &Service,
+        code: &str,
+        choice: Choice,
+        browser: &Browser,
+        now: Timestamp,
+    ) -> Result<Outcome, HeldError> {
+        let held = self.look_at_held(code, now).await?.ok_or(HeldError::Unknown)?;
+        let own = held.waits_for == WaitsFor::Person && held.is_from(browser) && held.id.service == service.name;
+        if !own || !self.release(code, &held.id).await? {
+            return Err(HeldError::Unknown);
+        }
+        let mut held = held;
+        if let Choice::Beside(account) = choice {
+            held.id.account = account;
+            // Under another label there may be a third account.
+            return Ok(self.settle(held, browser, now).await?);
+        }
+        Ok(self.keep_or_confirm(held, browser, now).await?)
+    }
+
+    /// The application's word, for one of its own callers: the grant is stored.
+    ///
+    /// # Errors
+    /// Where the code leads to nothing of this caller's.
+    pub async fn confirm(&self, caller: &CallerId, code: &str, now: Timestamp) -> Result<Connection, HeldError> {
+        let held = self.look_at_held(code, now).await?.ok_or(HeldError::Unknown)?;
+        let own = held.waits_for == WaitsFor::Application && held.id.caller == *caller;
+        if !own || !self.release(code, &held.id).await? {
+            return Err(HeldError::Unknown);
+        }
+        Ok(self.store_grant(&held, now).await?)
+    }
+
+    async fn keep_or_confirm(&self, mut held: Held, browser: &Browser, now: Timestamp) -> Result<Outcome, Unavailable> {
+        let service = held.id.service.clone();
+        let back = self.back(held.return_to.as_deref());
+        if self.settings.connect.binding == Binding::Confirm {
+            held.waits_for = WaitsFor::Application;
+            let code = self.hold(&held).await?;
+            self.spend_of(&held, browser).await;
+            tracing::info!(%service, "connect: waits for the application");
+            let return_to = back.map(|url| url.with(&[("connected", service.as_str()), ("code", &code)]));
+            return Ok(Outcome::Pending(Pending { code, application: held.application.clone(), return_to }));
+        }
+        let connection = self.store_grant(&held, now).await?;
+        self.spend_of(&held, browser).await;
+        tracing::info!(%service, "connect: completed");
+        Ok(Outcome::Stored(Completed {
+            caller: held.id.caller.clone(),
+            name: held.name.clone(),
+            application: held.application.clone(),
+            connection,
+            return_to: back.map(|url| url.with(&[("connected", service.as_str())])),
+        }))
+    }
+
+    async fn store_grant(&self, held: &Held, now: Timestamp) -> Result<Connection, Unavailable> {
+        self.connections.connect(&held.id, held.grant(now), held.identity.clone(), &held.requested).await
+    }
+
+    /// Spends the ticket that led to this grant.
+    async fn spend_of(&self, held: &Held, browser: &Browser) {
+        let Ok(root) = self.roots.get().await else { return };
+        if let Ok(ticket) = Ticket::open_ever(&root, &held.ticket, &held.id.service) {
+            self.spend(&ticket, browser).await;
+        }
+    }
+
+    /// The list may have changed since the browser left.
+    pub(super) fn back(&self, return_to: Option<&str>) -> Option<ReturnTo> {
+        return_to.and_then(|text| self.return_to(text).ok())
+    }
+}

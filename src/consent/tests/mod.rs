@@ -1,0 +1,71 @@
+//! The flow itself: tickets, states, browsers, and what each mistake leaves as it was (SECURITY S32 to S41).
+
+use url::Url;
+
+use super::{
+    testing::{Rig, START, caller, connection_id},
+    *,
+};
+use crate::{oauth::Fault, vault::Purpose};
+
+mod flow;
+mod held;
+mod sessions;
+
+impl Rig {
+    fn service(&self, name: &str) -> Arc<Service> {
+        Arc::clone(self.services.get(name).unwrap())
+    }
+
+    async fn ticket(&self, subject: &str) -> String {
+        let (caller, service) = (caller(subject), self.service("crm"));
+        let wish = Wish {
+            caller: &caller,
+            name: None,
+            application: None,
+            service: &service,
+            account: &Account::default(),
+            scopes: &[],
+            return_to: None,
+        };
+        self.consent.ticket(&wish, self.clock.now()).await.unwrap()
+    }
+
+    async fn plan(&self, ticket: &str, browser: Option<&Browser>) -> Result<Plan, BeginError> {
+        self.consent.plan(&self.service("crm"), ticket, None, browser, None, self.clock.now()).await
+    }
+
+    async fn begin(&self, ticket: &str, browser: &Browser) -> Result<Url, BeginError> {
+        let plan = self.plan(ticket, Some(browser)).await?;
+        self.consent.begin(&self.service("crm"), plan, browser, self.clock.now()).await
+    }
+
+    async fn call_back(
+        &self,
+        service: &str,
+        query: &str,
+        browser: Option<&Browser>,
+    ) -> Result<Completed, CallbackError> {
+        match self.outcome(service, query, browser).await? {
+            Outcome::Stored(completed) => Ok(completed),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn outcome(&self, service: &str, query: &str, browser: Option<&Browser>) -> Result<Outcome, CallbackError> {
+        let answer = Answer::parse(query)?;
+        self.consent.callback(&self.service(service), answer, browser, self.clock.now()).await
+    }
+
+    async fn is_connected(&self, subject: &str) -> bool {
+        self.connections.get(&connection_id(subject, "crm", "default")).await.unwrap().is_some()
+    }
+}
+
+fn parameter(url: &Url, name: &str) -> String {
+    url.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned()
+}
+
+fn answer(authorize: &Url) -> String {
+    format!("code=the-code&state={}&iss=https://crm.example", parameter(authorize, "state"))
+}

@@ -1,0 +1,44 @@
+//! Sessions of browsers, and what callers are called.
+
+use super::*;
+
+#[tokio::test]
+async fn a_dashboard_link_lets_one_browser_in() {
+    let rig = Rig::new();
+    let link = rig.consent.dashboard_link(caller("ada"), None, None, START).await.unwrap();
+    let value = link.url.strip_prefix("https://connect.example.com/dashboard?link=").unwrap();
+    let cookie = rig.consent.follow_dashboard_link(value, START).await.unwrap().unwrap();
+    assert_eq!(rig.consent.session(&cookie, START).await.unwrap().unwrap().reach, Reach::All);
+    assert_eq!(rig.consent.follow_dashboard_link(value, START).await.unwrap(), None);
+    assert_eq!(rig.consent.session(value, START).await.unwrap(), None);
+    let late = rig.consent.dashboard_link(caller("ada"), None, None, START).await.unwrap();
+    rig.clock.advance(Duration::from_secs(late.expires_in));
+    let value = late.url.rsplit_once('=').unwrap().1;
+    assert_eq!(rig.consent.follow_dashboard_link(value, rig.clock.now()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_session_lives_for_half_an_hour_or_until_it_is_ended() {
+    let rig = Rig::new();
+    let sign_in = || rig.consent.sign_in(caller("ada"), None, None, Reach::All, rig.clock.now());
+    let (one, two) = (sign_in().await.unwrap(), sign_in().await.unwrap());
+    assert_ne!(one, two);
+    assert_eq!(rig.consent.session(&one, rig.clock.now()).await.unwrap().unwrap().caller, caller("ada"));
+    rig.consent.sign_out(&one).await.unwrap();
+    assert_eq!(rig.consent.session(&one, rig.clock.now()).await.unwrap(), None);
+    rig.clock.advance(SESSION_TTL);
+    assert_eq!(rig.consent.session(&two, rig.clock.now()).await.unwrap(), None);
+    assert_eq!(rig.consent.session("nonsense", rig.clock.now()).await.unwrap(), None);
+}
+
+#[test]
+fn names_come_from_claims_that_are_fit_to_show() {
+    let name = |claims: serde_json::Value| shown_name(claims.as_object().unwrap());
+    use serde_json::json;
+    assert_eq!(name(json!({})), None);
+    assert_eq!(name(json!({"name": "Ada", "email": "ada@x.example"})).as_deref(), Some("Ada (ada@x.example)"));
+    assert_eq!(name(json!({"preferred_username": "ada"})).as_deref(), Some("ada"));
+    assert_eq!(name(json!({"name": "Ada\u{202e}moc"})), None);
+    assert_eq!(name(json!({"name": "\u{0}", "email": 7})), None);
+    assert_eq!(name(json!({"email": "x".repeat(200)})), None);
+}

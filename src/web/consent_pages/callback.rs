@@ -1,0 +1,253 @@
+//! Coming back from the provider, and the pages that end a flow.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    Extension,
+    body::Body,
+    extract::{Path, RawQuery},
+    response::Response,
+};
+use http::{HeaderMap, Request, StatusCode};
+
+use super::{Shared, Visit, owner};
+use crate::{
+    clock::Timestamp,
+    connection::Unavailable,
+    consent::{
+        Answer, Browser, CallbackError, Choice, Completed, Ended, HeldError, Outcome, Pending, Question, Reach,
+        SESSION_TTL,
+    },
+    id::{Account, RequestId},
+    provider::Service,
+    telemetry::metrics::ConnectOutcome,
+    web::{
+        State,
+        cookies::Cookie,
+        forms::{self, FormError, TOKEN},
+        page::{self, Action, Forms, Frame},
+        texts::Change,
+    },
+};
+
+/// Asks whether another account may take the place of the one that is connected.
+#[derive(Template)]
+#[template(path = "replace.html")]
+struct ReplacePage<'a> {
+    f: Frame<'a>,
+    change: Change<'a>,
+    service: &'a str,
+    code: &'a str,
+    token_field: &'a str,
+    token: &'a str,
+}
+
+/// Shows the code that the application asks for.
+#[derive(Template)]
+#[template(path = "pending.html")]
+struct PendingPage<'a> {
+    f: Frame<'a>,
+    title: &'a str,
+    code: &'a str,
+}
+
+/// `GET /oauth/callback/{service}`.
+pub(super) async fn callback(
+    axum::extract::State(state): Shared,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+    Extension(id): Extension<RequestId>,
+    headers: HeaderMap,
+) -> Response {
+    let visit = Visit::new(&state, &headers, &id);
+    let Some(service) = state.services.get(&name) else {
+        return visit.wrong(StatusCode::BAD_REQUEST, &visit.t.unknown_service());
+    };
+    let browser = state.cookies.read(&headers, Cookie::Browser).and_then(Browser::from_cookie);
+    let outcome = match Answer::parse(query.as_deref().unwrap_or_default()) {
+        Ok(answer) => {
+            // In a task of its own: a code that was sent to the provider is followed to its grant and into the store,
+            // also when the browser goes away meanwhile.
+            let (state, service, browser, now) = (Arc::clone(&state), Arc::clone(service), browser.clone(), visit.now);
+            let task =
+                tokio::spawn(async move { state.consent.callback(&service, answer, browser.as_ref(), now).await });
+            match task.await {
+                Ok(outcome) => outcome,
+                Err(_) => return visit.unavailable(),
+            }
+        }
+        Err(error) => Err(error),
+    };
+    count(&state, service, &outcome);
+    match outcome {
+        Ok(outcome) => go_on_with(visit, service, outcome, browser.as_ref(), &headers).await,
+        Err(error) => callback_error(visit, error, service),
+    }
+}
+
+/// Counts an attempt once at each stage that it reached.
+fn count(state: &State, service: &Service, outcome: &Result<Outcome, CallbackError>) {
+    let stages: &[ConnectOutcome] = match outcome {
+        Ok(Outcome::Stored(_)) => &[ConnectOutcome::Authorized, ConnectOutcome::Completed],
+        Ok(Outcome::Question(_) | Outcome::Pending(_)) => &[ConnectOutcome::Authorized],
+        Err(CallbackError::Ended { why: Ended::Denied | Ended::ProviderError, .. }) => &[ConnectOutcome::Failed],
+        Err(CallbackError::Ended { .. }) => &[ConnectOutcome::Authorized, ConnectOutcome::Failed],
+        // Not the owner's callback: the attempt goes on.
+        Err(_) => &[],
+    };
+    let metrics = state.metrics.service(&service.name);
+    for stage in stages {
+        metrics.connect(*stage);
+    }
+}
+
+async fn go_on_with(
+    mut visit: Visit<'_>,
+    service: &Service,
+    outcome: Outcome,
+    browser: Option<&Browser>,
+    headers: &HeaderMap,
+) -> Response {
+    match outcome {
+        Outcome::Stored(completed) => connected(&visit, service, completed, headers).await,
+        Outcome::Question(question) => {
+            visit.application.clone_from(&question.application);
+            ask(&visit, service, &question, browser).await
+        }
+        Outcome::Pending(pending) => {
+            visit.application.clone_from(&pending.application);
+            wait(&visit, service, &pending)
+        }
+    }
+}
+
+/// A grant is stored: on to the application or the dashboard, with a session for what was just made.
+async fn connected(visit: &Visit<'_>, service: &Service, completed: Completed, headers: &HeaderMap) -> Response {
+    let state = visit.state;
+    let mut response = match &completed.return_to {
+        Some(url) => page::see_other(url.as_str()),
+        None => page::see_other(&format!("{}/dashboard?connected={}", state.base(), service.name)),
+    };
+    if let Ok(Some(cookie)) = session_after(state, completed, headers, visit.now).await {
+        state.cookies.set(response.headers_mut(), Cookie::Session, &cookie, Some(SESSION_TTL.as_secs()));
+    }
+    response
+}
+
+/// The session that a completed flow gives; none where the browser has one of the same person that reaches further.
+async fn session_after(
+    state: &State,
+    completed: Completed,
+    headers: &HeaderMap,
+    now: Timestamp,
+) -> Result<Option<String>, Unavailable> {
+    if let Some(old) = state.cookies.read(headers, Cookie::Session) {
+        let known = state.consent.session(old, now).await?;
+        if known.is_some_and(|session| session.caller == completed.caller && session.reach == Reach::All) {
+            return Ok(None);
+        }
+        state.consent.sign_out(old).await?;
+    }
+    let reach =
+        Reach::Only { service: completed.connection.service.clone(), account: completed.connection.account.clone() };
+    state.consent.sign_in(completed.caller, completed.name, completed.application, reach, now).await.map(Some)
+}
+
+async fn ask(visit: &Visit<'_>, service: &Service, question: &Question, browser: Option<&Browser>) -> Response {
+    let (Some(browser), Ok(root)) = (browser, visit.state.roots.get().await) else { return visit.unavailable() };
+    let page = ReplacePage {
+        f: visit.frame(),
+        change: Change {
+            service: &service.title,
+            account: question.account.as_str(),
+            before: &question.before,
+            after: &question.after,
+        },
+        service: service.name.as_str(),
+        code: &question.code,
+        token_field: TOKEN,
+        token: &browser.form_token(&root),
+    };
+    let plain = super::plain_origins(visit.state, service);
+    page::render(&page, StatusCode::OK, &Forms::Provider { plain: &plain })
+}
+
+/// Back to the application, which confirms; or a page with the code for it.
+fn wait(visit: &Visit<'_>, service: &Service, pending: &Pending) -> Response {
+    match &pending.return_to {
+        Some(url) => page::see_other(url.as_str()),
+        None => {
+            let page = PendingPage { f: visit.frame(), title: &service.title, code: &pending.code };
+            page::render(&page, StatusCode::OK, &Forms::Own)
+        }
+    }
+}
+
+/// `POST /connect/{service}/answer`: what the person says to the question.
+pub(super) async fn answer(
+    axum::extract::State(state): Shared,
+    Path(name): Path<String>,
+    Extension(id): Extension<RequestId>,
+    request: Request<Body>,
+) -> Response {
+    let headers = request.headers().clone();
+    let visit = Visit::new(&state, &headers, &id);
+    let Some(service) = owner(&state, &name) else {
+        return visit.wrong(StatusCode::BAD_REQUEST, &visit.t.unknown_service());
+    };
+    let (form, browser) = match forms::read(&state, request).await {
+        Ok(read) => read,
+        Err(error) => return visit.form_error(error),
+    };
+    let choice = match (form.get("choice"), form.get("account")) {
+        (Some("replace"), _) => Choice::Replace,
+        (Some("beside"), Some(label)) => match Account::parse(label) {
+            Ok(account) => Choice::Beside(account),
+            Err(_) => return visit.wrong(StatusCode::BAD_REQUEST, &visit.t.bad_account()),
+        },
+        _ => return visit.form_error(FormError::Unreadable),
+    };
+    let Some(code) = form.get("code").map(str::to_owned) else { return visit.form_error(FormError::Unreadable) };
+    let task = tokio::spawn({
+        let (state, service, browser, now) = (Arc::clone(&state), Arc::clone(service), browser.clone(), visit.now);
+        async move { state.consent.answer(&service, &code, choice, &browser, now).await }
+    });
+    match task.await {
+        Ok(Ok(outcome)) => {
+            if matches!(outcome, Outcome::Stored(_)) {
+                state.metrics.service(&service.name).connect(ConnectOutcome::Completed);
+            }
+            go_on_with(visit, service, outcome, Some(&browser), &headers).await
+        }
+        Ok(Err(HeldError::Unknown)) => visit.wrong(StatusCode::BAD_REQUEST, &visit.t.callback_unknown()),
+        Ok(Err(HeldError::Unavailable(_))) | Err(_) => visit.unavailable(),
+    }
+}
+
+/// Which page tells this.
+fn callback_error(mut visit: Visit<'_>, error: CallbackError, service: &Service) -> Response {
+    let t = visit.t;
+    let bad = StatusCode::BAD_REQUEST;
+    let (why, retry) = match error {
+        CallbackError::Malformed => return visit.wrong(bad, &t.callback_malformed()),
+        CallbackError::Unknown => return visit.wrong(bad, &t.callback_unknown()),
+        CallbackError::OtherService | CallbackError::OtherIssuer => return visit.wrong(bad, &t.callback_mixed_up()),
+        CallbackError::OtherBrowser => return visit.wrong(bad, &t.callback_elsewhere()),
+        CallbackError::Unavailable(_) => return visit.unavailable(),
+        CallbackError::Ended { why, retry } => (why, retry),
+    };
+    let title = service.title.as_str();
+    let (status, notice) = match why {
+        Ended::Denied => (StatusCode::OK, t.denied(title)),
+        Ended::ProviderError => (StatusCode::BAD_GATEWAY, t.provider_error(title)),
+        Ended::Used => (bad, t.ticket_used()),
+        Ended::ExchangeRefused => (StatusCode::BAD_GATEWAY, t.exchange_refused(title)),
+        Ended::ExchangeFailed => (StatusCode::BAD_GATEWAY, t.exchange_failed(title)),
+        Ended::NotStored => (StatusCode::SERVICE_UNAVAILABLE, t.unavailable()),
+    };
+    visit.application = retry.application;
+    visit.back = retry.back.map(String::from);
+    let again = retry.again.map(|url| Action::new(url, t.words().try_again));
+    visit.wrong_but(status, &notice, again)
+}

@@ -1,0 +1,146 @@
+//! The pages of a connect flow: `connect` before the provider, `callback` after it. Here is what they share.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    response::Response,
+    routing::{get, post},
+};
+use http::{HeaderMap, StatusCode};
+
+use super::{
+    State, assets,
+    forms::FormError,
+    no_head,
+    page::{self, Action, Frame},
+    texts::{self, Language, Notice},
+};
+use crate::{
+    clock::Timestamp,
+    consent::{BeginError, TicketError},
+    id::RequestId,
+    provider::Service,
+};
+
+mod callback;
+mod connect;
+
+type Shared = axum::extract::State<Arc<State>>;
+
+pub(super) fn routes() -> Router<Arc<State>> {
+    Router::new()
+        .route("/connect/{service}", get(connect::show).head(no_head).post(connect::go_on))
+        .route("/connect/{service}/answer", post(callback::answer))
+        .route("/connect/-/{asset}", get(assets::asset))
+        .route("/oauth/callback/{service}", get(callback::callback).head(no_head))
+}
+
+/// A scope as people read it, and as the provider writes it.
+pub(super) struct Scope {
+    pub words: Option<String>,
+    pub code: String,
+}
+
+/// The scopes of a service, in words where the provider's file has them.
+pub(super) fn in_words<S: AsRef<str>>(service: &Service, scopes: &[S]) -> Vec<Scope> {
+    scopes
+        .iter()
+        .map(|scope| Scope {
+            words: service.scopes.title(scope.as_ref()).map(str::to_owned),
+            code: scope.as_ref().to_owned(),
+        })
+        .collect()
+}
+
+/// A request for one of these pages, as far as all of them need it.
+struct Visit<'a> {
+    state: &'a Arc<State>,
+    t: Language,
+    id: &'a RequestId,
+    now: Timestamp,
+    application: Option<String>,
+    back: Option<String>,
+}
+
+impl<'a> Visit<'a> {
+    fn new(state: &'a Arc<State>, headers: &HeaderMap, id: &'a RequestId) -> Self {
+        let t = language(headers);
+        Self { state, t, id, now: state.now(), application: None, back: None }
+    }
+
+    fn frame(&self) -> Frame<'_> {
+        Frame::new(self.state, self.t, self.application.as_deref())
+    }
+
+    /// A page that says what is wrong, with the way back to the application, or to the dashboard.
+    fn wrong(&self, status: StatusCode, notice: &Notice) -> Response {
+        self.wrong_but(status, notice, None)
+    }
+
+    fn wrong_but(&self, status: StatusCode, notice: &Notice, first: Option<Action>) -> Response {
+        let frame = self.frame();
+        let home = self.state.settings.return_to.first().map(ToString::to_string);
+        let back = match self.back.clone().or(home) {
+            Some(url) => Action::new(url, self.t.back_to(frame.application)),
+            None => Action::new(format!("{}/dashboard", frame.base), self.t.words().to_dashboard),
+        };
+        let actions: Vec<Action> = first.into_iter().chain([back]).collect();
+        page::notice(frame, status, notice, &actions, self.id)
+    }
+
+    fn unavailable(&self) -> Response {
+        self.wrong(StatusCode::SERVICE_UNAVAILABLE, &self.t.unavailable())
+    }
+
+    /// Which page tells this.
+    fn begin_error(&self, error: BeginError, service: &Service) -> Response {
+        let notice = match error {
+            BeginError::Ticket(TicketError::Invalid) => self.t.ticket_invalid(),
+            BeginError::Ticket(TicketError::Expired) => self.t.ticket_expired(),
+            BeginError::Used => self.t.ticket_used(),
+            BeginError::OtherBrowser => self.t.ticket_elsewhere(),
+            BeginError::NotYours => self.t.not_yours(),
+            BeginError::NoOAuth => self.t.no_oauth(&service.title),
+            BeginError::Unavailable(_) => return self.unavailable(),
+        };
+        self.wrong(StatusCode::BAD_REQUEST, &notice)
+    }
+
+    fn form_error(&self, error: FormError) -> Response {
+        self.wrong(error.status(), &error.notice(self.t))
+    }
+}
+
+/// The language that a browser asks for.
+pub(super) fn language(headers: &HeaderMap) -> Language {
+    texts::choose(headers.get(http::header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()))
+}
+
+/// The service that owns the connection which this name stands for.
+fn owner<'s>(state: &'s State, name: &str) -> Option<&'s Arc<Service>> {
+    state.services.get(name).and_then(|service| state.services.owner(service))
+}
+
+/// Parameters of a query, each of which may be there once.
+pub(super) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
+    let mut values = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).filter(|(key, _)| key == name);
+    let (_, value) = values.next()?;
+    values.next().is_none().then(|| value.into_owned())
+}
+
+/// Origins over plain HTTP that the form's way may lead to.
+pub(super) fn plain_origins(state: &State, service: &Service) -> Vec<String> {
+    let provider = service.oauth.iter().map(|oauth| &oauth.authorize_url);
+    provider
+        .chain(&state.settings.return_to)
+        .filter(|url| url.scheme() == "http")
+        .map(|url| url.origin().ascii_serialization())
+        .collect()
+}
+
+/// Where "back to the application" leads, told that nothing came of it.
+fn back(state: &State, return_to: Option<&str>) -> Option<String> {
+    let url = state.consent.return_to(return_to?).ok()?;
+    Some(url.with(&[("error", "access_denied")]).to_string())
+}
