@@ -28,8 +28,10 @@ lint: ## Formatting and clippy; warnings are errors
 
 .PHONY: bench
 bench: ## Requests per second and CPU per request, beside a bare Pingora proxy
-	@scripts/install-test-deps.sh
-	cargo bench --locked
+	@scripts/install-build-deps.sh
+	@scripts/install-bench-deps.sh
+	cargo build --release --locked --package valetkey --package valetkey-bench
+	target/release/valetkey-bench
 
 .PHONY: chaos
 chaos: ## The slow tests: kills, freezes and cut connections, many times over

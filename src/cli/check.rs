@@ -8,7 +8,7 @@ use super::{
     configuration::{load, show_problems, show_warnings},
     output::{FAINT, GOOD, say, styled},
 };
-use crate::config::{Config, IssuerKeys, Listener, RedisTopology, Roles, Store};
+use crate::config::{Config, IssuerKeys, Listener, RedisTopology, Store};
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -69,13 +69,8 @@ fn summary(config: &Config) -> Vec<(&'static str, String)> {
 }
 
 fn listens(listener: &Listener) -> String {
-    let Roles { proxy, connect, admin } = listener.serves;
-    let roles: Vec<&str> = [(proxy, "proxy"), (connect, "connect"), (admin, "admin")]
-        .into_iter()
-        .filter_map(|(serves, role)| serves.then_some(role))
-        .collect();
     let tls = if listener.tls.is_some() { " with TLS" } else { "" };
-    format!("{}{tls} for {}", listener.address, roles.join(", "))
+    format!("{}{tls} for {}", listener.address, listener.serves)
 }
 
 fn store(store: &Store) -> String {

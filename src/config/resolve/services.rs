@@ -101,7 +101,9 @@ fn service(
         keys_only: raw.api_keys.is_some() || cx.report.is_broken(&path.key("api_keys")),
         custom: provider.is_none(),
     };
-    if let Some(whole) = &whole {
+    if let Some(whole) = &whole
+        && (provider.is_some() || !nothing_to_build_on(name, client, whole, path, cx))
+    {
         check_client(client, whole, path, cx);
         check_fields(whole, &raw.fields, allow_plain_http, path, cx);
     }
@@ -153,6 +155,24 @@ fn provided(
         cx.report.problem(path, finding);
     }
     (Some(provider), whole)
+}
+
+/// Whether a service has no provider and none of what a custom one must have: its name was meant to be a provider's.
+fn nothing_to_build_on(name: &str, client: Client, fields: &ProviderFields, path: &Path, cx: &mut Context<'_>) -> bool {
+    let urls =
+        [("base_url", &fields.base_url), ("authorize_url", &fields.authorize_url), ("token_url", &fields.token_url)];
+    let written = urls.iter().any(|(key, url)| url.is_some() || cx.report.is_broken(&path.key(key)));
+    if written || client.shares || client.keys_only {
+        return false;
+    }
+    let message = "This is no provider's name, and a custom service needs `base_url`, `authorize_url` and `token_url`";
+    let names = cx.catalogue.names();
+    let hint = match nearest(name, names.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`? A service of another name can say `provider: {near}`"),
+        None => "add them, or name its `provider`; `valetkey providers` lists them".to_owned(),
+    };
+    cx.report.problem(path, finding(message).hint(hint));
+    true
 }
 
 /// What is written of a service's OAuth client.

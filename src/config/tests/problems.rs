@@ -229,6 +229,10 @@ fn services_clients_and_providers() {
         ("    token_url: https://crm.example.com/token\n", "", "services.crm.token_url", "missing", "token_url: https://"),
         ("  crm:\n", "  CRM: # HERE\n", "services.CRM", "name of a service", ""),
     ]);
+    check(&[
+        ("  github:\n", "  gihtub: # HERE\n", "services.gihtub", "no provider's name", "did you mean `github`?"),
+        ("  github:\n", "  zzz: # HERE\n", "services.zzz", "no provider's name", "valetkey providers"),
+    ]);
     let chain = with(client, "    connection: crm").replace(
         "    client_id: client\n    client_secret: hush-hush\n",
         "    connection: other # HERE\n  other:\n    base_url: https://o.example\n    api_keys: {}\n",
