@@ -23,6 +23,9 @@ mod connections_api;
 /// Tokens that end, refreshes, replays, and token endpoints that misbehave.
 mod refresh;
 
+/// Answers that say in their body what others say with their status.
+mod verdicts;
+
 /// The command line and its exit codes.
 mod cli;
 
