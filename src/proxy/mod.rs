@@ -4,17 +4,17 @@
 //! Pingora's order, each a few lines. Never parses or writes HTTP itself, never sees a refresh token, and knows nothing of
 //! pages: requests that are not for `/proxy/` go to whoever `serve` put behind the pipe.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     caller::Callers,
     clock::Clock,
     config::{Limits, Roles},
-    connection::{Connections, Reason, Unusable},
-    consent::{Consent, Wish},
-    id::{Account, ServiceName},
+    connection::{Connections, Unusable},
+    consent::Consent,
+    id::ServiceName,
     provider::Services,
-    refusal::{About, Refusal},
+    refusal::{Refusal, Remedies},
     telemetry::{Metrics, RequestIds, metrics::ServiceMetrics},
 };
 
@@ -46,29 +46,12 @@ use call::Call;
 use dns::Names;
 use upstream::Tls;
 
-/// What all doors share.
+/// What all doors share: the parts, and what is kept beside them.
 pub struct Core {
-    /// Who calls.
-    pub callers: Arc<Callers>,
-    /// With what.
-    pub connections: Connections,
-    /// How people connect.
-    pub consent: Arc<Consent>,
-    /// To what.
-    pub services: Arc<Services>,
-    /// Limits on requests.
-    pub limits: Limits,
-    /// The time.
-    pub clock: Clock,
-    /// Names of requests.
-    pub request_ids: RequestIds,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// Whether the process is stopping.
-    pub drain: Drain,
+    parts: Parts,
     rates: Rates,
     names: Names,
-    reached: std::collections::HashMap<ServiceName, Reached>,
+    reached: HashMap<ServiceName, Reached>,
 }
 
 /// What is kept for each service beside its facts.
@@ -77,7 +60,7 @@ struct Reached {
     metrics: ServiceMetrics,
 }
 
-/// The parts that [`Core::new`] takes over as they are.
+/// What `serve` hands in.
 pub struct Parts {
     /// Who calls.
     pub callers: Arc<Callers>,
@@ -99,78 +82,34 @@ pub struct Parts {
     pub drain: Drain,
 }
 
+impl std::ops::Deref for Core {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
 impl Core {
     /// Reads the services' certificates and takes the parts over.
     ///
     /// # Errors
     /// The service whose certificates can't be used, and why.
     pub fn new(parts: Parts) -> Result<Self, (ServiceName, BadCertificate)> {
-        let mut reached = std::collections::HashMap::new();
+        let mut reached = HashMap::new();
         for service in parts.services.iter() {
             let tls = Tls::read(service).map_err(|bad| (service.name.clone(), bad))?;
             let metrics = parts.metrics.service(&service.name);
             reached.insert(service.name.clone(), Reached { tls, metrics });
         }
-        let Parts { callers, connections, consent, services, limits, clock, request_ids, metrics, drain } = parts;
-        let (rates, names) = (Rates::default(), Names::default());
-        Ok(Self {
-            callers,
-            connections,
-            consent,
-            services,
-            limits,
-            clock,
-            request_ids,
-            metrics,
-            drain,
-            rates,
-            names,
-            reached,
-        })
+        Ok(Self { parts, rates: Rates::default(), names: Names::default(), reached })
     }
 
-    /// The answer for a call that gets no credential; makes the connect link where one helps.
+    /// The answer for a call that gets no credential; with the connect link where one helps.
     async fn refusal(&self, call: &Call, unusable: &Unusable) -> Refusal {
-        match unusable {
-            Unusable::AuthRequired { reason, account } => self.auth_required(call, *reason, account).await,
-            Unusable::MissingScopes { scopes, account } => self.missing_scopes(call, scopes, account).await,
-            Unusable::AccountRequired { accounts } => Refusal::account_required(&call.service.title, accounts),
-            Unusable::RefreshFailed => Refusal::refresh_failed(&call.service.title),
-            Unusable::Unavailable(unavailable) => Refusal::from(*unavailable),
-        }
+        let Call { caller, service, scopes, .. } = call;
+        Remedies { consent: &self.consent, caller, service, scopes }.refuse(unusable, self.clock.now()).await
     }
-
-    async fn auth_required(&self, call: &Call, reason: Reason, account: &Account) -> Refusal {
-        match self.link(call, account, &call.scopes).await {
-            Ok(link) => Refusal::auth_required(about(call, account), reason, &link),
-            Err(refusal) => refusal,
-        }
-    }
-
-    async fn missing_scopes(&self, call: &Call, scopes: &[String], account: &Account) -> Refusal {
-        match self.link(call, account, scopes).await {
-            Ok(link) => Refusal::additional_scopes_required(about(call, account), scopes, &link),
-            Err(refusal) => refusal,
-        }
-    }
-
-    async fn link(&self, call: &Call, account: &Account, scopes: &[String]) -> Result<crate::consent::Link, Refusal> {
-        let name = ["name", "email", "preferred_username"];
-        let wish = Wish {
-            caller: &call.caller.id,
-            name: name.iter().find_map(|claim| call.caller.claims.get(*claim)?.as_str()),
-            application: call.caller.application.as_deref(),
-            service: &call.service,
-            account,
-            scopes,
-            return_to: None,
-        };
-        self.consent.link(&wish, self.clock.now()).await.map_err(Refusal::from)
-    }
-}
-
-fn about<'a>(call: &'a Call, account: &'a Account) -> About<'a> {
-    About { service: &call.service.name, title: &call.service.title, account }
 }
 
 /// One listener's view of it all.

@@ -14,7 +14,7 @@ use pingora::{
 };
 
 use crate::{
-    connection::AfterRejection,
+    connection::{AfterRejection, Unusable},
     refusal::{REQUEST_ID, Refusal},
     telemetry::metrics::RequestOutcome,
 };
@@ -377,7 +377,8 @@ impl Gate {
         match (context.finding.take()?, context.call()) {
             (Finding::MissingScopes(scopes), Some(call)) => {
                 let credential = call.credential.as_ref()?;
-                Some(self.core.missing_scopes(call, &scopes, &credential.id.account).await)
+                let account = credential.id.account.clone();
+                Some(self.core.refusal(call, &Unusable::MissingScopes { scopes, account }).await)
             }
             (Finding::Rejected { credential, .. }, Some(call)) => {
                 match self.core.connections.rejected(&call.want(), &credential, began).await {

@@ -62,6 +62,8 @@ pub struct Remedies<'a> {
     pub caller: &'a Caller,
     /// What they called.
     pub service: &'a Service,
+    /// Scopes that the call names, on top of the service's own: a link asks for them, too.
+    pub scopes: &'a [String],
 }
 
 impl Remedies<'_> {
@@ -69,7 +71,7 @@ impl Remedies<'_> {
     pub async fn refuse(&self, unusable: &Unusable, now: Timestamp) -> Refusal {
         let title = self.service.title.as_str();
         match unusable {
-            Unusable::AuthRequired { reason, account } => match self.link(account, &[], now).await {
+            Unusable::AuthRequired { reason, account } => match self.link(account, self.scopes, now).await {
                 Ok(link) => Refusal::auth_required(self.about(account), self.reason(*reason, account).await, &link),
                 Err(unavailable) => unavailable.into(),
             },

@@ -168,7 +168,7 @@ async fn look_ahead(state: &State, caller: &Caller, item: PreflightItem) -> Serv
             answer.insert("status".into(), "ready".into());
         }
         Err(unusable) => {
-            let remedies = Remedies { consent: &state.consent, caller, service };
+            let remedies = Remedies { consent: &state.consent, caller, service, scopes: &scopes };
             let refusal = remedies.refuse(&unusable, state.now()).await;
             answer.extend(refusal.members());
         }
