@@ -16,7 +16,7 @@ use pingora::{
 use crate::{
     connection::{AfterRejection, Unusable},
     refusal::{REQUEST_ID, Refusal},
-    telemetry::metrics::RequestOutcome,
+    telemetry::metrics::{CacheOutcome, RequestOutcome},
 };
 
 use super::{
@@ -243,7 +243,9 @@ impl Gate {
             Admitted::Call(call) => call,
         };
         let connections = &self.core.connections;
-        let credential = match connections.cached(&call.want(), context.began) {
+        let cached = connections.cached(&call.want(), context.began);
+        self.core.metrics.credential_cache(if cached.is_some() { CacheOutcome::Hit } else { CacheOutcome::Miss });
+        let credential = match cached {
             Some(credential) => Ok(credential),
             None => connections.resolve(&call.want()).await,
         };
