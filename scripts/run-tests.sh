@@ -3,17 +3,22 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-extra=()
-fallback=()
 if [ "${1:-}" = --chaos ]; then
   shift
-  extra=(--run-ignored all)
-  fallback=(--include-ignored)
+  rows=target/tmp/chaos
+  rm -rf "$rows"
+  trap 'node scripts/reliability-table.mjs "$rows"' EXIT
+  if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run --locked --profile chaos --test it --run-ignored only -E 'test(/^chaos::/)' "$@"
+  else
+    cargo test --locked --test it "$@" -- --ignored --test-threads=1 chaos::
+  fi
+  exit
 fi
 if cargo nextest --version >/dev/null 2>&1; then
   # nextest runs no examples of the documentation, and those hold what must not compile.
   cargo test --locked --doc --quiet
-  exec cargo nextest run --locked "${extra[@]}" "$@"
+  exec cargo nextest run --locked "$@"
 fi
 # Each test starts several servers: more at once than this only wait for each other.
-exec cargo test --locked "$@" -- --test-threads="$(nproc)" "${fallback[@]}"
+exec cargo test --locked "$@" -- --test-threads="$(nproc)"

@@ -92,16 +92,20 @@ impl Credential {
         began.millis() >= before.saturating_add(1000)
     }
 
-    /// Whether this call is the one to start a renewal: one a second is enough.
+    /// Whether this call is the one to start a renewal: one a second is enough. A clock that was set back since is no
+    /// reason to wait until it has caught up.
     pub fn claim_renewal(&self, now: Timestamp) -> bool {
         let last = self.proof.renewal.load(Ordering::Relaxed);
-        now.millis() >= last.saturating_add(1000)
+        now.millis().abs_diff(last) >= 1000
             && self.proof.renewal.compare_exchange(last, now.millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Whether a call begun after `began` was accepted with it: proof that a refusal is the upstream's own.
-    pub fn accepted_after(&self, began: Timestamp) -> bool {
-        self.proof.accepted.load(Ordering::Relaxed) > began.millis()
+    /// Whether a call begun after `began` was accepted with it: proof, at `now`, that a refusal is the upstream's own.
+    /// Not once it is due for renewal, when it may well have ended between the two; nor by an acceptance that lies ahead
+    /// of a clock that was set back.
+    pub fn proven_alive(&self, began: Timestamp, now: Timestamp) -> bool {
+        let accepted = self.proof.accepted.load(Ordering::Relaxed);
+        accepted > began.millis() && accepted <= now.millis() && !self.is_due(now) && !self.is_over(now)
     }
 }
 
@@ -129,6 +133,36 @@ pub fn refresh_at(issued: Option<Timestamp>, expires: Option<Timestamp>, window:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::{Account, CallerId, Issuer, ServiceName, Subject};
+
+    fn credential(refresh_at: u64) -> Credential {
+        let (issuer, subject) = (Issuer::parse("https://app.example/").unwrap(), Subject::parse("ada").unwrap());
+        let service = ServiceName::parse("crm").unwrap();
+        let id = ConnectionId { caller: CallerId { issuer, subject }, service, account: Account::default() };
+        let [issued, due, end] = [1000, refresh_at, 4600].map(|at| Some(Timestamp::from_seconds(at)));
+        let (header, value) = (http::header::AUTHORIZATION, HeaderValue::from_static("Bearer t"));
+        Credential::new(id, AuthKind::OAuth, header, value, 1, issued, end, due, true, None)
+    }
+
+    #[test]
+    fn a_later_calls_success_proves_life_until_the_token_is_due() {
+        let at = Timestamp::from_seconds;
+        let credential = credential(4300);
+        assert!(!credential.proven_alive(at(2000), at(2003)), "nothing has been seen yet");
+        credential.accepted(at(2001));
+        assert!(credential.proven_alive(at(2000), at(2003)));
+        assert!(!credential.proven_alive(at(2001), at(2003)), "not by a call that began no later");
+        assert!(!credential.proven_alive(at(2000), at(4300)), "it may have ended between the two");
+        assert!(!credential.proven_alive(at(1000), at(1003)), "the clock was set back");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_hold_renewals_up() {
+        let credential = credential(4300);
+        assert!(credential.claim_renewal(Timestamp::from_seconds(9000)));
+        assert!(!credential.claim_renewal(Timestamp::from_millis(9_000_500)));
+        assert!(credential.claim_renewal(Timestamp::from_seconds(4400)));
+    }
 
     #[test]
     fn short_lived_tokens_are_renewed_in_the_last_fifth_of_their_life() {

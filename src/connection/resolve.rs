@@ -111,7 +111,7 @@ impl Connections {
 
     /// The upstream refused `credential` on a call that began at `began`.
     pub async fn rejected(&self, want: &Want<'_>, credential: &Arc<Credential>, began: Timestamp) -> AfterRejection {
-        if credential.accepted_after(began) {
+        if self.refused_by_upstream_itself(credential, began) {
             return AfterRejection::PassOn;
         }
         match self.replace(want, credential).await {
@@ -127,7 +127,7 @@ impl Connections {
         credential: &Arc<Credential>,
         began: Timestamp,
     ) -> AfterRejection {
-        if credential.accepted_after(began) {
+        if self.refused_by_upstream_itself(credential, began) {
             return AfterRejection::PassOn;
         }
         let outcome = async {
@@ -138,6 +138,21 @@ impl Connections {
             Ok(next) => AfterRejection::Replay(next),
             Err(unusable) => AfterRejection::Refuse(unusable),
         }
+    }
+
+    /// Whether an upstream's refusal of `credential`, on a call that began at `began`, says nothing of the credential: it
+    /// is proven to live, and is not one that was replaced meanwhile.
+    pub fn refused_by_upstream_itself(&self, credential: &Credential, began: Timestamp) -> bool {
+        credential.proven_alive(began, self.now()) && !self.superseded(credential)
+    }
+
+    /// Whether memory holds a newer one for certain.
+    fn superseded(&self, credential: &Credential) -> bool {
+        let owner = self.0.snapshots.known_owner(&credential.id.caller);
+        let epoch = self.0.parts.store.channel_epoch();
+        let Some(snapshot) = owner.and_then(|owner| self.0.snapshots.fresh(&owner, epoch)) else { return false };
+        let mut held = snapshot.connections.iter().flat_map(|held| &held.credentials);
+        !held.any(|(_, held)| held.id == credential.id && held.generation == credential.generation)
     }
 
     /// A call that began at `began` was accepted with this credential.

@@ -33,7 +33,7 @@ pub fn judge(
             true
         }
         Verdict::DeadToken => {
-            let own = call.remedy == Remedy::PassOn || credential.accepted_after(began);
+            let own = call.remedy == Remedy::PassOn || core.connections.refused_by_upstream_itself(&credential, began);
             if !own {
                 context.finding = Some(Finding::Rejected { credential, replayable });
             }

@@ -37,3 +37,15 @@ mod lifecycle;
 
 /// What Pingora does by itself that Valetkey must not.
 mod pingora_traps;
+
+/// Many calls at the moment of expiry; many rotations; what one replica does and the others feel.
+mod storm;
+
+/// Redis and token endpoints that fail exactly while a grant is being renewed.
+mod faults;
+
+/// Processes killed at the worst moment.
+mod crash;
+
+/// The long versions, at random moments and many times over: `make chaos`.
+mod chaos;

@@ -16,7 +16,7 @@ use crate::support::{Answer, Rig, Script, Store, Upstream, jwt, on_both_stores, 
 const INVALID: (&str, &str) = ("WWW-Authenticate", "Bearer error=\"invalid_token\"");
 
 /// Connects these users with access tokens that are over when this returns; tokens issued later live long.
-async fn connect_expired(rig: &Rig, users: &[&str]) {
+pub(crate) async fn connect_expired(rig: &Rig, users: &[&str]) {
     rig.server.access_token_ttl(1).await;
     for user in users {
         rig.connect(user).await;
@@ -30,16 +30,16 @@ async fn connect_expired(rig: &Rig, users: &[&str]) {
     }
 }
 
-async fn refreshes(rig: &Rig) -> u64 {
+pub(crate) async fn refreshes(rig: &Rig) -> u64 {
     rig.server.token_requests("refresh_token").await
 }
 
 #[track_caller]
-fn assert_served(answer: &Answer, user: &str) {
+pub(crate) fn assert_served(answer: &Answer, user: &str) {
     assert_eq!(answer.upstream(200)["sub"], user);
 }
 
-async fn assert_no_reuse(rig: &Rig) {
+pub(crate) async fn assert_no_reuse(rig: &Rig) {
     assert_eq!(rig.server.count("reuse_detected").await, 0, "a refresh token was sent twice");
     rig.server.assert_sound().await;
 }

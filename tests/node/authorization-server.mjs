@@ -19,6 +19,7 @@ const state = {
   issueRefreshTokens: true,
   counters: { exchanged: 0, refreshed: 0, reuse_detected: 0, grants_revoked: 0, revocations: 0 },
   tokenRequests: { authorization_code: 0, refresh_token: 0 },
+  tokenLog: [],
   grantErrors: [],
   serverErrors: [],
   authorizations: 0,
@@ -72,8 +73,29 @@ servers.authorization.on('request', async (request, response) => {
   state.tokenRequests[grant] = (state.tokenRequests[grant] ?? 0) + 1;
   if (grant === 'authorization_code' && !form.get('code_verifier')) state.verifiersMissing += 1;
   request.body = Object.fromEntries(form);
-  await faults.strike(grant, request, response, () => handle(request, response));
+  const via = url.searchParams.get('via') ?? undefined;
+  logged(request, response, { grant, via, user: ownerOf(form.get('refresh_token')) });
+  await faults.strike({ grant, via }, request, response, () => handle(request, response));
 });
+
+/** Whose refresh token that is, spent or not. */
+function ownerOf(token) {
+  return memory.model('RefreshToken').get(token)?.payload.accountId;
+}
+
+/**
+ * Writes down what became of a token request, in milliseconds since 1970: `received`; `rotated`, once the provider has
+ * spent the token; `sent`, once the answer is with the operating system; `cut`, when the client was gone before that.
+ */
+function logged(request, response, known) {
+  const entry = { number: state.tokenLog.length, ...known, received: Date.now() };
+  state.tokenLog.push(entry);
+  request.logEntry = entry;
+  response.once('finish', () => Object.assign(entry, { sent: Date.now(), status: response.statusCode }));
+  response.once('close', () => {
+    if (entry.sent === undefined) entry.cut = Date.now();
+  });
+}
 
 const world = { provider, memory, state, faults };
 servers.control.on('request', async (request, response) => {

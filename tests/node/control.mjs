@@ -18,6 +18,8 @@ export async function control(world, method, path, body) {
         redirect_uris_seen: state.redirectUris,
         code_verifiers_missing: state.verifiersMissing,
       };
+    case 'GET /token-log':
+      return state.tokenLog;
     case 'POST /clients':
       memory.clients.set(body.client_id, client(body));
       return {};

@@ -43,12 +43,16 @@ export function createProvider(issuer, memory, state) {
     if (typeof ctx.body === 'string' && ctx.response.is('html')) ctx.body = ctx.body.replace(/@import url\([^)]*\);/g, '');
   });
   provider.on('grant.success', (ctx) => {
-    if (ctx.oidc.params.grant_type === 'refresh_token') state.counters.refreshed += 1;
+    if (ctx.oidc.params.grant_type === 'refresh_token') {
+      state.counters.refreshed += 1;
+      ctx.req.logEntry.rotated = Date.now();
+    }
     if (ctx.oidc.params.grant_type === 'authorization_code') state.counters.exchanged += 1;
   });
-  provider.on('grant.error', (_ctx, error) => {
+  provider.on('grant.error', (ctx, error) => {
     const detail = `${error.error}: ${error.error_detail ?? error.error_description ?? ''}`;
     state.grantErrors.push(detail);
+    if (ctx.req.logEntry) ctx.req.logEntry.error = detail;
     if (/already used|already consumed/.test(detail)) state.counters.reuse_detected += 1;
   });
   provider.on('grant.revoked', () => {

@@ -99,6 +99,16 @@ impl AuthorizationServer {
         self.state().await["token_requests"][grant].as_u64().unwrap_or(0)
     }
 
+    /// Every token request so far, and when it was received, rotated a token, was answered or cut off.
+    pub(crate) async fn token_log(&self) -> Vec<Value> {
+        self.control("GET", "/token-log", Value::Null).await.as_array().expect("a list").clone()
+    }
+
+    /// Its token endpoint under a name of its own, for faults and log entries of one service or replica.
+    pub(crate) fn token_url(&self, via: &str) -> String {
+        format!("{}/token?via={via}", self.issuer)
+    }
+
     /// Sets how long access tokens live from now on, in seconds.
     pub(crate) async fn access_token_ttl(&self, seconds: u64) {
         self.set(json!({ "access_token_ttl": seconds })).await;
