@@ -134,6 +134,6 @@ impl Gate {
 
     /// Whether something was wrong with the process between these moments.
     pub fn troubled(&self, from: Instant, to: Instant) -> bool {
-        self.state.lock().troubles.iter().any(|(begin, end)| *begin <= to && end.is_none_or(|end| end >= from))
+        self.state.lock().troubles.iter().any(|(begin, end)| *begin < to && end.is_none_or(|end| end > from))
     }
 }

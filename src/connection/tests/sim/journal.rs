@@ -132,9 +132,9 @@ impl Journal {
         self.count(|counts| counts.failovers += 1);
     }
 
-    /// Whether the store failed over since then.
-    pub fn failover_since(&self, since: Instant) -> bool {
-        self.failovers.lock().iter().any(|at| *at >= since)
+    /// When the store failed over between these moments, for the last time.
+    pub fn failover(&self, from: Instant, to: Instant) -> Option<Instant> {
+        self.failovers.lock().iter().copied().filter(|at| (from..=to).contains(at)).max()
     }
 
     pub fn hash(&self) -> u64 {

@@ -221,13 +221,6 @@ impl Provider {
         (refresh.spent.is_none() && state.families[refresh.family].dead.is_none()).then_some(refresh.family)
     }
 
-    /// Whether an answer that renewed this family can't have reached the store: it was lost, or its receiver was.
-    pub fn lost_an_answer(&self, family: usize) -> bool {
-        let state = self.state.lock();
-        let mut spends = state.refresh.values().filter(|token| token.family == family).filter_map(|token| token.spent.as_ref());
-        spends.any(|spend| spend.landed.is_none() && (spend.lost || spend.by.troubled(spend.sent, Instant::now())))
-    }
-
     /// Whether it waits to hear that tokens are stored.
     pub fn awaits_landing(&self) -> bool {
         self.state.lock().awaiting > 0
@@ -313,10 +306,13 @@ impl Provider {
     /// A spent token came again: that is the inherent window, or a fault.
     fn judge(&self, token: &str, first: &Spend, sender: &Arc<Gate>, sent: Instant) {
         let now = Instant::now();
-        let inherent = first.lost
-            || first.by.troubled(first.sent, first.landed.unwrap_or(now))
-            || sender.troubled(sent, now)
-            || self.journal.failover_since(first.sent - Duration::from_secs(20));
+        let known = first.landed.unwrap_or(now);
+        // A failover that takes lease and mark away leaves nothing to know by that a token is on its way. One that takes
+        // the new token away does not: who had it stored still has it, and has a few seconds to store it again.
+        let in_flight = self.journal.failover(first.sent - Duration::from_secs(20), known).is_some();
+        let forgotten = self.journal.failover(known, now).map_or(known, |at| at + Duration::from_secs(5));
+        let inherent =
+            first.lost || in_flight || first.by.troubled(first.sent, forgotten) || sender.troubled(sent, now);
         if inherent {
             self.journal.count(|counts| counts.inherent += 1);
         } else {
@@ -327,7 +323,7 @@ impl Provider {
     /// A token was renewed that was neither old nor refused.
     fn judge_haste(&self, number: usize, family: &Family, sent: Instant) {
         let early = sent.duration_since(family.issued) < self.life.mul_f64(0.7);
-        let excused = self.skewed || family.refused || self.journal.failover_since(family.issued);
+        let excused = self.skewed || family.refused || self.journal.failover(family.issued, sent).is_some();
         if early && !excused {
             self.journal.violated(format!("family {number} was renewed for nothing"));
         }

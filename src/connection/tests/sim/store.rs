@@ -24,6 +24,9 @@ use crate::{
 /// So long a process waits for the store's answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What was written this long ago survives a failover.
+const REPLICATED: Duration = Duration::from_secs(2);
+
 /// What the network does to an operation. Milliseconds, and times in a thousand. The default does nothing.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Weather {
@@ -41,7 +44,7 @@ pub struct State {
     once: HashMap<String, Vec<u8>>,
     fence: u64,
     /// What stood where the last write was done.
-    before_last: Option<(Key, Option<(Versioned, Option<u64>)>)>,
+    before_last: Option<(Instant, Key, Option<(Versioned, Option<u64>)>)>,
     changed: Option<Key>,
     down_until: Option<Instant>,
     outages: Vec<(Instant, Instant)>,
@@ -106,25 +109,21 @@ impl Server {
         });
     }
 
-    /// Another takes over, without the last write and, where `leases`, without any lease. Says what it forgot.
-    pub fn failover(self: &Arc<Self>, time: Duration, leases: bool) -> Option<(Key, bool)> {
+    /// Another takes over, without the last write (where that is recent) and, where `leases`, without any lease.
+    pub fn failover(self: &Arc<Self>, time: Duration, leases: bool) {
         self.journal.failed_over();
-        let forgotten = {
+        {
             let mut state = self.state.lock();
             if leases {
                 state.leases.clear();
             }
-            state.before_last.take().map(|(key, before)| {
-                let existed = before.is_some();
-                match before {
-                    Some(before) => state.records.insert(key, before),
-                    None => state.records.remove(&key),
-                };
-                (key, existed)
-            })
-        };
+            match state.before_last.take().filter(|(at, _, _)| at.elapsed() < REPLICATED) {
+                Some((_, key, Some(before))) => drop(state.records.insert(key, before)),
+                Some((_, key, None)) => drop(state.records.remove(&key)),
+                None => {}
+            }
+        }
         self.outage(time);
-        forgotten
     }
 
     pub fn is_down(&self) -> bool {
@@ -389,7 +388,7 @@ impl State {
         if !holds || current.as_ref().is_some_and(|current| current.version >= new.version) {
             return Put::Conflict(current);
         }
-        self.before_last = Some((key, self.records.insert(key, (new, due))));
+        self.before_last = Some((Instant::now(), key, self.records.insert(key, (new, due))));
         self.changed = Some(key);
         Put::Stored
     }
@@ -399,7 +398,7 @@ impl State {
         if matches!(expect, Expect::Absent) || matches!(expect, Expect::Version(version) if version != current.version) {
             return Put::Conflict(Some(current.clone()));
         }
-        self.before_last = Some((key, self.records.remove(&key)));
+        self.before_last = Some((Instant::now(), key, self.records.remove(&key)));
         self.changed = Some(key);
         Put::Stored
     }

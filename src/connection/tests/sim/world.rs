@@ -216,21 +216,27 @@ impl World {
     ) -> Result<(), Unusable> {
         let connections = &process.connections;
         let now = || connections.now();
+        let start = now();
         let mut credential = connections.resolve(want).await?;
+        let mut renewed = false;
         for attempt in 0..4 {
-            let sent = now();
             if self.serves(&credential, user, process, began, spite && attempt == 0) {
-                connections.accepted(&credential, sent);
+                connections.accepted(&credential, start);
                 return Ok(());
             }
-            let verdict = if attempt == 0 {
-                connections.rejected(want, &credential, sent).await
-            } else {
+            let refused = now();
+            let verdict = if renewed {
                 user.known.lock().refused_twice = true;
-                connections.rejected_again(want, &credential, sent).await
+                connections.rejected_again(want, &credential, start).await
+            } else {
+                connections.rejected(want, &credential, start).await
             };
             match verdict {
-                AfterRejection::Replay(next) => credential = next,
+                AfterRejection::Replay(next) => {
+                    // As the proxy tells a renewed credential from one that was only replaced.
+                    renewed = attempt > 0 || next.issued_at.is_some_and(|issued| issued >= refused);
+                    credential = next;
+                }
                 AfterRejection::PassOn => return Ok(()),
                 AfterRejection::Refuse(unusable) => return Err(unusable),
             }
@@ -319,7 +325,8 @@ impl User {
     /// The families that may have been connected since then.
     pub fn families_since(&self, since: Instant) -> Vec<usize> {
         let known = self.known.lock();
-        let of_then = known.families.iter().filter(|(_, _, until)| until.is_none_or(|until| until + FELT >= since));
+        let in_force = |until: Option<Instant>| until.is_none_or(|until| until + FELT >= since);
+        let of_then = known.families.iter().filter(|(_, _, until)| known.forgotten || in_force(*until));
         of_then.map(|(family, _, _)| *family).collect()
     }
 
