@@ -129,6 +129,8 @@ pub struct Clock(Source);
 enum Source {
     System,
     Manual(Arc<AtomicU64>),
+    #[cfg(test)]
+    Tokio(tokio::time::Instant, Arc<AtomicU64>),
 }
 
 impl Clock {
@@ -142,6 +144,12 @@ impl Clock {
         Self(Source::Manual(Arc::new(AtomicU64::new(start.millis()))))
     }
 
+    /// A clock that goes with tokio's, which tests can pause.
+    #[cfg(test)]
+    pub(crate) fn of_tokio(start: Timestamp) -> Self {
+        Self(Source::Tokio(tokio::time::Instant::now(), Arc::new(AtomicU64::new(start.millis()))))
+    }
+
     /// Now.
     #[expect(clippy::disallowed_methods, reason = "the one place that may read the system's clock")]
     pub fn now(&self) -> Timestamp {
@@ -151,6 +159,8 @@ impl Clock {
                 Timestamp(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
             }
             Source::Manual(millis) => Timestamp(millis.load(Ordering::SeqCst)),
+            #[cfg(test)]
+            Source::Tokio(since, millis) => Timestamp(millis.load(Ordering::SeqCst)).plus(since.elapsed()),
         }
     }
 

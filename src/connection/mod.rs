@@ -40,6 +40,8 @@ mod resolve;
 mod root;
 mod snapshot;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use credential::{AuthKind, Credential};
 pub use resolve::{AfterRejection, Want};
@@ -233,8 +235,13 @@ impl Connections {
         let mut random = [0; 8];
         // Without randomness two processes might share a name and take each other's lease for their own.
         getrandom::fill(&mut random).expect("a system without randomness can run no TLS either");
+        Self::named(parts, random.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// As a process of this name, which no other may have. All that is random here follows from it.
+    fn named(parts: Parts, process: String) -> Self {
         let inner = Inner {
-            process: random.iter().map(|byte| format!("{byte:02x}")).collect(),
+            process,
             snapshots: Snapshots::new(parts.cache.credentials, parts.cache.offline_max),
             loads: Flights::new(parts.handle.clone()),
             refreshes: Flights::new(parts.handle.clone()),

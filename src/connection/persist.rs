@@ -61,9 +61,11 @@ impl Unsaved {
         self.waiting.lock().get(key).map(|grant| (grant.version, grant.sealed.clone()))
     }
 
-    /// The keys of all that wait.
+    /// The keys of all that wait, in order.
     pub fn keys(&self) -> Vec<Key> {
-        self.waiting.lock().keys().copied().collect()
+        let mut keys: Vec<Key> = self.waiting.lock().keys().copied().collect();
+        keys.sort_unstable();
+        keys
     }
 
     /// Waits until nothing waits, at most this long. Says whether that came about.

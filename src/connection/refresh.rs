@@ -9,11 +9,15 @@
 //! | `invalid_client` and alike | the operator's problem; the connection stays |
 //! | anything else, or nothing | not now; the connection stays |
 
-use std::time::Duration;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
 use tokio::time::{Instant, timeout};
 
 use crate::{
+    clock::Timestamp,
     events::{Event, Kind},
     id::ConnectionId,
     oauth,
@@ -197,13 +201,13 @@ impl Connections {
             oauth::Kind::Client { code } | oauth::Kind::Denied { code } => {
                 tracing::error!(service = %id.service, code, "the provider refuses this client: check client_id and client_secret");
                 self.tell(id, Kind::ClientRefused, None);
-                self.0.circuits.failed(&id.service, None, now, chance());
+                self.0.circuits.failed(&id.service, None, now, self.chance(now));
                 self.unspent(key, marked, version).await;
                 Err(Failure::Provider)
             }
             oauth::Kind::Unavailable { retry_after, fault } => {
                 tracing::warn!(service = %id.service, %error, "the token endpoint failed; the connection stays");
-                self.0.circuits.failed(&id.service, *retry_after, now, chance());
+                self.0.circuits.failed(&id.service, *retry_after, now, self.chance(now));
                 if !answer_was_lost(*fault) {
                     self.unspent(key, marked, version).await;
                 }
@@ -266,6 +270,13 @@ impl Connections {
         }
     }
 
+    /// A number from 0 to 1 that spreads replicas out: another for each process and moment.
+    fn chance(&self, now: Timestamp) -> f64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.0.process, now.millis()).hash(&mut hasher);
+        f64::from((hasher.finish() >> 32) as u32) / f64::from(u32::MAX)
+    }
+
     pub(super) fn tell(&self, id: &ConnectionId, kind: Kind, detail: Option<&'static str>) {
         self.0.parts.events.tell(&Event { connection: id.clone(), kind, detail });
     }
@@ -299,13 +310,4 @@ async fn await_change(notices: &mut tokio::sync::broadcast::Receiver<Notice>, ke
     })
     .await
     .is_ok()
-}
-
-/// A number from 0 to 1 that spreads replicas out.
-fn chance() -> f64 {
-    let mut byte = [0; 1];
-    match getrandom::fill(&mut byte) {
-        Ok(()) => f64::from(byte[0]) / 255.0,
-        Err(_) => 1.0,
-    }
 }

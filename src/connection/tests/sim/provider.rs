@@ -1,0 +1,421 @@
+//! An authorization server and API in memory. Refresh tokens serve once; who presents a spent one loses the family. It
+//! also is the judge of what must never happen: a token that is spent twice outside the window that no protocol closes,
+//! a token that is renewed for nothing, a family that its own client revokes while it is connected.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
+
+use super::{gate::Gate, journal::Journal};
+use crate::oauth::{self, Fault, Transport, TransportError};
+
+/// So long a process waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// So long a spent token is taken again, where there is grace.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// What becomes of refresh tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Each serves once. A second use revokes the family.
+    Strict,
+    /// Each serves once, or again within the grace period.
+    Grace,
+    /// They serve for ever, and answers don't repeat them.
+    Fixed,
+}
+
+/// How the endpoint is today. Times in a thousand, milliseconds. The default answers at once.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Mood {
+    pub delay: u64,
+    /// Answers that take up to 15 seconds.
+    pub slow: u64,
+    pub fails: u64,
+    pub lost_answers: u64,
+}
+
+/// An answer out of turn.
+#[derive(Debug, Clone)]
+pub enum Scripted {
+    Answer(u16, &'static str),
+    /// The answer is lost after the request was carried out.
+    Lost,
+    Fault(Fault),
+    Slow(Duration),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Death {
+    Reuse,
+    Person,
+    Client,
+}
+
+struct Family {
+    user: usize,
+    dead: Option<Death>,
+    newest: String,
+    issued: Instant,
+    /// The newest access token was refused at the API.
+    refused: bool,
+    /// The person is connected with this family, and with no other.
+    connected: bool,
+    serial: u64,
+}
+
+struct Access {
+    family: usize,
+    until: Instant,
+    dead: bool,
+}
+
+struct Refresh {
+    family: usize,
+    spent: Option<Spend>,
+}
+
+struct Spend {
+    by: Arc<Gate>,
+    sent: Instant,
+    at: Instant,
+    /// Nobody gets the answer.
+    lost: bool,
+    next: String,
+    landed: Option<Instant>,
+}
+
+#[derive(Default)]
+struct State {
+    families: Vec<Family>,
+    access: HashMap<String, Access>,
+    refresh: HashMap<String, Refresh>,
+    awaiting: usize,
+    down_until: Option<Instant>,
+    revocations: u64,
+}
+
+pub struct Provider {
+    journal: Arc<Journal>,
+    state: Mutex<State>,
+    mood: Mutex<Mood>,
+    pub script: Mutex<VecDeque<Scripted>>,
+    pub mode: Mode,
+    pub life: Duration,
+    /// A new access token ends the one before.
+    pub one_at_a_time: bool,
+    /// Clocks of processes may differ: what is early for one is late for another.
+    pub skewed: bool,
+}
+
+impl Provider {
+    pub fn new(journal: Arc<Journal>, mode: Mode, life: Duration, one_at_a_time: bool, skewed: bool) -> Arc<Self> {
+        Arc::new(Self {
+            journal,
+            state: Mutex::default(),
+            mood: Mutex::default(),
+            script: Mutex::default(),
+            mode,
+            life,
+            one_at_a_time,
+            skewed,
+        })
+    }
+
+    pub fn mood(&self, mood: Mood) {
+        *self.mood.lock() = mood;
+    }
+
+    pub fn outage(&self, time: Duration) {
+        self.journal.step("pro", "outage", &time);
+        self.state.lock().down_until = Some(Instant::now() + time);
+    }
+
+    pub fn up(&self) {
+        self.state.lock().down_until = None;
+    }
+
+    /// The person consents (again).
+    pub fn consent(&self, user: usize) -> (usize, oauth::Grant) {
+        let mut state = self.state.lock();
+        let family = state.families.len();
+        state.families.push(Family {
+            user,
+            dead: None,
+            newest: String::new(),
+            issued: Instant::now(),
+            refused: false,
+            connected: false,
+            serial: 0,
+        });
+        let (access, refresh) = state.issue(family, self.life, false);
+        let grant = oauth::Grant {
+            access_token: access.as_str().into(),
+            refresh_token: Some(refresh.as_str().into()),
+            expires_in: Some(self.life),
+            scopes: None,
+            refresh_expires_in: None,
+            id_token_subject: None,
+        };
+        (family, grant)
+    }
+
+    /// It is certain that the person is connected with this family alone, or (`None`) that nothing is certain.
+    pub fn connected(&self, user: usize, with: Option<usize>) {
+        for (index, family) in self.state.lock().families.iter_mut().enumerate() {
+            if family.user == user {
+                family.connected = with == Some(index);
+            }
+        }
+    }
+
+    /// The person revokes at the provider.
+    pub fn revoke_by_person(&self, family: usize) {
+        self.journal.step("pro", "the person revokes", &family);
+        self.state.lock().kill(family, Death::Person);
+    }
+
+    /// The newest access token is no longer taken.
+    pub fn drop_access(&self, family: usize) {
+        let mut state = self.state.lock();
+        let newest = state.families[family].newest.clone();
+        if let Some(access) = state.access.get_mut(&newest) {
+            access.dead = true;
+        }
+    }
+
+    /// Whether the API takes this access token; and whose it is.
+    pub fn accepts(&self, token: &str) -> (bool, usize) {
+        let mut state = self.state.lock();
+        let Some(access) = state.access.get(token) else { return (false, usize::MAX) };
+        let (family, until, dead) = (access.family, access.until, access.dead);
+        let accepted = !dead && until > Instant::now() && state.families[family].dead.is_none();
+        if !accepted {
+            state.refuse(token, family);
+        }
+        (accepted, state.families[family].user)
+    }
+
+    /// The API refuses a good token, as APIs do at times.
+    pub fn refuse_for_nothing(&self, token: &str) {
+        let mut state = self.state.lock();
+        if let Some(family) = state.access.get(token).map(|access| access.family) {
+            state.refuse(token, family);
+        }
+    }
+
+    pub fn death_of(&self, family: usize) -> Option<Death> {
+        self.state.lock().families[family].dead
+    }
+
+    /// The family of a refresh token that would be taken.
+    pub fn takes(&self, token: &str) -> Option<usize> {
+        let state = self.state.lock();
+        let refresh = state.refresh.get(token)?;
+        (refresh.spent.is_none() && state.families[refresh.family].dead.is_none()).then_some(refresh.family)
+    }
+
+    /// Whether it waits to hear that tokens are stored.
+    pub fn awaits_landing(&self) -> bool {
+        self.state.lock().awaiting > 0
+    }
+
+    /// The store has this refresh token.
+    pub fn landed(&self, token: &str) {
+        let mut state = self.state.lock();
+        let spend = state.refresh.values_mut().filter_map(|refresh| refresh.spent.as_mut());
+        if let Some(spend) = spend.into_iter().find(|spend| spend.next == token && spend.landed.is_none()) {
+            spend.landed = Some(Instant::now());
+            state.awaiting -= 1;
+        }
+    }
+
+    pub fn revocations(&self) -> u64 {
+        self.state.lock().revocations
+    }
+
+    /// The provider as this process reaches it.
+    pub fn reached_by(self: &Arc<Self>, gate: &Arc<Gate>) -> Arc<dyn Transport> {
+        Arc::new(Line { provider: Arc::clone(self), gate: Arc::clone(gate) })
+    }
+
+    fn answer(&self, path: &str, token: &str, sender: &Arc<Gate>, sent: Instant, lost: bool) -> (u16, String) {
+        let mut state = self.state.lock();
+        if state.down_until.is_some_and(|until| until > Instant::now()) {
+            return (503, String::new());
+        }
+        let outcome = if path == "/revoke" { self.revoke(&mut state, token) } else { self.renew(&mut state, token, sender, sent, lost) };
+        self.journal.step(&sender.name, path, &(token, &outcome, if lost { "unheard" } else { "" }));
+        outcome
+    }
+
+    fn revoke(&self, state: &mut State, token: &str) -> (u16, String) {
+        state.revocations += 1;
+        let family = state.refresh.get(token).map(|token| token.family);
+        if let Some(family) = family.or_else(|| state.access.get(token).map(|access| access.family)) {
+            if state.families[family].connected && state.families[family].dead.is_none() {
+                self.journal.violated(format!("family {family} was revoked by its client while it was connected"));
+            }
+            state.kill(family, Death::Client);
+        }
+        (200, String::new())
+    }
+
+    fn renew(&self, state: &mut State, token: &str, sender: &Arc<Gate>, sent: Instant, lost: bool) -> (u16, String) {
+        let refused = || (400, r#"{"error":"invalid_grant"}"#.to_owned());
+        let now = Instant::now();
+        let Some(refresh) = state.refresh.get(token) else { return refused() };
+        let family = refresh.family;
+        if state.families[family].dead.is_some() {
+            return refused();
+        }
+        if let Some(spend) = &refresh.spent {
+            self.judge(token, spend, sender, sent);
+            if self.mode != Mode::Grace || now > spend.at + GRACE {
+                state.kill(family, Death::Reuse);
+                return refused();
+            }
+        } else {
+            self.judge_haste(family, &state.families[family], sent);
+        }
+        self.journal.count(|counts| counts.refreshes += 1);
+        if self.one_at_a_time {
+            let newest = state.families[family].newest.clone();
+            state.access.get_mut(&newest).unwrap().dead = true;
+        }
+        let (access, next) = state.issue(family, self.life, self.mode == Mode::Fixed);
+        let life = self.life.as_secs();
+        if self.mode == Mode::Fixed {
+            return (200, format!(r#"{{"access_token":"{access}","token_type":"Bearer","expires_in":{life}}}"#));
+        }
+        let spend = Spend { by: Arc::clone(sender), sent, at: now, lost, next: next.clone(), landed: None };
+        state.refresh.get_mut(token).unwrap().spent = Some(spend);
+        state.awaiting += 1;
+        let answer = format!(
+            r#"{{"access_token":"{access}","token_type":"Bearer","expires_in":{life},"refresh_token":"{next}"}}"#
+        );
+        (200, answer)
+    }
+
+    /// A spent token came again: that is the inherent window, or a fault.
+    fn judge(&self, token: &str, first: &Spend, sender: &Arc<Gate>, sent: Instant) {
+        let now = Instant::now();
+        let known = first.landed.unwrap_or(now);
+        // A failover that takes lease and mark away leaves nothing to know by that a token is on its way. One that takes
+        // the new token away does not: who had it stored still has it, and has a few seconds to store it again.
+        let in_flight = self.journal.failover(first.sent - Duration::from_secs(20), known).is_some();
+        let forgotten = self.journal.failover(known, now).map_or(known, |at| at + Duration::from_secs(5));
+        let inherent =
+            first.lost || in_flight || first.by.troubled(first.sent, forgotten) || sender.troubled(sent, now);
+        if inherent {
+            self.journal.count(|counts| counts.inherent += 1);
+        } else {
+            self.journal.violated(format!("{token} was spent by {} and again by {}", first.by.name, sender.name));
+        }
+    }
+
+    /// A token was renewed that was neither old nor refused.
+    fn judge_haste(&self, number: usize, family: &Family, sent: Instant) {
+        let early = sent.duration_since(family.issued) < self.life.mul_f64(0.7);
+        let excused = self.skewed || family.refused || self.journal.failover(family.issued, sent).is_some();
+        if early && !excused {
+            self.journal.violated(format!("family {number} was renewed for nothing"));
+        }
+    }
+}
+
+impl State {
+    fn issue(&mut self, number: usize, life: Duration, fixed: bool) -> (String, String) {
+        let now = Instant::now();
+        let family = &mut self.families[number];
+        family.serial += 1;
+        let access = format!("a{number}.{}", family.serial);
+        let refresh = format!("r{number}.{}", family.serial);
+        (family.newest, family.issued, family.refused) = (access.clone(), now, false);
+        self.access.insert(access.clone(), Access { family: number, until: now + life, dead: false });
+        if !fixed {
+            self.refresh.insert(refresh.clone(), Refresh { family: number, spent: None });
+        }
+        (access, refresh)
+    }
+
+    fn kill(&mut self, family: usize, death: Death) {
+        self.families[family].dead.get_or_insert(death);
+    }
+
+    fn refuse(&mut self, token: &str, family: usize) {
+        if self.families[family].newest == token {
+            self.families[family].refused = true;
+        }
+    }
+}
+
+struct Line {
+    provider: Arc<Provider>,
+    gate: Arc<Gate>,
+}
+
+#[async_trait]
+impl Transport for Line {
+    async fn call(&self, request: http::Request<Vec<u8>>, _: bool) -> Result<http::Response<Vec<u8>>, TransportError> {
+        self.gate.cross().await;
+        let (provider, random, sent) = (&self.provider, &self.provider.journal.random, Instant::now());
+        let mood = *provider.mood.lock();
+        let most = if random.in_thousand(mood.slow) { 15_000 } else { mood.delay };
+        let (before, mut after) = (random.millis(0, most), random.millis(0, most));
+        let mut lost = random.in_thousand(mood.lost_answers);
+        let mut fault = random.in_thousand(mood.fails).then(|| match random.below(4) {
+            0 => Scripted::Fault(Fault::Connect),
+            1 => Scripted::Answer(503, "<h1>busy</h1>"),
+            2 => Scripted::Answer(429, ""),
+            _ => Scripted::Answer(401, r#"{"error":"invalid_client"}"#),
+        });
+        let scripted = provider.script.lock().pop_front();
+        match scripted {
+            Some(Scripted::Lost) => lost = true,
+            Some(Scripted::Slow(time)) => after = time,
+            Some(other) => fault = Some(other),
+            None => {}
+        }
+        let path = request.uri().path().to_owned();
+        let token = url::form_urlencoded::parse(request.body())
+            .find(|(name, _)| name == "refresh_token" || name == "token")
+            .map(|(_, value)| value.into_owned())
+            .unwrap_or_default();
+        let late = before > PATIENCE;
+        lost |= late || before + after > PATIENCE;
+        let outcome = if let Some(Scripted::Fault(kind)) = fault {
+            Err(kind)
+        } else if late {
+            let (provider, gate) = (Arc::clone(provider), Arc::clone(&self.gate));
+            tokio::spawn(async move {
+                sleep(before).await;
+                provider.answer(&path, &token, &gate, sent, true);
+            });
+            sleep(PATIENCE).await;
+            Err(Fault::Timeout)
+        } else {
+            if !before.is_zero() {
+                sleep(before).await;
+            }
+            let answer = match fault {
+                Some(Scripted::Answer(status, body)) => (status, body.to_owned()),
+                _ => provider.answer(&path, &token, &self.gate, sent, lost),
+            };
+            if !after.is_zero() {
+                sleep(after.min(PATIENCE.saturating_sub(before))).await;
+            }
+            if lost { Err(if before + after > PATIENCE { Fault::Timeout } else { Fault::Protocol }) } else { Ok(answer) }
+        };
+        self.gate.cross().await;
+        let (status, body) = outcome.map_err(|kind| TransportError { kind })?;
+        let response = http::Response::builder().status(status).header("content-type", "application/json");
+        Ok(response.body(body.into_bytes()).unwrap())
+    }
+}

@@ -1,0 +1,354 @@
+//! Everything that a run is made of: people, processes, the calls that are made, and whether their answers have a cause.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{runtime::Handle, time::Instant};
+use url::Url;
+
+use super::{
+    gate::Gate,
+    journal::Journal,
+    provider::{Mode, Provider},
+    store::Server,
+};
+use crate::{
+    clock::{Clock, Timestamp},
+    config::{self, VaultKey},
+    connection::{AfterRejection, Connections, Credential, Parts, Reason, Roots, Unusable, Want, root},
+    events::Events,
+    id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
+    oauth,
+    provider::{Service, Services, testing},
+    secret::Secret,
+    store::Key,
+    vault::{Context, Purpose, Root, Vault},
+};
+
+pub const START: Timestamp = Timestamp::from_seconds(1_800_000_000);
+/// A change is felt everywhere within this.
+const FELT: Duration = Duration::from_secs(2);
+
+/// The services of all runs: `crm`, and one that shares its connections.
+pub fn services() -> &'static Arc<Services> {
+    static SERVICES: OnceLock<Arc<Services>> = OnceLock::new();
+    SERVICES.get_or_init(|| {
+        let services = testing::resolve(serde_json::json!({
+            "crm": {
+                "base_url": "https://crm.example/api",
+                "authorize_url": "https://crm.example/authorize",
+                "token_url": "https://crm.example/token",
+                "revoke_url": "https://crm.example/revoke",
+                "client_id": "client",
+                "client_secret": "secret",
+            },
+            "crm-files": { "base_url": "https://files.crm.example", "connection": "crm" },
+        }));
+        Arc::new(services.unwrap())
+    })
+}
+
+fn vault() -> Arc<Vault> {
+    let key = VaultKey { id: "one".into(), key: Secret::new([7; 32]) };
+    Arc::new(Vault::new(&config::Vault { keys: vec![key] }))
+}
+
+pub struct Process {
+    pub gate: Arc<Gate>,
+    pub connections: Connections,
+    /// Calls that have no answer yet.
+    pub open: AtomicU64,
+}
+
+/// What is known of a person's connection.
+#[derive(Debug, Default)]
+struct Known {
+    /// Families that may be connected, from when to when.
+    families: Vec<(usize, Instant, Option<Instant>)>,
+    /// Disconnected for certain since then.
+    gone_since: Option<Instant>,
+    /// A disconnect is under way, or nobody knows what came of it.
+    disconnecting: bool,
+    /// Nobody knows what came of a connect.
+    connecting: bool,
+    /// Until then a process may not have heard of the latest connect.
+    unheard_until: Option<Instant>,
+    /// A failover forgot a connect or a disconnect.
+    forgotten: bool,
+    /// The API refused a renewed token, too.
+    refused_twice: bool,
+}
+
+pub struct User {
+    pub number: usize,
+    pub id: ConnectionId,
+    pub key: Key,
+    known: Mutex<Known>,
+}
+
+pub struct World {
+    pub journal: Arc<Journal>,
+    pub server: Arc<Server>,
+    pub provider: Arc<Provider>,
+    pub users: Vec<User>,
+    vault: Arc<Vault>,
+    service: Arc<Service>,
+}
+
+/// What a run's provider is like.
+#[derive(Debug, Clone, Copy)]
+pub struct Nature {
+    pub mode: Mode,
+    pub life: Duration,
+    pub one_at_a_time: bool,
+    pub skewed: bool,
+}
+
+impl World {
+    pub fn new(journal: Arc<Journal>, nature: Nature, users: usize) -> Arc<Self> {
+        let vault = vault();
+        let server = Server::new(Arc::clone(&journal), Arc::clone(&vault));
+        let Nature { mode, life, one_at_a_time, skewed } = nature;
+        let provider = Provider::new(Arc::clone(&journal), mode, life, one_at_a_time, skewed);
+        server.watched_by(Arc::clone(&provider));
+        let secret = [3; 32];
+        let context = Context { purpose: Purpose::Root, parts: &[b"valetkey root secret"] };
+        server.preset("root", vault.seal(&context, &secret).unwrap());
+        let root = Root::from_bytes(secret);
+        let users = (0..users).map(|number| User::new(number, &root)).collect();
+        let service = Arc::clone(services().get("crm").unwrap());
+        Arc::new(Self { journal, server, provider, users, vault, service })
+    }
+
+    /// Starts a process whose clock is ahead by this much.
+    pub fn start(&self, name: &str, ahead: Duration) -> Arc<Process> {
+        let gate = Gate::new(name.to_owned(), Arc::clone(&self.journal));
+        let store = self.server.reached_by(&gate);
+        let parts = Parts {
+            store: Arc::clone(&store) as _,
+            vault: Arc::clone(&self.vault),
+            roots: Roots::new(store, Arc::clone(&self.vault)),
+            services: Arc::clone(services()),
+            oauth: Arc::new(oauth::Client::new(self.provider.reached_by(&gate))),
+            events: Events::default(),
+            clock: Clock::of_tokio(START.plus(ahead)),
+            handle: Handle::current(),
+            cache: config::Cache { offline_max: Duration::from_secs(300), credentials: 16, callers: 16 },
+            refresh: config::Refresh::default(),
+            public_url: Url::parse("https://connect.example.com").unwrap(),
+        };
+        let connections = Connections::named(parts, name.to_owned());
+        Arc::new(Process { gate, connections, open: AtomicU64::new(0) })
+    }
+
+    pub fn want<'a>(&'a self, user: &'a User) -> Want<'a> {
+        let (caller, service) = (&user.id.caller, self.service.as_ref());
+        Want { caller, service, account: None, scopes: &[], method: "GET", path: "/" }
+    }
+
+    /// The person connects through this process.
+    pub async fn connect(&self, user: &User, process: &Process) {
+        let (family, grant) = self.provider.consent(user.number);
+        self.journal.step(&process.gate.name, "connect", &family);
+        user.connecting(family);
+        self.provider.connected(user.number, None);
+        let done = tokio::time::timeout(Duration::from_secs(20), process.connections.connect(&user.id, grant, None, &[]));
+        let done = matches!(done.await, Ok(Ok(_)));
+        if user.connected(family, done) {
+            self.provider.connected(user.number, Some(family));
+        }
+    }
+
+    /// The person disconnects through this process.
+    pub async fn disconnect(&self, user: &User, process: &Process) {
+        self.journal.step(&process.gate.name, "disconnect", &user.number);
+        self.journal.count(|counts| counts.disconnects += 1);
+        self.provider.connected(user.number, None);
+        user.known.lock().disconnecting = true;
+        let done = tokio::time::timeout(Duration::from_secs(20), process.connections.disconnect(&user.id)).await;
+        if matches!(done, Ok(Ok(true))) {
+            let mut known = user.known.lock();
+            known.disconnecting = false;
+            known.gone_since = Some(Instant::now());
+        }
+    }
+
+    /// One call, as the proxy makes it. `spite`: the API refuses the first token for nothing.
+    pub async fn call(&self, user: &User, process: &Process, spite: bool) {
+        process.open.fetch_add(1, Ordering::Relaxed);
+        self.journal.count(|counts| counts.calls += 1);
+        let (want, began) = (self.want(user), Instant::now());
+        let outcome = self.attempt(&want, user, process, began, spite).await;
+        process.open.fetch_sub(1, Ordering::Relaxed);
+        self.journal.step(&process.gate.name, "call", &outcome);
+        if let Err(unusable) = outcome
+            && !user.explains(self, &unusable, began)
+        {
+            self.journal.violated(format!("a call through {} got {unusable:?} without cause", process.gate.name));
+        }
+    }
+
+    /// As [`World::call`], but only success or a refusal with a cause will do.
+    pub async fn call_in_calm(&self, user: &User, process: &Process) {
+        let (want, began) = (self.want(user), Instant::now());
+        let outcome = self.attempt(&want, user, process, began, false).await;
+        self.journal.step(&process.gate.name, "calm call", &outcome);
+        match outcome {
+            Ok(()) => {}
+            Err(unusable @ Unusable::AuthRequired { .. }) if user.explains(self, &unusable, began) => {}
+            Err(unusable) => self.journal.violated(format!("at peace, {} got {unusable:?}", process.gate.name)),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        want: &Want<'_>,
+        user: &User,
+        process: &Process,
+        began: Instant,
+        spite: bool,
+    ) -> Result<(), Unusable> {
+        let connections = &process.connections;
+        let now = || connections.now();
+        let start = now();
+        let mut credential = connections.resolve(want).await?;
+        let mut renewed = false;
+        for attempt in 0..4 {
+            if self.serves(&credential, user, process, began, spite && attempt == 0) {
+                connections.accepted(&credential, start);
+                return Ok(());
+            }
+            let refused = now();
+            let verdict = if renewed {
+                user.known.lock().refused_twice = true;
+                connections.rejected_again(want, &credential, start).await
+            } else {
+                connections.rejected(want, &credential, start).await
+            };
+            match verdict {
+                AfterRejection::Replay(next) => {
+                    // As the proxy tells a renewed credential from one that was only replaced.
+                    renewed = attempt > 0 || next.issued_at.is_some_and(|issued| issued >= refused);
+                    credential = next;
+                }
+                AfterRejection::PassOn => return Ok(()),
+                AfterRejection::Refuse(unusable) => return Err(unusable),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the API takes the credential. It must be this person's, and none that was given up.
+    fn serves(&self, credential: &Credential, user: &User, process: &Process, began: Instant, spite: bool) -> bool {
+        let token = credential.value.to_str().unwrap().trim_start_matches("Bearer ");
+        let (accepted, whose) = self.provider.accepts(token);
+        if whose != user.number {
+            self.journal.violated(format!("{token} was used for {}", user.number));
+        }
+        let known = user.known.lock();
+        if let Some(gone) = known.gone_since.filter(|_| !known.connecting && !known.forgotten) {
+            let blind = process.gate.troubled(gone, Instant::now()) || self.server.was_down(gone, Instant::now());
+            if began > gone + FELT && !blind {
+                self.journal.violated(format!("{token} was used after it was disconnected"));
+            }
+        }
+        if spite && accepted {
+            self.provider.refuse_for_nothing(token);
+        }
+        accepted && !spite
+    }
+}
+
+impl User {
+    fn new(number: usize, root: &Root) -> Self {
+        let caller = CallerId {
+            issuer: Issuer::parse("https://auth.example.com/").unwrap(),
+            subject: Subject::parse(&format!("user-{number}")).unwrap(),
+        };
+        let id = ConnectionId { caller, service: ServiceName::parse("crm").unwrap(), account: Account::default() };
+        Self { number, key: root::key(root, &id), id, known: Mutex::default() }
+    }
+
+    fn connecting(&self, family: usize) {
+        let mut known = self.known.lock();
+        known.connecting = true;
+        known.families.push((family, Instant::now(), None));
+    }
+
+    /// Says whether it is certain now that this family is connected.
+    fn connected(&self, family: usize, done: bool) -> bool {
+        let (mut known, now) = (self.known.lock(), Instant::now());
+        if !done {
+            return false;
+        }
+        for (other, _, until) in &mut known.families {
+            if *other != family {
+                until.get_or_insert(now);
+            }
+        }
+        known.connecting = false;
+        known.gone_since = None;
+        known.unheard_until = Some(now + FELT);
+        !known.disconnecting && !known.forgotten
+    }
+
+    /// A failover forgot a connect or a disconnect.
+    pub fn forgotten(&self) {
+        self.known.lock().forgotten = true;
+    }
+
+    /// The family that is connected for certain.
+    pub fn family(&self) -> Option<usize> {
+        let known = self.known.lock();
+        let certain = known.gone_since.is_none() && !known.disconnecting && !known.connecting && !known.forgotten;
+        let mut open = known.families.iter().filter(|(_, _, until)| until.is_none()).map(|(family, _, _)| *family);
+        open.next().filter(|_| certain)
+    }
+
+    /// Whether nothing is connected for certain.
+    pub fn is_gone(&self) -> bool {
+        let known = self.known.lock();
+        known.gone_since.is_some() && !known.connecting && !known.forgotten
+    }
+
+    pub fn may_be_gone(&self) -> bool {
+        let known = self.known.lock();
+        known.gone_since.is_some() || known.disconnecting || known.forgotten
+    }
+
+    /// The families that may have been connected since then.
+    pub fn families_since(&self, since: Instant) -> Vec<usize> {
+        let known = self.known.lock();
+        let in_force = |until: Option<Instant>| until.is_none_or(|until| until + FELT >= since);
+        let of_then = known.families.iter().filter(|(_, _, until)| known.forgotten || in_force(*until));
+        of_then.map(|(family, _, _)| *family).collect()
+    }
+
+    /// Whether there is a cause for what a call got that began at `began`.
+    fn explains(&self, world: &World, unusable: &Unusable, began: Instant) -> bool {
+        let reason = match unusable {
+            Unusable::RefreshFailed | Unusable::Unavailable(_) => return true,
+            Unusable::AccountRequired { .. } | Unusable::MissingScopes { .. } => return false,
+            Unusable::AuthRequired { reason, .. } => *reason,
+        };
+        match reason {
+            Reason::NotConnected => {
+                self.may_be_gone() || self.known.lock().unheard_until.is_some_and(|until| began <= until)
+            }
+            Reason::Revoked | Reason::RefreshInterrupted => self.lost_for_a_cause(world, began),
+            Reason::RejectedByUpstream => self.known.lock().refused_twice || self.lost_for_a_cause(world, began),
+            Reason::Expired | Reason::ApiKeyRetired | Reason::Pending => false,
+        }
+    }
+
+    /// Whether a grant that was in force since then is dead at the provider.
+    pub fn lost_for_a_cause(&self, world: &World, since: Instant) -> bool {
+        self.families_since(since).into_iter().any(|family| world.provider.death_of(family).is_some())
+    }
+}
