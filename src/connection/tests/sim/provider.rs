@@ -250,7 +250,11 @@ impl Provider {
         if state.down_until.is_some_and(|until| until > Instant::now()) {
             return (503, String::new());
         }
-        let outcome = if path == "/revoke" { self.revoke(&mut state, token) } else { self.renew(&mut state, token, sender, sent, lost) };
+        let outcome = if path == "/revoke" {
+            self.revoke(&mut state, token)
+        } else {
+            self.renew(&mut state, token, sender, sent, lost)
+        };
         self.journal.step(&sender.name, path, &(token, &outcome, if lost { "unheard" } else { "" }));
         outcome
     }
@@ -411,7 +415,11 @@ impl Transport for Line {
             if !after.is_zero() {
                 sleep(after.min(PATIENCE.saturating_sub(before))).await;
             }
-            if lost { Err(if before + after > PATIENCE { Fault::Timeout } else { Fault::Protocol }) } else { Ok(answer) }
+            if lost {
+                Err(if before + after > PATIENCE { Fault::Timeout } else { Fault::Protocol })
+            } else {
+                Ok(answer)
+            }
         };
         self.gate.cross().await;
         let (status, body) = outcome.map_err(|kind| TransportError { kind })?;

@@ -151,7 +151,8 @@ impl Server {
         let (done, written) = {
             let mut state = self.state.lock();
             let done = work(&mut state);
-            let written = state.changed.take().map(|key| (key, state.records.get(&key).map(|(stored, _)| stored.clone())));
+            let written =
+                state.changed.take().map(|key| (key, state.records.get(&key).map(|(stored, _)| stored.clone())));
             (done, written)
         };
         if let Some((key, stored)) = written {
@@ -395,7 +396,8 @@ impl State {
 
     fn delete(&mut self, key: Key, expect: Expect) -> Put {
         let Some((current, _)) = self.records.get(&key) else { return Put::Stored };
-        if matches!(expect, Expect::Absent) || matches!(expect, Expect::Version(version) if version != current.version) {
+        if matches!(expect, Expect::Absent) || matches!(expect, Expect::Version(version) if version != current.version)
+        {
             return Put::Conflict(Some(current.clone()));
         }
         self.before_last = Some((Instant::now(), key, self.records.remove(&key)));

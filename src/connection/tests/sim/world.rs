@@ -158,7 +158,8 @@ impl World {
         self.journal.step(&process.gate.name, "connect", &family);
         user.connecting(family);
         self.provider.connected(user.number, None);
-        let done = tokio::time::timeout(Duration::from_secs(20), process.connections.connect(&user.id, grant, None, &[]));
+        let done =
+            tokio::time::timeout(Duration::from_secs(20), process.connections.connect(&user.id, grant, None, &[]));
         let done = matches!(done.await, Ok(Ok(_)));
         if user.connected(family, done) {
             self.provider.connected(user.number, Some(family));
