@@ -2,7 +2,7 @@
 //! alone; `peek` brings the first bytes of a body where the provider's signs need them.
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use pingora::{Result, http::ResponseHeader};
+use pingora::{Error, ErrorType, Result, http::ResponseHeader};
 
 use crate::provider::{Verdict, verdict};
 
@@ -13,6 +13,11 @@ use super::{
     rewrite::{self, REWRITTEN, Way},
     scrub::{self, Answered},
 };
+
+/// The upstream refused the credential, and the request is sent again.
+pub const DEAD: ErrorType = ErrorType::Custom("dead_token");
+/// The context says what to answer.
+pub const REFUSED: ErrorType = ErrorType::Custom("refused");
 
 /// Judges an answer; notes in `context` what has to be acted on. Says whether the answer may go to the client.
 pub fn judge(
@@ -44,6 +49,14 @@ pub fn judge(
             false
         }
     }
+}
+
+/// The error that makes Pingora drop an answer: retried where the request can be sent again.
+pub fn taken_back(context: &Context) -> Box<Error> {
+    let replay = matches!(context.finding, Some(Finding::Rejected { replayable: true, .. }));
+    let mut error = Error::explain(if replay { DEAD } else { REFUSED }, "the answer was taken back");
+    error.set_retry(replay);
+    error
 }
 
 /// The scopes to ask for: those that the upstream names, else those that the application named, else the service's.

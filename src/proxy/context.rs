@@ -2,6 +2,9 @@
 
 use std::{sync::Arc, time::Instant};
 
+use bytes::BytesMut;
+use pingora::http::ResponseHeader;
+
 use crate::{
     clock::Timestamp,
     connection::Credential,
@@ -10,7 +13,7 @@ use crate::{
     telemetry::metrics::{InFlight, RequestOutcome},
 };
 
-use super::{call::Call, peek::Held};
+use super::call::Call;
 
 /// One request.
 pub struct Context {
@@ -61,6 +64,14 @@ pub enum Finding {
     },
     /// The grant lacks these scopes.
     MissingScopes(Vec<String>),
+}
+
+/// An answer whose header is not on its way yet (see `peek`).
+pub struct Held {
+    /// The upstream's header.
+    pub header: ResponseHeader,
+    /// What of the body has come.
+    pub body: BytesMut,
 }
 
 impl Context {

@@ -11,16 +11,10 @@ use pingora::{Error, ErrorType, Result, http::ResponseHeader, proxy::Session};
 use crate::provider::{verdict::BODY_PREFIX_MAX, wants_body};
 
 use super::{
-    Gate, answer,
-    context::Context,
-    phases::{DEAD, REFUSED},
+    Gate,
+    answer::{judge, taken_back},
+    context::{Context, Held},
 };
-
-/// An answer whose header is not on its way yet.
-pub struct Held {
-    header: ResponseHeader,
-    body: BytesMut,
-}
 
 impl Gate {
     /// Holds an answer back if the provider's signs need its body. Says whether it did.
@@ -63,7 +57,7 @@ impl Gate {
         }
         let prefix = &held.body[..held.body.len().min(BODY_PREFIX_MAX)];
         let replayable = !session.as_ref().retry_buffer_truncated();
-        if !answer::judge(&self.core, context, &held.header, Some(prefix), replayable) {
+        if !judge(&self.core, context, &held.header, Some(prefix), replayable) {
             return Err(taken_back(context));
         }
         if !end && held.body.len() < BODY_PREFIX_MAX {
@@ -88,12 +82,4 @@ impl Gate {
         let written = session.as_downstream_mut().write_response_header(Box::new(header)).now_or_never();
         written.unwrap_or_else(|| Error::e_explain(ErrorType::WriteError, "the client takes no header"))
     }
-}
-
-/// The error that makes Pingora drop an answer: retried where the request can be sent again.
-pub fn taken_back(context: &Context) -> Box<Error> {
-    let replay = matches!(context.finding, Some(super::context::Finding::Rejected { replayable: true, .. }));
-    let mut error = Error::explain(if replay { DEAD } else { REFUSED }, "the answer was taken back");
-    error.set_retry(replay);
-    error
 }

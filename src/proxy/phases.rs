@@ -21,18 +21,12 @@ use crate::{
 
 use super::{
     Gate,
-    answer::{self, Origin},
+    answer::{self, DEAD, Origin, REFUSED, taken_back},
     call::{self, Admitted, Call, Remedy},
     context::{Context, Finding, Way},
-    peek::taken_back,
     refuse::refuse,
     scrub, target, upstream,
 };
-
-/// The upstream refused the credential, and the request is sent again.
-pub const DEAD: ErrorType = ErrorType::Custom("dead_token");
-/// The context says what to answer.
-pub const REFUSED: ErrorType = ErrorType::Custom("refused");
 
 const KEEPALIVE_S: u64 = 60;
 /// So many addresses of an upstream are tried.
