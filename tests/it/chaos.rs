@@ -185,7 +185,7 @@ pub(crate) async fn kills(store: Store, replicas: usize, rounds: u64) {
     fleet.rig.server.fault(json!({ "grant": "refresh_token", "times": 0, "after": true, "delay_ms": 30 })).await;
     let load = Load::start(&users, 2, &fleet.urls());
     let (mut killed, mut gaps) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
+    for round in 1..=rounds {
         sleep(chance.millis(100, 1_500)).await;
         let number = chance.index(replicas);
         let victim = fleet.get_mut(number);
@@ -193,6 +193,7 @@ pub(crate) async fn kills(store: Store, replicas: usize, rounds: u64) {
         victim.kill();
         victim.run().await;
         victim.ready().await;
+        say(&format!("{name}: {round} of {rounds} after {} s, {} lost\n", began.elapsed().as_secs(), gaps.len()));
         settle(&fleet, &load, &killed, &mut gaps).await;
     }
     // What was cut off last comes to light, too.
@@ -313,9 +314,10 @@ async fn weather(name: &str, mut fleet: Fleet, mut weather: impl Weather, rounds
     fleet.steady(&calm).await;
     fleet.connect(&busy).await;
     let (steady, load) = (Load::start(&calm, 1, &fleet.urls()), Load::start(&busy, 1, &fleet.urls()));
-    for _ in 0..rounds {
+    for round in 1..=rounds {
         sleep(chance.millis(200, 1_500)).await;
         weather.strike(&mut fleet, &mut chance).await;
+        say(&format!("{name}: {round} of {rounds} after {} s\n", began.elapsed().as_secs()));
     }
     fleet.all_well(&busy).await;
     fleet.all_well(&calm).await;
