@@ -39,6 +39,10 @@ impl Circuits {
     pub fn failed(&self, service: &ServiceName, retry_after: Option<Duration>, now: Timestamp, chance: f64) {
         let mut circuits = self.0.lock();
         let circuit = circuits.entry(service.clone()).or_default();
+        // Begun before the pause: one more sign of the failure that caused it, not a further one.
+        if retry_after.is_none() && !circuit.open_until.reached(now) {
+            return;
+        }
         circuit.failures = circuit.failures.saturating_add(1);
         let pause = match retry_after {
             Some(wanted) => wanted.min(LONGEST_RETRY_AFTER),
@@ -70,8 +74,19 @@ mod tests {
         circuits.failed(&service(), None, now, 1.0);
         assert!(!circuits.allows(&service(), now.plus(Duration::from_millis(499))));
         assert!(circuits.allows(&service(), now.plus(Duration::from_millis(500))));
+        let now = now.plus(Duration::from_millis(500));
         circuits.failed(&service(), None, now, 1.0);
         assert!(!circuits.allows(&service(), now.plus(Duration::from_millis(999))));
+        assert!(circuits.allows(&service(), now.plus(Duration::from_millis(1000))));
+    }
+
+    #[test]
+    fn many_refreshes_that_fail_at_once_are_one_failure() {
+        let (circuits, now) = (Circuits::default(), Timestamp::from_seconds(100));
+        for _ in 0..50 {
+            circuits.failed(&service(), None, now, 1.0);
+        }
+        assert!(circuits.allows(&service(), now.plus(FIRST_PAUSE)));
     }
 
     #[test]

@@ -130,6 +130,11 @@ impl Connections {
         if self.refused_by_upstream_itself(credential, began) {
             return AfterRejection::PassOn;
         }
+        // It ended on its way, as when the process was frozen meanwhile: that says nothing of the grant.
+        let now = self.now();
+        if credential.is_due(now) {
+            return AfterRejection::Refuse(Unavailable::Busy.into());
+        }
         let outcome = async {
             self.invalidate(credential, Reason::RejectedByUpstream).await?;
             self.resolve(want).await

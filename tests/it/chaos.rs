@@ -150,9 +150,11 @@ async fn call(valetkey: &Valetkey, user: &str) -> Answer {
     valetkey.send(request.bearer_auth(lasting_jwt(user))).await
 }
 
-/// A process that was killed: when, and its name at the token endpoint.
+/// A process that was killed: when that was asked for, when it was surely dead, and its name at the token endpoint.
+#[derive(Debug)]
 struct Kill {
-    at: u64,
+    begun: u64,
+    done: u64,
     via: String,
 }
 
@@ -164,12 +166,11 @@ fn on_its_way(log: &[Value], kills: &[Kill], asked: &Asked) -> Option<i64> {
     })?;
     let millis = |name: &str| last[name].as_i64();
     let sent = millis("sent").or(millis("cut")).or(millis("rotated"))?;
+    let received = last["received"].as_u64()?;
     kills
         .iter()
-        .filter(|kill| {
-            last["via"] == kill.via.as_str() && millis("received").is_some_and(|at| at <= kill.at as i64 + 5)
-        })
-        .map(|kill| kill.at as i64 - sent)
+        .filter(|kill| last["via"] == kill.via.as_str() && received <= kill.done)
+        .map(|kill| kill.begun as i64 - sent)
         .find(|gap| *gap < ON_ITS_WAY_MS)
 }
 
@@ -178,21 +179,23 @@ pub(crate) async fn kills(store: Store, replicas: usize, rounds: u64) {
     let name = format!("kill-9-{}", if store == Store::Redis { "redis" } else { "embedded" });
     let (mut chance, began) = (Chance::announced(&name), Instant::now());
     let mut fleet = Fleet::start(store, replicas, |config| config).await;
-    let users = people("user", 6);
+    let users = people("user", 10);
     fleet.rig.server.access_token_ttl(2).await;
     fleet.connect(&users).await;
     // Answers take their time, as over a real network: so there is something to be caught on its way.
-    fleet.rig.server.fault(json!({ "grant": "refresh_token", "times": 0, "after": true, "delay_ms": 30 })).await;
+    fleet.rig.server.fault(json!({ "grant": "refresh_token", "times": 0, "after": true, "delay_ms": 60 })).await;
     let load = Load::start(&users, 2, &fleet.urls());
     let (mut killed, mut gaps) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        sleep(chance.millis(100, 1_500)).await;
+    for round in 1..=rounds {
+        sleep(chance.millis(0, 2_000)).await;
         let number = chance.index(replicas);
         let victim = fleet.get_mut(number);
-        killed.push(Kill { at: now_millis(), via: number.to_string() });
+        let begun = now_millis();
         victim.kill();
+        killed.push(Kill { begun, done: now_millis(), via: number.to_string() });
         victim.run().await;
         victim.ready().await;
+        say(&format!("{name}: {round} of {rounds} after {} s, {} lost\n", began.elapsed().as_secs(), gaps.len()));
         settle(&fleet, &load, &killed, &mut gaps).await;
     }
     // What was cut off last comes to light, too.
@@ -229,10 +232,9 @@ async fn settle(fleet: &Fleet, load: &Load, killed: &[Kill], gaps: &mut Vec<i64>
         let log = fleet.rig.server.token_log().await;
         let gap = on_its_way(&log, killed, &asked);
         let of_user: Vec<_> = log.iter().filter(|entry| entry["user"] == asked.user.as_str()).collect();
-        let kills: Vec<_> = killed.iter().map(|kill| (kill.at, &kill.via)).collect();
         let last = &of_user[of_user.len().saturating_sub(6)..];
         let gap =
-            gap.unwrap_or_else(|| panic!("lost without need: {asked:?}; kills {kills:?}; token requests {last:?}"));
+            gap.unwrap_or_else(|| panic!("lost without need: {asked:?}; kills {killed:?}; token requests {last:?}"));
         gaps.push(gap);
         assert_eq!(asked.reason, "refresh_interrupted", "{asked:?} {last:?}");
         let mut link = String::new();
@@ -313,9 +315,10 @@ async fn weather(name: &str, mut fleet: Fleet, mut weather: impl Weather, rounds
     fleet.steady(&calm).await;
     fleet.connect(&busy).await;
     let (steady, load) = (Load::start(&calm, 1, &fleet.urls()), Load::start(&busy, 1, &fleet.urls()));
-    for _ in 0..rounds {
+    for round in 1..=rounds {
         sleep(chance.millis(200, 1_500)).await;
         weather.strike(&mut fleet, &mut chance).await;
+        say(&format!("{name}: {round} of {rounds} after {} s\n", began.elapsed().as_secs()));
     }
     fleet.all_well(&busy).await;
     fleet.all_well(&calm).await;

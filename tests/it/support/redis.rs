@@ -165,6 +165,8 @@ impl Redis {
         }
         stream.write_all(ask(words).as_bytes()).await?;
         stream.write_all(ask(&["QUIT"]).as_bytes()).await?;
+        // A sentinel doesn't know that word.
+        stream.shutdown().await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
         let text = String::from_utf8_lossy(&answer).into_owned();
