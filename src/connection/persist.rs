@@ -41,6 +41,9 @@ pub enum Landed {
     Waiting,
     /// Meanwhile the caller connected anew: that grant counts.
     Superseded,
+    /// Meanwhile another process renewed the same grant: what it got counts. Revoking ours would take that along
+    /// (RFC 7009 §2.1).
+    Outrun,
     /// Meanwhile the caller disconnected: nothing is resurrected.
     Gone,
 }
@@ -66,6 +69,14 @@ impl Unsaved {
         let mut keys: Vec<Key> = self.waiting.lock().keys().copied().collect();
         keys.sort_unstable();
         keys
+    }
+
+    /// That grant needs no more writing. A later refresh may have put a newer one in its place.
+    fn settled(&self, key: &Key, version: Version) {
+        let mut waiting = self.waiting.lock();
+        if waiting.get(key).is_some_and(|grant| grant.version == version) {
+            waiting.remove(key);
+        }
     }
 
     /// Waits until nothing waits, at most this long. Says whether that came about.
@@ -130,9 +141,14 @@ impl Connections {
                 return Ok(Landed::Gone);
             }
             match &theirs.grant {
-                Some(held) if held.generation != grant.spends => return Ok(Landed::Superseded),
+                // Given up, and something else was stored since.
+                None => return Ok(Landed::Gone),
+                Some(held) if held.generation != grant.spends => {
+                    let same = theirs.connected_at == ours.connected_at;
+                    return Ok(if same { Landed::Outrun } else { Landed::Superseded });
+                }
                 // It still holds the token that we spent (R4): ours is the only valid one.
-                Some(_) | None => {
+                Some(_) => {
                     grant.expect = current.version;
                     grant.version = Version::next(Some(current.version), now.micros()).max(grant.version);
                     grant.sealed =
@@ -163,16 +179,17 @@ impl Connections {
 
     async fn save(&self, key: Key) {
         let Some(grant) = self.0.unsaved.waiting.lock().get(&key).cloned() else { return };
-        let version = grant.version;
+        let (version, sealed) = (grant.version, grant.sealed.clone());
         match self.try_to_land(key, grant).await {
             Ok(landed) => {
                 tracing::info!(?landed, "a grant that was kept in memory is settled");
-                let mut waiting = self.0.unsaved.waiting.lock();
-                // A later refresh may have put a newer one in its place.
-                if waiting.get(&key).is_some_and(|grant| grant.version == version) {
-                    waiting.remove(&key);
-                }
+                self.0.unsaved.settled(&key, version);
                 self.0.snapshots.changed(&key.owner);
+                if matches!(landed, Landed::Superseded | Landed::Gone)
+                    && let Ok(record) = Record::open(&self.0.parts.vault, &key, version, &sealed)
+                {
+                    self.give_up(&record.id.service, &record).await;
+                }
             }
             Err(error) => tracing::debug!(%error, "a grant is still kept in memory"),
         }

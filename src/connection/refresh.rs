@@ -171,6 +171,7 @@ impl Connections {
                 self.tell(id, Kind::Refreshed, Some("unsaved"));
                 self.0.snapshots.amend(key.owner, self.hold(&record));
             }
+            Landed::Outrun => {}
             // Someone else's grant counts now, or none: this one must not live on at the provider.
             Landed::Superseded | Landed::Gone => self.give_up(&id.service, &record).await,
         }
