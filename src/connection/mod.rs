@@ -253,6 +253,7 @@ impl Connections {
         let connections = Self(Arc::new(inner));
         connections.watch_changes();
         connections.save_the_unsaved();
+        connections.repair_after_gaps();
         connections.heal();
         connections
     }
@@ -288,7 +289,7 @@ impl Connections {
                     change = changes.recv() => match change {
                         Ok(store::Change::Record(key)) => connections.0.snapshots.changed(&key.owner),
                         // Nothing to do: stamps of the broken stretch no longer compare equal.
-                        Ok(store::Change::Gap) => connections.0.unsaved.hurry(),
+                        Ok(store::Change::Gap) => connections.0.unsaved.gap(),
                         Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => connections.0.snapshots.changed_all(),
                         Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
                     },

@@ -5,7 +5,10 @@
 use std::{collections::HashMap, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
 use crate::{
     clock::Timestamp,
@@ -14,6 +17,11 @@ use crate::{
 
 use super::{Connections, Unavailable, record::Record};
 
+/// Between two tries to write.
+const PAUSE: Duration = Duration::from_millis(250);
+/// What was written this long ago is on every replica of the store, or was found missing since.
+const LATELY: Duration = Duration::from_secs(10 * 60);
+
 /// Grants that the provider gave and the store doesn't have yet.
 #[derive(Default)]
 pub struct Unsaved {
@@ -21,6 +29,8 @@ pub struct Unsaved {
     /// Something came in, or the store may be back.
     hurry: Notify,
     saved: Notify,
+    /// The store may have forgotten something.
+    gap: Notify,
 }
 
 /// A new grant, sealed for its place and version.
@@ -57,6 +67,12 @@ impl Unsaved {
     /// Writes now rather than at the next interval.
     pub fn hurry(&self) {
         self.hurry.notify_one();
+    }
+
+    /// The store was away: it may be back, and it may have forgotten something.
+    pub fn gap(&self) {
+        self.hurry();
+        self.gap.notify_one();
     }
 
     /// The sealed record that is newer than the store's, if there is one.
@@ -130,7 +146,7 @@ impl Connections {
             let current = match put {
                 Put::Stored => {
                     self.0.snapshots.changed(&key.owner);
-                    self.0.snapshots.wrote(key, grant.version, grant.sealed);
+                    self.0.snapshots.wrote(key, grant.version, grant.sealed, now);
                     return Ok(Landed::Saved);
                 }
                 Put::Conflict(None) => return Ok(Landed::Gone),
@@ -169,8 +185,7 @@ impl Connections {
                         connections.save(key).await;
                     }
                     connections.0.unsaved.saved.notify_waiters();
-                    let pause =
-                        if connections.0.unsaved.len() > 0 { Duration::from_millis(250) } else { Duration::ZERO };
+                    let pause = if connections.0.unsaved.len() > 0 { PAUSE } else { Duration::ZERO };
                     let _ = timeout(pause, connections.0.unsaved.hurry.notified()).await;
                 }
             }
@@ -195,17 +210,39 @@ impl Connections {
         }
     }
 
-    /// After a failover that lost an acknowledged write, the store holds less than this process wrote: writes it again.
-    pub(super) async fn repair(&self, key: Key, stored: Version) -> Result<bool, Unavailable> {
-        let Some((version, sealed)) = self.0.snapshots.written(&key) else { return Ok(false) };
-        if version <= stored {
+    /// After a failover that lost an acknowledged write, the store holds an older grant than this process wrote: writes
+    /// that again. `true`: the record must be read again.
+    pub(super) async fn repair(&self, key: Key, stored: &Record, version: Version) -> Result<bool, Unavailable> {
+        let Some((written, sealed)) = self.0.snapshots.written(&key) else { return Ok(false) };
+        let Some(held) = &stored.grant else { return Ok(false) };
+        if held.generation >= written.0 {
+            return Ok(false);
+        }
+        let ours = Record::open(&self.0.parts.vault, &key, written, &sealed)?;
+        // A later connection of this name may have a lower number, where clocks differ.
+        if stored.farewell.is_some() || stored.connected_at != ours.connected_at {
             return Ok(false);
         }
         tracing::warn!("the store went back behind a grant that this process wrote; it is written again");
-        let record = Record::open(&self.0.parts.vault, &key, version, &sealed)?;
-        let due = self.due(&record, self.now());
-        let put = self.0.parts.store.put(&key, Expect::Version(stored), version, &sealed, due).await?;
-        Ok(put == Put::Stored)
+        let grant = Grant { spends: held.generation, expect: version, version: written, sealed };
+        self.try_to_land(key, grant).await?;
+        Ok(true)
+    }
+
+    /// After each gap in the notices, which a failover leaves, sees to it that the store still has what this process
+    /// wrote lately: before another process spends again what it finds there.
+    pub(super) fn repair_after_gaps(&self) {
+        let connections = self.clone();
+        self.0.parts.handle.spawn(async move {
+            loop {
+                connections.0.unsaved.gap.notified().await;
+                for key in connections.0.snapshots.written_since(connections.now().before(LATELY)) {
+                    while let Err(Unavailable::Store | Unavailable::Busy) = connections.read(&key).await {
+                        sleep(PAUSE).await;
+                    }
+                }
+            }
+        });
     }
 
     /// When the healer should look at a record.

@@ -239,14 +239,17 @@ impl Connections {
 
     /// The record as it stands: this process's own unsaved one, else the store's.
     pub(super) async fn read(&self, key: &Key) -> Result<Option<(Record, Version)>, Unavailable> {
-        let (version, sealed) = match self.0.unsaved.sealed(key) {
-            Some(unsaved) => unsaved,
-            None => match self.0.parts.store.get(key).await? {
-                Some(stored) => (stored.version, stored.value),
-                None => return Ok(None),
-            },
-        };
-        Ok(Some((Record::open(&self.0.parts.vault, key, version, &sealed)?, version)))
+        let open = |version, sealed: &[u8]| Record::open(&self.0.parts.vault, key, version, sealed);
+        if let Some((version, sealed)) = self.0.unsaved.sealed(key) {
+            return Ok(Some((open(version, &sealed)?, version)));
+        }
+        let Some(stored) = self.0.parts.store.get(key).await? else { return Ok(None) };
+        let record = open(stored.version, &stored.value)?;
+        if !self.repair(*key, &record, stored.version).await? {
+            return Ok(Some((record, stored.version)));
+        }
+        let Some(stored) = self.0.parts.store.get(key).await? else { return Ok(None) };
+        Ok(Some((open(stored.version, &stored.value)?, stored.version)))
     }
 
     /// Applies a change where `expect` still stands. `None`: something else stands there now.

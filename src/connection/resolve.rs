@@ -240,13 +240,13 @@ impl Connections {
         let mut held = Vec::new();
         for (record, stored) in store.list(&owner).await? {
             let key = crate::store::Key { owner, record };
-            if self.repair(key, stored.version).await? {
-                tracing::info!("a lost write was repaired");
+            let unsaved = self.0.unsaved.sealed(&key).filter(|(version, _)| *version > stored.version);
+            let (version, sealed) = unsaved.unwrap_or((stored.version, stored.value));
+            let mut record = Record::open(&self.0.parts.vault, &key, version, &sealed)?;
+            if self.repair(key, &record, version).await? {
+                let Some((repaired, _)) = self.read(&key).await? else { continue };
+                record = repaired;
             }
-            let newer = self.0.unsaved.sealed(&key).or_else(|| self.0.snapshots.written(&key));
-            let (version, sealed) =
-                newer.filter(|(version, _)| *version > stored.version).unwrap_or((stored.version, stored.value));
-            let record = Record::open(&self.0.parts.vault, &key, version, &sealed)?;
             if record.farewell.is_none() && (record.grant.is_some() || record.api_key.is_some()) {
                 held.push(self.hold(&record));
             }

@@ -97,7 +97,7 @@ pub struct Snapshots {
     owners: Cache<CallerId, OwnerId>,
     counters: Vec<AtomicU64>,
     /// Sealed records with renewed grants as this process last wrote them, in case a failover loses them.
-    written: Cache<Key, Arc<(Version, Vec<u8>)>>,
+    written: Cache<Key, Arc<(Version, Vec<u8>, Timestamp)>>,
     /// When the channel was last known to be whole, in milliseconds since the epoch.
     trusted_until: AtomicU64,
     offline_max: Duration,
@@ -189,8 +189,16 @@ impl Snapshots {
     }
 
     /// Remembers what was written, still sealed.
-    pub fn wrote(&self, key: Key, version: Version, sealed: Vec<u8>) {
-        self.written.insert(key, Arc::new((version, sealed)));
+    pub fn wrote(&self, key: Key, version: Version, sealed: Vec<u8>, now: Timestamp) {
+        self.written.insert(key, Arc::new((version, sealed, now)));
+    }
+
+    /// Where this process wrote since then, in order.
+    pub fn written_since(&self, since: Timestamp) -> Vec<Key> {
+        let lately = self.written.iter().filter(|(_, written)| written.2 >= since);
+        let mut keys: Vec<Key> = lately.map(|(key, _)| key).collect();
+        keys.sort_unstable();
+        keys
     }
 
     /// What this process last wrote there, if that is known.
