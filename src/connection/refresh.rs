@@ -11,6 +11,7 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
+    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -99,9 +100,10 @@ impl Connections {
             if !self.0.circuits.allows(&id.service, self.now()) {
                 return Err(Failure::Provider);
             }
-            match Lease::ask(&self.0.parts.store, key, self.0.process.clone(), &self.0.parts.handle).await? {
+            let holder = format!("{}-{}", self.0.process, self.0.leases.fetch_add(1, Ordering::Relaxed));
+            match Lease::ask(&self.0.parts.store, key, holder, &self.0.parts.handle).await? {
                 Asked::Mine(lease) => {
-                    let step = self.renew(key, id, &oauth, used, &mut notices).await;
+                    let step = self.renew(key, id, &oauth, used, &lease, &mut notices).await;
                     lease.release().await;
                     match step? {
                         Step::Done => return Ok(()),
@@ -126,6 +128,7 @@ impl Connections {
         id: &ConnectionId,
         oauth: &OAuth,
         used: u64,
+        lease: &Lease,
         notices: &mut tokio::sync::broadcast::Receiver<Notice>,
     ) -> Result<Step, Failure> {
         // Whoever held the lease before may have done it all.
@@ -142,6 +145,11 @@ impl Connections {
         let Some((marked, version)) = self.write(key, record, version, Change::RefreshStarted(mark)).await? else {
             return Ok(Step::Again);
         };
+        // The mark may have been long on its way, and another process may have taken over: it would spend the token, too.
+        if !lease.holds() {
+            self.unspent(key, marked, version).await;
+            return Ok(Step::Again);
+        }
         let began = Instant::now();
         let answer = self.0.parts.oauth.refresh(oauth, &token, &self.redirect_uri(&id.service)).await;
         tracing::debug!(service = %id.service, took = ?began.elapsed(), ok = answer.is_ok(), "asked the token endpoint");
