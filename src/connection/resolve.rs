@@ -120,7 +120,8 @@ impl Connections {
         }
     }
 
-    /// The upstream refused the credential that replaced a refused one: there is nothing left to try with this grant.
+    /// The upstream refused the credential that replaced a refused one: there is nothing left to try with this grant,
+    /// once this process itself renewed it since the call began.
     pub async fn rejected_again(
         &self,
         want: &Want<'_>,
@@ -131,6 +132,13 @@ impl Connections {
             return AfterRejection::PassOn;
         }
         let outcome = async {
+            // What another process renewed may be over by now, whatever the clocks say: it is worth a renewal of our own.
+            if credential.kind == AuthKind::OAuth
+                && credential.refreshable
+                && !self.renewed_here(credential, began).await?
+            {
+                return self.replace(want, credential).await;
+            }
             self.invalidate(credential, Reason::RejectedByUpstream).await?;
             self.resolve(want).await
         };
@@ -154,6 +162,14 @@ impl Connections {
             AuthKind::OAuth | AuthKind::ApiKey => self.invalidate(refused, Reason::RejectedByUpstream).await?,
         }
         self.resolve(want).await
+    }
+
+    /// Whether this process itself got the credential from the provider since `began`.
+    async fn renewed_here(&self, credential: &Credential, began: Timestamp) -> Result<bool, Unavailable> {
+        let key = self.key(&credential.id).await?;
+        let ours = self.0.unsaved.sealed(&key).or_else(|| self.0.snapshots.written(&key));
+        Ok(ours.is_some_and(|(version, _)| version.0 == credential.generation)
+            && credential.issued_at.is_some_and(|issued| issued >= began))
     }
 
     async fn refreshed(&self, credential: &Arc<Credential>) -> Result<(), Unusable> {
