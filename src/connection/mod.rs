@@ -293,7 +293,11 @@ impl Connections {
             loop {
                 tokio::select! {
                     change = changes.recv() => match change {
-                        Ok(store::Change::Record(key)) => connections.0.snapshots.changed(&key.owner),
+                        Ok(store::Change::Record(key)) => {
+                            if connections.0.snapshots.changed(&key.owner) {
+                                connections.read_again(key.owner);
+                            }
+                        }
                         // Nothing to do: stamps of the broken stretch no longer compare equal.
                         Ok(store::Change::Gap) => connections.0.unsaved.gap(),
                         Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => connections.0.snapshots.changed_all(),

@@ -4,13 +4,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     clock::Timestamp,
     events::Kind,
     id::{Account, CallerId},
     provider::Service,
+    store::OwnerId,
 };
 
 use super::{
@@ -26,6 +27,11 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(25);
 /// So often the record is looked at again when it changes under a call.
 const ROUNDS: u32 = 6;
+
+/// So often is a change read before it is left to the next call, …
+const RELOADS: u32 = 10;
+/// … with this pause after a failure.
+const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a call wants.
 #[derive(Debug, Clone, Copy)]
@@ -250,7 +256,26 @@ impl Connections {
         Ok((self.load(owner).await?, Belief::Fresh))
     }
 
-    async fn load(&self, owner: crate::store::OwnerId) -> Result<Arc<Snapshot>, Unavailable> {
+    /// Reads what changed before anybody asks, and again if the store fails: should it go away, what serves meanwhile is
+    /// the latest.
+    pub(super) fn read_again(&self, owner: OwnerId) {
+        let connections = self.clone();
+        self.0.parts.handle.spawn(async move {
+            for _ in 0..RELOADS {
+                let store = &connections.0.parts.store;
+                if connections.0.snapshots.fresh(&owner, store.channel_epoch()).is_some() {
+                    return;
+                }
+                let loading = connections.clone();
+                let load = connections.0.loads.join(owner, || async move { loading.load(owner).await });
+                if !matches!(load.await, Some(Ok(_))) {
+                    sleep(RELOAD_PAUSE).await;
+                }
+            }
+        });
+    }
+
+    async fn load(&self, owner: OwnerId) -> Result<Arc<Snapshot>, Unavailable> {
         let store = &self.0.parts.store;
         let stamp = self.0.snapshots.stamp(&owner, store.channel_epoch());
         let mut held = Vec::new();

@@ -98,7 +98,6 @@ struct State {
     refresh: HashMap<String, Refresh>,
     awaiting: usize,
     down_until: Option<Instant>,
-    revocations: u64,
 }
 
 pub struct Provider {
@@ -236,10 +235,6 @@ impl Provider {
         }
     }
 
-    pub fn revocations(&self) -> u64 {
-        self.state.lock().revocations
-    }
-
     /// The provider as this process reaches it.
     pub fn reached_by(self: &Arc<Self>, gate: &Arc<Gate>) -> Arc<dyn Transport> {
         Arc::new(Line { provider: Arc::clone(self), gate: Arc::clone(gate) })
@@ -250,13 +245,16 @@ impl Provider {
         if state.down_until.is_some_and(|until| until > Instant::now()) {
             return (503, String::new());
         }
-        let outcome = if path == "/revoke" { self.revoke(&mut state, token) } else { self.renew(&mut state, token, sender, sent, lost) };
+        let outcome = if path == "/revoke" {
+            self.revoke(&mut state, token)
+        } else {
+            self.renew(&mut state, token, sender, sent, lost)
+        };
         self.journal.step(&sender.name, path, &(token, &outcome, if lost { "unheard" } else { "" }));
         outcome
     }
 
     fn revoke(&self, state: &mut State, token: &str) -> (u16, String) {
-        state.revocations += 1;
         let family = state.refresh.get(token).map(|token| token.family);
         if let Some(family) = family.or_else(|| state.access.get(token).map(|access| access.family)) {
             if state.families[family].connected && state.families[family].dead.is_none() {
@@ -311,8 +309,9 @@ impl Provider {
         // the new token away does not: who had it stored still has it, and has a few seconds to store it again.
         let in_flight = self.journal.failover(first.sent - Duration::from_secs(20), known).is_some();
         let forgotten = self.journal.failover(known, now).map_or(known, |at| at + Duration::from_secs(5));
-        let inherent =
-            first.lost || in_flight || first.by.troubled(first.sent, forgotten) || sender.troubled(sent, now);
+        let inherent = first.lost || in_flight || first.by.troubled(first.sent, forgotten) || sender.troubled(sent, now)
+            // It comes after its sender gave up: its answer, too, is lost.
+            || sent.elapsed() > PATIENCE;
         if inherent {
             self.journal.count(|counts| counts.inherent += 1);
         } else {
@@ -411,7 +410,11 @@ impl Transport for Line {
             if !after.is_zero() {
                 sleep(after.min(PATIENCE.saturating_sub(before))).await;
             }
-            if lost { Err(if before + after > PATIENCE { Fault::Timeout } else { Fault::Protocol }) } else { Ok(answer) }
+            if lost {
+                Err(if before + after > PATIENCE { Fault::Timeout } else { Fault::Protocol })
+            } else {
+                Ok(answer)
+            }
         };
         self.gate.cross().await;
         let (status, body) = outcome.map_err(|kind| TransportError { kind })?;

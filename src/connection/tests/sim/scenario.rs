@@ -159,7 +159,9 @@ impl Run {
 
     fn failover(&self, time: Duration, leases: bool) {
         let server = &self.world.server;
-        let held = |user: &User| server.record(&user.key).is_some_and(|record| record.farewell.is_none() && record.grant.is_some());
+        let held = |user: &User| {
+            server.record(&user.key).is_some_and(|record| record.farewell.is_none() && record.grant.is_some())
+        };
         let before: Vec<bool> = self.world.users.iter().map(held).collect();
         let connected = |user: &User| server.record(&user.key).and_then(|record| record.connected_at);
         let since: Vec<_> = self.world.users.iter().map(connected).collect();
@@ -262,7 +264,9 @@ impl Run {
             (Some(reason), None) => {
                 world.journal.count(|counts| counts.lost_inherent += 1);
                 let explained = user.lost_for_a_cause(world, Instant::now());
-                if !explained || !matches!(reason, Reason::Revoked | Reason::RefreshInterrupted | Reason::RejectedByUpstream) {
+                if !explained
+                    || !matches!(reason, Reason::Revoked | Reason::RefreshInterrupted | Reason::RejectedByUpstream)
+                {
                     world.journal.violated(format!("lost: {reason:?}"));
                 }
             }

@@ -80,6 +80,13 @@ impl Server {
         *self.weather.lock() = weather;
     }
 
+    /// Within this a change is felt everywhere.
+    pub fn felt_within(&self) -> Duration {
+        let weather = self.weather.lock();
+        let lossy = weather.late + weather.lost_answers + weather.lost_requests > 0;
+        Duration::from_secs(if lossy { 20 } else { 2 })
+    }
+
     /// A one-time value that is there from the beginning.
     pub fn preset(&self, id: &str, value: Vec<u8>) {
         self.state.lock().once.insert(id.to_owned(), value);
@@ -151,7 +158,8 @@ impl Server {
         let (done, written) = {
             let mut state = self.state.lock();
             let done = work(&mut state);
-            let written = state.changed.take().map(|key| (key, state.records.get(&key).map(|(stored, _)| stored.clone())));
+            let written =
+                state.changed.take().map(|key| (key, state.records.get(&key).map(|(stored, _)| stored.clone())));
             (done, written)
         };
         if let Some((key, stored)) = written {
@@ -395,7 +403,8 @@ impl State {
 
     fn delete(&mut self, key: Key, expect: Expect) -> Put {
         let Some((current, _)) = self.records.get(&key) else { return Put::Stored };
-        if matches!(expect, Expect::Absent) || matches!(expect, Expect::Version(version) if version != current.version) {
+        if matches!(expect, Expect::Absent) || matches!(expect, Expect::Version(version) if version != current.version)
+        {
             return Put::Conflict(Some(current.clone()));
         }
         self.before_last = Some((Instant::now(), key, self.records.remove(&key)));

@@ -158,7 +158,8 @@ impl World {
         self.journal.step(&process.gate.name, "connect", &family);
         user.connecting(family);
         self.provider.connected(user.number, None);
-        let done = tokio::time::timeout(Duration::from_secs(20), process.connections.connect(&user.id, grant, None, &[]));
+        let done =
+            tokio::time::timeout(Duration::from_secs(20), process.connections.connect(&user.id, grant, None, &[]));
         let done = matches!(done.await, Ok(Ok(_)));
         if user.connected(family, done) {
             self.provider.connected(user.number, Some(family));
@@ -254,7 +255,7 @@ impl World {
         let known = user.known.lock();
         if let Some(gone) = known.gone_since.filter(|_| !known.connecting && !known.forgotten) {
             let blind = process.gate.troubled(gone, Instant::now()) || self.server.was_down(gone, Instant::now());
-            if began > gone + FELT && !blind {
+            if began > gone + self.server.felt_within() && !blind {
                 self.journal.violated(format!("{token} was used after it was disconnected"));
             }
         }
