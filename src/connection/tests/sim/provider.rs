@@ -363,8 +363,8 @@ struct Line {
 #[async_trait]
 impl Transport for Line {
     async fn call(&self, request: http::Request<Vec<u8>>, _: bool) -> Result<http::Response<Vec<u8>>, TransportError> {
-        self.gate.cross().await;
         let (provider, random, sent) = (&self.provider, &self.provider.journal.random, Instant::now());
+        self.gate.cross().await;
         let mood = *provider.mood.lock();
         let most = if random.in_thousand(mood.slow) { 15_000 } else { mood.delay };
         let (before, mut after) = (random.millis(0, most), random.millis(0, most));
