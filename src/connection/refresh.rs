@@ -61,6 +61,15 @@ impl From<store::Error> for Failure {
     }
 }
 
+/// What was sent to the provider.
+#[derive(Clone, Copy)]
+struct Spent {
+    /// The generation whose refresh token it was.
+    generation: u64,
+    /// When.
+    asked: Timestamp,
+}
+
 /// What to do after a step.
 enum Step {
     Done,
@@ -150,11 +159,11 @@ impl Connections {
             self.unspent(key, marked, version).await;
             return Ok(Step::Again);
         }
-        let began = Instant::now();
+        let (began, asked) = (Instant::now(), self.now());
         let answer = self.0.parts.oauth.refresh(oauth, &token, &self.redirect_uri(&id.service)).await;
         tracing::debug!(service = %id.service, took = ?began.elapsed(), ok = answer.is_ok(), "asked the token endpoint");
         match answer {
-            Ok(grant) => self.renewed(key, id, marked, version, used, grant).await,
+            Ok(grant) => self.renewed(key, id, marked, version, Spent { generation: used, asked }, grant).await,
             Err(error) => self.refused(key, id, marked, version, interrupted, &error).await,
         }
     }
@@ -165,14 +174,16 @@ impl Connections {
         id: &ConnectionId,
         marked: Record,
         version: Version,
-        used: u64,
+        spent: Spent,
         grant: oauth::Grant,
     ) -> Result<Step, Failure> {
         self.0.circuits.answered(&id.service);
         let now = self.now();
         let next = Version::next(Some(version), now.micros());
-        let record = marked.apply(Change::Refreshed(grant), now, next.0);
-        let landed = self.land(key, version, &record, used).await?;
+        // A process that was stopped meanwhile holds a token that may be over: no answer takes longer than the limit.
+        let is_late = now.since(spent.asked) > self.0.parts.refresh.timeout;
+        let record = marked.apply(Change::Refreshed(grant), if is_late { spent.asked } else { now }, next.0);
+        let landed = self.land(key, version, &record, spent.generation).await?;
         match landed {
             Landed::Saved => self.tell(id, Kind::Refreshed, None),
             Landed::Waiting => {
