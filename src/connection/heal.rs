@@ -36,6 +36,12 @@ pub fn due(record: &Record, now: Timestamp, process: &str) -> Option<Timestamp> 
     if record.mark.is_some() {
         return Some(now.plus(UNFINISHED));
     }
+    // What is overdue already was tried and failed: not at once again.
+    Some(ahead(record, now, process)?.max(now.plus(UNFINISHED)))
+}
+
+/// When a token should be renewed for its own sake.
+fn ahead(record: &Record, now: Timestamp, process: &str) -> Option<Timestamp> {
     let grant = record.grant.as_ref().filter(|grant| grant.refresh_token.is_some())?;
     let end = grant.expires_at?;
     let life = end.since(grant.issued_at.unwrap_or(now));
@@ -45,8 +51,13 @@ pub fn due(record: &Record, now: Timestamp, process: &str) -> Option<Timestamp> 
     let ahead = if life > DAY { DAY } else { life / 4 };
     let jitter = (ahead / 4).mul_f64(spread(record, process));
     let at = end.millis().saturating_sub(u64::try_from((ahead - jitter).as_millis()).unwrap_or(0));
-    // What is overdue already was tried and failed: not at once again.
-    Some(Timestamp::from_millis(at).max(now.plus(UNFINISHED)))
+    Some(Timestamp::from_millis(at))
+}
+
+/// Whether the record still asks for what its due time stood for: another replica may have been quicker.
+fn is_wanted(record: &Record, now: Timestamp, process: &str) -> bool {
+    let is_due = || record.mark.is_some() || ahead(record, now, process).is_some_and(|at| at.reached(now));
+    record.farewell.is_some() || (record.invalid.is_none() && is_due())
 }
 
 /// From 0 to 1, the same for a grant each time.
@@ -88,6 +99,9 @@ impl Connections {
                 return;
             }
         };
+        if !is_wanted(&record, self.now(), &self.0.process) {
+            return;
+        }
         let service = record.id.service.clone();
         let gate = gates.entry(service).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE)));
         let Ok(permit) = Arc::clone(gate).acquire_owned().await else { return };
@@ -96,7 +110,7 @@ impl Connections {
             let _permit = permit;
             if record.farewell.is_some() {
                 connections.finish_farewell(key).await;
-            } else if let Some(grant) = record.grant.filter(|_| record.invalid.is_none()) {
+            } else if let Some(grant) = record.grant {
                 let _ = connections.refresh(&record.id, grant.generation).await;
             }
         });

@@ -4,7 +4,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, task::JoinHandle};
+use parking_lot::Mutex;
+use tokio::{runtime::Handle, task::JoinHandle, time::Instant};
 
 use crate::store::{Error, Key, Store, Taken};
 
@@ -16,6 +17,8 @@ pub struct Lease {
     store: Arc<dyn Store>,
     key: Key,
     holder: String,
+    /// Until then nobody else can have it.
+    until: Arc<Mutex<Instant>>,
     renewal: JoinHandle<()>,
 }
 
@@ -28,18 +31,33 @@ pub enum Asked {
 }
 
 impl Lease {
-    /// Asks for the lease on `key`.
+    /// Asks for the lease on `key`. `holder` names this acquisition and no other: a release that the network delivers
+    /// late must not end the next one.
     ///
     /// # Errors
     /// Where the store doesn't say: nobody knows whose the lease is, and nothing may be spent.
     pub async fn ask(store: &Arc<dyn Store>, key: Key, holder: String, handle: &Handle) -> Result<Asked, Error> {
-        match store.lease(&key, &holder, TTL).await? {
-            Taken::Theirs { remaining } => Ok(Asked::Theirs(remaining)),
-            Taken::Mine { .. } => {
-                let renewal = handle.spawn(renew(Arc::clone(store), key, holder.clone()));
-                Ok(Asked::Mine(Self { store: Arc::clone(store), key, holder, renewal }))
+        let asked = Instant::now();
+        match store.lease(&key, &holder, TTL).await {
+            Ok(Taken::Theirs { remaining }) => Ok(Asked::Theirs(remaining)),
+            Ok(Taken::Mine { .. }) => {
+                let until = Arc::new(Mutex::new(asked + TTL));
+                let renewal = handle.spawn(renew(Arc::clone(store), key, holder.clone(), Arc::clone(&until)));
+                Ok(Asked::Mine(Self { store: Arc::clone(store), key, holder, until, renewal }))
+            }
+            Err(error) => {
+                // If it is ours after all, others need not wait until it runs out.
+                let store = Arc::clone(store);
+                handle.spawn(async move { store.release(&key, &holder).await });
+                Err(error)
             }
         }
+    }
+
+    /// Whether it certainly is still ours: a process that was stopped, or cut off from the store, may find that its time
+    /// is over.
+    pub fn holds(&self) -> bool {
+        Instant::now() < *self.until.lock()
     }
 
     /// Gives the lease back. If the store is away it runs out by itself.
@@ -57,12 +75,14 @@ impl Drop for Lease {
     }
 }
 
-async fn renew(store: Arc<dyn Store>, key: Key, holder: String) {
+async fn renew(store: Arc<dyn Store>, key: Key, holder: String, until: Arc<Mutex<Instant>>) {
     loop {
         tokio::time::sleep(TTL / 3).await;
+        let asked = Instant::now();
         match store.renew(&key, &holder, TTL).await {
-            Ok(true) => {}
+            Ok(true) => *until.lock() = asked + TTL,
             Ok(false) => {
+                *until.lock() = asked;
                 tracing::warn!("a lease was lost while its holder worked; what it writes is still compared");
                 return;
             }

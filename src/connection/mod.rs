@@ -10,7 +10,10 @@
 //!
 //! Nothing here knows HTTP requests, pages or how a refusal is worded; nothing above may touch a credential but through here.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
@@ -215,6 +218,8 @@ struct Inner {
     parts: Parts,
     /// Tells this process's marks and leases from those of others.
     process: String,
+    /// How many leases it has asked for.
+    leases: AtomicU64,
     snapshots: Snapshots,
     loads: Flights<OwnerId, Result<Arc<Snapshot>, Unavailable>>,
     refreshes: Flights<Key, Result<(), refresh::Failure>>,
@@ -242,6 +247,7 @@ impl Connections {
     fn named(parts: Parts, process: String) -> Self {
         let inner = Inner {
             process,
+            leases: AtomicU64::new(0),
             snapshots: Snapshots::new(parts.cache.credentials, parts.cache.offline_max),
             loads: Flights::new(parts.handle.clone()),
             refreshes: Flights::new(parts.handle.clone()),
@@ -253,6 +259,7 @@ impl Connections {
         let connections = Self(Arc::new(inner));
         connections.watch_changes();
         connections.save_the_unsaved();
+        connections.repair_after_gaps();
         connections.heal();
         connections
     }
@@ -286,9 +293,13 @@ impl Connections {
             loop {
                 tokio::select! {
                     change = changes.recv() => match change {
-                        Ok(store::Change::Record(key)) => connections.0.snapshots.changed(&key.owner),
+                        Ok(store::Change::Record(key)) => {
+                            if connections.0.snapshots.changed(&key.owner) {
+                                connections.read_again(key.owner);
+                            }
+                        }
                         // Nothing to do: stamps of the broken stretch no longer compare equal.
-                        Ok(store::Change::Gap) => connections.0.unsaved.hurry(),
+                        Ok(store::Change::Gap) => connections.0.unsaved.gap(),
                         Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => connections.0.snapshots.changed_all(),
                         Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
                     },

@@ -5,7 +5,10 @@
 use std::{collections::HashMap, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
 use crate::{
     clock::Timestamp,
@@ -14,6 +17,11 @@ use crate::{
 
 use super::{Connections, Unavailable, record::Record};
 
+/// Between two tries to write.
+const PAUSE: Duration = Duration::from_millis(250);
+/// What was written this long ago is on every replica of the store, or was found missing since.
+const LATELY: Duration = Duration::from_secs(10 * 60);
+
 /// Grants that the provider gave and the store doesn't have yet.
 #[derive(Default)]
 pub struct Unsaved {
@@ -21,6 +29,8 @@ pub struct Unsaved {
     /// Something came in, or the store may be back.
     hurry: Notify,
     saved: Notify,
+    /// The store may have forgotten something.
+    gap: Notify,
 }
 
 /// A new grant, sealed for its place and version.
@@ -41,6 +51,9 @@ pub enum Landed {
     Waiting,
     /// Meanwhile the caller connected anew: that grant counts.
     Superseded,
+    /// Meanwhile another process renewed the same grant: what it got counts. Revoking ours would take that along
+    /// (RFC 7009 §2.1).
+    Outrun,
     /// Meanwhile the caller disconnected: nothing is resurrected.
     Gone,
 }
@@ -56,6 +69,12 @@ impl Unsaved {
         self.hurry.notify_one();
     }
 
+    /// The store was away: it may be back, and it may have forgotten something.
+    pub fn gap(&self) {
+        self.hurry();
+        self.gap.notify_one();
+    }
+
     /// The sealed record that is newer than the store's, if there is one.
     pub fn sealed(&self, key: &Key) -> Option<(Version, Vec<u8>)> {
         self.waiting.lock().get(key).map(|grant| (grant.version, grant.sealed.clone()))
@@ -66,6 +85,14 @@ impl Unsaved {
         let mut keys: Vec<Key> = self.waiting.lock().keys().copied().collect();
         keys.sort_unstable();
         keys
+    }
+
+    /// That grant needs no more writing. A later refresh may have put a newer one in its place.
+    fn settled(&self, key: &Key, version: Version) {
+        let mut waiting = self.waiting.lock();
+        if waiting.get(key).is_some_and(|grant| grant.version == version) {
+            waiting.remove(key);
+        }
     }
 
     /// Waits until nothing waits, at most this long. Says whether that came about.
@@ -119,7 +146,7 @@ impl Connections {
             let current = match put {
                 Put::Stored => {
                     self.0.snapshots.changed(&key.owner);
-                    self.0.snapshots.wrote(key, grant.version, grant.sealed);
+                    self.0.snapshots.wrote(key, grant.version, grant.sealed, now);
                     return Ok(Landed::Saved);
                 }
                 Put::Conflict(None) => return Ok(Landed::Gone),
@@ -130,9 +157,14 @@ impl Connections {
                 return Ok(Landed::Gone);
             }
             match &theirs.grant {
-                Some(held) if held.generation != grant.spends => return Ok(Landed::Superseded),
+                // Given up, and something else was stored since.
+                None => return Ok(Landed::Gone),
+                Some(held) if held.generation != grant.spends => {
+                    let same = theirs.connected_at == ours.connected_at;
+                    return Ok(if same { Landed::Outrun } else { Landed::Superseded });
+                }
                 // It still holds the token that we spent (R4): ours is the only valid one.
-                Some(_) | None => {
+                Some(_) => {
                     grant.expect = current.version;
                     grant.version = Version::next(Some(current.version), now.micros()).max(grant.version);
                     grant.sealed =
@@ -153,8 +185,7 @@ impl Connections {
                         connections.save(key).await;
                     }
                     connections.0.unsaved.saved.notify_waiters();
-                    let pause =
-                        if connections.0.unsaved.len() > 0 { Duration::from_millis(250) } else { Duration::ZERO };
+                    let pause = if connections.0.unsaved.len() > 0 { PAUSE } else { Duration::ZERO };
                     let _ = timeout(pause, connections.0.unsaved.hurry.notified()).await;
                 }
             }
@@ -163,25 +194,33 @@ impl Connections {
 
     async fn save(&self, key: Key) {
         let Some(grant) = self.0.unsaved.waiting.lock().get(&key).cloned() else { return };
-        let version = grant.version;
+        let (version, sealed) = (grant.version, grant.sealed.clone());
         match self.try_to_land(key, grant).await {
             Ok(landed) => {
                 tracing::info!(?landed, "a grant that was kept in memory is settled");
-                let mut waiting = self.0.unsaved.waiting.lock();
-                // A later refresh may have put a newer one in its place.
-                if waiting.get(&key).is_some_and(|grant| grant.version == version) {
-                    waiting.remove(&key);
-                }
+                self.0.unsaved.settled(&key, version);
                 self.0.snapshots.changed(&key.owner);
+                if matches!(landed, Landed::Superseded | Landed::Gone)
+                    && let Ok(record) = Record::open(&self.0.parts.vault, &key, version, &sealed)
+                {
+                    self.give_up(&record.id.service, &record).await;
+                }
             }
             Err(error) => tracing::debug!(%error, "a grant is still kept in memory"),
         }
     }
 
-    /// After a failover that lost an acknowledged write, the store holds less than this process wrote: writes it again.
-    pub(super) async fn repair(&self, key: Key, stored: Version) -> Result<bool, Unavailable> {
-        let Some((version, sealed)) = self.0.snapshots.written(&key) else { return Ok(false) };
-        if version <= stored {
+    /// After a failover that lost an acknowledged write, the store holds an older grant than this process wrote: writes
+    /// that again. `true`: the record must be read again.
+    pub(super) async fn repair(&self, key: Key, stored: &Record, version: Version) -> Result<bool, Unavailable> {
+        let Some((written, sealed)) = self.0.snapshots.written(&key) else { return Ok(false) };
+        let Some(held) = &stored.grant else { return Ok(false) };
+        if held.generation >= written.0 {
+            return Ok(false);
+        }
+        let ours = Record::open(&self.0.parts.vault, &key, written, &sealed)?;
+        // A later connection of this name may have a lower number, where clocks differ.
+        if stored.farewell.is_some() || stored.connected_at != ours.connected_at {
             return Ok(false);
         }
         // What the caller read may simply be older than that write: a second look tells a loss from a race.
@@ -190,10 +229,25 @@ impl Connections {
             Some(_) | None => return Ok(false),
         };
         tracing::warn!("the store went back behind a grant that this process wrote; it is written again");
-        let record = Record::open(&self.0.parts.vault, &key, version, &sealed)?;
-        let due = self.due(&record, self.now());
-        let put = self.0.parts.store.put(&key, Expect::Version(stored), version, &sealed, due).await?;
-        Ok(put == Put::Stored)
+        let grant = Grant { spends: held.generation, expect: version, version: written, sealed };
+        self.try_to_land(key, grant).await?;
+        Ok(true)
+    }
+
+    /// After each gap in the notices, which a failover leaves, sees to it that the store still has what this process
+    /// wrote lately: before another process spends again what it finds there.
+    pub(super) fn repair_after_gaps(&self) {
+        let connections = self.clone();
+        self.0.parts.handle.spawn(async move {
+            loop {
+                connections.0.unsaved.gap.notified().await;
+                for key in connections.0.snapshots.written_since(connections.now().before(LATELY)) {
+                    while let Err(Unavailable::Store | Unavailable::Busy) = connections.read(&key).await {
+                        sleep(PAUSE).await;
+                    }
+                }
+            }
+        });
     }
 
     /// When the healer should look at a record.

@@ -11,6 +11,7 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
+    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -60,6 +61,15 @@ impl From<store::Error> for Failure {
     }
 }
 
+/// What was sent to the provider.
+#[derive(Clone, Copy)]
+struct Spent {
+    /// The generation whose refresh token it was.
+    generation: u64,
+    /// When.
+    asked: Timestamp,
+}
+
 /// What to do after a step.
 enum Step {
     Done,
@@ -99,9 +109,10 @@ impl Connections {
             if !self.0.circuits.allows(&id.service, self.now()) {
                 return Err(Failure::Provider);
             }
-            match Lease::ask(&self.0.parts.store, key, self.0.process.clone(), &self.0.parts.handle).await? {
+            let holder = format!("{}-{}", self.0.process, self.0.leases.fetch_add(1, Ordering::Relaxed));
+            match Lease::ask(&self.0.parts.store, key, holder, &self.0.parts.handle).await? {
                 Asked::Mine(lease) => {
-                    let step = self.renew(key, id, &oauth, used, &mut notices).await;
+                    let step = self.renew(key, id, &oauth, used, &lease, &mut notices).await;
                     lease.release().await;
                     match step? {
                         Step::Done => return Ok(()),
@@ -126,6 +137,7 @@ impl Connections {
         id: &ConnectionId,
         oauth: &OAuth,
         used: u64,
+        lease: &Lease,
         notices: &mut tokio::sync::broadcast::Receiver<Notice>,
     ) -> Result<Step, Failure> {
         // Whoever held the lease before may have done it all.
@@ -142,11 +154,16 @@ impl Connections {
         let Some((marked, version)) = self.write(key, record, version, Change::RefreshStarted(mark)).await? else {
             return Ok(Step::Again);
         };
-        let began = Instant::now();
+        // The mark may have been long on its way, and another process may have taken over: it would spend the token, too.
+        if !lease.holds() {
+            self.unspent(key, marked, version).await;
+            return Ok(Step::Again);
+        }
+        let (began, asked) = (Instant::now(), self.now());
         let answer = self.0.parts.oauth.refresh(oauth, &token, &self.redirect_uri(&id.service)).await;
         tracing::debug!(service = %id.service, took = ?began.elapsed(), ok = answer.is_ok(), "asked the token endpoint");
         match answer {
-            Ok(grant) => self.renewed(key, id, marked, version, used, grant).await,
+            Ok(grant) => self.renewed(key, id, marked, version, Spent { generation: used, asked }, grant).await,
             Err(error) => self.refused(key, id, marked, version, interrupted, &error).await,
         }
     }
@@ -157,20 +174,23 @@ impl Connections {
         id: &ConnectionId,
         marked: Record,
         version: Version,
-        used: u64,
+        spent: Spent,
         grant: oauth::Grant,
     ) -> Result<Step, Failure> {
         self.0.circuits.answered(&id.service);
         let now = self.now();
         let next = Version::next(Some(version), now.micros());
-        let record = marked.apply(Change::Refreshed(grant), now, next.0);
-        let landed = self.land(key, version, &record, used).await?;
+        // A process that was stopped meanwhile holds a token that may be over: no answer takes longer than the limit.
+        let is_late = now.since(spent.asked) > self.0.parts.refresh.timeout;
+        let record = marked.apply(Change::Refreshed(grant), if is_late { spent.asked } else { now }, next.0);
+        let landed = self.land(key, version, &record, spent.generation).await?;
         match landed {
             Landed::Saved => self.tell(id, Kind::Refreshed, None),
             Landed::Waiting => {
                 self.tell(id, Kind::Refreshed, Some("unsaved"));
                 self.0.snapshots.amend(key.owner, self.hold(&record));
             }
+            Landed::Outrun => {}
             // Someone else's grant counts now, or none: this one must not live on at the provider.
             Landed::Superseded | Landed::Gone => self.give_up(&id.service, &record).await,
         }
@@ -238,14 +258,17 @@ impl Connections {
 
     /// The record as it stands: this process's own unsaved one, else the store's.
     pub(super) async fn read(&self, key: &Key) -> Result<Option<(Record, Version)>, Unavailable> {
-        let (version, sealed) = match self.0.unsaved.sealed(key) {
-            Some(unsaved) => unsaved,
-            None => match self.0.parts.store.get(key).await? {
-                Some(stored) => (stored.version, stored.value),
-                None => return Ok(None),
-            },
-        };
-        Ok(Some((Record::open(&self.0.parts.vault, key, version, &sealed)?, version)))
+        let open = |version, sealed: &[u8]| Record::open(&self.0.parts.vault, key, version, sealed);
+        if let Some((version, sealed)) = self.0.unsaved.sealed(key) {
+            return Ok(Some((open(version, &sealed)?, version)));
+        }
+        let Some(stored) = self.0.parts.store.get(key).await? else { return Ok(None) };
+        let record = open(stored.version, &stored.value)?;
+        if !self.repair(*key, &record, stored.version).await? {
+            return Ok(Some((record, stored.version)));
+        }
+        let Some(stored) = self.0.parts.store.get(key).await? else { return Ok(None) };
+        Ok(Some((open(stored.version, &stored.value)?, stored.version)))
     }
 
     /// Applies a change where `expect` still stands. `None`: something else stands there now.

@@ -4,13 +4,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     clock::Timestamp,
     events::Kind,
     id::{Account, CallerId},
     provider::Service,
+    store::OwnerId,
 };
 
 use super::{
@@ -26,6 +27,11 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(25);
 /// So often the record is looked at again when it changes under a call.
 const ROUNDS: u32 = 6;
+
+/// So often is a change read before it is left to the next call, …
+const RELOADS: u32 = 10;
+/// … with this pause after a failure.
+const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a call wants.
 #[derive(Debug, Clone, Copy)]
@@ -120,7 +126,8 @@ impl Connections {
         }
     }
 
-    /// The upstream refused the credential that replaced a refused one: there is nothing left to try with this grant.
+    /// The upstream refused the credential that replaced a refused one: there is nothing left to try with this grant,
+    /// once this process itself renewed it since the call began.
     pub async fn rejected_again(
         &self,
         want: &Want<'_>,
@@ -136,6 +143,13 @@ impl Connections {
             return AfterRejection::Refuse(Unavailable::Busy.into());
         }
         let outcome = async {
+            // What another process renewed may be over by now, whatever the clocks say: it is worth a renewal of our own.
+            if credential.kind == AuthKind::OAuth
+                && credential.refreshable
+                && !self.renewed_here(credential, began).await?
+            {
+                return self.replace(want, credential).await;
+            }
             self.invalidate(credential, Reason::RejectedByUpstream).await?;
             self.resolve(want).await
         };
@@ -174,6 +188,14 @@ impl Connections {
             AuthKind::OAuth | AuthKind::ApiKey => self.invalidate(refused, Reason::RejectedByUpstream).await?,
         }
         self.resolve(want).await
+    }
+
+    /// Whether this process itself got the credential from the provider since `began`.
+    async fn renewed_here(&self, credential: &Credential, began: Timestamp) -> Result<bool, Unavailable> {
+        let key = self.key(&credential.id).await?;
+        let ours = self.0.unsaved.sealed(&key).or_else(|| self.0.snapshots.written(&key));
+        Ok(ours.is_some_and(|(version, _)| version.0 == credential.generation)
+            && credential.issued_at.is_some_and(|issued| issued >= began))
     }
 
     async fn refreshed(&self, credential: &Arc<Credential>) -> Result<(), Unusable> {
@@ -254,19 +276,38 @@ impl Connections {
         Ok((self.load(owner).await?, Belief::Fresh))
     }
 
-    async fn load(&self, owner: crate::store::OwnerId) -> Result<Arc<Snapshot>, Unavailable> {
+    /// Reads what changed before anybody asks, and again if the store fails: should it go away, what serves meanwhile is
+    /// the latest.
+    pub(super) fn read_again(&self, owner: OwnerId) {
+        let connections = self.clone();
+        self.0.parts.handle.spawn(async move {
+            for _ in 0..RELOADS {
+                let store = &connections.0.parts.store;
+                if connections.0.snapshots.fresh(&owner, store.channel_epoch()).is_some() {
+                    return;
+                }
+                let loading = connections.clone();
+                let load = connections.0.loads.join(owner, || async move { loading.load(owner).await });
+                if !matches!(load.await, Some(Ok(_))) {
+                    sleep(RELOAD_PAUSE).await;
+                }
+            }
+        });
+    }
+
+    async fn load(&self, owner: OwnerId) -> Result<Arc<Snapshot>, Unavailable> {
         let store = &self.0.parts.store;
         let stamp = self.0.snapshots.stamp(&owner, store.channel_epoch());
         let mut held = Vec::new();
         for (record, stored) in store.list(&owner).await? {
             let key = crate::store::Key { owner, record };
-            if self.repair(key, stored.version).await? {
-                tracing::info!("a lost write was repaired");
+            let unsaved = self.0.unsaved.sealed(&key).filter(|(version, _)| *version > stored.version);
+            let (version, sealed) = unsaved.unwrap_or((stored.version, stored.value));
+            let mut record = Record::open(&self.0.parts.vault, &key, version, &sealed)?;
+            if self.repair(key, &record, version).await? {
+                let Some((repaired, _)) = self.read(&key).await? else { continue };
+                record = repaired;
             }
-            let newer = self.0.unsaved.sealed(&key).or_else(|| self.0.snapshots.written(&key));
-            let (version, sealed) =
-                newer.filter(|(version, _)| *version > stored.version).unwrap_or((stored.version, stored.value));
-            let record = Record::open(&self.0.parts.vault, &key, version, &sealed)?;
             if record.farewell.is_none() && (record.grant.is_some() || record.api_key.is_some()) {
                 held.push(self.hold(&record));
             }

@@ -30,6 +30,8 @@ pub struct Snapshot {
     stamp: Stamp,
     /// When the store was read.
     loaded_at: Timestamp,
+    /// Until when it was true, in milliseconds since the epoch, once it is known that something changed; else 0.
+    outdated_at: AtomicU64,
     /// All of them, by service and account.
     pub connections: Vec<Held>,
 }
@@ -97,7 +99,7 @@ pub struct Snapshots {
     owners: Cache<CallerId, OwnerId>,
     counters: Vec<AtomicU64>,
     /// Sealed records with renewed grants as this process last wrote them, in case a failover loses them.
-    written: Cache<Key, Arc<(Version, Vec<u8>)>>,
+    written: Cache<Key, Arc<(Version, Vec<u8>, Timestamp)>>,
     /// When the channel was last known to be whole, in milliseconds since the epoch.
     trusted_until: AtomicU64,
     offline_max: Duration,
@@ -146,13 +148,17 @@ impl Snapshots {
     /// A snapshot that may be stale, for as long as the store can't be asked.
     pub fn offline(&self, owner: &OwnerId, now: Timestamp) -> Option<Arc<Snapshot>> {
         let snapshot = self.cache.get(owner)?;
-        let trusted = Timestamp::from_millis(self.trusted_until.load(Ordering::Relaxed)).max(snapshot.loaded_at);
+        let trusted = match snapshot.outdated_at.load(Ordering::Relaxed) {
+            0 => self.trusted_until.load(Ordering::Relaxed),
+            outdated => outdated,
+        };
+        let trusted = Timestamp::from_millis(trusted).max(snapshot.loaded_at);
         (now.since(trusted) < self.offline_max).then_some(snapshot)
     }
 
     /// Keeps what was read under `stamp`.
     pub fn keep(&self, owner: OwnerId, stamp: Stamp, now: Timestamp, connections: Vec<Held>) -> Arc<Snapshot> {
-        let snapshot = Arc::new(Snapshot { stamp, loaded_at: now, connections });
+        let snapshot = Arc::new(Snapshot { stamp, loaded_at: now, outdated_at: AtomicU64::new(0), connections });
         self.cache.insert(owner, Arc::clone(&snapshot));
         snapshot
     }
@@ -168,12 +174,22 @@ impl Snapshots {
             Some(place) => *place = held,
             None => connections.push(held),
         }
-        self.cache.insert(owner, Arc::new(Snapshot { stamp: old.stamp, loaded_at: old.loaded_at, connections }));
+        let snapshot = Snapshot {
+            stamp: old.stamp,
+            loaded_at: old.loaded_at,
+            outdated_at: AtomicU64::new(old.outdated_at.load(Ordering::Relaxed)),
+            connections,
+        };
+        self.cache.insert(owner, Arc::new(snapshot));
     }
 
-    /// Something of this owner changed.
-    pub fn changed(&self, owner: &OwnerId) {
+    /// Something of this owner changed. Says whether anything of theirs is held.
+    pub fn changed(&self, owner: &OwnerId) -> bool {
         self.counter(owner).fetch_add(1, Ordering::SeqCst);
+        let Some(snapshot) = self.cache.peek(owner) else { return false };
+        let trusted = self.trusted_until.load(Ordering::Relaxed);
+        let _ = snapshot.outdated_at.compare_exchange(0, trusted.max(1), Ordering::Relaxed, Ordering::Relaxed);
+        true
     }
 
     /// Notices were missed: nothing that was read before can be believed.
@@ -189,8 +205,16 @@ impl Snapshots {
     }
 
     /// Remembers what was written, still sealed.
-    pub fn wrote(&self, key: Key, version: Version, sealed: Vec<u8>) {
-        self.written.insert(key, Arc::new((version, sealed)));
+    pub fn wrote(&self, key: Key, version: Version, sealed: Vec<u8>, now: Timestamp) {
+        self.written.insert(key, Arc::new((version, sealed, now)));
+    }
+
+    /// Where this process wrote since then, in order.
+    pub fn written_since(&self, since: Timestamp) -> Vec<Key> {
+        let lately = self.written.iter().filter(|(_, written)| written.2 >= since);
+        let mut keys: Vec<Key> = lately.map(|(key, _)| key).collect();
+        keys.sort_unstable();
+        keys
     }
 
     /// What this process last wrote there, if that is known.

@@ -106,6 +106,11 @@ impl Journal {
         }
     }
 
+    /// How long the run has been going.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     /// A step: who did what, with which outcome.
     pub fn step(&self, who: &str, what: &str, outcome: &dyn std::fmt::Debug) {
         let mut hash = self.hash.load(Ordering::Relaxed);

@@ -98,7 +98,6 @@ struct State {
     refresh: HashMap<String, Refresh>,
     awaiting: usize,
     down_until: Option<Instant>,
-    revocations: u64,
 }
 
 pub struct Provider {
@@ -236,10 +235,6 @@ impl Provider {
         }
     }
 
-    pub fn revocations(&self) -> u64 {
-        self.state.lock().revocations
-    }
-
     /// The provider as this process reaches it.
     pub fn reached_by(self: &Arc<Self>, gate: &Arc<Gate>) -> Arc<dyn Transport> {
         Arc::new(Line { provider: Arc::clone(self), gate: Arc::clone(gate) })
@@ -260,7 +255,6 @@ impl Provider {
     }
 
     fn revoke(&self, state: &mut State, token: &str) -> (u16, String) {
-        state.revocations += 1;
         let family = state.refresh.get(token).map(|token| token.family);
         if let Some(family) = family.or_else(|| state.access.get(token).map(|access| access.family)) {
             if state.families[family].connected && state.families[family].dead.is_none() {
@@ -315,8 +309,9 @@ impl Provider {
         // the new token away does not: who had it stored still has it, and has a few seconds to store it again.
         let in_flight = self.journal.failover(first.sent - Duration::from_secs(20), known).is_some();
         let forgotten = self.journal.failover(known, now).map_or(known, |at| at + Duration::from_secs(5));
-        let inherent =
-            first.lost || in_flight || first.by.troubled(first.sent, forgotten) || sender.troubled(sent, now);
+        let inherent = first.lost || in_flight || first.by.troubled(first.sent, forgotten) || sender.troubled(sent, now)
+            // It comes after its sender gave up: its answer, too, is lost.
+            || sent.elapsed() > PATIENCE;
         if inherent {
             self.journal.count(|counts| counts.inherent += 1);
         } else {
@@ -368,8 +363,8 @@ struct Line {
 #[async_trait]
 impl Transport for Line {
     async fn call(&self, request: http::Request<Vec<u8>>, _: bool) -> Result<http::Response<Vec<u8>>, TransportError> {
-        self.gate.cross().await;
         let (provider, random, sent) = (&self.provider, &self.provider.journal.random, Instant::now());
+        self.gate.cross().await;
         let mood = *provider.mood.lock();
         let most = if random.in_thousand(mood.slow) { 15_000 } else { mood.delay };
         let (before, mut after) = (random.millis(0, most), random.millis(0, most));

@@ -80,6 +80,13 @@ impl Server {
         *self.weather.lock() = weather;
     }
 
+    /// Within this a change is felt everywhere.
+    pub fn felt_within(&self) -> Duration {
+        let weather = self.weather.lock();
+        let lossy = weather.late + weather.lost_answers + weather.lost_requests > 0;
+        Duration::from_secs(if lossy { 20 } else { 2 })
+    }
+
     /// A one-time value that is there from the beginning.
     pub fn preset(&self, id: &str, value: Vec<u8>) {
         self.state.lock().once.insert(id.to_owned(), value);

@@ -137,7 +137,7 @@ impl World {
             services: Arc::clone(services()),
             oauth: Arc::new(oauth::Client::new(self.provider.reached_by(&gate))),
             events: Events::default(),
-            clock: Clock::of_tokio(START.plus(ahead)),
+            clock: Clock::of_tokio(START.plus(self.journal.elapsed()).plus(ahead)),
             handle: Handle::current(),
             cache: config::Cache { offline_max: Duration::from_secs(300), credentials: 16, callers: 16 },
             refresh: config::Refresh::default(),
@@ -255,7 +255,7 @@ impl World {
         let known = user.known.lock();
         if let Some(gone) = known.gone_since.filter(|_| !known.connecting && !known.forgotten) {
             let blind = process.gate.troubled(gone, Instant::now()) || self.server.was_down(gone, Instant::now());
-            if began > gone + FELT && !blind {
+            if began > gone + self.server.felt_within() && !blind {
                 self.journal.violated(format!("{token} was used after it was disconnected"));
             }
         }
