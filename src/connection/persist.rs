@@ -224,10 +224,9 @@ impl Connections {
             return Ok(false);
         }
         // What the caller read may simply be older than that write: a second look tells a loss from a race.
-        let stored = match self.0.parts.store.get(&key).await? {
-            Some(current) if current.version < version => current.version,
-            Some(_) | None => return Ok(false),
-        };
+        if self.0.parts.store.get(&key).await?.is_none_or(|current| current.version != version) {
+            return Ok(true);
+        }
         tracing::warn!("the store went back behind a grant that this process wrote; it is written again");
         let grant = Grant { spends: held.generation, expect: version, version: written, sealed };
         self.try_to_land(key, grant).await?;
