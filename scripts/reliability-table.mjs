@@ -7,7 +7,7 @@ const FAULTS = {
   'kill-9-redis': '`kill -9`, Redis, 3 replicas',
   rotations: 'Rotations of one grant in a row, 3 replicas',
   'redis-outages': 'Redis killed and restarted, frozen, paused, full',
-  'token-endpoint': 'Token endpoint down, hanging, halving, raving, slow',
+  'token-endpoint': 'Token endpoint down, hanging, breaking off, raving, slow',
   'replica-frozen': 'A replica frozen for up to 4 s (SIGSTOP), 3 replicas',
   'sentinel-failover': 'Master killed under Sentinel',
   'cluster-node': 'Node of a Cluster killed',

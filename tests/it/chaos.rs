@@ -166,10 +166,12 @@ fn on_its_way(log: &[Value], kills: &[Kill], asked: &Asked) -> Option<i64> {
     })?;
     let millis = |name: &str| last[name].as_i64();
     let sent = millis("sent").or(millis("cut")).or(millis("rotated"))?;
+    // A request may be read from the socket after its sender's death; then its answer found nobody.
+    let late = if millis("cut").is_some() { ON_ITS_WAY_MS as u64 } else { 0 };
     let received = last["received"].as_u64()?;
     kills
         .iter()
-        .filter(|kill| last["via"] == kill.via.as_str() && received <= kill.done)
+        .filter(|kill| last["via"] == kill.via.as_str() && received <= kill.done + late)
         .map(|kill| kill.begun as i64 - sent)
         .find(|gap| *gap < ON_ITS_WAY_MS)
 }
@@ -218,8 +220,8 @@ pub(crate) async fn kills(store: Store, replicas: usize, rounds: u64) {
     let mut row = Row::of(&tally, None);
     row.rotations = fleet.rig.server.count("refreshed").await;
     row.lost_on_the_way = gaps.len() as u64;
-    if let Some(longest) = gaps.iter().max() {
-        let note = format!("killed at most {longest} ms after the answer was sent");
+    if let (Some(first), Some(last)) = (gaps.iter().min(), gaps.iter().max()) {
+        let note = format!("lost by kills from {first} to {last} ms after the answer was sent");
         row.note = [row.note, note].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
     }
     row.report(&name, rounds, &chance, began);

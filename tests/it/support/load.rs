@@ -123,6 +123,7 @@ async fn work(
             Ok(response) => (response.status().as_u16(), response.headers().clone(), response.bytes().await),
             Err(_) => {
                 tally.cut.fetch_add(1, SeqCst);
+                tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };

@@ -63,12 +63,27 @@ impl Watched {
     pub(crate) async fn fail_over(&mut self) {
         let at = self.master().await;
         self.servers[at].stop();
-        let other = 1 - at;
-        wait::until("the replica is promoted", || async { self.servers[other].is_master().await.then_some(()) }).await;
+        let heir = &self.servers[1 - at];
+        let port = heir.port.to_string();
+        wait::until("the replica is promoted", || async { heir.is_master().await.then_some(()) }).await;
+        self.sentinels_say(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER], |answer| answer.contains(&port)).await;
+        // As an orchestrator would: a server that comes back empty must not be taken for the master even for a moment.
         self.servers[at].run().await;
-        let back = &self.servers[at];
-        wait::until("the old master is a replica", || async { (!back.is_master().await).then_some(()) }).await;
-        await_replication(back).await;
+        self.servers[at].say(&["REPLICAOF", "127.0.0.1", &port]).await;
+        await_replication(&self.servers[at]).await;
+        self.sentinels_say(&["SENTINEL", "REPLICAS", MASTER], |answer| {
+            !answer.contains("s_down") && !answer.contains("disconnected")
+        })
+        .await;
+    }
+
+    async fn sentinels_say(&self, words: &[&str], well: impl Fn(&str) -> bool) {
+        for (port, ..) in &self.sentinels {
+            wait::until("the sentinels see it", || async {
+                Redis::ask(*port, None, words).await.is_ok_and(|answer| well(&answer)).then_some(())
+            })
+            .await;
+        }
     }
 
     async fn master(&self) -> usize {
