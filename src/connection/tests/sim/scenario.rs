@@ -95,7 +95,8 @@ impl Run {
             0..=6 => self.burst(false),
             7 => self.burst(true),
             8 => {
-                if let Some(family) = world.users[self.any_user()].family() {
+                let family = world.users[self.any_user()].family();
+                if let Some(family) = family.filter(|family| world.provider.is_settled(*family)) {
                     world.provider.drop_access(family);
                     self.burst(false);
                 }
