@@ -17,6 +17,8 @@ use crate::oauth::{self, Fault, Transport, TransportError};
 
 /// So long a process waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A token that was issued this long ago has been seen by whoever asked for it.
+const FRESH: Duration = Duration::from_secs(1);
 /// So long a spent token is taken again, where there is grace.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -63,6 +65,8 @@ struct Family {
     dead: Option<Death>,
     newest: String,
     issued: Instant,
+    /// Who asked for it, when, and whether the answer was lost on its way.
+    renewal: Option<(Arc<Gate>, Instant, bool)>,
     /// The newest access token was refused at the API.
     refused: bool,
     /// The person is connected with this family, and with no other.
@@ -149,6 +153,7 @@ impl Provider {
             dead: None,
             newest: String::new(),
             issued: Instant::now(),
+            renewal: None,
             refused: false,
             connected: false,
             serial: 0,
@@ -178,6 +183,17 @@ impl Provider {
     pub fn revoke_by_person(&self, family: usize) {
         self.journal.step("pro", "the person revokes", &family);
         self.state.lock().kill(family, Death::Person);
+    }
+
+    /// Whether the newest access token is in use: not one that nobody has yet.
+    pub fn is_settled(&self, family: usize) -> bool {
+        let state = self.state.lock();
+        let issued = state.families[family].issued;
+        if self.mode == Mode::Fixed {
+            issued.elapsed() > PATIENCE
+        } else {
+            state.awaiting == 0 && issued.elapsed() > FRESH
+        }
     }
 
     /// The newest access token is no longer taken.
@@ -288,6 +304,7 @@ impl Provider {
             state.access.get_mut(&newest).unwrap().dead = true;
         }
         let (access, next) = state.issue(family, self.life, self.mode == Mode::Fixed);
+        state.families[family].renewal = Some((Arc::clone(sender), sent, lost));
         let life = self.life.as_secs();
         if self.mode == Mode::Fixed {
             return (200, format!(r#"{{"access_token":"{access}","token_type":"Bearer","expires_in":{life}}}"#));
@@ -322,7 +339,12 @@ impl Provider {
     /// A token was renewed that was neither old nor refused.
     fn judge_haste(&self, number: usize, family: &Family, sent: Instant) {
         let early = sent.duration_since(family.issued) < self.life.mul_f64(0.7);
-        let excused = self.skewed || family.refused || self.journal.failover(family.issued, sent).is_some();
+        let now = Instant::now();
+        let unheard = |(by, sent, lost): &(Arc<Gate>, Instant, bool)| *lost || by.troubled(*sent, now);
+        let excused = family.renewal.as_ref().is_some_and(unheard)
+            || self.skewed
+            || family.refused
+            || self.journal.failover(family.issued, sent).is_some();
         if early && !excused {
             self.journal.violated(format!("family {number} was renewed for nothing"));
         }

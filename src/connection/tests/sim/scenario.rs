@@ -95,7 +95,8 @@ impl Run {
             0..=6 => self.burst(false),
             7 => self.burst(true),
             8 => {
-                if let Some(family) = world.users[self.any_user()].family() {
+                let family = world.users[self.any_user()].family();
+                if let Some(family) = family.filter(|family| world.provider.is_settled(*family)) {
                     world.provider.drop_access(family);
                     self.burst(false);
                 }
@@ -260,6 +261,7 @@ impl Run {
                 }
             }
             (None, None) => world.journal.violated("the store holds a token that the provider doesn't take".into()),
+            (Some(Reason::RejectedByUpstream), Some(_)) if user.was_late() => {}
             (Some(_), Some(_)) => world.journal.violated(format!("{:?}, but the token is good", record.invalid)),
             (Some(reason), None) => {
                 world.journal.count(|counts| counts.lost_inherent += 1);
