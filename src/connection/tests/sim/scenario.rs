@@ -261,6 +261,7 @@ impl Run {
                 }
             }
             (None, None) => world.journal.violated("the store holds a token that the provider doesn't take".into()),
+            (Some(Reason::RejectedByUpstream), Some(_)) if user.was_late() => {}
             (Some(_), Some(_)) => world.journal.violated(format!("{:?}, but the token is good", record.invalid)),
             (Some(reason), None) => {
                 world.journal.count(|counts| counts.lost_inherent += 1);

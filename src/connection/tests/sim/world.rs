@@ -83,6 +83,8 @@ struct Known {
     forgotten: bool,
     /// The API refused a renewed token, too.
     refused_twice: bool,
+    /// That was in a process that was stopped meanwhile: it got the token when that was almost or quite over.
+    late: bool,
 }
 
 pub struct User {
@@ -227,7 +229,10 @@ impl World {
             }
             let refused = now();
             let verdict = if renewed {
-                user.known.lock().refused_twice = true;
+                let mut known = user.known.lock();
+                known.refused_twice = true;
+                known.late |= process.gate.troubled(began, Instant::now());
+                drop(known);
                 connections.rejected_again(want, &credential, start).await
             } else {
                 connections.rejected(want, &credential, start).await
@@ -316,6 +321,11 @@ impl User {
     pub fn is_gone(&self) -> bool {
         let known = self.known.lock();
         known.gone_since.is_some() && !known.connecting && !known.forgotten
+    }
+
+    /// Whether a stopped process took an old token for a new one.
+    pub fn was_late(&self) -> bool {
+        self.known.lock().late
     }
 
     pub fn may_be_gone(&self) -> bool {
