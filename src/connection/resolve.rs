@@ -25,6 +25,8 @@ use super::{
 
 /// How long a call waits for a refresh.
 const PATIENCE: Duration = Duration::from_secs(25);
+/// How far the provider's clock, or the time that its answer took, may make a token end earlier than it seems.
+const CLOCKS_APART: Duration = Duration::from_secs(2);
 /// So often the record is looked at again when it changes under a call.
 const ROUNDS: u32 = 6;
 
@@ -185,6 +187,10 @@ impl Connections {
     async fn replace(&self, want: &Want<'_>, refused: &Arc<Credential>) -> Result<Arc<Credential>, Unusable> {
         match refused.kind {
             AuthKind::OAuth if refused.refreshable => self.refreshed(refused).await?,
+            // The provider's clock may be a little ahead: a token refused at its very end has ended.
+            AuthKind::OAuth if refused.is_over(self.now().plus(CLOCKS_APART)) => {
+                self.invalidate(refused, Reason::Expired).await?;
+            }
             AuthKind::OAuth | AuthKind::ApiKey => self.invalidate(refused, Reason::RejectedByUpstream).await?,
         }
         self.resolve(want).await

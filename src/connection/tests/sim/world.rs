@@ -229,10 +229,11 @@ impl World {
             }
             let refused = now();
             let verdict = if renewed {
-                let mut known = user.known.lock();
-                known.refused_twice = true;
-                known.late |= process.gate.troubled(began, Instant::now());
-                drop(known);
+                {
+                    let mut known = user.known.lock();
+                    known.refused_twice = true;
+                    known.late |= process.gate.troubled(began, Instant::now());
+                }
                 connections.rejected_again(want, &credential, start).await
             } else {
                 connections.rejected(want, &credential, start).await
