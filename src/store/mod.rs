@@ -50,7 +50,8 @@ pub enum Put {
 pub enum Taken {
     /// The one who asked.
     Mine {
-        /// Larger at each acquisition of this lease by anybody.
+        /// Larger at each acquisition of this lease by anybody, and no smaller than the store's clock at that time, in
+        /// microseconds since the epoch.
         fence: u64,
     },
     /// Somebody else.
@@ -149,6 +150,11 @@ pub trait Store: Send + Sync + 'static {
     /// can't be trusted in another, even before its [`Change::Gap`] was received.
     fn channel_epoch(&self) -> Option<u64> {
         self.channel_up().then_some(1)
+    }
+
+    /// Whether other processes may use it at the same time.
+    fn is_shared(&self) -> bool {
+        true
     }
 
     /// Ends connections and background work; every later operation is [`Error::Unavailable`].

@@ -3,12 +3,12 @@
 //! the provider (a token spent twice), by each call (a refusal without cause) and at the end (a grant lost, a connection
 //! risen from the dead). A failing seed is printed; `VALETKEY_SEED` runs it alone, with its steps.
 
-mod gate;
-mod journal;
-mod provider;
+pub mod gate;
+pub mod journal;
+pub mod provider;
 mod scenario;
 mod store;
-mod world;
+pub mod world;
 
 use std::{
     collections::HashSet,
