@@ -6,11 +6,12 @@
 //! - `resolve`: (caller, service, account) → credential, and what an upstream's refusal means
 //! - `refresh`: one refresh everywhere; `flight`: single flight in a process; `lease`: between processes; `persist`: no new
 //!   grant is ever lost; `circuit`: patience with a token endpoint
-//! - `manage`: connect, list, disconnect; `heal`: ahead of time, and what others left
+//! - `manage`: connect, list, disconnect; `erase`: a whole user; `used`: when connections were last used; `heal`: ahead of time, and what others left
 //!
 //! Nothing here knows HTTP requests, pages or how a refusal is worded; nothing above may touch a credential but through here.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -27,11 +28,13 @@ use crate::{
     oauth,
     provider::Services,
     store::{self, Key, OwnerId, Store},
+    telemetry::{Metrics, metrics::ServiceMetrics},
     vault::{self, Vault},
 };
 
 mod circuit;
 mod credential;
+mod erase;
 mod flight;
 mod heal;
 mod lease;
@@ -45,8 +48,10 @@ mod snapshot;
 mod state;
 #[cfg(test)]
 mod tests;
+mod used;
 
 pub use credential::{AuthKind, Credential};
+pub use erase::Erased;
 pub use resolve::{AfterRejection, Want};
 pub use root::Roots;
 
@@ -54,6 +59,9 @@ use circuit::Circuits;
 use flight::Flights;
 use persist::Unsaved;
 use snapshot::{Snapshot, Snapshots};
+
+/// How long a process that ends writes when connections were last used.
+const LAST_WRITES: Duration = Duration::from_secs(2);
 
 /// A connection as people and applications may see it. Never holds a secret.
 #[derive(Debug, Clone, Serialize)]
@@ -74,7 +82,7 @@ pub struct Connection {
     pub refreshed_at: Option<Timestamp>,
     /// When its access token is over.
     pub expires_at: Option<Timestamp>,
-    /// When a call last used it, as far as this process knows.
+    /// When a call last used it: to the second as this process saw it, to the hour as others did.
     pub last_used_at: Option<Timestamp>,
     /// When it became unusable.
     pub invalidated_at: Option<Timestamp>,
@@ -198,6 +206,8 @@ pub struct Parts {
     pub oauth: Arc<oauth::Client>,
     /// Who is told what happens.
     pub events: Events,
+    /// Where refreshes are counted.
+    pub metrics: Arc<Metrics>,
     /// The time.
     pub clock: Clock,
     /// The long-lived runtime that refreshes run on.
@@ -225,7 +235,8 @@ struct Inner {
     refreshes: Flights<Key, Result<(), refresh::Failure>>,
     circuits: Circuits,
     unsaved: Unsaved,
-    used: manage::LastUsed,
+    used: used::LastUsed,
+    counters: HashMap<ServiceName, ServiceMetrics>,
 }
 
 impl std::fmt::Debug for Connections {
@@ -253,7 +264,8 @@ impl Connections {
             refreshes: Flights::new(parts.handle.clone()),
             circuits: Circuits::default(),
             unsaved: Unsaved::default(),
-            used: manage::LastUsed::new(parts.cache.credentials),
+            used: used::LastUsed::new(parts.cache.credentials),
+            counters: parts.services.iter().map(|s| (s.name.clone(), parts.metrics.service(&s.name))).collect(),
             parts,
         };
         let connections = Self(Arc::new(inner));
@@ -261,13 +273,16 @@ impl Connections {
         connections.save_the_unsaved();
         connections.repair_after_gaps();
         connections.heal();
+        connections.write_use();
         connections
     }
 
     /// Waits until refreshes in flight are done and persisted, at most this long. Says whether they are.
     pub async fn drain(&self, limit: Duration) -> bool {
         let settled = self.0.refreshes.settle(limit).await;
-        self.0.unsaved.settle(limit).await && settled
+        let settled = self.0.unsaved.settle(limit).await && settled;
+        self.write_last_use(LAST_WRITES.min(limit)).await;
+        settled
     }
 
     /// How many refreshes are in flight or waiting to be saved.

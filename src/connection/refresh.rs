@@ -25,6 +25,7 @@ use crate::{
     oauth,
     provider::OAuth,
     store::{self, Change as Notice, Expect, Key, Put, Version},
+    telemetry::metrics::RefreshOutcome,
 };
 
 use super::{
@@ -70,8 +71,10 @@ struct Sent<'a> {
     marked: Record,
     /// … and version.
     version: Version,
-    /// When.
+    /// When: the time, …
     asked: Timestamp,
+    /// … and the moment.
+    began: Instant,
     /// It was sent before, and nobody knows what came of that.
     interrupted: bool,
 }
@@ -105,12 +108,18 @@ impl Connections {
     async fn fly(&self, key: Key, id: &ConnectionId, used: u64) -> Result<(), Failure> {
         let service = self.0.parts.services.get(id.service.as_str());
         let Some(oauth) = service.and_then(|service| service.oauth.clone()) else { return Err(Failure::Provider) };
-        let deadline = Instant::now() + PATIENCE;
+        let (began, mut waited) = (Instant::now(), false);
+        let deadline = began + PATIENCE;
         let mut notices = self.0.parts.store.changes();
         loop {
             match self.rests_on(&key, used).await? {
                 Some((record, _)) if refresh_token(&record).is_some() => {}
-                _ => return Ok(()),
+                _ => {
+                    if waited {
+                        self.count(id, RefreshOutcome::Adopted, began);
+                    }
+                    return Ok(());
+                }
             }
             let probed = self.0.circuits.probed();
             match self.0.circuits.standing(&id.service, self.now()) {
@@ -136,6 +145,7 @@ impl Connections {
                 Asked::Theirs(remaining) => {
                     let wait = remaining.clamp(Duration::from_millis(50), Duration::from_millis(500));
                     await_change(&mut notices, &key, wait).await;
+                    waited = true;
                 }
             }
             if Instant::now() > deadline {
@@ -179,10 +189,9 @@ impl Connections {
             self.unanswered(key, marked, version, interrupted).await;
             return Ok(Step::Again);
         }
-        let sent = Sent { key, id, used, marked, version, asked: self.now(), interrupted };
-        let began = Instant::now();
+        let sent = Sent { key, id, used, marked, version, asked: self.now(), began: Instant::now(), interrupted };
         let answer = self.0.parts.oauth.refresh(oauth, &token, &self.redirect_uri(&id.service)).await;
-        tracing::debug!(service = %id.service, took = ?began.elapsed(), ok = answer.is_ok(), "asked the token endpoint");
+        tracing::debug!(service = %id.service, took = ?sent.began.elapsed(), ok = answer.is_ok(), "asked the token endpoint");
         match answer {
             Ok(grant) => {
                 pass.answered();
@@ -203,7 +212,7 @@ impl Connections {
     }
 
     async fn renewed(&self, sent: Sent<'_>, grant: oauth::Grant) -> Result<Step, Failure> {
-        let Sent { key, id, used, marked, version, asked, .. } = sent;
+        let Sent { key, id, used, marked, version, asked, began, .. } = sent;
         let now = self.now();
         let next = Version::next(Some(version), now.micros());
         // A process that was stopped meanwhile holds a token that may be over: no answer takes longer than the limit.
@@ -211,12 +220,16 @@ impl Connections {
         let record = marked.apply(Change::Refreshed(grant), if is_late { asked } else { now }, next.0);
         let landed = self.land(key, version, &record, used).await?;
         match landed {
-            Landed::Saved => self.tell(id, Kind::Refreshed, None),
+            Landed::Saved => {
+                self.count(id, RefreshOutcome::Renewed, began);
+                self.tell(id, Kind::Refreshed, None);
+            }
             Landed::Waiting => {
+                self.count(id, RefreshOutcome::Renewed, began);
                 self.tell(id, Kind::Refreshed, Some("unsaved"));
                 self.0.snapshots.amend(key.owner, self.hold(&record));
             }
-            Landed::Outrun => {}
+            Landed::Outrun => self.count(id, RefreshOutcome::Adopted, began),
             // Someone else's grant counts now, or none: this one must not live on at the provider.
             Landed::Superseded | Landed::Gone => self.give_up(&id.service, &record).await,
         }
@@ -224,7 +237,7 @@ impl Connections {
     }
 
     async fn refused(&self, sent: Sent<'_>, error: &oauth::TokenError, pass: Pass<'_>) -> Result<Step, Failure> {
-        let Sent { key, id, marked, version, interrupted, .. } = sent;
+        let Sent { key, id, marked, version, interrupted, began, .. } = sent;
         let now = self.now();
         match &error.kind {
             oauth::Kind::InvalidGrant { .. } => {
@@ -234,11 +247,13 @@ impl Connections {
                 if self.write(key, marked, version, Change::Invalidated(reason)).await?.is_none() {
                     return Ok(Step::Again);
                 }
+                self.count(id, RefreshOutcome::Refused, began);
                 self.tell(id, Kind::Invalidated, Some(reason.name()));
                 Ok(Step::Done)
             }
             oauth::Kind::Client { code } | oauth::Kind::Denied { code } => {
                 tracing::error!(service = %id.service, code, "the provider refuses this client: check client_id and client_secret");
+                self.count(id, RefreshOutcome::Failed, began);
                 self.tell(id, Kind::ClientRefused, None);
                 pass.failed(None, now, self.chance(now));
                 self.unanswered(key, marked, version, interrupted).await;
@@ -246,8 +261,11 @@ impl Connections {
             }
             oauth::Kind::Unavailable { retry_after, .. } => {
                 tracing::warn!(service = %id.service, %error, "the token endpoint failed; the connection stays");
+                let unknown = error.may_have_happened();
+                let outcome = if unknown { RefreshOutcome::Interrupted } else { RefreshOutcome::Failed };
+                self.count(id, outcome, began);
                 pass.failed(*retry_after, now, self.chance(now));
-                self.unanswered(key, marked, version, interrupted || error.may_have_happened()).await;
+                self.unanswered(key, marked, version, interrupted || unknown).await;
                 Err(Failure::Provider)
             }
         }
@@ -317,6 +335,12 @@ impl Connections {
         let mut hasher = DefaultHasher::new();
         (&self.0.process, now.millis()).hash(&mut hasher);
         f64::from((hasher.finish() >> 32) as u32) / f64::from(u32::MAX)
+    }
+
+    fn count(&self, id: &ConnectionId, outcome: RefreshOutcome, began: Instant) {
+        if let Some(counters) = self.0.counters.get(&id.service) {
+            counters.refresh(outcome, began.elapsed().as_secs_f64());
+        }
     }
 
     pub(super) fn tell(&self, id: &ConnectionId, kind: Kind, detail: Option<&'static str>) {

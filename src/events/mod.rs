@@ -26,6 +26,8 @@ pub enum Kind {
     Refreshed,
     /// Disconnected by the caller.
     Revoked,
+    /// Erased with everything of its user's.
+    Erased,
     /// The access token is over and there is no refresh token.
     Expired,
     /// The provider or the upstream refused it for good.
@@ -45,6 +47,7 @@ impl Kind {
             Self::Connected => "connected",
             Self::Refreshed => "refreshed",
             Self::Revoked => "revoked",
+            Self::Erased => "erased",
             Self::Expired => "expired",
             Self::Invalidated => "invalidated",
             Self::ApiKeyStored => "api_key_stored",

@@ -22,7 +22,7 @@ use crate::{
     outbound::{self, Outbound, OutboundOptions},
     provider::{Problem, Services},
     proxy,
-    store::Store,
+    store::{Counted, Store},
     telemetry::{Metrics, RequestIds},
     vault::Vault,
     web,
@@ -78,6 +78,7 @@ pub struct Heart {
     store: Arc<dyn Store>,
     oauth: Arc<oauth::Client>,
     outbound: Outbound,
+    metrics: Arc<Metrics>,
 }
 
 impl Heart {
@@ -90,7 +91,8 @@ impl Heart {
         let clock = Clock::system();
         let outbound = Outbound::new(OutboundOptions::default(), handle.clone())?;
         let services = Arc::new(Services::resolve(config).map_err(Error::Services)?);
-        let store = open::store(&config.store, &handle)?;
+        let metrics = Arc::new(Metrics::new());
+        let store: Arc<dyn Store> = Arc::new(Counted::new(open::store(&config.store, &handle)?, Arc::clone(&metrics)));
         let vault = Arc::new(Vault::new(&config.vault));
         let roots = Roots::new(Arc::clone(&store), Arc::clone(&vault));
         let oauth = Arc::new(oauth::Client::new(Arc::new(outgoing::ThroughOutbound {
@@ -104,13 +106,14 @@ impl Heart {
             services: Arc::clone(&services),
             oauth: Arc::clone(&oauth),
             events: Events::new(vec![Box::new(AuditLog)]),
+            metrics: Arc::clone(&metrics),
             clock,
             handle,
             cache: config.cache,
             refresh: config.refresh,
             public_url: config.public_url.clone(),
         });
-        Ok(Self { connections, services, roots, store, oauth, outbound })
+        Ok(Self { connections, services, roots, store, oauth, outbound, metrics })
     }
 
     /// Ends connections to the store.
@@ -129,7 +132,7 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
     check_addresses(&config.listeners)?;
     let handle = runtime.handle().clone();
     let clock = Clock::system();
-    let metrics = Arc::new(Metrics::new());
+    let metrics = Arc::clone(&heart.metrics);
     let callers = Callers::new(&config.callers, config.cache.callers, heart.outbound.clone(), handle.clone())?;
     let callers = Arc::new(callers);
     let drain = proxy::Drain::default();
@@ -158,6 +161,8 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
             confirm: config.connect.confirm,
             return_to: config.connect.return_to.clone(),
             session: config.connect.session.clone(),
+            admin_token: config.admin_token.clone(),
+            issuers: config.callers.iter().map(|issuer| issuer.issuer.clone()).collect(),
         },
     }));
     let core = proxy::Core::new(proxy::Parts {

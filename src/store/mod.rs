@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 
 #[cfg(test)]
 pub(crate) mod contract;
+mod counted;
 pub mod embedded;
 mod error;
 mod key;
@@ -18,6 +19,7 @@ mod notices;
 pub mod redis;
 mod version;
 
+pub use counted::Counted;
 pub use embedded::EmbeddedStore;
 pub use error::Error;
 pub use key::{Key, OwnerId, RecordId};

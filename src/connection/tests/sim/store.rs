@@ -151,6 +151,11 @@ impl Server {
         Some(Record::open(&self.vault, key, stored.version, &stored.value).unwrap())
     }
 
+    /// The version of the record that is stored.
+    pub fn version(&self, key: &Key) -> Option<Version> {
+        self.state.lock().records.get(key).map(|(stored, _)| stored.version)
+    }
+
     fn gap(&self) {
         for gate in self.gates.lock().iter() {
             let _ = gate.notices.send(Change::Gap);
