@@ -3,6 +3,7 @@
 use reqwest::{Method, RequestBuilder};
 
 use crate::refresh::{assert_served, connect_expired};
+use crate::support::config::ADMIN_TOKEN;
 use crate::support::{Alone, Answer, Rig, Store, Valetkey, jwt, on_both_stores, wait};
 
 #[tokio::test]
@@ -86,19 +87,17 @@ async fn the_admin_routes_want_the_token() {
     }
 }
 
-const TOKEN: &str = "an-admin-token-of-these-tests";
-
 fn erasure(valetkey: &Valetkey, path: &str) -> RequestBuilder {
     crate::support::authorization_server::http().delete(format!("{}/admin/users/{path}", valetkey.admin))
 }
 
 async fn erase(valetkey: &Valetkey, path: &str) -> Answer {
-    Answer::read(erasure(valetkey, path).bearer_auth(TOKEN).send().await.expect("an answer")).await
+    Answer::read(erasure(valetkey, path).bearer_auth(ADMIN_TOKEN).send().await.expect("an answer")).await
 }
 
 on_both_stores! {
     async fn an_erased_user_is_revoked_at_the_provider_and_nothing_of_them_is_left(store) {
-        let rig = Rig::with(store, |config, _| config.set("admin.token", TOKEN)).await;
+        let rig = Rig::start(store).await;
         for user in ["ada", "bob"] {
             rig.connect(user).await;
         }
@@ -135,19 +134,19 @@ on_both_stores! {
 
 #[tokio::test]
 async fn only_the_admin_token_erases() {
-    let rig = Rig::with(Store::Embedded, |config, _| config.set("admin.token", TOKEN)).await;
+    let rig = Rig::start(Store::Embedded).await;
     rig.connect("ada").await;
     for request in [
         erasure(&rig, "ada"),
         erasure(&rig, "ada").bearer_auth("another"),
         erasure(&rig, "ada").bearer_auth(""),
         erasure(&rig, "ada").bearer_auth(jwt::of("ada")),
-        erasure(&rig, "ada").header("authorization", format!("Basic {TOKEN}")),
+        erasure(&rig, "ada").header("authorization", format!("Basic {ADMIN_TOKEN}")),
     ] {
         Answer::read(request.send().await.expect("an answer")).await.refusal(401, "unauthenticated");
     }
     assert_served(&rig.get("ada", "/proxy/crm/whoami").await, "ada");
-    let public = rig.anonymous(Method::DELETE, "/admin/users/ada").bearer_auth(TOKEN);
+    let public = rig.anonymous(Method::DELETE, "/admin/users/ada").bearer_auth(ADMIN_TOKEN);
     rig.send(public).await.refusal(404, "not_found");
 }
 
@@ -163,7 +162,7 @@ async fn of_several_issuers_one_is_to_be_named() {
     let valetkey = Alone::start(|config| {
         let second = config.get("callers.0").clone();
         let both = serde_json::json!([config.get("callers.0").clone(), second]);
-        config.set("admin.token", TOKEN).set("callers", both).set("callers.1.issuer", "https://second.example/")
+        config.set("admin.token", ADMIN_TOKEN).set("callers", both).set("callers.1.issuer", "https://second.example/")
     })
     .await;
     let refusal = erase(&valetkey, "ada").await.refusal(409, "bad_request");

@@ -35,13 +35,13 @@ async fn an_hours_token_is_renewed_in_its_last_quarter_without_any_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_months_token_is_renewed_within_a_day_of_its_end() {
-    let rig = Rig::start(1, 3, DAY * 30).await;
+async fn a_token_of_days_is_renewed_within_a_day_of_its_end() {
+    let rig = Rig::start(1, 3, DAY * 3).await;
     let began = Instant::now();
-    sleep(DAY * 30).await;
+    sleep(DAY * 3).await;
     let asked = asked_since(&rig, began);
     assert_eq!(asked.len(), 3);
-    assert!(asked.iter().all(|at| *at >= DAY * 29 && *at < DAY * 30), "{asked:?}");
+    assert!(asked.iter().all(|at| *at >= DAY * 2 && *at < DAY * 3), "{asked:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,7 +69,7 @@ async fn an_invalid_connection_is_never_looked_at_again() {
     rig.world.provider.revoke_by_person(rig.user(0).family().unwrap());
     sleep(HOUR).await;
     assert_eq!((rig.asked(), rig.record(0).invalid), (1, Some(Reason::Revoked)));
-    sleep(DAY * 10).await;
+    sleep(DAY).await;
     assert_eq!(rig.asked(), 1);
 }
 
@@ -126,7 +126,7 @@ async fn a_revocation_that_a_dead_replica_left_is_done_within_a_minute() {
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_that_are_due_at_once_are_asked_for_at_a_measured_pace_and_once_each() {
     const PEOPLE: usize = 10_000;
-    let rig = Rig::start(2, PEOPLE, HOUR).await;
+    let rig = Rig::start(1, PEOPLE, HOUR).await;
     // While the store is away all of them become due.
     sleep(HOUR * 3 / 4 - MINUTE).await;
     rig.world.server.outage(MINUTE * 5);
@@ -142,6 +142,6 @@ async fn ten_thousand_that_are_due_at_once_are_asked_for_at_a_measured_pace_and_
         seconds[at.as_secs() as usize] += 1;
     }
     let most = seconds.iter().max().unwrap();
-    assert!(*most <= 2 * 51, "{most} in a second by two replicas");
+    assert!(*most <= 51, "{most} in a second");
     rig.assert_nothing_spent_twice();
 }
