@@ -13,13 +13,13 @@ use super::{
     Asked, Served, Shared, account_in,
     answers::{Always, ByPolicy, ForCallers, OfConnection, OfService, OfThing, OneOfSeveral, WithBody},
     json, label, no_content, refuse_lookup,
-    schemas::{AccountInQuery, ServiceInPath},
+    schemas::AccountInQuery,
     service,
 };
 use crate::{
     caller::Caller,
     connection::Connection,
-    id::{Account, ConnectionId},
+    id::{Account, ConnectionId, ServiceName},
     provider::Service,
     refusal::Refusal,
     secret::SecretString,
@@ -75,7 +75,7 @@ async fn found(state: &State, caller: &Caller, service: &Service, account: Optio
     path = "/connections/{service}",
     operation_id = "getConnection",
     tag = "connections",
-    params(ServiceInPath, AccountInQuery),
+    params(("service" = ServiceName, Path, description = "The service."), AccountInQuery),
     responses(
         (status = 200, description = "The connection.", body = Connection),
         Always, ForCallers, OfConnection, OneOfSeveral,
@@ -106,7 +106,7 @@ fn id_of(caller: &Caller, service: &Service, account: Account) -> ConnectionId {
     path = "/connections/{service}",
     operation_id = "disconnect",
     tag = "connections",
-    params(ServiceInPath, AccountInQuery),
+    params(("service" = ServiceName, Path, description = "The service."), AccountInQuery),
     responses(
         (status = 204, description = "It is gone."),
         Always, ForCallers, OfConnection, OneOfSeveral,
@@ -148,7 +148,7 @@ struct KeyBody {
     path = "/connections/{service}/api-key",
     operation_id = "storeApiKey",
     tag = "connections",
-    params(ServiceInPath, AccountInQuery),
+    params(("service" = ServiceName, Path, description = "The service."), AccountInQuery),
     request_body = KeyBody,
     responses(
         (status = 204, description = "It is stored."),
@@ -183,7 +183,7 @@ pub(super) async fn store_key(
     path = "/connections/{service}/api-key",
     operation_id = "removeApiKey",
     tag = "connections",
-    params(ServiceInPath, AccountInQuery),
+    params(("service" = ServiceName, Path, description = "The service."), AccountInQuery),
     responses(
         (status = 204, description = "It is gone."),
         Always, ForCallers, OfConnection, OneOfSeveral,

@@ -19,7 +19,7 @@ use utoipa::{
 use super::{
     answers::{Always, ForCallers, GENERAL, GROUPS, OfConnection, OfProxy, OneOfSeveral, WithBody, headers},
     connections, links,
-    schemas::{RefusalBody, RefusalStatus, ServiceInPath, UnauthenticatedReason},
+    schemas::{RefusalBody, RefusalStatus, UnauthenticatedReason},
 };
 use crate::{connection::Reason, id::RequestId, web::page};
 
@@ -162,7 +162,7 @@ fn proxied() -> PathItem {
                 "`/proxy/{service}@{account}/{path}` names the account. Path, query, headers and body go upstream, the \
                  credential is put in, and the answer comes back. The refusals here are Valetkey's own.",
             ))
-            .parameters(Some(<ServiceInPath as utoipa::IntoParams>::into_params(|| None)))
+            .parameter(parameter("service", ParameterIn::Path, Required::True, "The service; `@{account}` may follow."))
             .parameter(parameter(
                 "path",
                 ParameterIn::Path,

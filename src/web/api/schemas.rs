@@ -71,23 +71,6 @@ fn retryable() -> ObjectBuilder {
         .description(Some("Whether the same request may succeed later without anybody's doing."))
 }
 
-/// `{service}` in a path.
-pub(super) struct ServiceInPath;
-
-impl IntoParams for ServiceInPath {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![
-            ParameterBuilder::new()
-                .name("service")
-                .parameter_in(ParameterIn::Path)
-                .required(Required::True)
-                .description(Some("The service, as it is called in `/proxy/{service}`."))
-                .schema(Some(reference("ServiceName")))
-                .build(),
-        ]
-    }
-}
-
 /// `?account=`.
 pub(super) struct AccountInQuery;
 
