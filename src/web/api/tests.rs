@@ -11,7 +11,10 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::{answers::GROUPS, openapi, openapi_text, table};
-use crate::refusal::{Code, Kind, catalogue};
+use crate::{
+    id::{Account, RequestId, ServiceName},
+    refusal::{Code, Kind, catalogue},
+};
 
 /// What OpenAPI calls the methods that a path may have (3.1.0 §4.8.9).
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
@@ -116,6 +119,34 @@ fn look(value: &Value, at: &str, document: &Value, missing: &mut Vec<String>) {
                 .for_each(|(index, value)| look(value, &format!("{at}/{index}"), document, missing));
         }
         _ => {}
+    }
+}
+
+/// The patterns are written beside the parsers, in a regular expression's words.
+#[test]
+fn names_that_the_document_allows_are_the_names_that_are_understood() {
+    let document = document();
+    let allows = |name: &str, text: &str| {
+        jsonschema::is_valid(&document["components"]["schemas"][name], &Value::String(text.to_owned()))
+    };
+    let long = ["a".repeat(64), "a".repeat(65)];
+    let texts =
+        ["", "a", "A", "0", "-", "_a", "a_-9", "a.b", "a b", "a@b", "a/b", "a\n", "\0", "ä", &long[0], &long[1]];
+    for text in texts {
+        assert_eq!(allows("ServiceName", text), ServiceName::parse(text).is_ok(), "{text:?}");
+        assert_eq!(allows("Account", text), Account::parse(text).is_ok(), "{text:?}");
+        assert_eq!(allows("RequestId", text), RequestId::parse(text).is_ok(), "{text:?}");
+    }
+}
+
+#[test]
+fn the_page_in_docs_lists_every_route() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/API.md")).unwrap();
+    for (path, methods) in documented() {
+        for method in methods {
+            let listed = page.contains(&format!("`{method} {path}")) || page.contains(&format!("[`{path}`]"));
+            assert!(listed, "docs/API.md lacks {method} {path}");
+        }
     }
 }
 
