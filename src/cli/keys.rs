@@ -39,8 +39,7 @@ fn shown(bytes: &[u8; 32], as_json: bool, now: Timestamp) -> Zeroizing<String> {
     if !as_json {
         return key;
     }
-    let today: String = now.rfc3339().chars().take_while(|c| *c != 'T').collect();
-    Zeroizing::new(json!({"id": today, "key": key.as_str()}).to_string())
+    Zeroizing::new(json!({"id": now.date(), "key": key.as_str()}).to_string())
 }
 
 #[cfg(test)]

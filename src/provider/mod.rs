@@ -5,6 +5,7 @@
 mod base_url;
 pub mod catalogue;
 mod inject;
+mod notice;
 mod overlay;
 mod resolve;
 mod scan;

@@ -32,8 +32,12 @@ pub struct Service {
     pub inject: Inject,
     /// How an API key is sent.
     pub api_key: Inject,
-    /// API keys beside or before OAuth.
+    /// API keys beside or before OAuth: those of the owner.
     pub api_keys: ApiKeys,
+    /// Whether people are offered to store an API key, for as long as keys are not retired.
+    pub offers_keys: bool,
+    /// Headers of answers to calls that used an API key, where the upstream sends none of that name.
+    pub key_notice: Vec<(HeaderName, HeaderValue)>,
     /// Headers for calls where the application sends none of that name.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What the provider says of scopes.

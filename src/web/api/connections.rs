@@ -111,6 +111,9 @@ pub(super) async fn store_key(
         let caller = asked.caller(&state).await?;
         let service = service(&state, &name)?;
         let account = account_in(query.as_deref())?;
+        if service.api_keys.is_retired(state.now()) {
+            return Err(Refusal::api_keys_retired(&service.name, &service.title));
+        }
         let KeyBody { api_key } = body(request.into_body(), r#"{"api_key": "…"}"#).await?;
         if api_key.expose().len() > API_KEY_MAX || service.api_key.header_value(&api_key).is_err() {
             return Err(Refusal::bad_request("api_key has 1 to 4096 visible ASCII characters"));
