@@ -10,6 +10,7 @@ use crate::{
     provider::{ScopeSet, Service},
     web::{
         State,
+        dashboard::keys::KeyPlace,
         consent_pages::{Scope, in_words},
         page::Mark,
         texts::{Language, Shown},
@@ -40,6 +41,7 @@ pub(super) struct Entry {
     pub refreshed: Option<Moment>,
     pub used: Option<Moment>,
     pub exists: bool,
+    pub key: KeyPlace,
 }
 
 /// A time for machines and for people.
@@ -67,7 +69,8 @@ impl Entry {
     }
 
     pub fn urgent(&self) -> bool {
-        matches!(self.shown, Shown::NotConnected | Shown::Lost(_) | Shown::NeedsMore)
+        self.key.prompt.is_some()
+            || matches!(self.shown, Shown::NotConnected | Shown::Lost(_) | Shown::NeedsMore)
     }
 }
 
@@ -95,7 +98,7 @@ pub(super) fn cards(state: &State, visitor: &Visitor, connections: Vec<Connectio
                     Reach::Only { service: only, account } if *only == service.name => account.clone(),
                     Reach::Only { .. } => return None,
                 };
-                entries.push(absent(&account));
+                entries.push(absent(service, &account, t, now));
             }
             let several = entries.len() > 1;
             for entry in &mut entries {
@@ -115,7 +118,7 @@ pub(super) fn cards(state: &State, visitor: &Visitor, connections: Vec<Connectio
         .collect()
 }
 
-fn absent(account: &Account) -> Entry {
+fn absent(service: &Service, account: &Account, t: Language, now: Timestamp) -> Entry {
     Entry {
         account: account.to_string(),
         labelled: false,
@@ -128,6 +131,7 @@ fn absent(account: &Account) -> Entry {
         refreshed: None,
         used: None,
         exists: false,
+        key: KeyPlace::of(service, None, Shown::NotConnected, t, now),
     }
 }
 
@@ -156,5 +160,6 @@ fn entry(service: &Service, connection: &Connection, t: Language, now: Timestamp
         refreshed: moment(connection.refreshed_at),
         used: moment(connection.last_used_at),
         exists: true,
+        key: KeyPlace::of(service, connection.api_key, shown, t, now),
     }
 }
