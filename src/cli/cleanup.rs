@@ -111,7 +111,11 @@ fn sort(all: Vec<Holder>, services: &Services, now: Timestamp) -> Found {
 fn tell(holder: &Holder, deleted: bool) {
     let id = &holder.id;
     let what = if deleted { styled(GOOD, "deleted") } else { styled(WARNING, "would delete") };
-    let stays = if holder.standing == Standing::Both { "the OAuth connection stays" } else { "no working connection beside it" };
+    let stays = if holder.standing == Standing::Both {
+        "the OAuth connection stays"
+    } else {
+        "no working connection beside it"
+    };
     say(format_args!(
         "{what} {} {} {} {}",
         id.service,

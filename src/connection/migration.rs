@@ -93,8 +93,7 @@ impl Connections {
         if store.peek(&today).await?.is_some() {
             return Ok(false);
         }
-        let key =
-            Key { owner: OwnerId(root.blind("work", &[])), record: RecordId(root.blind("work", &[b"api keys"])) };
+        let key = Key { owner: OwnerId(root.blind("work", &[])), record: RecordId(root.blind("work", &[b"api keys"])) };
         let holder = format!("{}-{}", self.0.process, self.0.leases.fetch_add(1, Ordering::Relaxed));
         let asked = Lease::ask(store, key, holder, &self.0.parts.handle).await?;
         let Asked::Mine(lease) = asked else { return Ok(false) };

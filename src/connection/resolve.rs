@@ -15,8 +15,7 @@ use crate::{
 };
 
 use super::{
-    AuthKind, Connection, Connections, Credential, Reason, Status, Unavailable, Unusable,
-    keys,
+    AuthKind, Connection, Connections, Credential, Reason, Status, Unavailable, Unusable, keys,
     record::Record,
     refresh::Failure,
     root,

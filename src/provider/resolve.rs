@@ -6,8 +6,8 @@ use http::{HeaderName, HeaderValue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
-    BaseUrl, Inject, OAuth, ScopeFacts, Service, base_url::endpoint, catalogue, inject::header_name, notice, overlay::overlay,
-    verdict::Signs,
+    BaseUrl, Inject, OAuth, ScopeFacts, Service, base_url::endpoint, catalogue, inject::header_name, notice,
+    overlay::overlay, verdict::Signs,
 };
 use crate::{
     config::{self, ApiKeyPhase, Config, Injection, Pkce, ProviderFields},

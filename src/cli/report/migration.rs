@@ -114,7 +114,9 @@ async fn report(connections: &Connections, wanted: &[&Service], now: Timestamp) 
         .await?;
     let mut services: Vec<Progress> = wanted.iter().map(|service| nothing_yet(service, now)).collect();
     for (holder, line) in lines {
-        let Some(progress) = services.iter_mut().find(|one| one.service == holder.id.service.as_str()) else { continue };
+        let Some(progress) = services.iter_mut().find(|one| one.service == holder.id.service.as_str()) else {
+            continue;
+        };
         progress.connections += 1;
         *match holder.standing {
             Standing::OnKey => &mut progress.on_key,

@@ -7,7 +7,10 @@ use serde::Deserialize;
 
 use super::RawLimits;
 use crate::{
-    config::{ApiKeyPhase, ProviderFields, UpstreamProtocol, units::{Span, SpanOrNone}},
+    config::{
+        ApiKeyPhase, ProviderFields, UpstreamProtocol,
+        units::{Span, SpanOrNone},
+    },
     secret::SecretString,
 };
 

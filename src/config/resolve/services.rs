@@ -9,8 +9,7 @@ use super::{
 };
 use crate::{
     config::{
-        Injection, Limits, Pkce, PolicyRule, ProviderFields, RateLimit, Service, Timeouts,
-        Upstream, UpstreamProtocol,
+        Injection, Limits, Pkce, PolicyRule, ProviderFields, RateLimit, Service, Timeouts, Upstream, UpstreamProtocol,
         problem::{Path, finding, nearest},
         raw::{RawMatch, RawRateLimit, RawRule, RawService, RawTimeouts, RawUpstream},
     },

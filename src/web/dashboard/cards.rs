@@ -10,8 +10,8 @@ use crate::{
     provider::{ScopeSet, Service},
     web::{
         State,
-        dashboard::keys::KeyPlace,
         consent_pages::{Scope, in_words},
+        dashboard::keys::KeyPlace,
         page::Mark,
         texts::{Language, Shown},
         visitor::Visitor,
@@ -69,8 +69,7 @@ impl Entry {
     }
 
     pub fn urgent(&self) -> bool {
-        self.key.prompt.is_some()
-            || matches!(self.shown, Shown::NotConnected | Shown::Lost(_) | Shown::NeedsMore)
+        self.key.prompt.is_some() || matches!(self.shown, Shown::NotConnected | Shown::Lost(_) | Shown::NeedsMore)
     }
 }
 

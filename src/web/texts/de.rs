@@ -380,7 +380,7 @@ impl Texts for German {
     fn key_bad(&self) -> Notice {
         Notice::new(
             "Das kann kein API-Schlüssel sein",
-            "Ein Schlüssel hat 1 bis 4096 Buchstaben, Ziffern und Zeichen, ohne Leerzeichen und Zeilenumbrüche. Nichts wurde geändert.",
+            "Ein Schlüssel hat 1 bis 4096 Buchstaben ohne Umlaute, Ziffern und Zeichen, ohne Zeilenumbrüche. Nichts wurde geändert.",
             "Kopieren Sie den ganzen Schlüssel und sonst nichts, und versuchen Sie es noch einmal.",
         )
     }
@@ -416,7 +416,17 @@ impl Texts for German {
     }
     fn day(&self, day: Timestamp) -> String {
         let months = [
-            "Januar", "Februar", "März", "April", "Mai", "Juni", "Juli", "August", "September", "Oktober", "November",
+            "Januar",
+            "Februar",
+            "März",
+            "April",
+            "Mai",
+            "Juni",
+            "Juli",
+            "August",
+            "September",
+            "Oktober",
+            "November",
             "Dezember",
         ];
         let (year, month, day) = parts(day);

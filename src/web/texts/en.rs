@@ -376,16 +376,12 @@ impl Texts for English {
     fn key_bad(&self) -> Notice {
         Notice::new(
             "This can’t be an API key",
-            "A key has 1 to 4096 letters, digits and signs, without spaces and line breaks. Nothing was changed.",
+            "A key has 1 to 4096 plain letters, digits and signs, without line breaks. Nothing was changed.",
             "Copy the whole key and nothing else, and try again.",
         )
     }
     fn key_missing(&self) -> Notice {
-        Notice::new(
-            "There is no API key",
-            "It may have been removed already.",
-            "Have a look at your connections.",
-        )
+        Notice::new("There is no API key", "It may have been removed already.", "Have a look at your connections.")
     }
     fn keys_retired(&self, service: &str) -> Notice {
         Notice::new(
@@ -412,8 +408,18 @@ impl Texts for English {
     }
     fn day(&self, day: Timestamp) -> String {
         let months = [
-            "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
-            "November", "December",
+            "January",
+            "February",
+            "March",
+            "April",
+            "May",
+            "June",
+            "July",
+            "August",
+            "September",
+            "October",
+            "November",
+            "December",
         ];
         let (year, month, day) = parts(day);
         format!("{day} {} {year}", months.get(month).unwrap_or(&""))
