@@ -35,7 +35,7 @@ fn configuration(api_keys: &str) -> String {
                   token_url: https://p.example/token";
     format!(
         "public_url: https://connect.example.com\nlisteners: [{{address: '127.0.0.1:8080', serves: [proxy]}}]\n\
-         callers: [{{issuer: 'https://app.example/', audience: v, secret: a secret of thirty-two bytes ok, algorithms: [HS256]}}]\n\
+         callers: [{{issuer: 'https://app.example/', audience: v, secret: a secret of thirty-two bytes or so, algorithms: [HS256]}}]\n\
          store: {{embedded: {{path: ./unused.redb}}}}\n\
          vault: {{keys: [{{id: one, key: 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='}}]}}\n\
          services:\n  crm: {{base_url: https://crm.example, {client}, api_keys: {api_keys}}}\n  \
