@@ -276,10 +276,10 @@ async fn the_dashboards_form_stores_a_key_without_a_script_and_the_prompt_leads_
 #[tokio::test]
 async fn the_report_tells_how_far_each_service_is_beside_running_replicas() {
     let rig = Rig::with(Store::Redis, |config, _| config.set("services.crm.api_keys", phase("deprecated"))).await;
+    rig.connect("bob").await;
     for user in ["ada", "bob"] {
         put_key(&rig, user, "sk-some-key-of-theirs").await;
     }
-    rig.connect("bob").await;
     rig.connect("eve").await;
     let report = command(&rig.config, &["report", "migration", "--json", "--service", "crm"]).await;
     assert_exit(&report, 0);
@@ -319,10 +319,10 @@ async fn report_and_clean_up_leave_an_embedded_store_to_its_owner() {
 #[tokio::test]
 async fn the_clean_up_says_what_would_go_and_deletes_only_when_told() {
     let rig = Rig::start(Store::Redis).await;
+    rig.connect("bob").await;
     for user in ["ada", "bob"] {
         put_key(&rig, user, "sk-some-key-of-theirs").await;
     }
-    rig.connect("bob").await;
     let with = |api_keys: Value| rig.config.clone().set("services.crm.api_keys", api_keys);
     let nothing = assert_exit(&command(&rig.config, &["keys", "cleanup", "--yes"]).await, 0);
     assert!(nothing.contains("0 deleted"), "keys are allowed: {nothing}");
