@@ -38,6 +38,10 @@ pub fn catalogue() -> Vec<Kind> {
         ),
         kind(Unauthenticated::from(caller::Reason::Missing).into(), "The caller's JWT is missing, bad or expired"),
         kind(Refusal::forbidden(&service, "GitHub"), "A policy of the operator forbids this caller or call"),
+        kind(
+            Refusal::api_keys_retired(&service, "GitHub"),
+            "An API key for a service whose keys are retired is not stored",
+        ),
         kind(Refusal::unknown_service(), "No service has the name in the path or body"),
         kind(Refusal::not_found(), "No such route, connection or thing"),
         kind(
