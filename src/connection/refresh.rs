@@ -116,7 +116,7 @@ impl Connections {
                 Some((record, _)) if refresh_token(&record).is_some() => {}
                 _ => {
                     if waited {
-                        self.count(id, RefreshOutcome::Adopted, began);
+                        self.ended(id, RefreshOutcome::Adopted, began);
                     }
                     return Ok(());
                 }
@@ -221,15 +221,15 @@ impl Connections {
         let landed = self.land(key, version, &record, used).await?;
         match landed {
             Landed::Saved => {
-                self.count(id, RefreshOutcome::Renewed, began);
+                self.ended(id, RefreshOutcome::Renewed, began);
                 self.tell(id, Kind::Refreshed, None);
             }
             Landed::Waiting => {
-                self.count(id, RefreshOutcome::Renewed, began);
+                self.ended(id, RefreshOutcome::Renewed, began);
                 self.tell(id, Kind::Refreshed, Some("unsaved"));
                 self.0.snapshots.amend(key.owner, self.hold(&record));
             }
-            Landed::Outrun => self.count(id, RefreshOutcome::Adopted, began),
+            Landed::Outrun => self.ended(id, RefreshOutcome::Adopted, began),
             // Someone else's grant counts now, or none: this one must not live on at the provider.
             Landed::Superseded | Landed::Gone => self.give_up(&id.service, &record).await,
         }
@@ -247,13 +247,13 @@ impl Connections {
                 if self.write(key, marked, version, Change::Invalidated(reason)).await?.is_none() {
                     return Ok(Step::Again);
                 }
-                self.count(id, RefreshOutcome::Refused, began);
+                self.ended(id, RefreshOutcome::Refused, began);
                 self.tell(id, Kind::Invalidated, Some(reason.name()));
                 Ok(Step::Done)
             }
             oauth::Kind::Client { code } | oauth::Kind::Denied { code } => {
                 tracing::error!(service = %id.service, code, "the provider refuses this client: check client_id and client_secret");
-                self.count(id, RefreshOutcome::Failed, began);
+                self.ended(id, RefreshOutcome::Failed, began);
                 self.tell(id, Kind::ClientRefused, None);
                 pass.failed(None, now, self.chance(now));
                 self.unanswered(key, marked, version, interrupted).await;
@@ -263,7 +263,7 @@ impl Connections {
                 tracing::warn!(service = %id.service, %error, "the token endpoint failed; the connection stays");
                 let unknown = error.may_have_happened();
                 let outcome = if unknown { RefreshOutcome::Interrupted } else { RefreshOutcome::Failed };
-                self.count(id, outcome, began);
+                self.ended(id, outcome, began);
                 pass.failed(*retry_after, now, self.chance(now));
                 self.unanswered(key, marked, version, interrupted || unknown).await;
                 Err(Failure::Provider)
@@ -337,7 +337,7 @@ impl Connections {
         f64::from((hasher.finish() >> 32) as u32) / f64::from(u32::MAX)
     }
 
-    fn count(&self, id: &ConnectionId, outcome: RefreshOutcome, began: Instant) {
+    fn ended(&self, id: &ConnectionId, outcome: RefreshOutcome, began: Instant) {
         if let Some(counters) = self.0.counters.get(&id.service) {
             counters.refresh(outcome, began.elapsed().as_secs_f64());
         }

@@ -6,6 +6,7 @@ mod deciding;
 mod erasing;
 mod freshness;
 mod healing;
+mod keys;
 mod refreshing;
 mod rig;
 mod sim;
