@@ -297,3 +297,58 @@ async fn a_secret_that_is_being_replaced_still_signs() {
     let hook = receiver.hook_about("connection.invalid", "ada").await;
     assert_eq!((&hook["signatures"], &hook["accepted"]), (&json!(2), &json!(true)));
 }
+
+#[tokio::test]
+async fn mail_goes_over_starttls_to_a_server_that_proves_itself_and_never_in_clear() {
+    const PASSWORD: &str = "smtp-Passw0rd-of-the-tests";
+    crate::support::canary::secret("the SMTP password", PASSWORD);
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let pair = |name: &str| {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+        let at = |end: &str| folder.path().join(format!("{name}.{end}"));
+        std::fs::write(at("pem"), made.cert.pem()).expect("written");
+        std::fs::write(at("key"), made.signing_key.serialize_pem()).expect("written");
+        (at("pem"), at("key"))
+    };
+    let ((certificate, key), (other, _)) = (pair("own"), pair("other"));
+    let settings = json!({ "certificate": certificate, "key": key, "user": "valetkey", "password": PASSWORD });
+    let mails = MailServer::with(settings).await;
+    let url = format!("smtp://valetkey@127.0.0.1:{}?tls=required", mails.port);
+    let told = |config: Config, authority: &std::path::Path| {
+        config
+            .set("callers.0.email_claim", "email")
+            .set(
+                "notifications.email",
+                json!({ "smtp_url": url, "password": PASSWORD, "ca_file": authority, "from": "no-reply@acme.example" }),
+            )
+            .set("notifications.retries", json!(["10ms"]))
+    };
+    let token = jwt_of("ada", json!({}));
+    let rig = Rig::with(Store::Embedded, |config, _| told(config, &certificate)).await;
+    connect_and_withdraw(&rig, "ada", &token).await;
+    call(&rig.valetkey, &token).await.auth_required("crm", "revoked");
+    let mail = mails.mail_to("ada@example.com").await;
+    assert_eq!((&mail["tls"], &mail["user"]), (&json!(true), &json!("valetkey")));
+
+    let rig = Rig::with(Store::Embedded, |config, _| told(config, &other)).await;
+    connect_and_withdraw(&rig, "ada", &token).await;
+    call(&rig.valetkey, &token).await.auth_required("crm", "revoked");
+    wait::until("it is given up", || async { (metric(&rig.valetkey, "mail", "dead").await == 1).then_some(()) }).await;
+    assert_eq!(mails.mails().len(), 1, "nothing reached a server that nobody vouches for");
+}
+
+#[tokio::test]
+async fn a_refused_mail_is_a_dead_letter_and_the_servers_words_are_not_logged() {
+    let mails = MailServer::with(json!({ "refuse": "550" })).await;
+    let rig = Rig::with(Store::Embedded, |config, _| {
+        config.set("callers.0.email_claim", "email").set("notifications.email", mail(&mails))
+    })
+    .await;
+    let token = jwt_of("ada", json!({}));
+    connect_and_withdraw(&rig, "ada", &token).await;
+    call(&rig.valetkey, &token).await.auth_required("crm", "revoked");
+    wait::until("it is dead", || async { (metric(&rig.valetkey, "mail", "dead").await == 1).then_some(()) }).await;
+    assert_eq!(metric(&rig.valetkey, "mail", "retried").await, 0, "what is refused for good is not tried again");
+    let logs = rig.logs();
+    assert!(logs.contains("valetkey::dead_letter") && !logs.contains("ada@example.com"), "{logs}");
+}
