@@ -115,7 +115,14 @@ impl Mailer {
     }
 
     /// A notice as mail in the person's language.
-    pub fn write(&self, to: &SecretString, contact: &Contact, notice: &Notice, about: &About) -> Option<Mail> {
+    pub fn write(
+        &self,
+        to: &SecretString,
+        contact: &Contact,
+        notice: &Notice,
+        about: &About,
+        now: Timestamp,
+    ) -> Option<Mail> {
         let account = Some(notice.connection.account.as_str()).filter(|label| *label != Account::DEFAULT);
         let link = about.link.as_ref();
         let words = words(
@@ -128,7 +135,7 @@ impl Mailer {
                 reason: notice.reason,
                 scopes: &notice.scopes,
                 retire_on: about.retire_on.as_deref(),
-                days: link.and_then(|link| link.expires_at).map(|end| end.since(notice.at).as_secs().div_ceil(86_400)),
+                days: link.and_then(|link| link.expires_at).map(|end| days(end.since(now))),
             },
         );
         let url = link.map(|link| link.url.expose().as_str());
@@ -172,6 +179,12 @@ impl Mailer {
         }
         builder.multipart(MultiPart::alternative_plain_html(mail.text.clone(), mail.html.clone())).ok()
     }
+}
+
+/// A time in days as people say it: rounded, at least one.
+const fn days(time: Duration) -> u64 {
+    let rounded = (time.as_secs() + 43_200) / 86_400;
+    if rounded == 0 { 1 } else { rounded }
 }
 
 /// A header's text: no line breaks and no other control characters, and of a bearable length.
@@ -220,7 +233,15 @@ pub(super) mod tests {
     fn mail(language: Language, kind: NoticeKind, application: &str) -> Mail {
         let mailer = Mailer::new(settings(), Duration::from_secs(1)).unwrap();
         let contact = Contact { address: Some("ada@example.com".into()), language: Some(language) };
-        mailer.write(&"ada@example.com".into(), &contact, &notice(kind), &about(application)).unwrap()
+        mailer
+            .write(
+                &"ada@example.com".into(),
+                &contact,
+                &notice(kind),
+                &about(application),
+                Timestamp::from_seconds(1_795_446_000),
+            )
+            .unwrap()
     }
 
     #[test]

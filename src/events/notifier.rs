@@ -323,7 +323,7 @@ impl Notifier {
             }
         }
         if let (Some(mailer), Some(contact), Some(address)) = (mailer, &contact, address)
-            && let Some(mail) = mailer.write(address, contact, notice, &about)
+            && let Some(mail) = mailer.write(address, contact, notice, &about, now)
         {
             inner.inbox.put(now, message(Content::Mail(mail)));
         }

@@ -4,14 +4,14 @@ Argument: JSON {"port": 0, "mails": FILE, "certificate"?: FILE, "key"?: FILE, "u
 "refuse"?: "550"}. With a certificate it takes mail over STARTTLS only; with a user only after a login. Prints {"port": …} when
 it listens, and ends with its standard input."""
 
+import asyncio
 import email
 import email.policy
 import json
 import ssl
 import sys
 
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult
+from aiosmtpd.smtp import SMTP, AuthResult
 
 settings = json.loads(sys.argv[1])
 
@@ -49,10 +49,13 @@ if "certificate" in settings:
 if "user" in settings:
     options.update(authenticator=authenticate, auth_required=True, auth_require_tls="certificate" in settings)
 
-# 127.0.0.1 and port 0 need a look at the socket; the controller's own readiness check can't know the port.
-controller = Controller(Keep(), hostname="127.0.0.1", port=settings.get("port") or 0, **options)
-controller._trigger_server = lambda: None
-controller.start()
-print(json.dumps({"port": controller.server.sockets[0].getsockname()[1]}), flush=True)
-sys.stdin.read()
-controller.stop()
+
+
+async def main():
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(Keep(), loop=loop, **options), "127.0.0.1", settings.get("port") or 0)
+    print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
+asyncio.run(main())

@@ -65,12 +65,18 @@ fn what_cannot_be_meant_is_told_and_no_secret_with_it() {
         (hook("secret: whsec_aHVzaA=="), "notifications.webhooks[0].secret"),
         (hook("events: [connection.invalid]"), "notifications.webhooks[0]"),
         (hook(&format!("secret: {SECRET}, events: [nonsense]")), "notifications.webhooks[0].events[0]"),
-        (format!("webhooks: [{{ url: 'http://ops.example.com/', secret: {SECRET} }}]"), "notifications.webhooks[0].url"),
+        (
+            format!("webhooks: [{{ url: 'http://ops.example.com/', secret: {SECRET} }}]"),
+            "notifications.webhooks[0].url",
+        ),
         (mail(&format!("smtp_url: 'https://mail.example.com', {FROM}")), "notifications.email.smtp_url"),
         (mail(&format!("smtp_url: 'smtps://ada:hush-hush@mail.example.com', {FROM}")), "notifications.email.smtp_url"),
         (mail(&format!("smtp_url: 'smtps://mail.example.com?tls=none', {FROM}")), "notifications.email.smtp_url"),
         (mail(&format!("smtp_url: 'smtps://ada@mail.example.com', {FROM}")), "notifications.email.smtp_url"),
-        (mail(&format!("smtp_url: 'smtps://mail.example.com', password: hush-hush, {FROM}")), "notifications.email.smtp_url"),
+        (
+            mail(&format!("smtp_url: 'smtps://mail.example.com', password: hush-hush, {FROM}")),
+            "notifications.email.smtp_url",
+        ),
         (
             mail(&format!("smtp_url: 'smtp://ada@mail.example.com?tls=none', password: hush-hush, {FROM}")),
             "notifications.email.smtp_url",
