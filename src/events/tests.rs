@@ -94,7 +94,7 @@ impl Surroundings for Around {
 impl World {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        let store = Arc::new(EmbeddedStore::open(&folder.path().join("v.redb")).unwrap());
+        let store = Arc::new(EmbeddedStore::open(folder.path().join("v.redb")).unwrap());
         let root = Arc::new(Root::from_bytes([7; 32]));
         let keys = vec![VaultKey { id: "a".into(), key: Secret::new([1; 32]) }];
         Self {
