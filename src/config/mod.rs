@@ -14,6 +14,7 @@ use crate::{
     secret::{Secret, SecretString},
 };
 
+mod api_keys;
 mod catalogue;
 mod document;
 mod load;
@@ -31,6 +32,7 @@ mod tests;
 mod units;
 mod validate;
 
+pub use api_keys::ApiKeys;
 pub use catalogue::{Catalogue, NoProviders};
 pub use document::Env;
 pub use load::{Loaded, load, parse};
@@ -38,7 +40,7 @@ pub use notifications::{Email, Language, NoticeKind, Notifications, Smtp, SmtpTl
 pub use problem::{Position, Problem, Problems};
 pub use provider::{ApiKeyPhase, ClientAuth, ErrorRules, Injection, Pkce, ProviderFields};
 pub use schema::schema;
-pub use service::{ApiKeys, Limits, PolicyRule, RateLimit, Service, Timeouts, Upstream, UpstreamProtocol};
+pub use service::{Limits, PolicyRule, RateLimit, Service, Timeouts, Upstream, UpstreamProtocol};
 
 /// A whole configuration, checked.
 #[derive(Debug, Clone)]

@@ -125,6 +125,7 @@ impl Mailer {
     ) -> Option<Mail> {
         let account = Some(notice.connection.account.as_str()).filter(|label| *label != Account::DEFAULT);
         let link = about.link.as_ref();
+        let retire_on = notice.retire_on.map(Timestamp::date);
         let words = words(
             contact.language.unwrap_or(self.settings.language),
             notice.kind,
@@ -134,7 +135,7 @@ impl Mailer {
                 account,
                 reason: notice.reason,
                 scopes: &notice.scopes,
-                retire_on: about.retire_on.as_deref(),
+                retire_on: retire_on.as_deref(),
                 days: link.and_then(|link| link.expires_at).map(|end| days(end.since(now))),
             },
         );
@@ -217,6 +218,7 @@ pub(super) mod tests {
             reason: Some("revoked"),
             scopes: vec!["contacts.<write>".into()],
             generation: 1,
+            retire_on: Timestamp::parse_rfc3339("2026-12-24T00:00:00Z"),
             at: Timestamp::from_seconds(1_795_446_000),
         }
     }
@@ -227,7 +229,7 @@ pub(super) mod tests {
             expires_at: Some(Timestamp::from_seconds(1_795_446_000 + 7 * 86_400)),
         };
         let (application, service) = (application.to_owned(), "C<R>M".to_owned());
-        About { application, service, retire_on: Some("2026-12-24".into()), link: Some(link) }
+        About { application, service, link: Some(link) }
     }
 
     fn mail(language: Language, kind: NoticeKind, application: &str) -> Mail {

@@ -5,7 +5,7 @@
 //! - `audit`: a line in the log
 //! - `notice`: which events are worth telling somebody, whom, and what makes two of them the same
 //! - `contact`: callers' mail addresses, kept sealed
-//! - `outbox`: what waits to be told (`queue`, `notifier`, `handover`), by `webhook` or by `mail` in the person's `words`
+//! - `outbox`: what waits to be told (`inbox`, `queue`, `notifier`, `handover`), by `webhook` or by `mail` in the person's `words`
 
 use std::{
     fmt,
@@ -15,11 +15,12 @@ use std::{
 
 use quick_cache::sync::Cache;
 
-use crate::id::ConnectionId;
+use crate::{clock::Timestamp, id::ConnectionId};
 
 mod audit;
 mod contact;
 mod handover;
+mod inbox;
 mod mail;
 mod notice;
 mod notifier;
@@ -31,9 +32,10 @@ mod words;
 
 pub use audit::AuditLog;
 pub use contact::{Contact, Contacts};
+pub use inbox::Inbox;
 pub use mail::MailError;
 pub use notice::{About, Link, Surroundings};
-pub use notifier::{Inbox, Notifier, Parts};
+pub use notifier::{Notifier, Parts};
 
 /// So many facts that recur with every call are remembered as told.
 const TOLD: usize = 10_000;
@@ -79,12 +81,20 @@ pub enum Kind {
     ScopesMissing,
     /// An API key was stored.
     ApiKeyStored,
+    /// A call used an API key: once a connection and day at most.
+    ApiKeyUsed,
     /// An API key was removed.
     ApiKeyRemoved,
-    /// The connection rests on an API key, and keys of its service now have an end.
-    ApiKeyDeprecated,
-    /// It still does, and the end is near.
-    ApiKeyReminder,
+    /// The service's API keys are deprecated, and this connection rests on one: told once a connection and `retire_on`.
+    ApiKeyDeprecated {
+        /// From then on keys are no longer used.
+        retire_on: Timestamp,
+    },
+    /// The same as a reminder, at each configured day.
+    ApiKeyReminder {
+        /// From then on keys are no longer used.
+        retire_on: Timestamp,
+    },
     /// The operator's client is refused by the provider: nobody's connection is touched.
     ClientRefused,
 }
@@ -101,9 +111,10 @@ impl Kind {
             Self::Invalidated => "invalidated",
             Self::ScopesMissing => "scopes_missing",
             Self::ApiKeyStored => "api_key_stored",
+            Self::ApiKeyUsed => "api_key_used",
             Self::ApiKeyRemoved => "api_key_removed",
-            Self::ApiKeyDeprecated => "api_key_deprecated",
-            Self::ApiKeyReminder => "api_key_reminder",
+            Self::ApiKeyDeprecated { .. } => "api_key_deprecated",
+            Self::ApiKeyReminder { .. } => "api_key_reminder",
             Self::ClientRefused => "client_refused",
         }
     }

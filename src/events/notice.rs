@@ -27,27 +27,21 @@ pub(super) struct Notice {
     pub scopes: Vec<String>,
     /// Which of the connection's successive grants.
     pub generation: u64,
+    /// From when on API keys are not taken, where it is about one.
+    pub retire_on: Option<Timestamp>,
     /// When it happened.
     pub at: Timestamp,
 }
 
 impl Notice {
-    /// What tells this notice from every other, the same on each replica; says nothing of whom it concerns. `retire_on` is
-    /// the day from which API keys are no longer taken.
-    pub fn identity(&self, root: &Root, retire_on: Option<&str>) -> [u8; 16] {
+    /// What tells this notice from every other, the same on each replica; says nothing of whom it concerns.
+    pub fn identity(&self, root: &Root) -> [u8; 16] {
         let id = &self.connection;
         let mut scopes: Vec<&str> = self.scopes.iter().map(String::as_str).collect();
         scopes.sort_unstable();
         let generation = self.generation.to_be_bytes();
-        let today = self.at.rfc3339();
-        let day = match self.kind {
-            NoticeKind::KeyReminder => today.get(..10).unwrap_or_default(),
-            _ => "",
-        };
-        let retire_on = match self.kind {
-            NoticeKind::KeyDeprecated | NoticeKind::KeyReminder => retire_on.unwrap_or_default(),
-            _ => "",
-        };
+        let day = if self.kind == NoticeKind::KeyReminder { self.at.date() } else { String::new() };
+        let retire_on = self.retire_on.map(Timestamp::date).unwrap_or_default();
         let mut parts: Vec<&[u8]> = vec![
             id.caller.issuer.as_str().as_bytes(),
             id.caller.subject.as_str().as_bytes(),
@@ -80,8 +74,8 @@ impl Judge {
         let kind = match event.kind {
             Kind::Expired | Kind::Invalidated => NoticeKind::ConnectionInvalid,
             Kind::ScopesMissing => NoticeKind::PermissionsNeeded,
-            Kind::ApiKeyDeprecated => NoticeKind::KeyDeprecated,
-            Kind::ApiKeyReminder => NoticeKind::KeyReminder,
+            Kind::ApiKeyDeprecated { .. } => NoticeKind::KeyDeprecated,
+            Kind::ApiKeyReminder { .. } => NoticeKind::KeyReminder,
             Kind::ClientRefused => NoticeKind::HealingFailed,
             Kind::RefreshFailed if self.has_failed_often(&event.connection, generation) => NoticeKind::HealingFailed,
             Kind::RefreshFailed
@@ -89,6 +83,7 @@ impl Judge {
             | Kind::Refreshed
             | Kind::Revoked
             | Kind::ApiKeyStored
+            | Kind::ApiKeyUsed
             | Kind::ApiKeyRemoved => return None,
         };
         let reason = event.detail.or(match event.kind {
@@ -97,8 +92,12 @@ impl Judge {
             Kind::Expired => Some("expired"),
             _ => None,
         });
-        let scopes = event.scopes.clone();
-        Some(Notice { connection: event.connection.clone(), kind, reason, scopes, generation, at })
+        let retire_on = match event.kind {
+            Kind::ApiKeyDeprecated { retire_on } | Kind::ApiKeyReminder { retire_on } => Some(retire_on),
+            _ => None,
+        };
+        let (connection, scopes) = (event.connection.clone(), event.scopes.clone());
+        Some(Notice { connection, kind, reason, scopes, generation, retire_on, at })
     }
 
     /// Whether this failure is just the one that makes it too many. A renewed grant has another generation: its count
@@ -118,8 +117,6 @@ pub struct About {
     pub application: String,
     /// The service's name as people know it.
     pub service: String,
-    /// `YYYY-MM-DD`: from this day on the service takes no API keys.
-    pub retire_on: Option<String>,
     /// Where the person can do something about it.
     pub link: Option<Link>,
 }

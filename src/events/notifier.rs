@@ -2,41 +2,34 @@
 //! notice is first claimed in the store, which only one replica can do and only once; then it becomes a message for each
 //! recipient, and each message is tried until it is taken, refused for good, or its schedule is over (a dead letter).
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
-    sync::Notify,
     task::JoinSet,
     time::{interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Event, Sink,
     contact::Contacts,
     handover::{Content, Delivery, Handover},
+    inbox::{Inbox, Work, channel},
     mail::{MailError, Mailer},
-    notice::{Judge, Notice, Surroundings},
-    queue::{Queue, Schedule, patience},
+    notice::{Notice, Surroundings},
+    queue::{Schedule, patience},
     webhook::{self, Endpoints},
 };
 use crate::{
-    clock::{Clock, Timestamp},
+    clock::Timestamp,
     config,
     outbound::Outbound,
     store::{Claim, Store},
-    telemetry::{
-        Metrics,
-        metrics::{NoticeChannel, NoticeOutcome},
-    },
+    telemetry::metrics::{NoticeChannel, NoticeOutcome},
     vault::Vault,
 };
 
-/// How much waits at most.
-const CAPACITY: usize = 10_000;
 /// How much is told at the same time.
 const AT_ONCE: usize = 16;
 /// One attempt.
@@ -57,97 +50,6 @@ pub(super) enum Sent {
     NotNow(Option<Duration>),
     /// It will never be taken, for this reason.
     Never(&'static str),
-}
-
-/// Something to do.
-enum Work {
-    /// Find out who is to be told what.
-    Announce { notice: Notice, token: [u8; 16], attempts: u32 },
-    /// Tell one recipient.
-    Deliver(Box<Delivery>),
-}
-
-struct State {
-    waiting: Queue<Work>,
-    /// What is being told at this moment, in case the process has to end.
-    under_way: HashMap<u64, Option<Delivery>>,
-    next: u64,
-}
-
-/// Where events come in; exists before whatever is needed to tell them. Cheap to clone.
-#[derive(Clone)]
-pub struct Inbox(Arc<InboxInner>);
-
-struct InboxInner {
-    judge: Judge,
-    state: Mutex<State>,
-    changed: Notify,
-    clock: Clock,
-    metrics: Arc<Metrics>,
-}
-
-impl Inbox {
-    /// An empty one.
-    pub fn new(clock: Clock, metrics: Arc<Metrics>) -> Self {
-        let state = State { waiting: Queue::new(CAPACITY), under_way: HashMap::new(), next: 0 };
-        let (judge, changed) = (Judge::new(), Notify::new());
-        Self(Arc::new(InboxInner { judge, state: Mutex::new(state), changed, clock, metrics }))
-    }
-
-    fn put(&self, due: Timestamp, work: Work) {
-        let dropped = self.0.state.lock().waiting.push(due, work);
-        if let Some(dropped) = dropped {
-            let channel = match &dropped {
-                Work::Announce { .. } => NoticeChannel::None,
-                Work::Deliver(delivery) => channel(delivery),
-            };
-            self.0.metrics.notification(channel, NoticeOutcome::Dropped);
-            tracing::warn!("too much waits to be told: the oldest notice is dropped");
-        }
-        self.0.changed.notify_one();
-    }
-
-    fn take_due(&self, limit: usize) -> Vec<(u64, Work)> {
-        let mut state = self.0.state.lock();
-        let taken = state.waiting.take_due(self.0.clock.now(), limit);
-        let mut numbered = Vec::with_capacity(taken.len());
-        for work in taken {
-            let number = state.next;
-            state.next += 1;
-            let delivery = match &work {
-                Work::Announce { .. } => None,
-                Work::Deliver(delivery) => Some(Delivery::clone(delivery)),
-            };
-            state.under_way.insert(number, delivery);
-            numbered.push((number, work));
-        }
-        numbered
-    }
-
-    /// Nothing is due and nothing under way.
-    fn is_idle(&self) -> bool {
-        let state = self.0.state.lock();
-        let due = state.waiting.next_due().is_some_and(|due| due.reached(self.0.clock.now()));
-        !due && state.under_way.is_empty()
-    }
-}
-
-impl Sink for Inbox {
-    fn tell(&self, event: &Event) {
-        let now = self.0.clock.now();
-        let Some(notice) = self.0.judge.notice(event, now) else { return };
-        let mut token = [0; 16];
-        if getrandom::fill(&mut token).is_err() {
-            return;
-        }
-        self.put(now, Work::Announce { notice, token, attempts: 0 });
-    }
-}
-
-impl fmt::Debug for Inbox {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Inbox")
-    }
 }
 
 /// What notices are told with.
@@ -301,7 +203,7 @@ impl Notifier {
         }
         let name = address.map(|address| address.expose().as_str());
         let about = inner.surroundings.about(&notice.connection, &notice.scopes, name).await?;
-        let identity = URL_SAFE_NO_PAD.encode(notice.identity(&root, about.retire_on.as_deref()));
+        let identity = URL_SAFE_NO_PAD.encode(notice.identity(&root));
         // After an error it may be ours all the same: then what lies there is our token.
         match inner.store.put_once(&format!("notice.{identity}"), token, Some(REMEMBERED)).await.ok()? {
             Claim::Mine => {}
@@ -395,12 +297,5 @@ impl Notifier {
 impl fmt::Debug for Notifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Notifier")
-    }
-}
-
-const fn channel(delivery: &Delivery) -> NoticeChannel {
-    match delivery.content {
-        Content::Webhook { .. } => NoticeChannel::Webhook,
-        Content::Mail(_) => NoticeChannel::Mail,
     }
 }

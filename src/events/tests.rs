@@ -87,7 +87,7 @@ impl Surroundings for Around {
 
     async fn about(&self, _: &ConnectionId, _: &[String], _: Option<&str>) -> Option<About> {
         let link = Link { url: "https://connect.example.com/x".into(), expires_at: None };
-        Some(About { application: "Acme".into(), service: "CRM".into(), retire_on: None, link: Some(link) })
+        Some(About { application: "Acme".into(), service: "CRM".into(), link: Some(link) })
     }
 }
 
@@ -317,23 +317,24 @@ fn notices_are_the_same_only_where_connection_cause_and_occasion_are() {
     let root = Root::from_bytes([7; 32]);
     let judge = Judge::new();
     let at = |day: u64| Timestamp::from_seconds(1_795_446_000 + day * 86_400);
-    let identity = |event: &Event, day, retire_on| judge.notice(event, at(day)).unwrap().identity(&root, retire_on);
+    let identity = |event: &Event, day| judge.notice(event, at(day)).unwrap().identity(&root);
     let lost = event(Kind::Invalidated, "ada", 1);
-    assert_eq!(identity(&lost, 0, None), identity(&lost, 3, None));
-    assert_ne!(identity(&lost, 0, None), identity(&event(Kind::Invalidated, "bob", 1), 0, None));
-    assert_ne!(identity(&lost, 0, None), identity(&event(Kind::Invalidated, "ada", 2), 0, None));
+    assert_eq!(identity(&lost, 0), identity(&lost, 3));
+    assert_ne!(identity(&lost, 0), identity(&event(Kind::Invalidated, "bob", 1), 0));
+    assert_ne!(identity(&lost, 0), identity(&event(Kind::Invalidated, "ada", 2), 0));
     let lacking = |scopes: &[&str]| Event {
         scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
         ..event(Kind::ScopesMissing, "ada", 1)
     };
-    assert_eq!(identity(&lacking(&["a", "b"]), 0, None), identity(&lacking(&["b", "a"]), 1, None));
-    assert_ne!(identity(&lacking(&["a"]), 0, None), identity(&lacking(&["a", "b"]), 0, None));
-    let (deprecated, reminder) = (event(Kind::ApiKeyDeprecated, "ada", 0), event(Kind::ApiKeyReminder, "ada", 0));
-    let day = Some("2026-12-24");
-    assert_eq!(identity(&deprecated, 0, day), identity(&deprecated, 9, day));
-    assert_ne!(identity(&deprecated, 0, day), identity(&deprecated, 0, Some("2027-01-24")));
-    assert_eq!(identity(&reminder, 0, day), identity(&reminder, 0, day));
-    assert_ne!(identity(&reminder, 0, day), identity(&reminder, 7, day));
+    assert_eq!(identity(&lacking(&["a", "b"]), 0), identity(&lacking(&["b", "a"]), 1));
+    assert_ne!(identity(&lacking(&["a"]), 0), identity(&lacking(&["a", "b"]), 0));
+    let end = |day: u64| Timestamp::from_seconds(1_798_070_400 + day * 86_400);
+    let deprecated = |day| event(Kind::ApiKeyDeprecated { retire_on: end(day) }, "ada", 0);
+    let reminder = event(Kind::ApiKeyReminder { retire_on: end(0) }, "ada", 0);
+    assert_eq!(identity(&deprecated(0), 0), identity(&deprecated(0), 9));
+    assert_ne!(identity(&deprecated(0), 0), identity(&deprecated(30), 0));
+    assert_eq!(identity(&reminder, 0), identity(&reminder, 0));
+    assert_ne!(identity(&reminder, 0), identity(&reminder, 7));
 }
 
 #[test]

@@ -45,7 +45,7 @@ struct Data<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     scopes: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
-    retire_on: Option<&'a str>,
+    retire_on: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,7 +55,6 @@ struct Data<'a> {
 /// The body of a notice's webhook. It holds a connect link, so it is a secret.
 pub(super) fn body(notice: &Notice, about: &About) -> SecretString {
     let id = &notice.connection;
-    let of_keys = matches!(notice.kind, NoticeKind::KeyDeprecated | NoticeKind::KeyReminder);
     let body = Body {
         r#type: notice.kind,
         timestamp: notice.at,
@@ -67,7 +66,7 @@ pub(super) fn body(notice: &Notice, about: &About) -> SecretString {
             account: id.account.as_str(),
             reason: notice.reason,
             scopes: &notice.scopes,
-            retire_on: about.retire_on.as_deref().filter(|_| of_keys),
+            retire_on: notice.retire_on.map(Timestamp::date),
             link: about.link.as_ref().map(|link| link.url.expose().as_str()),
             link_expires_at: about.link.as_ref().and_then(|link| link.expires_at),
         },

@@ -227,6 +227,12 @@ impl Refusal {
             .member("service", service.as_str())
     }
 
+    /// 403 `forbidden`: the service's API keys are retired, and none is stored any more.
+    pub fn api_keys_retired(service: &ServiceName, title: &str) -> Self {
+        let message = format!("API keys for {title} are no longer used, please connect your account instead");
+        Self::new(StatusCode::FORBIDDEN, Code::Forbidden, message).member("service", service.as_str())
+    }
+
     /// 404 `unknown_service`. The name is not repeated: it may be anything.
     pub fn unknown_service() -> Self {
         Self::new(StatusCode::NOT_FOUND, Code::UnknownService, "There is no service of this name")

@@ -46,6 +46,10 @@ fn all() -> Vec<(Refusal, &'static str)> {
         (scopes_required(), "The grant lacks the scopes in `new_scopes`. `auth_url` asks for them"),
         (Unauthenticated::from(caller::Reason::Missing).into(), "The caller's JWT is missing, bad or expired"),
         (Refusal::forbidden(&service(), "GitHub"), "A policy of the operator forbids this caller or call"),
+        (
+            Refusal::api_keys_retired(&service(), "GitHub"),
+            "An API key for a service whose keys are retired is not stored",
+        ),
         (Refusal::unknown_service(), "No service has the name in the path or body"),
         (Refusal::not_found(), "No such route, connection or thing"),
         (

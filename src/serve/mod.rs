@@ -97,11 +97,24 @@ impl Heart {
     /// # Errors
     /// What of the configuration can't be made real.
     pub fn new(config: &Config, runtime: &Runtime) -> Result<Self, Error> {
-        Self::telling(config, runtime, Vec::new())
+        Self::of(config, runtime, Connections::new, Vec::new())
     }
 
-    /// The same, with more sinks for events than the log.
-    fn telling(config: &Config, runtime: &Runtime, more: Vec<Box<dyn Sink>>) -> Result<Self, Error> {
+    /// The same without any work in the background: for commands beside running replicas.
+    ///
+    /// # Errors
+    /// What of the configuration can't be made real; where another process holds the embedded store, that.
+    pub fn for_command(config: &Config, runtime: &Runtime) -> Result<Self, Error> {
+        Self::of(config, runtime, Connections::for_command, Vec::new())
+    }
+
+    /// `more`: sinks for events, beside the log.
+    fn of(
+        config: &Config,
+        runtime: &Runtime,
+        make: fn(connection::Parts) -> Connections,
+        more: Vec<Box<dyn Sink>>,
+    ) -> Result<Self, Error> {
         let handle = runtime.handle().clone();
         let clock = Clock::system();
         let outbound = Outbound::new(OutboundOptions::default(), handle.clone())?;
@@ -115,7 +128,7 @@ impl Heart {
         })));
         let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(AuditLog)];
         sinks.extend(more);
-        let connections = Connections::new(connection::Parts {
+        let connections = make(connection::Parts {
             store: Arc::clone(&store),
             vault: Arc::clone(&vault),
             roots: roots.clone(),
@@ -147,7 +160,7 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
     let metrics = Arc::new(Metrics::new());
     let inbox = (!config.notifications.is_empty()).then(|| Inbox::new(clock.clone(), Arc::clone(&metrics)));
     let more = inbox.iter().map(|inbox| Box::new(inbox.clone()) as Box<dyn Sink>).collect();
-    let heart = Heart::telling(&config, &runtime, more)?;
+    let heart = Heart::of(&config, &runtime, Connections::new, more)?;
     check_addresses(&config.listeners)?;
     let handle = runtime.handle().clone();
     let drain = proxy::Drain::default();
@@ -158,6 +171,7 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
         heart.connections.clone(),
         consent::Settings { public_url: config.public_url.clone(), connect: config.connect.clone() },
     ));
+    heart.connections.look_after_keys();
     let around = notices::Around::new(
         &config,
         heart.roots.clone(),

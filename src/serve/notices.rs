@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::{
     clock::Clock,
-    config::{ApiKeyPhase, Config},
+    config::Config,
     connection::Roots,
     consent::{Consent, Wish},
     events::{About, Link, Surroundings},
@@ -55,7 +55,7 @@ impl Surroundings for Around {
         let Some(service) = self.services.get(connection.service.as_str()) else {
             // No longer configured: there is nothing that the person could do.
             let service = connection.service.to_string();
-            return Some(About { application, service, retire_on: None, link: None });
+            return Some(About { application, service, link: None });
         };
         let link = if service.oauth.is_some() {
             let wish = Wish {
@@ -74,8 +74,6 @@ impl Surroundings for Around {
         } else {
             Link { url: SecretString::from(self.dashboard.as_str()), expires_at: None }
         };
-        let retire_on =
-            service.api_keys.retire_on.clone().filter(|_| service.api_keys.phase == ApiKeyPhase::Deprecated);
-        Some(About { application, service: service.title.clone(), retire_on, link: Some(link) })
+        Some(About { application, service: service.title.clone(), link: Some(link) })
     }
 }

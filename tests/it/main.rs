@@ -20,6 +20,9 @@ mod consent;
 /// Connect links and a caller's own connections, as JSON.
 mod connections_api;
 
+/// API keys beside OAuth, and the way from one to the other.
+mod api_keys;
+
 /// Tokens that end, refreshes, replays, and token endpoints that misbehave.
 mod refresh;
 

@@ -352,3 +352,30 @@ async fn a_refused_mail_is_a_dead_letter_and_the_servers_words_are_not_logged() 
     let logs = rig.logs();
     assert!(logs.contains("valetkey::dead_letter") && !logs.contains("ada@example.com"), "{logs}");
 }
+
+#[tokio::test]
+async fn whoever_rests_on_an_api_key_that_will_end_is_told_once_and_can_connect_instead() {
+    let (mails, receiver) = tokio::join!(MailServer::start(), Receiver::start());
+    let rig = Rig::with(Store::Redis, |config, _| {
+        telling(config, &mails, &receiver).set("services.crm.api_keys", json!({ "phase": "allowed" }))
+    })
+    .await;
+    let token = jwt_of("ada", json!({}));
+    let key = crate::support::canary::secret("an API key", "an-api-key-of-the-tests-0123456789");
+    let request = rig.anonymous(Method::PUT, "/connections/crm/api-key").bearer_auth(&token);
+    let body = json!({ "api_key": key }).to_string();
+    let stored = rig.send(request.header("content-type", "application/json").body(body)).await;
+    assert_eq!(stored.status, 204, "{}", stored.text());
+    let end = time::OffsetDateTime::from_unix_timestamp(jwt::now() + 20 * 86_400).expect("a time").date().to_string();
+    let later =
+        || rig.replica_config().set("services.crm.api_keys", json!({ "phase": "deprecated", "retire_on": end }));
+    let _one = Valetkey::start(&later()).await;
+    let mail = mails.mail_to("ada@example.com").await;
+    let text = mail["text"].as_str().expect("a text");
+    assert!(text.contains(&format!("from {end}")), "{text}");
+    let hook = receiver.hook_about("api_key.deprecated", "ada").await;
+    assert_eq!((&hook["accepted"], &hook["body"]["data"]["retire_on"]), (&json!(true), &json!(end)));
+    rig.walk(&link_in(text), "ada").await;
+    call(&rig.valetkey, &token).await.upstream(200);
+    assert_eq!((mails.mails().len(), receiver.received().await.len()), (1, 1));
+}

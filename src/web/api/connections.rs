@@ -20,9 +20,6 @@ use crate::{
     web::State,
 };
 
-/// The longest API key that is stored, in bytes.
-const API_KEY_MAX: usize = 4096;
-
 /// A connection under the name that was called, which may be that of a service that shares it.
 fn named(connection: Connection, service: &Service) -> Connection {
     Connection { service: service.name.clone(), ..connection }
@@ -111,8 +108,11 @@ pub(super) async fn store_key(
         let caller = asked.caller(&state).await?;
         let service = service(&state, &name)?;
         let account = account_in(query.as_deref())?;
+        if service.api_keys.is_retired(state.now()) {
+            return Err(Refusal::api_keys_retired(&service.name, &service.title));
+        }
         let KeyBody { api_key } = body(request.into_body(), r#"{"api_key": "…"}"#).await?;
-        if api_key.expose().len() > API_KEY_MAX || service.api_key.header_value(&api_key).is_err() {
+        if !service.takes_key(&api_key) {
             return Err(Refusal::bad_request("api_key has 1 to 4096 visible ASCII characters"));
         }
         let account = label(&state, &caller, service, account).await?;
