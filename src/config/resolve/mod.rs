@@ -14,6 +14,7 @@ use super::{
 mod api_keys;
 mod callers;
 mod context;
+mod notifications;
 mod services;
 mod storage;
 
@@ -50,6 +51,8 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
     let limits = limits(raw.limits.as_ref(), defaults);
     let services = services::services(raw.services.unwrap_or_default(), limits, &root.key("services"), cx);
     let refresh = refresh(&raw.refresh.unwrap_or_default(), &root.key("refresh"), cx);
+    let notifications =
+        notifications::notifications(raw.notifications.unwrap_or_default(), &root.key("notifications"), cx);
     Some(Config {
         public_url: public_url?,
         application,
@@ -64,6 +67,7 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
         services,
         limits,
         refresh,
+        notifications,
     })
 }
 

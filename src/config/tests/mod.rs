@@ -4,6 +4,7 @@ use super::*;
 
 mod generated;
 mod meaning;
+mod notifications;
 mod problems;
 
 /// Two providers, one with OAuth and one with API keys only.
