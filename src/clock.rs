@@ -15,9 +15,11 @@ use time::{
     Date, OffsetDateTime,
     format_description::well_known::{Iso8601, Rfc2822, Rfc3339},
 };
+use utoipa::ToSchema;
 
 /// A moment, in milliseconds since the Unix epoch. Serialises as RFC 3339 in UTC, to the second.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, ToSchema)]
+#[schema(value_type = String, format = DateTime, description = "A moment as RFC 3339 in UTC, to the second.", examples("2026-11-23T15:04:05Z"))]
 pub struct Timestamp(u64);
 
 impl Timestamp {

@@ -15,6 +15,7 @@ pub mod health;
 pub mod import;
 pub mod keys;
 pub mod mint;
+pub mod openapi;
 pub mod output;
 pub mod providers;
 pub mod report;
@@ -40,6 +41,8 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Print the JSON Schema of the configuration.
     Schema,
+    /// Print the OpenAPI document of the JSON API.
+    Openapi,
     /// Make sealing keys; delete API keys that are retired.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -95,6 +98,7 @@ pub fn run(cli: Cli) -> Outcome {
     match cli.command {
         Command::Check(args) => check::run(&args),
         Command::Schema => schema::run(),
+        Command::Openapi => openapi::run(),
         Command::Keys(command) => keys::run(&command),
         Command::Mint(args) => mint::run(&args),
         Command::Health(args) => health::run(&args),

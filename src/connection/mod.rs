@@ -19,6 +19,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use url::Url;
+use utoipa::ToSchema;
 
 use crate::{
     clock::{Clock, Timestamp},
@@ -60,7 +61,7 @@ use persist::Unsaved;
 use snapshot::{Snapshot, Snapshots};
 
 /// A connection as people and applications may see it. Never holds a secret.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Connection {
     /// The service that owns the connection.
     pub service: ServiceName,
@@ -73,18 +74,25 @@ pub struct Connection {
     /// What was granted; empty where that is unknown.
     pub scopes: Vec<String>,
     /// When it was made.
+    #[schema(required)]
     pub connected_at: Option<Timestamp>,
     /// When its access token was last renewed.
+    #[schema(required)]
     pub refreshed_at: Option<Timestamp>,
     /// When its access token is over.
+    #[schema(required)]
     pub expires_at: Option<Timestamp>,
     /// When a call last used it, as far as this process knows.
+    #[schema(required)]
     pub last_used_at: Option<Timestamp>,
     /// When it became unusable.
+    #[schema(required)]
     pub invalidated_at: Option<Timestamp>,
     /// Why.
+    #[schema(required)]
     pub invalid_reason: Option<Reason>,
     /// Who granted access, at the provider.
+    #[schema(required)]
     pub identity: Option<String>,
     /// The API key beside or instead of a grant, as far as people may know.
     #[serde(skip)]
@@ -92,8 +100,9 @@ pub struct Connection {
 }
 
 /// Whether calls can use a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ConnectionStatus)]
 pub enum Status {
     /// They can.
     Active,
@@ -104,7 +113,7 @@ pub enum Status {
 }
 
 /// Why there is no usable credential.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// There never was one, or it was disconnected.

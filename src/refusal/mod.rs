@@ -13,14 +13,19 @@ use crate::{
 };
 
 mod accept;
+mod catalogue;
 mod from;
 mod render;
 #[cfg(test)]
 mod tests;
 
 pub use accept::prefers_html;
+pub use catalogue::{Kind, catalogue};
 pub use from::Remedies;
 pub use render::{REQUEST_ID, STATUS};
+
+/// `Allow` where nothing knows better: all methods but those that are served nowhere.
+pub const ANYWHERE: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// The `status` of a refusal, as clients compare it. The set is closed: docs/ERRORS.md lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -177,6 +182,16 @@ impl Refusal {
     fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
+    }
+
+    /// The names of its further members, in the order in which they are written.
+    pub fn member_names(&self) -> impl Iterator<Item = &'static str> {
+        self.members.iter().map(|(name, _)| *name)
+    }
+
+    /// The names of the headers that only some refusals have.
+    pub fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.headers.iter().map(|(name, _)| name)
     }
 
     fn retry_after(self, seconds: u32) -> Self {

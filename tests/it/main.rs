@@ -17,6 +17,9 @@ mod proxy;
 /// From a connect link to a stored grant, and every misuse of link, state and callback.
 mod consent;
 
+/// The OpenAPI document, compared with the binary by programs that others wrote.
+mod openapi;
+
 /// Connect links and a caller's own connections, as JSON.
 mod connections_api;
 
