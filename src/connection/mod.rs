@@ -6,7 +6,8 @@
 //! - `resolve`: (caller, service, account) → credential, and what an upstream's refusal means
 //! - `refresh`: one refresh everywhere; `flight`: single flight in a process; `lease`: between processes; `persist`: no new
 //!   grant is ever lost; `circuit`: patience with a token endpoint
-//! - `manage`: connect, list, disconnect; `heal`: ahead of time, and what others left
+//! - `manage`: connect, list, disconnect; `rename`: another label; `pending`: grants that wait for somebody's word
+//! - `heal`: ahead of time, and what others left
 //!
 //! Nothing here knows HTTP requests, pages or how a refusal is worded; nothing above may touch a credential but through here.
 
@@ -36,9 +37,11 @@ mod flight;
 mod heal;
 mod lease;
 mod manage;
+mod pending;
 mod persist;
 mod record;
 mod refresh;
+mod rename;
 mod resolve;
 mod root;
 mod snapshot;
@@ -47,6 +50,8 @@ mod state;
 mod tests;
 
 pub use credential::{AuthKind, Credential};
+pub use pending::Aside;
+pub use rename::Renamed;
 pub use resolve::{AfterRejection, Want};
 pub use root::Roots;
 
@@ -82,6 +87,9 @@ pub struct Connection {
     pub invalid_reason: Option<Reason>,
     /// Who granted access, at the provider.
     pub identity: Option<String>,
+    /// What tells that account from every other one there, whatever it calls itself.
+    #[serde(skip)]
+    pub identity_id: Option<String>,
 }
 
 /// Whether calls can use a connection.

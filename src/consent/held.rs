@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 use super::{Browser, Consent, STATE_TTL, digest, token};
 use crate::{
     clock::Timestamp,
-    connection::Unavailable,
+    connection::{Aside, Unavailable},
     id::{CallerId, ConnectionId},
     oauth::{Grant, Identity},
     secret::SecretString,
@@ -129,6 +129,18 @@ impl Consent {
             serde_json::to_vec(held).expect("texts, numbers, lists and structures of them are JSON"),
         );
         let sealed = root.seal(Purpose::State, &plaintext, &[name.as_bytes()])?;
+        let received = Timestamp::from_millis(held.received_ms);
+        // Should nobody speak for it in time, this is what tells the healers to revoke it.
+        let aside = Aside {
+            id: &held.id,
+            name: &name,
+            grant: held.grant(received),
+            identity: held.identity.clone(),
+            requested: &held.requested,
+            shown: held.waits_for == WaitsFor::Application,
+            until: received.plus(STATE_TTL),
+        };
+        self.connections.put_aside(aside).await?;
         if held.waits_for == WaitsFor::Application {
             // So that calls meanwhile are told to wait instead of being sent to connect again.
             self.store.put_once(&mark_of(&held.id), b"pending", Some(STATE_TTL)).await?;
@@ -153,11 +165,12 @@ impl Consent {
 
     /// Takes what lies under a code away: of several that try, one hears `true`.
     pub(super) async fn release(&self, code: &str, id: &ConnectionId) -> Result<bool, Unavailable> {
-        let released = self.store.take(&name_of(code)).await?.is_some();
+        let name = name_of(code);
+        let released = self.store.take(&name).await?.is_some();
         if released {
             self.store.take(&mark_of(id)).await?;
         }
-        Ok(released)
+        Ok(released && self.connections.take_from_aside(id, &name).await?)
     }
 
     /// Whether a grant for this connection waits for the application. Best effort: a store that is away says no.
