@@ -14,6 +14,7 @@ use crate::{
     secret::{Secret, SecretString},
 };
 
+pub mod brand;
 mod catalogue;
 mod document;
 mod load;
@@ -30,6 +31,7 @@ mod tests;
 mod units;
 mod validate;
 
+pub use brand::Brand;
 pub use catalogue::{Catalogue, NoProviders};
 pub use document::Env;
 pub use load::{Loaded, load, parse};
@@ -45,6 +47,8 @@ pub struct Config {
     pub public_url: Url,
     /// The application's name as the pages show it.
     pub application: String,
+    /// How the pages look.
+    pub brand: Brand,
     /// Where Valetkey listens, and for whom.
     pub listeners: Vec<Listener>,
     /// Guards `/admin`; `None`: those routes answer 404.

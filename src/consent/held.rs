@@ -11,7 +11,7 @@ use super::{Browser, Consent, STATE_TTL, digest, token};
 use crate::{
     clock::Timestamp,
     connection::{Aside, Unavailable},
-    id::{CallerId, ConnectionId},
+    id::{Account, CallerId, ConnectionId},
     oauth::{Grant, Identity},
     secret::SecretString,
     store::Claim,
@@ -23,6 +23,8 @@ use crate::{
 pub(super) struct Held {
     /// What it is to become.
     pub id: ConnectionId,
+    /// The label that was asked for.
+    pub asked: Account,
     /// Who granted it.
     pub identity: Option<Identity>,
     /// What was asked for.
@@ -73,6 +75,7 @@ impl Held {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let Around { id, identity, requested, name, application, ticket, return_to } = around;
         Self {
+            asked: id.account.clone(),
             id,
             identity,
             requested,

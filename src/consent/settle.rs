@@ -35,6 +35,8 @@ pub struct Completed {
     pub name: Option<String>,
     /// The application that asked, where it is not the configured one.
     pub application: Option<String>,
+    /// The label that was asked for; an account that is connected already keeps the one that it has.
+    pub asked: Account,
     /// What there is now.
     pub connection: Connection,
     /// Where to send the browser, if not to the dashboard.
@@ -144,7 +146,8 @@ impl Consent {
         }
         let mut held = held;
         if let Choice::Beside(account) = choice {
-            held.id.account = account;
+            held.id.account = account.clone();
+            held.asked = account;
             // Under another label there may be a third account.
             return Ok(self.settle(held, browser, now).await?);
         }
@@ -182,6 +185,7 @@ impl Consent {
             caller: held.id.caller.clone(),
             name: held.name.clone(),
             application: held.application.clone(),
+            asked: held.asked.clone(),
             connection,
             return_to: back.map(|url| url.with(&[("connected", service.as_str())])),
         }))

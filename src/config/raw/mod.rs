@@ -28,7 +28,7 @@ pub struct RawConfig {
     #[schemars(required)]
     pub public_url: Option<String>,
     /// The application that people connect their accounts for.
-    pub application: Option<RawApplication>,
+    pub application: Option<RawBrandedApplication>,
     /// Where Valetkey listens. Without this key: `127.0.0.1:8080` for `proxy` and `connect`, `127.0.0.1:9090` for `admin`.
     #[schemars(length(min = 1))]
     pub listeners: Option<Vec<RawListener>>,
@@ -56,6 +56,23 @@ pub struct RawConfig {
     pub limits: Option<RawLimits>,
     /// When access tokens are renewed.
     pub refresh: Option<RawRefresh>,
+}
+
+/// The application that people connect their accounts for, and how its pages look.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "BrandedApplication")]
+pub struct RawBrandedApplication {
+    /// Its name as the connect page shows it.
+    #[schemars(required, length(min = 1))]
+    pub name: Option<String>,
+    /// The colour of buttons and links, as `"#rrggbb"`. Texts in it and on it are kept readable, in light and dark.
+    #[schemars(regex(pattern = "^#[0-9A-Fa-f]{6}$"))]
+    pub color: Option<String>,
+    /// Shown beside the name: an SVG or PNG image of at most 64 KiB.
+    pub logo_file: Option<PathBuf>,
+    /// Where people get help: an `https` or `mailto` URL; plain `http` only on loopback.
+    pub support_url: Option<String>,
 }
 
 /// The application that people connect their accounts for.

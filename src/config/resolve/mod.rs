@@ -11,6 +11,7 @@ use super::{
     units::Span,
 };
 
+mod brand;
 mod callers;
 mod context;
 mod services;
@@ -32,7 +33,7 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
         url.set_path(&trimmed);
         Some(url)
     });
-    let application = raw.application.and_then(|application| application.name).unwrap_or_else(|| APPLICATION.into());
+    let (application, brand) = brand::application(raw.application, &root.key("application"), cx);
     let listeners = listeners(raw.listeners, &root.key("listeners"), cx);
     let admin_token = raw.admin.and_then(|admin| {
         let path = root.key("admin");
@@ -51,7 +52,8 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
     let refresh = refresh(&raw.refresh.unwrap_or_default(), &root.key("refresh"), cx);
     Some(Config {
         public_url: public_url?,
-        application,
+        application: application.unwrap_or_else(|| APPLICATION.into()),
+        brand,
         listeners,
         admin_token,
         callers,

@@ -11,7 +11,7 @@ use crate::{
     web::{
         State,
         consent_pages::{Scope, in_words},
-        page::Mark,
+        marks::Mark,
         texts::{Language, Shown},
         visitor::Visitor,
     },
@@ -64,6 +64,11 @@ impl Entry {
             Shown::NeedsMore => t.words().grant_more,
             Shown::Connected | Shown::Lost(_) | Shown::Pending => t.words().reconnect,
         }
+    }
+
+    /// What waits for the application has no label yet that could be changed.
+    pub fn can_rename(&self) -> bool {
+        self.exists && self.shown != Shown::Pending
     }
 
     pub fn urgent(&self) -> bool {

@@ -213,6 +213,7 @@ fn parts(rig: &Rig, readily: Readily) -> Parts {
         settings: Settings {
             public_url: rig.config.public_url.clone(),
             application: rig.config.application.clone(),
+            brand: rig.config.brand.clone(),
             confirm: rig.config.connect.confirm,
             return_to: rig.config.connect.return_to.clone(),
             session: rig.config.connect.session.clone(),

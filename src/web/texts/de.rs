@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::{Change, Notice, Shown, Subject, Texts, Unit, Words, unit};
 use crate::connection::Reason;
 
+mod manage;
+
 /// German texts.
 pub(super) struct German;
 

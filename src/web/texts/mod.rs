@@ -7,8 +7,10 @@ use crate::connection::Reason;
 
 mod de;
 mod en;
+mod manage;
 
 use self::{de::German, en::English};
+pub(super) use manage::Manage;
 
 /// A page's language.
 pub(super) type Language = &'static dyn Texts;
@@ -106,7 +108,7 @@ pub(super) struct Words {
 }
 
 /// The texts with names in them, one method each.
-pub(super) trait Texts: Sync {
+pub(super) trait Texts: Manage {
     /// The language's tag (RFC 5646).
     fn tag(&self) -> &'static str;
     /// What needs no names in it.
