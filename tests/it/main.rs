@@ -17,6 +17,9 @@ mod proxy;
 /// From a connect link to a stored grant, and every misuse of link, state and callback.
 mod consent;
 
+/// Real Chromium on the pages: every walk, by keyboard, and what axe-core finds.
+mod browser;
+
 /// Connect links and a caller's own connections, as JSON.
 mod connections_api;
 
