@@ -46,8 +46,11 @@ impl Color {
     /// Reads `#rrggbb`.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6)?;
-        let [_, red, green, blue] =
-            digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())??.to_be_bytes();
+        let [_, red, green, blue] = digits
+            .bytes()
+            .all(|byte| byte.is_ascii_hexdigit())
+            .then(|| u32::from_str_radix(digits, 16).ok())??
+            .to_be_bytes();
         Some(Self { red, green, blue })
     }
 }
@@ -59,7 +62,8 @@ impl LogoFormat {
             return Some(Self::Png);
         }
         let text = std::str::from_utf8(bytes).ok()?.trim_start_matches('\u{feff}').trim_start();
-        let is_svg = text.starts_with("<svg") || (text.starts_with('<') && !text.starts_with("<!doctype html") && text.contains("<svg"));
+        let is_svg = text.starts_with("<svg")
+            || (text.starts_with('<') && !text.starts_with("<!doctype html") && text.contains("<svg"));
         is_svg.then_some(Self::Svg)
     }
 }

@@ -67,9 +67,7 @@ impl Connections {
             Selection::One(held) => Ok(Some(self.seen(caller, held))),
             Selection::None(label) => Ok(snapshot
                 .aside(self.now())
-                .find(|waiting| {
-                    waiting.service == service.owner && (account.is_none() || waiting.account == label)
-                })
+                .find(|waiting| waiting.service == service.owner && (account.is_none() || waiting.account == label))
                 .cloned()),
             Selection::Several(accounts) => Err(Unusable::AccountRequired { accounts }),
         }

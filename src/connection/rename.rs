@@ -47,9 +47,11 @@ impl Connections {
     /// While the store or the keys are away, or a refresh is under way for long. What was begun then is finished later.
     pub async fn rename(&self, id: &ConnectionId, to: &Account) -> Result<Renamed, Unavailable> {
         let (from, target) = (self.key(id).await?, ConnectionId { account: to.clone(), ..id.clone() });
+        if !self.read(&from).await?.is_some_and(|(record, _)| stands(&record)) {
+            return Ok(Renamed::Absent);
+        }
         if id.account == *to {
-            let there = self.read(&from).await?;
-            return Ok(if there.is_some_and(|(record, _)| stands(&record)) { Renamed::Done } else { Renamed::Absent });
+            return Ok(Renamed::Done);
         }
         if self.read(&self.key(&target).await?).await?.is_some_and(|(record, _)| stands(&record)) {
             return Ok(Renamed::Taken);

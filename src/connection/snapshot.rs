@@ -159,7 +159,14 @@ impl Snapshots {
     }
 
     /// Keeps what was read under `stamp`.
-    pub fn keep(&self, owner: OwnerId, stamp: Stamp, now: Timestamp, connections: Vec<Held>, aside: Vec<(Timestamp, Connection)>) -> Arc<Snapshot> {
+    pub fn keep(
+        &self,
+        owner: OwnerId,
+        stamp: Stamp,
+        now: Timestamp,
+        connections: Vec<Held>,
+        aside: Vec<(Timestamp, Connection)>,
+    ) -> Arc<Snapshot> {
         let snapshot = Arc::new(Snapshot { stamp, loaded_at: now, outdated_at: AtomicU64::new(0), connections, aside });
         self.cache.insert(owner, Arc::clone(&snapshot));
         snapshot

@@ -29,7 +29,8 @@ pub(super) struct BrandAssets {
 impl BrandAssets {
     /// Makes them.
     pub fn new(brand: &Brand) -> Self {
-        let style = brand.color.map(|color| Asset::made("brand", "css", "text/css; charset=utf-8", sheet(color).into_bytes()));
+        let style =
+            brand.color.map(|color| Asset::made("brand", "css", "text/css; charset=utf-8", sheet(color).into_bytes()));
         let logo = brand.logo.as_ref().map(|logo| {
             let (extension, kind) = match logo.format {
                 LogoFormat::Svg => ("svg", "image/svg+xml"),
@@ -46,13 +47,7 @@ fn sheet(color: Color) -> String {
     // Under the pointer a button moves away from its text's colour: the contrast grows.
     let deep = mix(color, if on == WHITE { BLACK } else { WHITE }, 15);
     let set = |accent: Color| {
-        format!(
-            "--accent:{};--button:{};--button-deep:{};--on-button:{}",
-            hex(accent),
-            hex(color),
-            hex(deep),
-            hex(on)
-        )
+        format!("--accent:{};--button:{};--button-deep:{};--on-button:{}", hex(accent), hex(color), hex(deep), hex(on))
     };
     let (light, dark) = (readable(color, &LIGHT, BLACK), readable(color, &DARK, WHITE));
     format!(":root{{{}}}\n@media (prefers-color-scheme:dark){{:root{{{}}}}}\n", set(light), set(dark))
@@ -107,7 +102,9 @@ mod tests {
 
     #[test]
     fn contrast_is_as_the_guidelines_compute_it() {
-        for (one, other, expected) in [("#000000", "#ffffff", 21.0), ("#777777", "#ffffff", 4.48), ("#0000ff", "#ffffff", 8.59)] {
+        for (one, other, expected) in
+            [("#000000", "#ffffff", 21.0), ("#777777", "#ffffff", 4.48), ("#0000ff", "#ffffff", 8.59)]
+        {
             let ratio = contrast(Color::parse(one).unwrap(), Color::parse(other).unwrap());
             assert!((ratio - expected).abs() < 0.01, "{one} on {other}: {ratio}");
         }
@@ -127,7 +124,11 @@ mod tests {
                         assert!(contrast(value(part, "--accent"), paper) >= READABLE, "{}", hex(color));
                     }
                     for button in ["--button", "--button-deep"] {
-                        assert!(contrast(value(part, button), value(part, "--on-button")) >= READABLE, "{}", hex(color));
+                        assert!(
+                            contrast(value(part, button), value(part, "--on-button")) >= READABLE,
+                            "{}",
+                            hex(color)
+                        );
                     }
                 }
             }

@@ -101,6 +101,7 @@ pub(super) fn notice(
         StatusCode::UNAUTHORIZED => Some(refusal::Code::Unauthenticated),
         StatusCode::FORBIDDEN => Some(refusal::Code::Forbidden),
         StatusCode::NOT_FOUND => Some(refusal::Code::NotFound),
+        StatusCode::PAYLOAD_TOO_LARGE => Some(refusal::Code::TooLarge),
         StatusCode::BAD_GATEWAY => Some(refusal::Code::RefreshFailed),
         StatusCode::SERVICE_UNAVAILABLE => Some(refusal::Code::Unavailable),
         _ => None,

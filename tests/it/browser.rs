@@ -17,12 +17,15 @@ const DEADLINE: std::time::Duration = std::time::Duration::from_secs(200);
 const LOGO: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><path fill="#7a5c00" d="M4 28 16 4l12 24z"/></svg>"##;
 
 /// A provider that tells who granted access, so that accounts can be told apart.
-fn identified(config: Config, issuer: &str) -> Config {
+pub(crate) fn identified(config: Config, issuer: &str) -> Config {
     let scopes = json!(["openid", "email", "contacts"]);
     config
         .set("services.crm.userinfo_url", format!("{issuer}/me"))
         .set("services.crm.scopes", scopes)
-        .set("services.crm.scope_titles", json!({ "contacts": "See your contacts", "email": "See your e-mail address" }))
+        .set(
+            "services.crm.scope_titles",
+            json!({ "contacts": "See your contacts", "email": "See your e-mail address" }),
+        )
         // Nothing is asked of the application's own home: the browsers have no network.
         .set("connect.return_to", json!([]))
 }
@@ -125,12 +128,8 @@ async fn the_keyboard_alone_is_enough() {
 #[tokio::test]
 #[ignore = "writes docs/images: make screenshots"]
 async fn screenshots() {
-    let rig = start(|config| {
-        config
-            .set("services.crm.title", "GitHub")
-            .set("services.crm.provider", Value::Null)
-    })
-    .await;
+    let rig =
+        start(|config| config.set("services.crm.title", "GitHub").set("services.crm.provider", Value::Null)).await;
     let images = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/images");
     run("screenshots.mjs", &world(&rig, &json!({ "images": images }))).await;
 }

@@ -45,7 +45,8 @@ fn logo(file: std::path::PathBuf, path: &Path, cx: &mut Context<'_>) -> Option<L
         return None;
     }
     let Some(format) = LogoFormat::of(&bytes) else {
-        cx.report.problem(path, finding("This file is neither an SVG nor a PNG image").hint("convert it to one of them"));
+        cx.report
+            .problem(path, finding("This file is neither an SVG nor a PNG image").hint("convert it to one of them"));
         return None;
     };
     Some(Logo { format, bytes })
@@ -57,7 +58,8 @@ fn support(text: &str, path: &Path, cx: &mut Context<'_>) -> Option<Url> {
         return match Url::parse(text) {
             Ok(url) if url.path().contains('@') => Some(url),
             _ => {
-                cx.report.problem(path, finding("This is no address for mail").hint("such as `mailto:help@example.com`"));
+                cx.report
+                    .problem(path, finding("This is no address for mail").hint("such as `mailto:help@example.com`"));
                 None
             }
         };

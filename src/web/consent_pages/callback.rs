@@ -131,7 +131,11 @@ async fn connected(visit: &Visit<'_>, service: &Service, completed: Completed, h
             let connected = format!("{}/dashboard?connected={}", state.base(), service.name);
             let account = &completed.connection.account;
             // An account that was connected under another label before was renewed there.
-            page::see_other(&if completed.asked == *account { connected } else { format!("{connected}&renewed={account}") })
+            page::see_other(&if completed.asked == *account {
+                connected
+            } else {
+                format!("{connected}&renewed={account}")
+            })
         }
     };
     if let Ok(Some(cookie)) = session_after(state, completed, headers, visit.now).await {

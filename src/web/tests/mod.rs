@@ -184,7 +184,10 @@ impl Jar {
 
     async fn post(&mut self, site: &Site, path: &str, fields: &[(&str, &str)]) -> Got {
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        let request = Request::post(path).header("origin", "null").header("sec-fetch-site", "same-origin");
+        let request = Request::post(path)
+            .header("origin", "null")
+            .header("sec-fetch-site", "same-origin")
+            .header("content-type", "application/x-www-form-urlencoded");
         self.send(site, request.body(Body::from(body)).unwrap()).await
     }
 

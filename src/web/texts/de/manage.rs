@@ -36,6 +36,8 @@ impl Manage for German {
         format!("Das Konto bei {service} hat seine neue Bezeichnung.")
     }
     fn just_renewed(&self, service: &str, account: &str) -> String {
-        format!("Sie haben sich mit einem Konto angemeldet, das schon verbunden war: {service} ({account}) ist erneuert.")
+        format!(
+            "Sie haben sich mit einem Konto angemeldet, das schon verbunden war: {service} ({account}) ist erneuert."
+        )
     }
 }
