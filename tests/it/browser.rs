@@ -128,8 +128,22 @@ async fn the_keyboard_alone_is_enough() {
 #[tokio::test]
 #[ignore = "writes docs/images: make screenshots"]
 async fn screenshots() {
-    let rig =
-        start(|config| config.set("services.crm.title", "GitHub").set("services.crm.provider", Value::Null)).await;
+    let rig = Rig::with(Store::Embedded, |config, server| {
+        let github = json!({
+            "openid": "See who you are",
+            "repo": "Read and write your repositories",
+            "read:org": "See your organisations",
+            "user:email": "See your e-mail addresses",
+        });
+        identified(config, &server.issuer)
+            .set("services.crm.title", "Contoso CRM")
+            .set("services.crm.scope_titles.openid", "See who you are")
+            .service("github", "GitHub", &["openid", "repo", "read:org", "user:email"], server)
+            .set("services.github.userinfo_url", format!("{}/me", server.issuer))
+            .set("services.github.identity", json!({ "id": "/sub", "label": ["/sub"] }))
+            .set("services.github.scope_titles", github)
+    })
+    .await;
     let images = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/images");
     run("screenshots.mjs", &world(&rig, &json!({ "images": images }))).await;
 }

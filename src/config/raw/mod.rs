@@ -67,7 +67,6 @@ pub struct RawBrandedApplication {
     #[schemars(required, length(min = 1))]
     pub name: Option<String>,
     /// The colour of buttons and links, as `"#rrggbb"`. Texts in it and on it are kept readable, in light and dark.
-    #[schemars(regex(pattern = "^#[0-9A-Fa-f]{6}$"))]
     pub color: Option<String>,
     /// Shown beside the name: an SVG or PNG image of at most 64 KiB.
     pub logo_file: Option<PathBuf>,
