@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub enum Outcome {
     /// The grant is stored.
-    Stored(Completed),
+    Stored(Box<Completed>),
     /// The person is asked whether it may replace another account's.
     Question(Question),
     /// The application is to confirm it.
@@ -181,14 +181,14 @@ impl Consent {
         let connection = self.store_grant(&held, now).await?;
         self.spend_of(&held, browser).await;
         tracing::info!(%service, "connect: completed");
-        Ok(Outcome::Stored(Completed {
+        Ok(Outcome::Stored(Box::new(Completed {
             caller: held.id.caller.clone(),
             name: held.name.clone(),
             application: held.application.clone(),
             asked: held.asked.clone(),
             connection,
             return_to: back.map(|url| url.with(&[("connected", service.as_str())])),
-        }))
+        })))
     }
 
     async fn store_grant(&self, held: &Held, now: Timestamp) -> Result<Connection, Unavailable> {

@@ -110,7 +110,7 @@ async fn go_on_with(
     headers: &HeaderMap,
 ) -> Response {
     match outcome {
-        Outcome::Stored(completed) => connected(&visit, service, completed, headers).await,
+        Outcome::Stored(completed) => connected(&visit, service, *completed, headers).await,
         Outcome::Question(question) => {
             visit.application.clone_from(&question.application);
             ask(&visit, service, &question, browser).await
