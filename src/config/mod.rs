@@ -14,6 +14,7 @@ use crate::{
     secret::{Secret, SecretString},
 };
 
+mod api_keys;
 pub mod brand;
 mod catalogue;
 mod document;
@@ -31,6 +32,7 @@ mod tests;
 mod units;
 mod validate;
 
+pub use api_keys::ApiKeys;
 pub use brand::Brand;
 pub use catalogue::{Catalogue, NoProviders};
 pub use document::Env;
@@ -38,7 +40,7 @@ pub use load::{Loaded, load, parse};
 pub use problem::{Position, Problem, Problems};
 pub use provider::{ApiKeyPhase, ClientAuth, ErrorRules, Injection, Pkce, ProviderFields};
 pub use schema::schema;
-pub use service::{ApiKeys, Limits, PolicyRule, RateLimit, Service, Timeouts, Upstream, UpstreamProtocol};
+pub use service::{Limits, PolicyRule, RateLimit, Service, Timeouts, Upstream, UpstreamProtocol};
 
 /// A whole configuration, checked.
 #[derive(Debug, Clone)]

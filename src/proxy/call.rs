@@ -10,7 +10,7 @@ use crate::{
     connection::{Credential, Want},
     id::{Account, CallerId},
     provider::Service,
-    refusal::{Refusal, TooLarge},
+    refusal::{ANYWHERE, Refusal, TooLarge},
 };
 
 use super::{
@@ -96,8 +96,8 @@ impl Call {
 /// # Errors
 /// The answer to send instead.
 pub async fn admit(core: &Core, head: &Parts, raw: &[u8], serves_proxy: bool) -> Result<Admitted, Refusal> {
-    if head.method == Method::TRACE || head.method == Method::CONNECT {
-        return Err(Refusal::method_not_allowed(None));
+    if head.method == Method::CONNECT {
+        return Err(Refusal::method_not_allowed(Some(ANYWHERE)));
     }
     within(raw.len(), core.limits.uri_bytes, TooLarge::Target)?;
     within(head_size(head), core.limits.header_bytes, TooLarge::Headers)?;
@@ -108,6 +108,9 @@ pub async fn admit(core: &Core, head: &Parts, raw: &[u8], serves_proxy: bool) ->
         }
         Target::Proxy { .. } | Target::Own => return Ok(Admitted::Own),
     };
+    if head.method == Method::TRACE {
+        return Err(Refusal::method_not_allowed(Some(ANYWHERE)));
+    }
     let service =
         service.and_then(|name| core.services.get(name.as_str()).cloned()).ok_or_else(Refusal::unknown_service)?;
     within(raw.len(), service.limits.uri_bytes, TooLarge::Target)?;

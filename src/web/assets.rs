@@ -8,7 +8,7 @@ use axum::{
     extract::Path,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use sha2::{Digest, Sha256};
 
 use super::State;
@@ -62,7 +62,7 @@ pub(super) async fn asset(
 ) -> Response {
     let own = [&state.brand.style, &state.brand.logo].into_iter().flatten();
     let Some(asset) = [&*STYLE, &*ICON].into_iter().chain(own).find(|asset| asset.name() == name) else {
-        return super::not_found(id, headers).await;
+        return super::not_found(Method::GET, id, headers).await;
     };
     let mut response = asset.bytes.clone().into_response();
     let headers = response.headers_mut();

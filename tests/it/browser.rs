@@ -26,6 +26,8 @@ pub(crate) fn identified(config: Config, issuer: &str) -> Config {
             "services.crm.scope_titles",
             json!({ "contacts": "See your contacts", "email": "See your e-mail address" }),
         )
+        // Who is on a key is asked to connect.
+        .set("services.calendar.api_keys.phase", "encouraged")
         // Nothing is asked of the application's own home: the browsers have no network.
         .set("connect.return_to", json!([]))
 }

@@ -22,9 +22,14 @@ mod consent_security;
 
 /// Real Chromium on the pages: every walk, by keyboard, and what axe-core finds.
 mod browser;
+/// The OpenAPI document, compared with the binary by programs that others wrote.
+mod openapi;
 
 /// Connect links and a caller's own connections, as JSON.
 mod connections_api;
+
+/// API keys beside OAuth, and the way from one to the other.
+mod api_keys;
 
 /// Tokens that end, refreshes, replays, and token endpoints that misbehave.
 mod refresh;

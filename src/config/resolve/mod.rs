@@ -11,6 +11,7 @@ use super::{
     units::Span,
 };
 
+mod api_keys;
 mod brand;
 mod callers;
 mod context;

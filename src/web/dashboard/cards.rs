@@ -11,6 +11,7 @@ use crate::{
     web::{
         State,
         consent_pages::{Scope, in_words},
+        dashboard::keys::KeyPlace,
         marks::Mark,
         texts::{Language, Shown},
         visitor::Visitor,
@@ -40,6 +41,7 @@ pub(super) struct Entry {
     pub refreshed: Option<Moment>,
     pub used: Option<Moment>,
     pub exists: bool,
+    pub key: KeyPlace,
 }
 
 /// A time for machines and for people.
@@ -72,7 +74,7 @@ impl Entry {
     }
 
     pub fn urgent(&self) -> bool {
-        matches!(self.shown, Shown::NotConnected | Shown::Lost(_) | Shown::NeedsMore)
+        self.key.prompt.is_some() || matches!(self.shown, Shown::NotConnected | Shown::Lost(_) | Shown::NeedsMore)
     }
 }
 
@@ -100,7 +102,7 @@ pub(super) fn cards(state: &State, visitor: &Visitor, connections: Vec<Connectio
                     Reach::Only { service: only, account } if *only == service.name => account.clone(),
                     Reach::Only { .. } => return None,
                 };
-                entries.push(absent(&account));
+                entries.push(absent(service, &account, t, now));
             }
             let several = entries.len() > 1;
             for entry in &mut entries {
@@ -120,7 +122,7 @@ pub(super) fn cards(state: &State, visitor: &Visitor, connections: Vec<Connectio
         .collect()
 }
 
-fn absent(account: &Account) -> Entry {
+fn absent(service: &Service, account: &Account, t: Language, now: Timestamp) -> Entry {
     Entry {
         account: account.to_string(),
         labelled: false,
@@ -133,6 +135,7 @@ fn absent(account: &Account) -> Entry {
         refreshed: None,
         used: None,
         exists: false,
+        key: KeyPlace::of(service, None, Shown::NotConnected, t, now),
     }
 }
 
@@ -161,5 +164,6 @@ fn entry(service: &Service, connection: &Connection, t: Language, now: Timestamp
         refreshed: moment(connection.refreshed_at),
         used: moment(connection.last_used_at),
         exists: true,
+        key: KeyPlace::of(service, connection.api_key, shown, t, now),
     }
 }

@@ -19,6 +19,7 @@ use crate::{
 
 mod api;
 mod dashboard;
+mod manage;
 mod pages;
 mod routes;
 
@@ -138,6 +139,11 @@ impl Site {
         assert_eq!(away.status, 303, "{}", away.body);
         browser.get(self, &callback_of(&away)).await
     }
+}
+
+/// What routes share, over a store in memory.
+pub(crate) fn state() -> Arc<State> {
+    Arc::new(State::new(parts(&Rig::with(|_| {}), Readily::Ready)))
 }
 
 fn jwt(user: &str) -> String {

@@ -88,7 +88,7 @@ const pages = {
     await b.connect(page, await b.askForLink(user), user);
     await b.forgetProvider(context);
     await b.connect(page, await b.askForLink(user, { account: 'work' }), `${user}-work`);
-    // It lacks a scope, and the other one is lost.
+    await b.call(user, '/connections/calendar/api-key', { method: 'PUT', body: { api_key: 'sk-test' } });
     await b.forgetProvider(context);
     await b.signIn(page, user);
     const answer = await page.goto(`${world.url}/dashboard?connected=crm&renewed=work`);
@@ -116,6 +116,11 @@ const pages = {
     const callback = page.waitForResponse((response) => response.url().includes('/oauth/callback/'));
     await b.connect(page, await b.askForLink(user), `${user}-2`);
     return callback;
+  }],
+  'taking a key away': [200, async ({ page, user }) => {
+    await b.call(user, '/connections/calendar/api-key', { method: 'PUT', body: { api_key: 'sk-test' } });
+    await b.signIn(page, user);
+    return page.goto(`${world.url}/dashboard/api-key/remove?service=calendar&account=default`);
   }],
   'signed out': [200, async ({ page, user }) => {
     await b.signIn(page, user);

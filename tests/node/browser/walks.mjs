@@ -57,9 +57,10 @@ const walks = {
     await b.connect(page, await b.linkFromError(user), user);
     await b.signIn(page, user);
     const add = async (label) => {
-      await page.locator('details.add summary').first().click();
-      await page.locator('#account-crm').fill(label);
-      await page.locator('details.add button').first().click();
+      const details = page.locator('details', { has: page.locator('#account-crm') });
+      await details.locator('summary').click();
+      await details.locator('input').fill(label);
+      await details.locator('button').click();
       await b.press(page);
     };
     await b.forgetProvider(context);
@@ -141,6 +142,27 @@ const walks = {
     await b.press(page);
     await page.waitForURL(`${world.url}/dashboard?disconnected=crm`);
     assert.equal(await b.whoami(user, 'office'), 'auth_required');
+  },
+
+  /** Who is on a key is shown the way to an account, and the prompt ends there. */
+  async 'from an API key to an account'({ page, user }) {
+    const stored = await b.call(user, '/connections/calendar/api-key', { method: 'PUT', body: { api_key: 'sk-test' } });
+    assert.equal(stored.status, 204);
+    await b.signIn(page, user);
+    const prompt = page.locator('.migrate');
+    assert.equal(await prompt.count(), 1);
+    await b.fits(page);
+    await page.getByRole('link', { name: 'Connect Calendar (default)' }).click();
+    await b.press(page);
+    await b.consent(page, user);
+    await page.waitForURL(`${world.url}/dashboard?connected=calendar`);
+    assert.equal(await prompt.count(), 0);
+    assert.equal((await b.call(user, '/proxy/calendar/whoami')).json.sub, user);
+    await page.locator('a[href*="/dashboard/api-key/remove"]').click();
+    await b.fits(page);
+    await b.press(page);
+    await page.waitForURL(`${world.url}/dashboard?key_removed=calendar`);
+    assert.equal((await b.call(user, '/proxy/calendar/whoami')).json.sub, user);
   },
 
   async 'disconnecting, and signing out'({ page, user }) {
