@@ -210,7 +210,7 @@ impl Connections {
 
     /// A grant that waits for the application, as people may see it.
     pub(super) fn waiting(&self, record: &Record) -> Connection {
-        Connection { status: Status::Pending, ..view(record, self.owner_of(&record.id).as_deref()) }
+        Connection { status: Status::Pending, ..view(record) }
     }
 
     fn owner_of(&self, id: &ConnectionId) -> Option<Arc<Service>> {
