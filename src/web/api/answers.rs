@@ -122,19 +122,19 @@ impl Group {
     fn content(self, kinds: &[Kind]) -> Content {
         let words = kinds.iter().map(|kind| kind.refusal.code.as_str());
         let mut narrowed = ObjectBuilder::new().property("status", one_of(words));
-        if let [Kind { refusal, .. }] = kinds {
-            for name in refusal.member_names() {
-                narrowed = narrowed.required(name);
-                if name == "reason" {
-                    narrowed = narrowed.property(name, member(name, Some(refusal.code)));
-                }
+        let always = |name: &str| kinds.iter().all(|kind| kind.refusal.member_names().any(|member| member == name));
+        for name in kinds.first().into_iter().flat_map(|kind| kind.refusal.member_names()).filter(|name| always(name)) {
+            narrowed = narrowed.required(name);
+            if let ("reason", [code]) = (name, self.codes) {
+                narrowed = narrowed.property(name, member(name, Some(*code)));
             }
         }
         let schema = AllOfBuilder::new().item(reference("Refusal")).item(narrowed);
-        let examples = kinds.iter().map(|Kind { refusal, .. }| {
-            let body = refusal.json(&RequestId::from_number(1));
-            let value: Option<Value> = serde_json::from_str(&body).ok();
-            (refusal.code.as_str(), ExampleBuilder::new().value(value).build())
+        let examples = kinds.iter().enumerate().map(|(index, Kind { refusal, .. })| {
+            let earlier = kinds[..index].iter().filter(|kind| kind.refusal.code == refusal.code).count();
+            let number = if earlier == 0 { String::new() } else { format!("_{}", earlier + 1) };
+            let value: Option<Value> = serde_json::from_str(&refusal.json(&RequestId::from_number(1))).ok();
+            (format!("{}{number}", refusal.code.as_str()), ExampleBuilder::new().value(value).build())
         });
         ContentBuilder::new().schema(Some(schema)).examples_from_iter(examples).build()
     }

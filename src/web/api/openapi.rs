@@ -152,7 +152,8 @@ fn proxied() -> PathItem {
             .description(Some(description))
             .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
     };
-    let upstream = "The upstream's own answer, streamed; it has no `Valetkey-Status`.";
+    let upstream = "The upstream's own answer, streamed; it has no `Valetkey-Status`. Where it was had with an API key that is \
+                    on its way out, `Valetkey-Notice`, `Deprecation` and `Sunset` say so.";
     let operation = |verb: &str| {
         OperationBuilder::new()
             .operation_id(Some(format!("proxy{verb}")))
