@@ -11,7 +11,7 @@ use crate::support::process::Process;
 use crate::support::{Config, Rig, Store, jwt, wait};
 
 /// Longest that a script may take: many walks, each of many pages.
-const DEADLINE: std::time::Duration = std::time::Duration::from_secs(200);
+const DEADLINE: std::time::Duration = std::time::Duration::from_secs(330);
 
 /// The operator's logo in these tests.
 const LOGO: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><path fill="#7a5c00" d="M4 28 16 4l12 24z"/></svg>"##;

@@ -10,7 +10,7 @@ export const world = JSON.parse(process.argv[2]);
 process.stdin.on('end', () => process.exit(1)).resume();
 
 /** How long a page may take. Generous: two busy cores, a debug build. */
-const PATIENCE = 20_000;
+const PATIENCE = 40_000;
 const FLAGS = [
   '--no-sandbox',
   '--disable-gpu',
@@ -43,6 +43,15 @@ export async function main(work) {
   process.stdout.write(`${JSON.stringify({ results })}\n`, () => process.exit(0));
 }
 
+/** Runs tasks, a few at the same time. */
+export async function severalAtOnce(tasks, workers = 3) {
+  const waiting = tasks.values();
+  const work = async () => {
+    for (const task of waiting) await task();
+  };
+  await Promise.all(Array.from({ length: workers }, work));
+}
+
 /** A context with one page that is watched: `problems` collects what no page of ours may do. */
 export async function visit(browser, options = {}) {
   const context = await browser.newContext({ viewport: SIZES.desktop, locale: 'en-GB', ...options });
@@ -64,7 +73,9 @@ export async function visit(browser, options = {}) {
   });
   context.on('weberror', (error) => problems.push(`script: ${error.error()}`));
   context.on('requestfailed', (request) => {
-    if (request.url().startsWith(world.url)) problems.push(`failed: ${request.url()} ${request.failure()?.errorText}`);
+    // A page that is left takes what it still waits for along.
+    const left = request.failure()?.errorText === 'net::ERR_ABORTED';
+    if (request.url().startsWith(world.url) && !left) problems.push(`failed: ${request.url()} ${request.failure()?.errorText}`);
   });
   const page = await context.newPage();
   return { context, page, problems };

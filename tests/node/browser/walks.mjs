@@ -152,7 +152,7 @@ const walks = {
     const prompt = page.locator('.migrate');
     assert.equal(await prompt.count(), 1);
     await b.fits(page);
-    await page.getByRole('link', { name: 'Connect Calendar (default)' }).click();
+    await page.getByRole('link', { name: 'Connect Calendar (default)', exact: true }).click();
     await b.press(page);
     await b.consent(page, user);
     await page.waitForURL(`${world.url}/dashboard?connected=calendar`);
@@ -186,8 +186,8 @@ await b.main(async ({ browser, check }) => {
     for (const javaScriptEnabled of [true, false]) {
       const variant = `${size}, JavaScript ${javaScriptEnabled ? 'on' : 'off'}`;
       const options = { viewport, javaScriptEnabled };
-      await Promise.all(
-        Object.entries(walks).map(([name, walk], index) =>
+      await b.severalAtOnce(
+        Object.entries(walks).map(([name, walk], index) => () =>
           check(`${name} (${variant})`, async () => {
             const visit = await b.visit(browser, options);
             const user = `w${index}-${size}-${javaScriptEnabled ? 'js' : 'plain'}`;
