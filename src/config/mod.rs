@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod api_keys;
+pub mod brand;
 mod catalogue;
 mod document;
 mod load;
@@ -33,6 +34,7 @@ mod units;
 mod validate;
 
 pub use api_keys::ApiKeys;
+pub use brand::Brand;
 pub use catalogue::{Catalogue, NoProviders};
 pub use document::Env;
 pub use load::{Loaded, load, parse};
@@ -49,6 +51,8 @@ pub struct Config {
     pub public_url: Url,
     /// The application's name as the pages show it.
     pub application: String,
+    /// How the pages look.
+    pub brand: Brand,
     /// Where Valetkey listens, and for whom.
     pub listeners: Vec<Listener>,
     /// Guards `/admin`; `None`: those routes answer 404.

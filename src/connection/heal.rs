@@ -30,6 +30,12 @@ pub fn due(record: &Record, now: Timestamp, process: &str) -> Option<Timestamp> 
         let doublings = farewell.attempts.min(10);
         return Some(now.plus(Duration::from_secs(15).saturating_mul(1 << doublings)));
     }
+    if let Some(aside) = &record.aside {
+        return Some(aside.until.unwrap_or(now).max(now));
+    }
+    if record.moving.is_some() {
+        return Some(now.plus(UNFINISHED));
+    }
     if record.invalid.is_some() {
         return None;
     }
@@ -56,8 +62,11 @@ fn ahead(record: &Record, now: Timestamp, process: &str) -> Option<Timestamp> {
 
 /// Whether the record still asks for what its due time stood for: another replica may have been quicker.
 fn is_wanted(record: &Record, now: Timestamp, process: &str) -> bool {
+    if let Some(aside) = &record.aside {
+        return aside.until.is_none_or(|until| until.reached(now));
+    }
     let is_due = || record.mark.is_some() || ahead(record, now, process).is_some_and(|at| at.reached(now));
-    record.farewell.is_some() || (record.invalid.is_none() && is_due())
+    record.farewell.is_some() || record.moving.is_some() || (record.invalid.is_none() && is_due())
 }
 
 /// From 0 to 1, the same for a grant each time.
@@ -110,6 +119,10 @@ impl Connections {
             let _permit = permit;
             if record.farewell.is_some() {
                 connections.finish_farewell(key).await;
+            } else if record.aside.is_some() {
+                let _ = connections.give_up_aside(key).await;
+            } else if record.moving.is_some() {
+                let _ = connections.finish_move(key).await;
             } else if let Some(grant) = record.grant {
                 let _ = connections.refresh(&record.id, grant.generation).await;
             }

@@ -99,7 +99,8 @@ pub struct HolderPage {
 
 impl Holder {
     fn of(record: Record) -> Option<Self> {
-        if record.farewell.is_some() {
+        // Given up, or no connection yet.
+        if record.farewell.is_some() || record.aside.is_some() {
             return None;
         }
         let key = record.api_key.as_ref().map(facts);

@@ -36,7 +36,8 @@ impl Connections {
     /// While the store or the keys are away.
     pub async fn list(&self, caller: &CallerId) -> Result<Vec<Connection>, Unavailable> {
         let snapshot = self.snapshot(caller).await?;
-        Ok(snapshot.connections.iter().map(|held| self.seen(caller, held)).collect())
+        let connected = snapshot.connections.iter().map(|held| self.seen(caller, held));
+        Ok(connected.chain(snapshot.aside(self.now()).cloned()).collect())
     }
 
     /// The connection of this name.
@@ -64,7 +65,10 @@ impl Connections {
         let snapshot = self.snapshot(caller).await?;
         match snapshot.select(&service.owner, account) {
             Selection::One(held) => Ok(Some(self.seen(caller, held))),
-            Selection::None(_) => Ok(None),
+            Selection::None(label) => Ok(snapshot
+                .aside(self.now())
+                .find(|waiting| waiting.service == service.owner && (account.is_none() || waiting.account == label))
+                .cloned()),
             Selection::Several(accounts) => Err(Unusable::AccountRequired { accounts }),
         }
     }
@@ -113,7 +117,7 @@ impl Connections {
     pub async fn disconnect(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
         let gone = self.change(id, |record| record.farewell.is_none().then_some(Change::Disconnected)).await?;
         if gone.is_none() {
-            return Ok(false);
+            return self.discard_aside(id).await;
         }
         self.tell(id, Kind::Revoked, None);
         let key = self.key(id).await?;
@@ -204,6 +208,11 @@ impl Connections {
         Held { connection: view(record), credentials }
     }
 
+    /// A grant that waits for the application, as people may see it.
+    pub(super) fn waiting(&self, record: &Record) -> Connection {
+        Connection { status: Status::Pending, ..view(record) }
+    }
+
     fn owner_of(&self, id: &ConnectionId) -> Option<Arc<Service>> {
         self.0.parts.services.get(id.service.as_str()).cloned()
     }
@@ -238,6 +247,7 @@ fn view(record: &Record) -> Connection {
         last_used_at: None,
         invalidated_at: record.invalidated_at,
         invalid_reason: record.invalid.or(rests_on.err()),
+        identity_id: record.identity.as_ref().map(|identity| identity.id.clone()),
         identity: record
             .identity
             .as_ref()
@@ -324,6 +334,13 @@ impl LastUsed {
     /// A call used the connection.
     pub fn note(&self, id: &ConnectionId, now: Timestamp) {
         self.0.insert((id.caller.clone(), id.service.clone(), id.account.clone()), now);
+    }
+
+    /// The connection has another label now.
+    pub fn renamed(&self, from: &ConnectionId, to: &ConnectionId) {
+        if let Some(time) = self.get(&from.caller, &from.service, &from.account) {
+            self.note(to, time);
+        }
     }
 
     fn get(&self, caller: &CallerId, service: &ServiceName, account: &Account) -> Option<Timestamp> {

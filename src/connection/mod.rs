@@ -7,7 +7,8 @@
 //! - `refresh`: one refresh everywhere; `flight`: single flight in a process; `lease`: between processes; `persist`: no new
 //!   grant is ever lost; `circuit`: patience with a token endpoint
 //! - `keys`: API keys' retirement, use and census; `migration`: the daily work on them
-//! - `manage`: connect, list, disconnect; `heal`: ahead of time, and what others left
+//! - `manage`: connect, list, disconnect; `rename`: another label; `pending`: grants that wait for somebody's word
+//! - `heal`: ahead of time, and what others left
 //!
 //! Nothing here knows HTTP requests, pages or how a refusal is worded; nothing above may touch a credential but through here.
 
@@ -40,9 +41,11 @@ mod keys;
 mod lease;
 mod manage;
 mod migration;
+mod pending;
 mod persist;
 mod record;
 mod refresh;
+mod rename;
 mod resolve;
 mod root;
 mod snapshot;
@@ -52,6 +55,8 @@ mod tests;
 
 pub use credential::{AuthKind, Credential};
 pub use keys::{Holder, KeyFacts, Standing};
+pub use pending::Aside;
+pub use rename::Renamed;
 pub use resolve::{AfterRejection, Want};
 pub use root::Roots;
 
@@ -94,6 +99,9 @@ pub struct Connection {
     /// Who granted access, at the provider.
     #[schema(required)]
     pub identity: Option<String>,
+    /// What tells that account from every other one there, whatever it calls itself.
+    #[serde(skip)]
+    pub identity_id: Option<String>,
     /// The API key beside or instead of a grant, as far as people may know.
     #[serde(skip)]
     pub api_key: Option<KeyFacts>,

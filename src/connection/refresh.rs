@@ -247,9 +247,16 @@ impl Connections {
     /// The record, where it still rests on the token of generation `used` and that token may be renewed.
     async fn rests_on(&self, key: &Key, used: u64) -> Result<Option<(Record, Version)>, Unavailable> {
         let read = self.read(key).await?;
+        // On its way to another label it is renewed there.
+        if read.as_ref().is_some_and(|(record, _)| record.moving.is_some()) {
+            self.finish_move(*key).await?;
+            self.0.snapshots.changed(&key.owner);
+            return Ok(None);
+        }
         let rests = read.filter(|(record, _)| {
             record.invalid.is_none()
                 && record.farewell.is_none()
+                && record.aside.is_none()
                 && record.grant.as_ref().is_some_and(|grant| grant.generation == used)
         });
         if rests.is_none() {

@@ -307,7 +307,7 @@ impl Connections {
     async fn load(&self, owner: OwnerId) -> Result<Arc<Snapshot>, Unavailable> {
         let store = &self.0.parts.store;
         let stamp = self.0.snapshots.stamp(&owner, store.channel_epoch());
-        let mut held = Vec::new();
+        let (mut held, mut aside) = (Vec::new(), Vec::new());
         for (record, stored) in store.list(&owner).await? {
             let key = crate::store::Key { owner, record };
             let unsaved = self.0.unsaved.sealed(&key).filter(|(version, _)| *version > stored.version);
@@ -317,6 +317,12 @@ impl Connections {
                 let Some((repaired, _)) = self.read(&key).await? else { continue };
                 record = repaired;
             }
+            if let Some(waiting) = &record.aside {
+                if waiting.shown {
+                    aside.push((waiting.until.unwrap_or(self.now()), self.waiting(&record)));
+                }
+                continue;
+            }
             if record.farewell.is_none() && (record.grant.is_some() || record.api_key.is_some()) {
                 held.push(self.hold(&record));
             }
@@ -324,7 +330,7 @@ impl Connections {
         held.sort_by(|a, b| {
             (&a.connection.service, &a.connection.account).cmp(&(&b.connection.service, &b.connection.account))
         });
-        Ok(self.0.snapshots.keep(owner, stamp, self.now(), held))
+        Ok(self.0.snapshots.keep(owner, stamp, self.now(), held, aside))
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) fn resolve(services: Value) -> Result<Services, Vec<Problem>> {
     Services::resolve(&Config {
         public_url: Url::parse("https://connect.example.com").unwrap(),
         application: "Test".into(),
+        brand: crate::config::Brand::default(),
         listeners: Vec::new(),
         admin_token: None,
         callers: Vec::new(),

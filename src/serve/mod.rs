@@ -198,6 +198,7 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
         settings: web::Settings {
             public_url: config.public_url.clone(),
             application: config.application.clone(),
+            brand: config.brand.clone(),
             confirm: config.connect.confirm,
             return_to: config.connect.return_to.clone(),
             session: config.connect.session.clone(),

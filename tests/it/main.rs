@@ -17,6 +17,11 @@ mod proxy;
 /// From a connect link to a stored grant, and every misuse of link, state and callback.
 mod consent;
 
+/// Attacks on the connect flow, and input that no page of ours sends.
+mod consent_security;
+
+/// Real Chromium on the pages: every walk, by keyboard, and what axe-core finds.
+mod browser;
 /// The OpenAPI document, compared with the binary by programs that others wrote.
 mod openapi;
 

@@ -12,6 +12,7 @@ use super::{
 };
 
 mod api_keys;
+mod brand;
 mod callers;
 mod context;
 mod notifications;
@@ -34,7 +35,7 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
         url.set_path(&trimmed);
         Some(url)
     });
-    let application = raw.application.and_then(|application| application.name).unwrap_or_else(|| APPLICATION.into());
+    let (application, brand) = brand::application(raw.application, &root.key("application"), cx);
     let listeners = listeners(raw.listeners, &root.key("listeners"), cx);
     let admin_token = raw.admin.and_then(|admin| {
         let path = root.key("admin");
@@ -55,7 +56,8 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
         notifications::notifications(raw.notifications.unwrap_or_default(), &root.key("notifications"), cx);
     Some(Config {
         public_url: public_url?,
-        application,
+        application: application.unwrap_or_else(|| APPLICATION.into()),
+        brand,
         listeners,
         admin_token,
         callers,

@@ -2,4 +2,5 @@
 //! `sim` explores interleavings of faults; the others are single facts.
 
 mod keys;
+mod rename;
 mod sim;

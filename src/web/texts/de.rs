@@ -7,6 +7,8 @@ use crate::connection::Reason;
 
 mod keys;
 
+mod manage;
+
 /// German texts.
 pub(super) struct German;
 

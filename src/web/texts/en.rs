@@ -7,6 +7,8 @@ use crate::connection::Reason;
 
 mod keys;
 
+mod manage;
+
 /// English texts.
 pub(super) struct English;
 

@@ -8,9 +8,11 @@ use crate::connection::Reason;
 mod de;
 mod en;
 mod keys;
+mod manage;
 
 use self::{de::German, en::English};
 pub(super) use keys::Keys;
+pub(super) use manage::Manage;
 
 /// A page's language.
 pub(super) type Language = &'static dyn Texts;
@@ -108,7 +110,7 @@ pub(super) struct Words {
 }
 
 /// The texts with names in them, one method each.
-pub(super) trait Texts: Keys {
+pub(super) trait Texts: Keys + Manage {
     /// The language's tag (RFC 5646).
     fn tag(&self) -> &'static str;
     /// What needs no names in it.
