@@ -37,3 +37,8 @@ bench: ## Requests per second and CPU per request, beside a bare Pingora proxy
 chaos: ## The slow tests: kills, freezes and cut connections, many times over
 	@scripts/install-test-deps.sh
 	@scripts/run-tests.sh --chaos
+
+.PHONY: screenshots
+screenshots: ## The pictures in docs/images, taken anew
+	@scripts/install-test-deps.sh
+	cargo test --locked --test it -- --ignored --exact browser::screenshots

@@ -15,9 +15,11 @@ use crate::{
 };
 
 mod api_keys;
+pub mod brand;
 mod catalogue;
 mod document;
 mod load;
+mod notifications;
 mod problem;
 pub mod provider;
 mod raw;
@@ -32,9 +34,11 @@ mod units;
 mod validate;
 
 pub use api_keys::ApiKeys;
+pub use brand::Brand;
 pub use catalogue::{Catalogue, NoProviders};
 pub use document::Env;
 pub use load::{Loaded, load, parse};
+pub use notifications::{Email, Language, NoticeKind, Notifications, Smtp, SmtpTls, Webhook};
 pub use problem::{Position, Problem, Problems};
 pub use provider::{ApiKeyPhase, ClientAuth, ErrorRules, Injection, Pkce, ProviderFields};
 pub use schema::schema;
@@ -47,6 +51,8 @@ pub struct Config {
     pub public_url: Url,
     /// The application's name as the pages show it.
     pub application: String,
+    /// How the pages look.
+    pub brand: Brand,
     /// Where Valetkey listens, and for whom.
     pub listeners: Vec<Listener>,
     /// Guards `/admin`; `None`: those routes answer 404.
@@ -69,6 +75,8 @@ pub struct Config {
     pub limits: Limits,
     /// When access tokens are renewed.
     pub refresh: Refresh,
+    /// Who is told what happens to connections.
+    pub notifications: Notifications,
 }
 
 /// One listening address.
@@ -125,6 +133,10 @@ pub struct CallerIssuer {
     pub user_claim: String,
     /// Shown on the connect page instead of [`Config::application`].
     pub application: Option<String>,
+    /// The claim with the caller's mail address, for notices; without it they get none.
+    pub email_claim: Option<String>,
+    /// The claim with the caller's language, for notices.
+    pub language_claim: Option<String>,
 }
 
 /// Where an issuer's keys come from.

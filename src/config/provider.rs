@@ -27,6 +27,9 @@ pub struct ProviderFields {
     pub userinfo_url: Option<String>,
     /// Issuer identifier: `iss` in callbacks must equal it (RFC 9207).
     pub issuer: Option<String>,
+    /// Whether every callback holds `iss`: one without it is then refused, too (RFC 9207 §2.4). A provider that announces
+    /// `authorization_response_iss_parameter_supported` does so.
+    pub iss_in_response: Option<bool>,
     /// How that endpoint is spoken to, where it is not as RFC 7009 has it.
     pub revoke: Option<RevokeRules>,
     /// Scopes asked for (RFC 6749 §3.3).

@@ -42,6 +42,12 @@ pub fn due(record: &Record, now: Timestamp) -> Option<Timestamp> {
         let doublings = farewell.attempts.min(10);
         return Some(now.plus(Duration::from_secs(15).saturating_mul(1 << doublings)));
     }
+    if let Some(aside) = &record.aside {
+        return Some(aside.until.unwrap_or(now).max(now));
+    }
+    if record.moving.is_some() {
+        return Some(now.plus(UNFINISHED));
+    }
     if record.invalid.is_some() {
         return None;
     }
@@ -68,8 +74,11 @@ fn ahead(record: &Record, now: Timestamp) -> Option<Timestamp> {
 
 /// Whether the record still asks for what its due time stood for: another replica may have been quicker.
 fn is_wanted(record: &Record, now: Timestamp) -> bool {
+    if let Some(aside) = &record.aside {
+        return aside.until.is_none_or(|until| until.reached(now));
+    }
     let is_due = || record.mark.is_some() || ahead(record, now).is_some_and(|at| at.reached(now));
-    record.farewell.is_some() || (record.invalid.is_none() && is_due())
+    record.farewell.is_some() || record.moving.is_some() || (record.invalid.is_none() && is_due())
 }
 
 /// From 0 to 1, the same for a grant each time and everywhere.
@@ -224,6 +233,10 @@ impl Connections {
         if record.farewell.is_some() {
             self.finish_farewell(key).await;
             true
+        } else if record.aside.is_some() {
+            self.give_up_aside(key).await.is_ok()
+        } else if record.moving.is_some() {
+            self.finish_move(key).await.is_ok()
         } else if let Some(grant) = record.grant {
             self.refresh(&record.id, grant.generation).await.is_ok()
         } else {

@@ -99,7 +99,8 @@ pub struct HolderPage {
 
 impl Holder {
     fn of(record: Record) -> Option<Self> {
-        if record.farewell.is_some() {
+        // Given up, or no connection yet.
+        if record.farewell.is_some() || record.aside.is_some() {
             return None;
         }
         let key = record.api_key.as_ref().map(facts);
@@ -178,7 +179,7 @@ impl Connections {
     }
 
     /// Whether no other process has noted a use on that day.
-    async fn claim_key_use(&self, id: &ConnectionId, at: Timestamp) -> Result<bool, Unavailable> {
+    pub(super) async fn claim_key_use(&self, id: &ConnectionId, at: Timestamp) -> Result<bool, Unavailable> {
         let store = &self.0.parts.store;
         let name = about(self.0.parts.roots.get().await?.as_ref(), "api-key-use", id, &[]);
         let value = at.millis().to_be_bytes();

@@ -35,7 +35,8 @@ impl Connections {
     pub async fn list(&self, caller: &CallerId) -> Result<Vec<Connection>, Unavailable> {
         let snapshot = self.snapshot(caller).await?;
         let used = self.last_used(caller).await;
-        Ok(snapshot.connections.iter().map(|held| self.seen(held, &used)).collect())
+        let connected = snapshot.connections.iter().map(|held| self.seen(held, &used));
+        Ok(connected.chain(snapshot.aside(self.now()).cloned()).collect())
     }
 
     /// The connection of this name.
@@ -61,7 +62,10 @@ impl Connections {
         let snapshot = self.snapshot(caller).await?;
         match snapshot.select(&service.owner, account) {
             Selection::One(held) => Ok(Some(self.seen(held, &self.last_used(caller).await))),
-            Selection::None(_) => Ok(None),
+            Selection::None(label) => Ok(snapshot
+                .aside(self.now())
+                .find(|waiting| waiting.service == service.owner && (account.is_none() || waiting.account == label))
+                .cloned()),
             Selection::Several(accounts) => Err(Unusable::AccountRequired { accounts }),
         }
     }
@@ -110,7 +114,7 @@ impl Connections {
     pub async fn disconnect(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
         let gone = self.change(id, |record| record.farewell.is_none().then_some(Change::Disconnected)).await?;
         if gone.is_none() {
-            return Ok(false);
+            return self.discard_aside(id).await;
         }
         self.tell(id, Kind::Revoked, None);
         let key = self.key(id).await?;
@@ -201,6 +205,11 @@ impl Connections {
         Held { connection: view(record), credentials }
     }
 
+    /// A grant that waits for the application, as people may see it.
+    pub(super) fn waiting(&self, record: &Record) -> Connection {
+        Connection { status: Status::Pending, ..view(record) }
+    }
+
     fn owner_of(&self, id: &ConnectionId) -> Option<Arc<Service>> {
         self.0.parts.services.get(id.service.as_str()).cloned()
     }
@@ -235,6 +244,7 @@ fn view(record: &Record) -> Connection {
         last_used_at: None,
         invalidated_at: record.invalidated_at,
         invalid_reason: record.invalid.or(rests_on.err()),
+        identity_id: record.identity.as_ref().map(|identity| identity.id.clone()),
         identity: record
             .identity
             .as_ref()

@@ -7,7 +7,8 @@
 //! - `refresh`: one refresh everywhere; `flight`: single flight in a process; `lease`: between processes; `persist`: no new
 //!   grant is ever lost; `circuit`: patience with a token endpoint
 //! - `keys`: API keys' retirement, use and census; `migration`: the daily work on them
-//! - `manage`: connect, list, disconnect; `erase`: a whole user; `used`: when connections were last used
+//! - `manage`: connect, list, disconnect; `rename`: another label; `pending`: grants that wait for somebody's word
+//! - `erase`: a whole user; `used`: when connections were last used
 //! - `heal`: ahead of time, and what others left
 //!
 //! Nothing here knows HTTP requests, pages or how a refusal is worded; nothing above may touch a credential but through here.
@@ -26,10 +27,10 @@ use utoipa::ToSchema;
 use crate::{
     clock::{Clock, Timestamp},
     config,
-    events::Events,
-    id::{Account, ConnectionId, ServiceName},
+    events::{Event, Events, Kind},
+    id::{Account, CallerId, ConnectionId, ServiceName},
     oauth,
-    provider::Services,
+    provider::{Service, Services},
     store::{self, Key, OwnerId, Store},
     telemetry::{Metrics, metrics::ServiceMetrics},
     vault::{self, Vault},
@@ -44,9 +45,11 @@ mod keys;
 mod lease;
 mod manage;
 mod migration;
+mod pending;
 mod persist;
 mod record;
 mod refresh;
+mod rename;
 mod resolve;
 mod root;
 mod snapshot;
@@ -58,6 +61,8 @@ mod used;
 pub use credential::{AuthKind, Credential};
 pub use erase::Erased;
 pub use keys::{Holder, KeyFacts, Standing};
+pub use pending::Aside;
+pub use rename::Renamed;
 pub use resolve::{AfterRejection, Want};
 pub use root::Roots;
 
@@ -103,6 +108,9 @@ pub struct Connection {
     /// Who granted access, at the provider.
     #[schema(required)]
     pub identity: Option<String>,
+    /// What tells that account from every other one there, whatever it calls itself.
+    #[serde(skip)]
+    pub identity_id: Option<String>,
     /// The API key beside or instead of a grant, as far as people may know.
     #[serde(skip)]
     pub api_key: Option<KeyFacts>,
@@ -351,6 +359,17 @@ impl Connections {
                 }
             }
         });
+    }
+
+    /// Tells that a call of this caller lacked scopes: once for a grant and these scopes, however many calls there are.
+    pub async fn lacks_scopes(&self, caller: &CallerId, service: &Service, account: &Account, scopes: &[String]) {
+        let connection =
+            ConnectionId { caller: caller.clone(), service: service.owner.clone(), account: account.clone() };
+        // Mostly from memory. Another grant may be refused the same again.
+        let Ok(Some(known)) = self.get(&connection).await else { return };
+        let generation = known.connected_at.map(Timestamp::millis);
+        let fact = Event::new(connection, Kind::ScopesMissing, None);
+        self.0.parts.events.tell_once(&Event { generation, scopes: scopes.to_vec(), ..fact });
     }
 
     fn redirect_uri(&self, service: &ServiceName) -> Url {

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     clock::{Timestamp, millis},
-    id::ConnectionId,
+    id::{Account, ConnectionId},
     oauth::Identity,
     secret::SecretString,
     store::{Key, Version},
@@ -48,6 +48,15 @@ pub struct Record {
     /// Disconnected: unusable, unseen, kept only until the provider has revoked these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub farewell: Option<Farewell>,
+    /// On its way to another label: still serves, is renewed no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<Moving>,
+    /// The move that brought it here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_by: Option<u64>,
+    /// No connection yet: waits for somebody's word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aside: Option<Aside>,
 }
 
 /// An OAuth grant at rest.
@@ -103,6 +112,25 @@ pub struct Mark {
     pub settled: bool,
 }
 
+/// A move to another label.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moving {
+    /// The label.
+    pub to: Account,
+    /// Tells this move from others: the version that began it.
+    pub id: u64,
+}
+
+/// What a grant that is no connection yet waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aside {
+    /// Whether lists show it.
+    pub shown: bool,
+    /// When it is given up.
+    #[serde(with = "millis")]
+    pub until: Option<Timestamp>,
+}
+
 /// Tokens still to be revoked at the provider.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Farewell {
@@ -148,7 +176,16 @@ impl Record {
             invalid: None,
             mark: None,
             farewell: None,
+            moving: None,
+            moved_by: None,
+            aside: None,
         }
+    }
+
+    /// The record as one that waits for somebody's word until then.
+    #[must_use]
+    pub fn aside(self, shown: bool, until: Timestamp) -> Self {
+        Self { aside: Some(Aside { shown, until: Some(until) }), ..self }
     }
 
     /// Seals the record for its place in the store: elsewhere, or under another version, it won't open.

@@ -239,6 +239,7 @@ impl Connections {
     async fn refused(&self, sent: Sent<'_>, error: &oauth::TokenError, pass: Pass<'_>) -> Result<Step, Failure> {
         let Sent { key, id, marked, version, interrupted, began, .. } = sent;
         let now = self.now();
+        let generation = marked.grant.as_ref().map(|grant| grant.generation);
         match &error.kind {
             oauth::Kind::InvalidGrant { .. } => {
                 pass.answered();
@@ -248,19 +249,20 @@ impl Connections {
                     return Ok(Step::Again);
                 }
                 self.ended(id, RefreshOutcome::Refused, began);
-                self.tell(id, Kind::Invalidated, Some(reason.name()));
+                self.tell_of(id, Kind::Invalidated, Some(reason.name()), generation);
                 Ok(Step::Done)
             }
             oauth::Kind::Client { code } | oauth::Kind::Denied { code } => {
                 tracing::error!(service = %id.service, code, "the provider refuses this client: check client_id and client_secret");
                 self.ended(id, RefreshOutcome::Failed, began);
-                self.tell(id, Kind::ClientRefused, None);
+                self.tell_of(id, Kind::ClientRefused, None, generation);
                 pass.failed(None, now, self.chance(now));
                 self.unanswered(key, marked, version, interrupted).await;
                 Err(Failure::Provider)
             }
             oauth::Kind::Unavailable { retry_after, .. } => {
                 tracing::warn!(service = %id.service, %error, "the token endpoint failed; the connection stays");
+                self.tell_of(id, Kind::RefreshFailed, None, generation);
                 let unknown = error.may_have_happened();
                 let outcome = if unknown { RefreshOutcome::Interrupted } else { RefreshOutcome::Failed };
                 self.ended(id, outcome, began);
@@ -282,9 +284,16 @@ impl Connections {
     /// The record, where it still rests on the token of generation `used` and that token may be renewed.
     async fn rests_on(&self, key: &Key, used: u64) -> Result<Option<(Record, Version)>, Unavailable> {
         let read = self.read(key).await?;
+        // On its way to another label it is renewed there.
+        if read.as_ref().is_some_and(|(record, _)| record.moving.is_some()) {
+            self.finish_move(*key).await?;
+            self.0.snapshots.changed(&key.owner);
+            return Ok(None);
+        }
         let rests = read.filter(|(record, _)| {
             record.invalid.is_none()
                 && record.farewell.is_none()
+                && record.aside.is_none()
                 && record.grant.as_ref().is_some_and(|grant| grant.generation == used)
         });
         if rests.is_none() {
@@ -344,7 +353,12 @@ impl Connections {
     }
 
     pub(super) fn tell(&self, id: &ConnectionId, kind: Kind, detail: Option<&'static str>) {
-        self.0.parts.events.tell(&Event { connection: id.clone(), kind, detail });
+        self.tell_of(id, kind, detail, None);
+    }
+
+    /// Tells what happened to this one of a connection's successive grants or keys.
+    pub(super) fn tell_of(&self, id: &ConnectionId, kind: Kind, detail: Option<&'static str>, generation: Option<u64>) {
+        self.0.parts.events.tell(&Event { generation, ..Event::new(id.clone(), kind, detail) });
     }
 }
 

@@ -243,7 +243,7 @@ impl Connections {
         };
         if self.change(&credential.id, change).await?.is_some() {
             let kind = if reason == Reason::Expired { Kind::Expired } else { Kind::Invalidated };
-            self.tell(&credential.id, kind, Some(reason.name()));
+            self.tell_of(&credential.id, kind, Some(reason.name()), Some(credential.generation));
         } else {
             let owner = self.key(&credential.id).await?.owner;
             self.0.snapshots.changed(&owner);
@@ -309,7 +309,7 @@ impl Connections {
     async fn load(&self, owner: OwnerId) -> Result<Arc<Snapshot>, Unavailable> {
         let store = &self.0.parts.store;
         let stamp = self.0.snapshots.stamp(&owner, store.channel_epoch());
-        let mut held = Vec::new();
+        let (mut held, mut aside) = (Vec::new(), Vec::new());
         for (record, stored) in store.list(&owner).await? {
             let key = crate::store::Key { owner, record };
             let unsaved = self.0.unsaved.sealed(&key).filter(|(version, _)| *version > stored.version);
@@ -319,6 +319,12 @@ impl Connections {
                 let Some((repaired, _)) = self.read(&key).await? else { continue };
                 record = repaired;
             }
+            if let Some(waiting) = &record.aside {
+                if waiting.shown {
+                    aside.push((waiting.until.unwrap_or(self.now()), self.waiting(&record)));
+                }
+                continue;
+            }
             if record.farewell.is_none() && (record.grant.is_some() || record.api_key.is_some()) {
                 held.push(self.hold(&record));
             }
@@ -326,7 +332,7 @@ impl Connections {
         held.sort_by(|a, b| {
             (&a.connection.service, &a.connection.account).cmp(&(&b.connection.service, &b.connection.account))
         });
-        Ok(self.0.snapshots.keep(owner, stamp, self.now(), held))
+        Ok(self.0.snapshots.keep(owner, stamp, self.now(), held, aside))
     }
 }
 

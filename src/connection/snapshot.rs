@@ -34,6 +34,8 @@ pub struct Snapshot {
     outdated_at: AtomicU64,
     /// All of them, by service and account.
     pub connections: Vec<Held>,
+    /// Grants that wait for the application, and until when.
+    pub(super) aside: Vec<(Timestamp, Connection)>,
 }
 
 /// One connection as it is held in memory.
@@ -157,8 +159,15 @@ impl Snapshots {
     }
 
     /// Keeps what was read under `stamp`.
-    pub fn keep(&self, owner: OwnerId, stamp: Stamp, now: Timestamp, connections: Vec<Held>) -> Arc<Snapshot> {
-        let snapshot = Arc::new(Snapshot { stamp, loaded_at: now, outdated_at: AtomicU64::new(0), connections });
+    pub fn keep(
+        &self,
+        owner: OwnerId,
+        stamp: Stamp,
+        now: Timestamp,
+        connections: Vec<Held>,
+        aside: Vec<(Timestamp, Connection)>,
+    ) -> Arc<Snapshot> {
+        let snapshot = Arc::new(Snapshot { stamp, loaded_at: now, outdated_at: AtomicU64::new(0), connections, aside });
         self.cache.insert(owner, Arc::clone(&snapshot));
         snapshot
     }
@@ -179,6 +188,7 @@ impl Snapshots {
             loaded_at: old.loaded_at,
             outdated_at: AtomicU64::new(old.outdated_at.load(Ordering::Relaxed)),
             connections,
+            aside: old.aside.clone(),
         };
         self.cache.insert(owner, Arc::new(snapshot));
     }

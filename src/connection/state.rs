@@ -1,11 +1,11 @@
 //! How a record changes: one total function of a record and what happened. Pure: no I/O, no clock of its own. Whoever
 //! wants to know what a refusal, a refresh or a new consent does to a connection reads `apply`.
 
-use crate::{clock::Timestamp, oauth, secret::SecretString};
+use crate::{clock::Timestamp, id::Account, oauth, secret::SecretString};
 
 use super::{
     Reason,
-    record::{Farewell, Mark, Record, StoredGrant, StoredKey},
+    record::{Farewell, Mark, Moving, Record, StoredGrant, StoredKey},
 };
 
 /// Something that changes a record.
@@ -40,6 +40,12 @@ pub enum Change {
     Disconnected,
     /// The provider could not be asked to revoke yet.
     FarewellFailed,
+    /// It is to get another label.
+    Moving(Account),
+    /// It keeps its label after all.
+    Stayed,
+    /// It stands under its new label.
+    Arrived,
 }
 
 impl Record {
@@ -55,6 +61,7 @@ impl Record {
                 self.refreshed_at = None;
                 self.restore();
                 self.farewell = None;
+                self.moving = None;
             }
             Change::RefreshStarted(mark) => self.mark = Some(mark),
             Change::Refreshed(grant) => {
@@ -99,14 +106,32 @@ impl Record {
                 self.api_key = None;
                 self.identity = None;
                 self.mark = None;
+                self.moving = None;
+                self.aside = None;
             }
             Change::FarewellFailed => {
                 if let Some(farewell) = &mut self.farewell {
                     farewell.attempts = farewell.attempts.saturating_add(1);
                 }
             }
+            Change::Moving(to) => self.moving = Some(Moving { to, id: version }),
+            Change::Stayed => self.moving = None,
+            Change::Arrived => self.arrive(version),
         }
         self
+    }
+
+    /// Under the new label, credentials are told from those that the old one gave out.
+    fn arrive(&mut self, version: u64) {
+        let Some(Moving { to, id }) = self.moving.take() else { return };
+        self.id.account = to;
+        self.moved_by = Some(id);
+        if let Some(grant) = &mut self.grant {
+            grant.generation = version;
+        }
+        if let Some(key) = &mut self.api_key {
+            key.generation = version;
+        }
     }
 
     fn restore(&mut self) {

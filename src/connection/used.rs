@@ -74,6 +74,13 @@ impl LastUsed {
         self.0.insert(name, Noted { seen: now, written });
     }
 
+    /// The connection has another label now.
+    pub fn renamed(&self, from: &ConnectionId, to: &ConnectionId) {
+        if let Some(time) = self.get(&from.caller, &from.service, &from.account) {
+            self.note(to, time);
+        }
+    }
+
     fn get(&self, caller: &CallerId, service: &ServiceName, account: &Account) -> Option<Timestamp> {
         self.0.get(&(caller.clone(), service.clone(), account.clone())).map(|noted| noted.seen)
     }

@@ -10,8 +10,8 @@ use subtle::ConstantTimeEq;
 use super::{Browser, Consent, STATE_TTL, digest, token};
 use crate::{
     clock::Timestamp,
-    connection::Unavailable,
-    id::{CallerId, ConnectionId},
+    connection::{Aside, Unavailable},
+    id::{Account, CallerId, ConnectionId},
     oauth::{Grant, Identity},
     secret::SecretString,
     store::Claim,
@@ -23,6 +23,8 @@ use crate::{
 pub(super) struct Held {
     /// What it is to become.
     pub id: ConnectionId,
+    /// The label that was asked for.
+    pub asked: Account,
     /// Who granted it.
     pub identity: Option<Identity>,
     /// What was asked for.
@@ -73,6 +75,7 @@ impl Held {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let Around { id, identity, requested, name, application, ticket, return_to } = around;
         Self {
+            asked: id.account.clone(),
             id,
             identity,
             requested,
@@ -129,6 +132,18 @@ impl Consent {
             serde_json::to_vec(held).expect("texts, numbers, lists and structures of them are JSON"),
         );
         let sealed = root.seal(Purpose::State, &plaintext, &[name.as_bytes()])?;
+        let received = Timestamp::from_millis(held.received_ms);
+        // Should nobody speak for it in time, this is what tells the healers to revoke it.
+        let aside = Aside {
+            id: &held.id,
+            name: &name,
+            grant: held.grant(received),
+            identity: held.identity.clone(),
+            requested: &held.requested,
+            shown: held.waits_for == WaitsFor::Application,
+            until: received.plus(STATE_TTL),
+        };
+        self.connections.put_aside(aside).await?;
         if held.waits_for == WaitsFor::Application {
             // So that calls meanwhile are told to wait instead of being sent to connect again.
             self.store.put_once(&mark_of(&held.id), b"pending", Some(STATE_TTL)).await?;
@@ -153,11 +168,12 @@ impl Consent {
 
     /// Takes what lies under a code away: of several that try, one hears `true`.
     pub(super) async fn release(&self, code: &str, id: &ConnectionId) -> Result<bool, Unavailable> {
-        let released = self.store.take(&name_of(code)).await?.is_some();
+        let name = name_of(code);
+        let released = self.store.take(&name).await?.is_some();
         if released {
             self.store.take(&mark_of(id)).await?;
         }
-        Ok(released)
+        Ok(released && self.connections.take_from_aside(id, &name).await?)
     }
 
     /// Whether a grant for this connection waits for the application. Best effort: a store that is away says no.

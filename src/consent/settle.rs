@@ -10,7 +10,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     config::Binding,
-    connection::{Connection, Unavailable},
+    connection::{Connection, Status, Unavailable},
     id::{Account, CallerId},
     provider::Service,
 };
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub enum Outcome {
     /// The grant is stored.
-    Stored(Completed),
+    Stored(Box<Completed>),
     /// The person is asked whether it may replace another account's.
     Question(Question),
     /// The application is to confirm it.
@@ -35,6 +35,8 @@ pub struct Completed {
     pub name: Option<String>,
     /// The application that asked, where it is not the configured one.
     pub application: Option<String>,
+    /// The label that was asked for; an account that is connected already keeps the one that it has.
+    pub asked: Account,
     /// What there is now.
     pub connection: Connection,
     /// Where to send the browser, if not to the dashboard.
@@ -90,18 +92,39 @@ pub enum HeldError {
 impl Consent {
     /// Goes on with a grant that has just come in.
     pub(super) async fn settle(&self, held: Held, browser: &Browser, now: Timestamp) -> Result<Outcome, Unavailable> {
-        let existing = self.connections.get(&held.id).await?;
-        let before = existing.and_then(|connection| connection.identity);
-        let after = held.identity.as_ref().and_then(|identity| identity.label.clone());
-        if let (Some(before), Some(after)) = (before, after)
-            && before != after
-        {
+        let mut held = held;
+        if let Some((before, after)) = self.meet(&mut held).await? {
             let code = self.hold(&held).await?;
             tracing::info!(service = %held.id.service, "connect: another account, the person is asked");
             let (account, application) = (held.id.account.clone(), held.application.clone());
             return Ok(Outcome::Question(Question { code, account, before, after, application }));
         }
         self.keep_or_confirm(held, browser, now).await
+    }
+
+    /// Sees whom the grant would meet under its label. The provider's stable id decides, not what an account calls itself.
+    /// An account that is connected already is renewed under the label that it has; one that would take another's place
+    /// is asked about: who is there, and who would be.
+    async fn meet(&self, held: &mut Held) -> Result<Option<(String, String)>, Unavailable> {
+        let Some(new) = &held.identity else { return Ok(None) };
+        let connections = self.connections.list(&held.id.caller).await?;
+        let known = |connection: &&Connection| {
+            connection.service == held.id.service
+                && connection.status != Status::Pending
+                && connection.identity_id.is_some()
+        };
+        let same = |connection: &&Connection| connection.identity_id.as_deref() == Some(new.id.as_str());
+        let there = connections.iter().filter(known).find(|connection| connection.account == held.id.account);
+        if there.as_ref().is_some_and(same) {
+            return Ok(None);
+        }
+        if let Some(twin) = connections.iter().filter(known).find(same) {
+            tracing::info!(service = %held.id.service, "connect: this account is connected already, and is renewed");
+            held.id.account = twin.account.clone();
+            return Ok(None);
+        }
+        let before = there.and_then(|connection| connection.identity.clone());
+        Ok(before.map(|before| (before, new.label.clone().unwrap_or_else(|| new.id.clone()))))
     }
 
     /// The person's answer to a [`Question`].
@@ -123,7 +146,8 @@ impl Consent {
         }
         let mut held = held;
         if let Choice::Beside(account) = choice {
-            held.id.account = account;
+            held.id.account = account.clone();
+            held.asked = account;
             // Under another label there may be a third account.
             return Ok(self.settle(held, browser, now).await?);
         }
@@ -157,13 +181,14 @@ impl Consent {
         let connection = self.store_grant(&held, now).await?;
         self.spend_of(&held, browser).await;
         tracing::info!(%service, "connect: completed");
-        Ok(Outcome::Stored(Completed {
+        Ok(Outcome::Stored(Box::new(Completed {
             caller: held.id.caller.clone(),
             name: held.name.clone(),
             application: held.application.clone(),
+            asked: held.asked.clone(),
             connection,
             return_to: back.map(|url| url.with(&[("connected", service.as_str())])),
-        }))
+        })))
     }
 
     async fn store_grant(&self, held: &Held, now: Timestamp) -> Result<Connection, Unavailable> {

@@ -48,6 +48,7 @@ services:
     base_url: https://crm.example/api
     authorize_url: https://crm.example/authorize
     token_url: https://crm.example/token
+    revoke_url: https://crm.example/revoke
     userinfo_url: https://crm.example/me
     issuer: https://crm.example
     client_id: crm-client
@@ -70,6 +71,8 @@ services:
 pub(crate) struct Provider {
     answer: Mutex<Result<(u16, String), Fault>>,
     person: Mutex<String>,
+    address: Mutex<Option<String>>,
+    revocations: AtomicUsize,
     /// Calls to token endpoints.
     pub exchanges: AtomicUsize,
     /// The bodies of those calls.
@@ -85,6 +88,27 @@ impl Provider {
     /// Is used by this person from now on.
     pub fn is(&self, person: &str) {
         *self.person.lock() = person.to_owned();
+    }
+
+    /// Gives this address for whoever it is, from now on.
+    pub fn calls_itself(&self, address: Option<&str>) {
+        *self.address.lock() = address.map(str::to_owned);
+    }
+
+    /// How many tokens it was asked to revoke.
+    pub fn revoked(&self) -> usize {
+        self.revocations.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many tokens were revoked: healers come round every ten seconds.
+    pub async fn until_revoked(&self, count: usize) {
+        for _ in 0..3_000 {
+            if self.revoked() >= count {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("nobody revoked anything");
     }
 
     /// Is away from now on.
@@ -105,8 +129,15 @@ impl Transport for Provider {
             let builder = http::Response::builder().status(status).header("content-type", "application/json");
             Ok(builder.body(body.as_bytes().to_vec()).unwrap())
         };
+        if request.uri().path() == "/revoke" {
+            self.revocations.fetch_add(1, Ordering::SeqCst);
+            return json(200, "");
+        }
         if request.uri().path() != "/token" {
             let person = self.person.lock().clone();
+            if let Some(address) = &*self.address.lock() {
+                return json(200, &format!(r#"{{"sub":"{person}","email":"{address}"}}"#));
+            }
             return json(200, &format!(r#"{{"sub":"{person}","email":"{person}@crm.example"}}"#));
         }
         self.exchanges.fetch_add(1, Ordering::SeqCst);
@@ -152,6 +183,8 @@ impl Rig {
         let provider = Arc::new(Provider {
             answer: Mutex::new(Ok((200, r#"{"access_token":"at","token_type":"Bearer","expires_in":3600}"#.into()))),
             person: Mutex::new("ada".into()),
+            address: Mutex::default(),
+            revocations: AtomicUsize::new(0),
             exchanges: AtomicUsize::new(0),
             bodies: Mutex::default(),
         });

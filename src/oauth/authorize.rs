@@ -52,7 +52,8 @@ pub fn authorize_url(
 pub fn issuer_matches(oauth: &OAuth, iss: Option<&str>) -> bool {
     match (&oauth.issuer, iss) {
         (Some(expected), Some(iss)) => expected == iss,
-        (None, _) | (_, None) => true,
+        (Some(_), None) => !oauth.iss_in_response,
+        (None, _) => true,
     }
 }
 

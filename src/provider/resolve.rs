@@ -213,6 +213,7 @@ fn client(
         headers: fields.headers.iter().flatten().filter_map(|(name, value)| header(name, value).ok()).collect(),
         inject,
         issuer: fields.issuer.clone(),
+        iss_in_response: fields.iss_in_response.unwrap_or_default(),
         scopes,
         scope_facts: ScopeFacts::new(fields),
         scope_param: fields.scope_param.clone().unwrap_or_else(|| "scope".into()),
@@ -265,6 +266,7 @@ fn resolved(
     Some(Service {
         name: name.clone(),
         title: fields.title.clone().unwrap_or_else(|| name.to_string()),
+        provider: service.provider.clone(),
         owner: service.connection.clone().unwrap_or_else(|| name.clone()),
         base: base?,
         oauth,

@@ -25,6 +25,8 @@ pub struct Service {
     pub name: ServiceName,
     /// Its name as people know it.
     pub title: String,
+    /// The provider that it is built on; `None` where every field is the operator's.
+    pub provider: Option<String>,
     /// The service whose connections it uses: itself, unless the operator wrote `connection`.
     pub owner: ServiceName,
     /// Where its API lies.
@@ -90,6 +92,8 @@ pub struct OAuth {
     pub inject: Inject,
     /// Issuer identifier (RFC 9207).
     pub issuer: Option<String>,
+    /// Whether every callback names it.
+    pub iss_in_response: bool,
     /// Scopes asked for, in order: the owner's and those of the services that share its connections.
     pub scopes: Vec<String>,
     /// What the provider says of scopes.

@@ -8,8 +8,8 @@ use url::Url;
 use super::{Problem, Service, Services};
 use crate::{
     config::{
-        ApiKeys, Binding, Cache, Config, Connect, Limits, ProviderFields, Refresh, Service as Configured, Shutdown,
-        Store, Timeouts, Upstream, Vault,
+        ApiKeys, Binding, Cache, Config, Connect, Limits, Notifications, ProviderFields, Refresh,
+        Service as Configured, Shutdown, Store, Timeouts, Upstream, Vault,
     },
     id::ServiceName,
 };
@@ -22,6 +22,7 @@ pub(crate) fn resolve(services: Value) -> Result<Services, Vec<Problem>> {
     Services::resolve(&Config {
         public_url: Url::parse("https://connect.example.com").unwrap(),
         application: "Test".into(),
+        brand: crate::config::Brand::default(),
         listeners: Vec::new(),
         admin_token: None,
         callers: Vec::new(),
@@ -40,6 +41,7 @@ pub(crate) fn resolve(services: Value) -> Result<Services, Vec<Problem>> {
         services,
         limits: Limits::default(),
         refresh: Refresh::default(),
+        notifications: Notifications { webhooks: Vec::new(), email: None, retries: Vec::new() },
     })
 }
 

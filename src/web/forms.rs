@@ -24,8 +24,10 @@ pub(super) enum FormError {
     Foreign,
     /// Not this browser's page, or one from before its cookie went.
     Stale,
-    /// Too long, or not a form.
+    /// Not a form as our pages send them.
     Unreadable,
+    /// Longer than any of ours.
+    TooLong,
     /// For now.
     Unavailable(Unavailable),
 }
@@ -36,7 +38,7 @@ impl FormError {
         match self {
             Self::Foreign => t.form_foreign(),
             Self::Stale => t.form_stale(),
-            Self::Unreadable => t.bad_form(),
+            Self::Unreadable | Self::TooLong => t.bad_form(),
             Self::Unavailable(_) => t.unavailable(),
         }
     }
@@ -46,6 +48,7 @@ impl FormError {
         match self {
             Self::Foreign | Self::Stale => http::StatusCode::FORBIDDEN,
             Self::Unreadable => http::StatusCode::BAD_REQUEST,
+            Self::TooLong => http::StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unavailable(_) => http::StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -68,7 +71,10 @@ pub(super) async fn read(state: &State, request: Request<Body>) -> Result<(Form,
     }
     let browser =
         state.cookies.read(&parts.headers, Cookie::Browser).and_then(Browser::from_cookie).ok_or(FormError::Stale)?;
-    let bytes = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(|_| FormError::Unreadable)?;
+    if !is_form(&parts.headers) {
+        return Err(FormError::Unreadable);
+    }
+    let bytes = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(|_| FormError::TooLong)?;
     let fields = url::form_urlencoded::parse(&bytes).into_owned().collect();
     let form = Form(fields);
     let root = state.roots.get().await.map_err(FormError::Unavailable)?;
@@ -76,6 +82,13 @@ pub(super) async fn read(state: &State, request: Request<Body>) -> Result<(Form,
         Some(token) if browser.sent_form(&root, token) => Ok((form, browser)),
         Some(_) | None => Err(FormError::Stale),
     }
+}
+
+/// Whether the body is what a form of ours sends. Another site's form could send other types with other words in them.
+fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
 /// Whether the browser says that a page of ours sent this. One that says nothing at all is no browser of this decade; what

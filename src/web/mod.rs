@@ -36,11 +36,13 @@ use crate::{
 mod admin;
 mod api;
 mod assets;
+mod brand;
 mod consent_pages;
 mod cookies;
 mod dashboard;
 mod erase;
 mod forms;
+mod marks;
 mod page;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -89,6 +91,8 @@ pub struct Settings {
     pub public_url: Url,
     /// The application's name, unless the caller's issuer has another.
     pub application: String,
+    /// How the pages look.
+    pub brand: crate::config::Brand,
     /// Whether `GET /connect/{service}` shows a page first.
     pub confirm: bool,
     /// The application's addresses; the first stands for its home.
@@ -106,6 +110,7 @@ pub struct State {
     parts: Parts,
     cookies: Cookies,
     base: String,
+    brand: brand::BrandAssets,
 }
 
 impl State {
@@ -113,7 +118,8 @@ impl State {
     pub fn new(parts: Parts) -> Self {
         let cookies = Cookies::new(&parts.settings.public_url);
         let base = parts.settings.public_url.path().trim_end_matches('/').to_owned();
-        Self { parts, cookies, base }
+        let brand = brand::BrandAssets::new(&parts.settings.brand);
+        Self { parts, cookies, base, brand }
     }
 
     /// `public_url`'s path, as pages put it in front of their links.

@@ -6,10 +6,11 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
 use super::{
-    State, assets,
+    State,
+    assets::{self, Asset},
     texts::{Language, Notice},
 };
-use crate::{id::RequestId, provider::Service, refusal};
+use crate::{id::RequestId, refusal};
 
 /// What the layout of every page shows.
 #[derive(Clone, Copy)]
@@ -20,6 +21,12 @@ pub(super) struct Frame<'a> {
     pub application: &'a str,
     pub style: &'a str,
     pub icon: &'a str,
+    /// The operator's colours.
+    pub brand: Option<&'a str>,
+    /// The operator's logo; not beside another application's name.
+    pub logo: Option<&'a str>,
+    /// Where people get help.
+    pub support: Option<&'a str>,
 }
 
 impl<'a> Frame<'a> {
@@ -30,28 +37,11 @@ impl<'a> Frame<'a> {
             application: application.unwrap_or(&state.settings.application),
             style: assets::STYLE.name(),
             icon: assets::ICON.name(),
+            brand: state.brand.style.as_ref().map(Asset::name),
+            logo: state.brand.logo.as_ref().filter(|_| application.is_none()).map(Asset::name),
+            support: state.settings.brand.support_url.as_ref().map(url::Url::as_str),
         }
     }
-}
-
-/// A service's mark: its initial on a colour of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mark {
-    pub initial: String,
-    /// One of the style sheet's six.
-    pub hue: usize,
-}
-
-impl Mark {
-    pub fn of(service: &Service) -> Self {
-        let hue = service.name.as_str().bytes().map(usize::from).sum::<usize>() % 6;
-        Self { initial: initial(&service.title), hue }
-    }
-}
-
-/// The first letter of a name, in upper case.
-pub(super) fn initial(name: &str) -> String {
-    name.chars().find(|c| c.is_alphanumeric()).map(|c| c.to_uppercase().collect()).unwrap_or_default()
 }
 
 /// A page that says something and offers what to do next.
@@ -111,6 +101,7 @@ pub(super) fn notice(
         StatusCode::UNAUTHORIZED => Some(refusal::Code::Unauthenticated),
         StatusCode::FORBIDDEN => Some(refusal::Code::Forbidden),
         StatusCode::NOT_FOUND => Some(refusal::Code::NotFound),
+        StatusCode::PAYLOAD_TOO_LARGE => Some(refusal::Code::TooLarge),
         StatusCode::BAD_GATEWAY => Some(refusal::Code::RefreshFailed),
         StatusCode::SERVICE_UNAVAILABLE => Some(refusal::Code::Unavailable),
         _ => None,

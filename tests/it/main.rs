@@ -17,6 +17,11 @@ mod proxy;
 /// From a connect link to a stored grant, and every misuse of link, state and callback.
 mod consent;
 
+/// Attacks on the connect flow, and input that no page of ours sends.
+mod consent_security;
+
+/// Real Chromium on the pages: every walk, by keyboard, and what axe-core finds.
+mod browser;
 /// The OpenAPI document, compared with the binary by programs that others wrote.
 mod openapi;
 
@@ -43,6 +48,9 @@ mod lifecycle;
 
 /// What Pingora does by itself that Valetkey must not.
 mod pingora_traps;
+
+/// Mail and webhooks: who hears of what, and how often.
+mod notifications;
 
 /// Many calls at the moment of expiry; many rotations; what one replica does and the others feel.
 mod storm;

@@ -13,9 +13,11 @@ use super::{
 };
 use crate::secret::SecretString;
 
+mod notifications;
 mod service;
 mod storage;
 
+pub use notifications::*;
 pub use service::*;
 pub use storage::*;
 
@@ -28,7 +30,7 @@ pub struct RawConfig {
     #[schemars(required)]
     pub public_url: Option<String>,
     /// The application that people connect their accounts for.
-    pub application: Option<RawApplication>,
+    pub application: Option<RawBrandedApplication>,
     /// Where Valetkey listens. Without this key: `127.0.0.1:8080` for `proxy` and `connect`, `127.0.0.1:9090` for `admin`.
     #[schemars(length(min = 1))]
     pub listeners: Option<Vec<RawListener>>,
@@ -56,6 +58,24 @@ pub struct RawConfig {
     pub limits: Option<RawLimits>,
     /// When access tokens are renewed.
     pub refresh: Option<RawRefresh>,
+    /// Who is told what happens to connections: webhooks for operators, mail for callers. Nobody by default.
+    pub notifications: Option<RawNotifications>,
+}
+
+/// The application that people connect their accounts for, and how its pages look.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "BrandedApplication")]
+pub struct RawBrandedApplication {
+    /// Its name as the connect page shows it.
+    #[schemars(required, length(min = 1))]
+    pub name: Option<String>,
+    /// The colour of buttons and links, as `"#rrggbb"`. Texts in it and on it are kept readable, in light and dark.
+    pub color: Option<String>,
+    /// Shown beside the name: an SVG or PNG image of at most 64 KiB.
+    pub logo_file: Option<PathBuf>,
+    /// Where people get help: an `https` or `mailto` URL; plain `http` only on loopback.
+    pub support_url: Option<String>,
 }
 
 /// The application that people connect their accounts for.
@@ -154,6 +174,13 @@ pub struct RawCaller {
     pub user_claim: Option<String>,
     /// Shown on the connect page to this issuer's callers, instead of the application above.
     pub application: Option<RawApplication>,
+    /// The claim with the caller's mail address (`email`), for notices by mail: kept sealed, renewed with each new JWT. An address
+    /// that `email_verified` says is unverified is not taken.
+    #[schemars(length(min = 1))]
+    pub email_claim: Option<String>,
+    /// The claim with the caller's language (`locale`), for notices.
+    #[schemars(length(min = 1))]
+    pub language_claim: Option<String>,
 }
 
 /// The connect flow.

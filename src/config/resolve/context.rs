@@ -112,23 +112,33 @@ impl Context<'_> {
 
     /// The text of a file.
     pub(super) fn file(&mut self, path: &Path, file: PathBuf) -> Option<String> {
+        let shown = from_directory(self.directory, file.clone());
+        let text = String::from_utf8(self.bytes(path, file)?);
+        if text.is_err() {
+            let finding = finding("This file can't be read: it is no UTF-8 text");
+            self.report.problem(path, finding.hint(format!("looked at {}", shown.display())));
+        }
+        text.ok()
+    }
+
+    /// What a file holds.
+    pub(super) fn bytes(&mut self, path: &Path, file: PathBuf) -> Option<Vec<u8>> {
         let file = from_directory(self.directory, file);
         let read = File::open(&file).and_then(|file| {
-            let mut text = String::new();
-            file.take(LARGEST_FILE + 1).read_to_string(&mut text).map(|_| text)
+            let mut bytes = Vec::new();
+            file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map(|_| bytes)
         });
         match read {
-            Ok(text) if text.len() as u64 > LARGEST_FILE => {
+            Ok(bytes) if bytes.len() as u64 > LARGEST_FILE => {
                 self.report.problem(path, finding("This file is larger than 1 MiB").hint("is it the right one?"));
                 None
             }
-            Ok(text) => Some(text),
+            Ok(bytes) => Some(bytes),
             Err(error) => {
                 let why = match error.kind() {
                     std::io::ErrorKind::NotFound => "it doesn't exist",
                     std::io::ErrorKind::PermissionDenied => "Valetkey may not read it",
                     std::io::ErrorKind::IsADirectory => "it is a directory",
-                    std::io::ErrorKind::InvalidData => "it is no UTF-8 text",
                     _ => "reading failed",
                 };
                 let finding = finding(format!("This file can't be read: {why}"));

@@ -12,8 +12,10 @@ use super::{
 };
 
 mod api_keys;
+mod brand;
 mod callers;
 mod context;
+mod notifications;
 mod services;
 mod storage;
 
@@ -33,7 +35,7 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
         url.set_path(&trimmed);
         Some(url)
     });
-    let application = raw.application.and_then(|application| application.name).unwrap_or_else(|| APPLICATION.into());
+    let (application, brand) = brand::application(raw.application, &root.key("application"), cx);
     let listeners = listeners(raw.listeners, &root.key("listeners"), cx);
     let admin_token = raw.admin.and_then(|admin| {
         let path = root.key("admin");
@@ -50,9 +52,12 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
     let limits = limits(raw.limits.as_ref(), defaults);
     let services = services::services(raw.services.unwrap_or_default(), limits, &root.key("services"), cx);
     let refresh = refresh(&raw.refresh.unwrap_or_default(), &root.key("refresh"), cx);
+    let notifications =
+        notifications::notifications(raw.notifications.unwrap_or_default(), &root.key("notifications"), cx);
     Some(Config {
         public_url: public_url?,
-        application,
+        application: application.unwrap_or_else(|| APPLICATION.into()),
+        brand,
         listeners,
         admin_token,
         callers,
@@ -64,6 +69,7 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
         services,
         limits,
         refresh,
+        notifications,
     })
 }
 

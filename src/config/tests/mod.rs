@@ -2,8 +2,10 @@ use std::path::Path;
 
 use super::*;
 
+mod brand;
 mod generated;
 mod meaning;
+mod notifications;
 mod problems;
 
 /// Two providers, one with OAuth and one with API keys only.

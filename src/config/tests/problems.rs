@@ -59,7 +59,7 @@ fn marked(text: &str) -> Option<usize> {
 
 /// Each: a part of the good configuration, what stands there instead with the line marked, then the path that is named, and
 /// what message and hint say.
-fn check(cases: &[(&str, &str, &str, &str, &str)]) {
+pub(super) fn check(cases: &[(&str, &str, &str, &str, &str)]) {
     for (part, other, path, message, hint) in cases {
         let text = with(part, other);
         let found = problems(&text);

@@ -22,7 +22,7 @@ fn at(seconds: u64) -> Timestamp {
 fn read() -> Snapshots {
     let snapshots = Snapshots::new(16, OFFLINE_MAX);
     let stamp = snapshots.stamp(&OWNER, EPOCH);
-    snapshots.keep(OWNER, stamp, at(1000), vec![]);
+    snapshots.keep(OWNER, stamp, at(1000), vec![], vec![]);
     snapshots
 }
 
@@ -41,7 +41,7 @@ fn a_change_while_the_store_is_read_makes_stale_what_was_read() {
     let snapshots = Snapshots::new(16, OFFLINE_MAX);
     let stamp = snapshots.stamp(&OWNER, EPOCH);
     snapshots.changed(&OWNER);
-    snapshots.keep(OWNER, stamp, at(1000), vec![]);
+    snapshots.keep(OWNER, stamp, at(1000), vec![], vec![]);
     assert!(snapshots.fresh(&OWNER, EPOCH).is_none());
 }
 

@@ -8,6 +8,7 @@ mod freshness;
 mod healing;
 mod keys;
 mod refreshing;
+mod rename;
 mod rig;
 mod sim;
 mod using;

@@ -1,6 +1,7 @@
 //! Grants that wait for the person or the application.
 
 use super::*;
+use crate::connection::Status;
 
 /// Goes all the way as this provider account.
 async fn granted(rig: &Rig, who: &str, account: &str, browser: &Browser) -> Result<Outcome, CallbackError> {
@@ -96,4 +97,72 @@ async fn under_binding_confirm_nothing_is_connected_before_the_application_says_
     let Ok(Outcome::Pending(late)) = granted(&rig, "ada", "work", &browser).await else { panic!() };
     rig.clock.advance(STATE_TTL);
     assert!(rig.consent.confirm(&caller("ada"), &late.code, rig.clock.now()).await.is_err());
+}
+
+#[tokio::test]
+async fn an_account_that_is_connected_already_is_renewed_under_its_label_and_not_doubled() {
+    let rig = Rig::new();
+    let (browser, service) = (Browser::new().unwrap(), rig.service("crm"));
+    granted(&rig, "ada", "default", &browser).await.unwrap();
+    let Ok(Outcome::Stored(renewed)) = granted(&rig, "ada", "work", &browser).await else { panic!() };
+    assert_eq!((renewed.asked.as_str(), renewed.connection.account.as_str()), ("work", "default"));
+    assert_eq!(identity(&rig, "work").await, None);
+    assert_eq!(rig.connections.list(&caller("ada")).await.unwrap().len(), 1);
+    // Nor where the person keeps both of two that turn out to be one.
+    let Ok(Outcome::Question(question)) = granted(&rig, "bob", "default", &browser).await else { panic!() };
+    let (now, bob) = (rig.clock.now(), Choice::Beside(Account::parse("bob").unwrap()));
+    rig.consent.answer(&service, &question.code, bob, &browser, now).await.unwrap();
+    let Ok(Outcome::Stored(again)) = granted(&rig, "bob", "default", &browser).await else { panic!() };
+    assert_eq!(again.connection.account.as_str(), "bob");
+}
+
+#[tokio::test]
+async fn accounts_are_told_apart_by_their_id_and_not_by_what_they_call_themselves() {
+    let rig = Rig::new();
+    let browser = Browser::new().unwrap();
+    granted(&rig, "ada", "default", &browser).await.unwrap();
+    // The same account under a new address is no question; another one under the first one's address is.
+    rig.provider.calls_itself(Some("countess@crm.example"));
+    let Ok(Outcome::Stored(_)) = granted(&rig, "ada", "default", &browser).await else { panic!() };
+    assert_eq!(identity(&rig, "default").await.as_deref(), Some("countess@crm.example"));
+    assert!(matches!(granted(&rig, "eve", "default", &browser).await, Ok(Outcome::Question(_))));
+}
+
+#[tokio::test]
+async fn what_waits_for_the_application_is_listed_and_revoked_when_nobody_confirms_it() {
+    let rig = Rig::with(|config| config.connect.binding = config::Binding::Confirm);
+    let browser = Browser::new().unwrap();
+    let Ok(Outcome::Pending(first)) = granted(&rig, "ada", "default", &browser).await else { panic!() };
+    let Ok(Outcome::Pending(_)) = granted(&rig, "bob", "work", &browser).await else { panic!() };
+    let listed = async || {
+        let mut all = rig.connections.list(&caller("ada")).await.unwrap();
+        all.sort_by(|a, b| a.account.as_str().cmp(b.account.as_str()));
+        all.into_iter().map(|found| (found.account.to_string(), found.status)).collect::<Vec<_>>()
+    };
+    let (default, work) = ("default".to_owned(), "work".to_owned());
+    assert_eq!(listed().await, [(default.clone(), Status::Pending), (work.clone(), Status::Pending)]);
+    let crm = rig.service("crm");
+    let found = rig.connections.find(&caller("ada"), &crm, Some(&Account::parse("work").unwrap())).await.unwrap();
+    assert_eq!(found.map(|found| found.status), Some(Status::Pending));
+    rig.consent.confirm(&caller("ada"), &first.code, rig.clock.now()).await.unwrap();
+    assert_eq!(listed().await, [(default.clone(), Status::Active), (work.clone(), Status::Pending)]);
+    assert_eq!(rig.provider.revoked(), 0);
+    // The other one is over, and whichever process looks next revokes it.
+    rig.clock.advance(STATE_TTL);
+    assert_eq!(listed().await, [(default.clone(), Status::Active)]);
+    rig.provider.until_revoked(1).await;
+    assert!(rig.is_connected("ada").await);
+}
+
+#[tokio::test]
+async fn a_grant_that_waits_can_be_given_up_at_once() {
+    let rig = Rig::with(|config| config.connect.binding = config::Binding::Confirm);
+    let browser = Browser::new().unwrap();
+    let Ok(Outcome::Pending(pending)) = granted(&rig, "ada", "default", &browser).await else { panic!() };
+    assert!(rig.connections.disconnect(&connection_id("ada", "crm", "default")).await.unwrap());
+    assert_eq!(rig.connections.list(&caller("ada")).await.unwrap().len(), 0);
+    rig.provider.until_revoked(1).await;
+    let late = rig.consent.confirm(&caller("ada"), &pending.code, rig.clock.now()).await;
+    assert_eq!(late.map(|_| ()).unwrap_err(), HeldError::Unknown);
+    assert!(!rig.connections.disconnect(&connection_id("ada", "crm", "default")).await.unwrap());
 }

@@ -47,7 +47,7 @@ impl Rig {
         browser: Option<&Browser>,
     ) -> Result<Completed, CallbackError> {
         match self.outcome(service, query, browser).await? {
-            Outcome::Stored(completed) => Ok(completed),
+            Outcome::Stored(completed) => Ok(*completed),
             other => panic!("{other:?}"),
         }
     }

@@ -110,7 +110,7 @@ async fn go_on_with(
     headers: &HeaderMap,
 ) -> Response {
     match outcome {
-        Outcome::Stored(completed) => connected(&visit, service, completed, headers).await,
+        Outcome::Stored(completed) => connected(&visit, service, *completed, headers).await,
         Outcome::Question(question) => {
             visit.application.clone_from(&question.application);
             ask(&visit, service, &question, browser).await
@@ -127,7 +127,16 @@ async fn connected(visit: &Visit<'_>, service: &Service, completed: Completed, h
     let state = visit.state;
     let mut response = match &completed.return_to {
         Some(url) => page::see_other(url.as_str()),
-        None => page::see_other(&format!("{}/dashboard?connected={}", state.base(), service.name)),
+        None => {
+            let connected = format!("{}/dashboard?connected={}", state.base(), service.name);
+            let account = &completed.connection.account;
+            // An account that was connected under another label before was renewed there.
+            page::see_other(&if completed.asked == *account {
+                connected
+            } else {
+                format!("{connected}&renewed={account}")
+            })
+        }
     };
     if let Ok(Some(cookie)) = session_after(state, completed, headers, visit.now).await {
         state.cookies.set(response.headers_mut(), Cookie::Session, &cookie, Some(SESSION_TTL.as_secs()));

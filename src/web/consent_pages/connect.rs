@@ -19,7 +19,8 @@ use crate::{
     web::{
         cookies::Cookie,
         forms::{self, FormError, TOKEN},
-        page::{self, Forms, Frame, Mark},
+        marks::{self, Mark},
+        page::{self, Forms, Frame},
         texts::Subject,
         visitor,
     },
@@ -131,7 +132,7 @@ fn connect_page(visit: &Visit<'_>, service: &Service, plan: &Plan, token: &str) 
         f,
         about,
         mark: Mark::of(service),
-        own_initial: page::initial(f.application),
+        own_initial: marks::initial(f.application),
         subject: plan.ticket.caller.subject.as_str(),
         service: service.name.as_str(),
         account: (account != Account::DEFAULT).then_some(account),

@@ -12,7 +12,7 @@ use crate::{
         State,
         consent_pages::{Scope, in_words},
         dashboard::keys::KeyPlace,
-        page::Mark,
+        marks::Mark,
         texts::{Language, Shown},
         visitor::Visitor,
     },
@@ -66,6 +66,11 @@ impl Entry {
             Shown::NeedsMore => t.words().grant_more,
             Shown::Connected | Shown::Lost(_) | Shown::Pending => t.words().reconnect,
         }
+    }
+
+    /// What waits for the application has no label yet that could be changed.
+    pub fn can_rename(&self) -> bool {
+        self.exists && self.shown != Shown::Pending
     }
 
     pub fn urgent(&self) -> bool {

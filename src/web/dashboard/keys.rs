@@ -58,11 +58,8 @@ impl KeyPlace {
 impl Prompt {
     fn of(service: &Service, t: Language) -> Self {
         let own = &service.api_keys.benefits;
-        let benefits = if own.is_empty() {
-            t.words().key_benefits.iter().map(|text| (*text).to_owned()).collect()
-        } else {
-            own.clone()
-        };
+        let benefits =
+            if own.is_empty() { t.key_benefits().iter().map(|text| (*text).to_owned()).collect() } else { own.clone() };
         let until = service.api_keys.retire_on.map(|day| t.migrate_until(&service.title, &t.day(day)));
         Self { until, benefits }
     }

@@ -32,6 +32,7 @@ use crate::{
 
 mod cards;
 mod keys;
+mod rename;
 
 use cards::{Card, cards};
 
@@ -42,6 +43,7 @@ pub(super) fn routes() -> Router<Arc<State>> {
         .route("/", get(home))
         .route("/dashboard", get(dashboard).head(no_head))
         .route("/dashboard/disconnect", get(ask).post(disconnect))
+        .route("/dashboard/rename", get(rename::ask).post(rename::rename))
         .route("/dashboard/api-key", post(keys::store))
         .route("/dashboard/api-key/remove", get(keys::ask).post(keys::remove))
         .route("/dashboard/sign-out", post(sign_out))
@@ -98,7 +100,11 @@ async fn dashboard(
         state.services.get(&name).map(|service| service.title.clone())
     };
     let done = titled("connected")
-        .map(|title| t.just_connected(&title))
+        .map(|title| match parameter(query.as_deref(), "renewed").and_then(|text| Account::parse(&text).ok()) {
+            Some(account) => t.just_renewed(&title, account.as_str()),
+            None => t.just_connected(&title),
+        })
+        .or_else(|| titled("renamed").map(|title| t.just_renamed(&title)))
         .or_else(|| titled("disconnected").map(|title| t.just_disconnected(&title)))
         .or_else(|| titled("key_stored").map(|title| t.key_stored(&title)))
         .or_else(|| titled("key_removed").map(|title| t.key_removed(&title)));
@@ -195,6 +201,12 @@ fn target<'s>(
     Ok(Target { service, id })
 }
 
+/// Whether there is such a connection, or one that waits for the application.
+async fn exists(state: &State, id: &ConnectionId) -> Result<bool, Unavailable> {
+    let connections = state.connections.list(&id.caller).await?;
+    Ok(connections.iter().any(|found| found.service == id.service && found.account == id.account))
+}
+
 /// `GET /dashboard/disconnect?service=&account=`: asks first.
 async fn ask(
     axum::extract::State(state): Shared,
@@ -212,9 +224,9 @@ async fn ask(
         Ok(target) => target,
         Err((status, notice)) => return wrong(&state, t, status, &notice, &id),
     };
-    match state.connections.get(&target.id).await {
-        Ok(Some(_)) => {}
-        Ok(None) => return wrong(&state, t, StatusCode::NOT_FOUND, &t.no_connection(), &id),
+    match exists(&state, &target.id).await {
+        Ok(true) => {}
+        Ok(false) => return wrong(&state, t, StatusCode::NOT_FOUND, &t.no_connection(), &id),
         Err(_) => return unavailable(&state, t, &id),
     }
     let Ok((browser, new)) = browser(&state, &headers) else { return unavailable(&state, t, &id) };

@@ -181,7 +181,7 @@ async fn a_bad_key_or_form_is_answered_clearly_and_stores_nothing() {
         ("crm", "default", "a\u{1}b", 400),
         ("crm", "default", "schlüssel", 400),
         ("crm", "default", long.as_str(), 400),
-        ("crm", "default", huge.as_str(), 400),
+        ("crm", "default", huge.as_str(), 413),
         ("none", "default", "sk-fine", 400),
         ("<b>crm</b>", "default", "sk-fine", 400),
         ("crm", "<b>x</b>", "sk-fine", 400),
@@ -196,7 +196,7 @@ async fn a_bad_key_or_form_is_answered_clearly_and_stores_nothing() {
     // JSON is no form of ours; another site's form isn't either.
     let body = format!(r#"{{"form":"{token}","service":"crm","api_key":"sk-fine"}}"#);
     let json = Request::post("/dashboard/api-key").header("content-type", "application/json");
-    browser.send(&site, json.body(Body::from(body)).unwrap()).await.assert_page(403);
+    browser.send(&site, json.body(Body::from(body)).unwrap()).await.assert_page(400);
     let body = format!("form={token}&service=crm&account=default&api_key=sk-fine");
     let foreign = Request::post("/dashboard/api-key").header("origin", "https://evil.example");
     browser.send(&site, foreign.body(Body::from(body)).unwrap()).await.assert_page(403);

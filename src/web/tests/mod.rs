@@ -19,6 +19,7 @@ use crate::{
 
 mod api;
 mod dashboard;
+mod manage;
 mod pages;
 mod routes;
 
@@ -189,7 +190,10 @@ impl Jar {
 
     async fn post(&mut self, site: &Site, path: &str, fields: &[(&str, &str)]) -> Got {
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        let request = Request::post(path).header("origin", "null").header("sec-fetch-site", "same-origin");
+        let request = Request::post(path)
+            .header("origin", "null")
+            .header("sec-fetch-site", "same-origin")
+            .header("content-type", "application/x-www-form-urlencoded");
         self.send(site, request.body(Body::from(body)).unwrap()).await
     }
 
@@ -218,6 +222,7 @@ fn parts(rig: &Rig, readily: Readily) -> Parts {
         settings: Settings {
             public_url: rig.config.public_url.clone(),
             application: rig.config.application.clone(),
+            brand: rig.config.brand.clone(),
             confirm: rig.config.connect.confirm,
             return_to: rig.config.connect.return_to.clone(),
             session: rig.config.connect.session.clone(),

@@ -58,7 +58,7 @@ async fn a_form_that_is_not_our_own_pages_is_not_followed() {
     Jar::default().post(&site, "/connect/crm", &good).await.assert_page(403);
     // Too long, or without a ticket.
     let long = "x".repeat(BODY_LIMIT);
-    browser.post(&site, "/connect/crm", &[("form", &token), ("ticket", &long)]).await.assert_page(400);
+    browser.post(&site, "/connect/crm", &[("form", &token), ("ticket", &long)]).await.assert_page(413);
     browser.post(&site, "/connect/crm", &[("form", &token)]).await.assert_page(400);
     assert_eq!(browser.post(&site, "/connect/crm", &good).await.status, 303);
 }

@@ -71,6 +71,11 @@ impl AuthorizationServer {
         .await;
     }
 
+    /// Where the control API is, for scripts.
+    pub(crate) fn control_url(&self) -> &str {
+        &self.control
+    }
+
     /// One call of the control API.
     pub(crate) async fn control(&self, method: &str, path: &str, body: Value) -> Value {
         let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");

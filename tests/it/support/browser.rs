@@ -186,6 +186,14 @@ impl Browser {
         self.follow(answer, |next| next.origin() != inside).await
     }
 
+    /// A POST of any type from a page, as scripts and other programs could send it.
+    pub(crate) async fn raw_post(&mut self, url: Url, from: &Url, kind: &str, body: String) -> Page {
+        self.headers.push(("content-type".into(), kind.into()));
+        let page = self.request(Method::POST, url, Some(from), Some(body)).await;
+        self.headers.pop();
+        page
+    }
+
     /// One request with cookies and the headers that a browser adds; no redirect is followed.
     pub(crate) async fn request(&mut self, method: Method, url: Url, from: Option<&Url>, form: Option<String>) -> Page {
         self.visited.push(url.clone());
@@ -229,7 +237,10 @@ impl Browser {
             }
         }
         if let Some(body) = form {
-            request = request.header("content-type", "application/x-www-form-urlencoded").body(body);
+            if !self.headers.iter().any(|(name, _)| name == "content-type") {
+                request = request.header("content-type", "application/x-www-form-urlencoded");
+            }
+            request = request.body(body);
         }
         let response = request.send().await.unwrap_or_else(|error| panic!("{method} {url}: {error:?}"));
         for header in response.headers().get_all(SET_COOKIE) {

@@ -3,12 +3,12 @@
 //! the provider (a token spent twice), by each call (a refusal without cause) and at the end (a grant lost, a connection
 //! risen from the dead). A failing seed is printed; `VALETKEY_SEED` runs it alone, with its steps.
 
-pub mod gate;
-pub mod journal;
-pub mod provider;
+pub(super) mod gate;
+pub(super) mod journal;
+pub(super) mod provider;
 mod scenario;
 mod store;
-pub mod world;
+pub(super) mod world;
 
 use std::{
     collections::HashSet,

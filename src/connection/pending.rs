@@ -1,0 +1,121 @@
+//! Grants that are no connections yet: they wait for the application's word, or the person's. Each lies in a record of its
+//! own beside whatever is connected under its label, serves no call and is never renewed. Who speaks for it in time takes
+//! it away again; otherwise whichever process notices first revokes it at the provider.
+
+use crate::{
+    clock::Timestamp,
+    id::ConnectionId,
+    oauth,
+    store::{Expect, Key, Put, RecordId, Version},
+};
+
+use super::{Connection, Connections, Unavailable, record::Record, root, snapshot::Snapshot, state::Change};
+
+/// A grant to be put aside.
+#[derive(Debug)]
+pub struct Aside<'a> {
+    /// What it may become.
+    pub id: &'a ConnectionId,
+    /// Tells it from others for the same connection.
+    pub name: &'a str,
+    /// The grant.
+    pub grant: oauth::Grant,
+    /// Who granted it.
+    pub identity: Option<oauth::Identity>,
+    /// What was asked for.
+    pub requested: &'a [String],
+    /// Whether lists show it: it waits for the application.
+    pub shown: bool,
+    /// When it is given up.
+    pub until: Timestamp,
+}
+
+impl Connections {
+    /// Puts a grant aside.
+    ///
+    /// # Errors
+    /// While the store or the keys are away.
+    pub async fn put_aside(&self, aside: Aside<'_>) -> Result<(), Unavailable> {
+        let key = self.aside_key(aside.id, aside.name).await?;
+        let now = self.now();
+        let version = Version::next(None, now.micros());
+        let Aside { id, grant, identity, requested, shown, until, .. } = aside;
+        let change = Change::Connected { grant, identity, requested: requested.to_vec() };
+        let record = Record::empty(id.clone()).apply(change, now, version.0).aside(shown, until);
+        let sealed = record.seal(&self.0.parts.vault, &key, version)?;
+        let due = self.due(&record, now);
+        match self.0.parts.store.put(&key, Expect::Absent, version, &sealed, due).await? {
+            Put::Stored => {
+                self.0.snapshots.changed(&key.owner);
+                Ok(())
+            }
+            Put::Conflict(_) => Err(Unavailable::Busy),
+        }
+    }
+
+    /// Takes a grant's record away because somebody spoke for it. `false`: it is gone, or about to be revoked.
+    ///
+    /// # Errors
+    /// While the store or the keys are away.
+    pub async fn take_from_aside(&self, id: &ConnectionId, name: &str) -> Result<bool, Unavailable> {
+        let key = self.aside_key(id, name).await?;
+        let Some((record, version)) = self.read(&key).await? else { return Ok(false) };
+        if record.aside.is_none() {
+            return Ok(false);
+        }
+        // To delete what is gone is a success; that it was there at this version was seen just now.
+        let gone = matches!(self.0.parts.store.delete(&key, Expect::Version(version)).await?, Put::Stored);
+        self.0.snapshots.changed(&key.owner);
+        Ok(gone)
+    }
+
+    /// Gives up what waits for the application under this label. `false`: nothing does.
+    pub(super) async fn discard_aside(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
+        let owner = self.key(id).await?.owner;
+        let mut found = false;
+        for (record, _) in self.0.parts.store.list(&owner).await? {
+            let key = Key { owner, record };
+            let Some((record, _)) = self.read(&key).await? else { continue };
+            if record.id == *id && record.aside.as_ref().is_some_and(|aside| aside.shown) {
+                found = true;
+                self.give_up_aside(key).await?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Revokes a grant that nobody spoke for. Where the same account is connected to the same service, the provider may
+    /// not tell the two grants apart when it revokes one, so that one is only forgotten.
+    pub(super) async fn give_up_aside(&self, key: Key) -> Result<(), Unavailable> {
+        let Some((record, version)) = self.read(&key).await? else { return Ok(()) };
+        if record.aside.is_none() {
+            return Ok(());
+        }
+        let snapshot = self.snapshot(&record.id.caller).await?;
+        let identity = record.identity.as_ref().map(|identity| &identity.id);
+        let same = |other: &Connection| other.service == record.id.service && other.identity_id.as_ref() == identity;
+        if identity.is_some() && snapshot.connections.iter().any(|held| same(&held.connection)) {
+            self.0.parts.store.delete(&key, Expect::Version(version)).await?;
+            self.0.snapshots.changed(&key.owner);
+            return Ok(());
+        }
+        tracing::info!(service = %record.id.service, "a grant that nobody confirmed is revoked");
+        if self.write(key, record, version, Change::Disconnected).await?.is_some() {
+            self.finish_farewell(key).await;
+        }
+        Ok(())
+    }
+
+    async fn aside_key(&self, id: &ConnectionId, name: &str) -> Result<Key, Unavailable> {
+        let root = self.0.parts.roots.get().await?;
+        let parts = [id.service.as_str().as_bytes(), id.account.as_str().as_bytes(), name.as_bytes()];
+        Ok(Key { owner: root::owner(&root, &id.caller), record: RecordId(root.blind("aside", &parts)) })
+    }
+}
+
+impl Snapshot {
+    /// The grants that wait for the application.
+    pub fn aside(&self, now: Timestamp) -> impl Iterator<Item = &Connection> {
+        self.aside.iter().filter(move |(until, _)| !until.reached(now)).map(|(_, connection)| connection)
+    }
+}

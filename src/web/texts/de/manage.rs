@@ -1,0 +1,43 @@
+//! German, for managing connections.
+
+use super::German;
+use crate::web::texts::{Manage, Subject};
+
+impl Manage for German {
+    fn get_help(&self) -> &'static str {
+        "Hilfe"
+    }
+    fn rename(&self) -> &'static str {
+        "Umbenennen"
+    }
+    fn rename_button(&self) -> &'static str {
+        "Speichern"
+    }
+    fn new_label(&self) -> &'static str {
+        "Neue Bezeichnung"
+    }
+    fn rename_heading(&self, service: &str, account: &str) -> String {
+        format!("{service} ({account}) umbenennen")
+    }
+    fn rename_body(&self, about: Subject<'_>, account: &str) -> String {
+        format!(
+            "Die Bezeichnung unterscheidet Ihre Konten bei {}. Wo {} ausdrücklich {account} verlangt, muss dort künftig die \
+             neue stehen.",
+            about.service, about.application
+        )
+    }
+    fn label_taken(&self, service: &str, account: &str) -> String {
+        format!("Ein anderes Ihrer Konten bei {service} heißt schon {account}. Wählen Sie eine andere Bezeichnung.")
+    }
+    fn label_malformed(&self) -> &'static str {
+        "Eine Bezeichnung hat 1 bis 64 Buchstaben (ohne Umlaute), Ziffern, Punkte, Binde- oder Unterstriche."
+    }
+    fn just_renamed(&self, service: &str) -> String {
+        format!("Das Konto bei {service} hat seine neue Bezeichnung.")
+    }
+    fn just_renewed(&self, service: &str, account: &str) -> String {
+        format!(
+            "Sie haben sich mit einem Konto angemeldet, das schon verbunden war: {service} ({account}) ist erneuert."
+        )
+    }
+}

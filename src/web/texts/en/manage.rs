@@ -1,0 +1,41 @@
+//! English, for managing connections.
+
+use super::English;
+use crate::web::texts::{Manage, Subject};
+
+impl Manage for English {
+    fn get_help(&self) -> &'static str {
+        "Get help"
+    }
+    fn rename(&self) -> &'static str {
+        "Rename"
+    }
+    fn rename_button(&self) -> &'static str {
+        "Save"
+    }
+    fn new_label(&self) -> &'static str {
+        "New label"
+    }
+    fn rename_heading(&self, service: &str, account: &str) -> String {
+        format!("Rename {service} ({account})")
+    }
+    fn rename_body(&self, about: Subject<'_>, account: &str) -> String {
+        format!(
+            "The label tells your {} accounts apart. Where {} asks for {account} by name, it will have to ask for the new \
+             label.",
+            about.service, about.application
+        )
+    }
+    fn label_taken(&self, service: &str, account: &str) -> String {
+        format!("You have another {service} account with the label {account}. Choose a different one.")
+    }
+    fn label_malformed(&self) -> &'static str {
+        "A label has 1 to 64 letters, digits, dots, hyphens or underscores."
+    }
+    fn just_renamed(&self, service: &str) -> String {
+        format!("The {service} account has its new label.")
+    }
+    fn just_renewed(&self, service: &str, account: &str) -> String {
+        format!("You signed in with an account that was connected already: {service} ({account}) is renewed.")
+    }
+}

@@ -1,0 +1,27 @@
+//! The texts of what people do on the dashboard beside connecting and disconnecting.
+
+use super::Subject;
+
+/// A language's.
+pub(in crate::web) trait Manage: Sync {
+    /// A link's words: leads to the operator's help.
+    fn get_help(&self) -> &'static str;
+    /// A link's words: leads to the page that asks for another label.
+    fn rename(&self) -> &'static str;
+    /// The form's button.
+    fn rename_button(&self) -> &'static str;
+    /// The field's name.
+    fn new_label(&self) -> &'static str;
+    /// The page's heading.
+    fn rename_heading(&self, service: &str, account: &str) -> String;
+    /// What another label means.
+    fn rename_body(&self, about: Subject<'_>, account: &str) -> String;
+    /// Another connection bears it.
+    fn label_taken(&self, service: &str, account: &str) -> String;
+    /// It breaks the rules for labels.
+    fn label_malformed(&self) -> &'static str;
+    /// On the dashboard, after it was done.
+    fn just_renamed(&self, service: &str) -> String;
+    /// On the dashboard, where the account that came back was connected already.
+    fn just_renewed(&self, service: &str, account: &str) -> String;
+}
