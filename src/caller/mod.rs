@@ -59,11 +59,20 @@ impl fmt::Debug for Caller {
     }
 }
 
+/// Who is told of each JWT that was verified and not remembered.
+type Observer = Box<dyn Fn(&Caller) + Send + Sync>;
+
 /// All issuers that are believed, and what they have vouched for lately.
-#[derive(Debug)]
 pub struct Callers {
     issuers: Vec<TrustedIssuer>,
     verified: VerifiedTokens,
+    observer: Option<Observer>,
+}
+
+impl fmt::Debug for Callers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Callers").field("issuers", &self.issuers).finish_non_exhaustive()
+    }
 }
 
 impl Callers {
@@ -99,7 +108,15 @@ impl Callers {
                 })
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { issuers, verified: VerifiedTokens::new(cache_size) })
+        Ok(Self { issuers, verified: VerifiedTokens::new(cache_size), observer: None })
+    }
+
+    /// Also tells of each JWT when it is verified, which is once for as long as it is remembered. What is told must not
+    /// wait.
+    #[must_use]
+    pub fn telling(mut self, observer: impl Fn(&Caller) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
     }
 
     /// Every problem that [`Callers::new`] would meet, without fetching anything.
@@ -135,6 +152,9 @@ impl Callers {
         let algorithm = header.algorithm().filter(|algorithm| issuer.allows(*algorithm)).ok_or(Reason::Invalid)?;
         let found = issuer.key(header.key_id(), algorithm).await?;
         let caller = Arc::new(issuer.verify(token, &found.key, algorithm, now)?);
+        if let Some(observer) = &self.observer {
+            observer(&caller);
+        }
         let entry = Verified { caller: caller.clone(), issuer: position, epoch: found.epoch };
         self.verified.insert(fingerprint, entry);
         Ok(caller)

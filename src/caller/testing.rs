@@ -125,6 +125,8 @@ pub(crate) fn issuer(keys: IssuerKeys, algorithms: &[Algorithm]) -> CallerIssuer
         algorithms: algorithms.to_vec(),
         user_claim: "sub".into(),
         application: None,
+        email_claim: None,
+        language_claim: None,
     }
 }
 

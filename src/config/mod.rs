@@ -19,6 +19,7 @@ pub mod brand;
 mod catalogue;
 mod document;
 mod load;
+mod notifications;
 mod problem;
 pub mod provider;
 mod raw;
@@ -37,6 +38,7 @@ pub use brand::Brand;
 pub use catalogue::{Catalogue, NoProviders};
 pub use document::Env;
 pub use load::{Loaded, load, parse};
+pub use notifications::{Email, Language, NoticeKind, Notifications, Smtp, SmtpTls, Webhook};
 pub use problem::{Position, Problem, Problems};
 pub use provider::{ApiKeyPhase, ClientAuth, ErrorRules, Injection, Pkce, ProviderFields};
 pub use schema::schema;
@@ -73,6 +75,8 @@ pub struct Config {
     pub limits: Limits,
     /// When access tokens are renewed.
     pub refresh: Refresh,
+    /// Who is told what happens to connections.
+    pub notifications: Notifications,
 }
 
 /// One listening address.
@@ -129,6 +133,10 @@ pub struct CallerIssuer {
     pub user_claim: String,
     /// Shown on the connect page instead of [`Config::application`].
     pub application: Option<String>,
+    /// The claim with the caller's mail address, for notices; without it they get none.
+    pub email_claim: Option<String>,
+    /// The claim with the caller's language, for notices.
+    pub language_claim: Option<String>,
 }
 
 /// Where an issuer's keys come from.

@@ -179,7 +179,7 @@ impl Connections {
     }
 
     /// Whether no other process has noted a use on that day.
-    async fn claim_key_use(&self, id: &ConnectionId, at: Timestamp) -> Result<bool, Unavailable> {
+    pub(super) async fn claim_key_use(&self, id: &ConnectionId, at: Timestamp) -> Result<bool, Unavailable> {
         let store = &self.0.parts.store;
         let name = about(self.0.parts.roots.get().await?.as_ref(), "api-key-use", id, &[]);
         let value = at.millis().to_be_bytes();

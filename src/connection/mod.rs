@@ -25,10 +25,10 @@ use utoipa::ToSchema;
 use crate::{
     clock::{Clock, Timestamp},
     config,
-    events::Events,
-    id::{Account, ConnectionId, ServiceName},
+    events::{Event, Events, Kind},
+    id::{Account, CallerId, ConnectionId, ServiceName},
     oauth,
-    provider::Services,
+    provider::{Service, Services},
     store::{self, Key, OwnerId, Store},
     vault::{self, Vault},
 };
@@ -343,6 +343,17 @@ impl Connections {
                 }
             }
         });
+    }
+
+    /// Tells that a call of this caller lacked scopes: once for a grant and these scopes, however many calls there are.
+    pub async fn lacks_scopes(&self, caller: &CallerId, service: &Service, account: &Account, scopes: &[String]) {
+        let connection =
+            ConnectionId { caller: caller.clone(), service: service.owner.clone(), account: account.clone() };
+        // Mostly from memory. Another grant may be refused the same again.
+        let Ok(Some(known)) = self.get(&connection).await else { return };
+        let generation = known.connected_at.map(Timestamp::millis);
+        let fact = Event::new(connection, Kind::ScopesMissing, None);
+        self.0.parts.events.tell_once(&Event { generation, scopes: scopes.to_vec(), ..fact });
     }
 
     fn redirect_uri(&self, service: &ServiceName) -> Url {

@@ -207,6 +207,7 @@ impl Connections {
         error: &oauth::TokenError,
     ) -> Result<Step, Failure> {
         let now = self.now();
+        let generation = marked.grant.as_ref().map(|grant| grant.generation);
         match &error.kind {
             oauth::Kind::InvalidGrant { .. } => {
                 self.0.circuits.answered(&id.service);
@@ -215,18 +216,19 @@ impl Connections {
                 if self.write(key, marked, version, Change::Invalidated(reason)).await?.is_none() {
                     return Ok(Step::Again);
                 }
-                self.tell(id, Kind::Invalidated, Some(reason.name()));
+                self.tell_of(id, Kind::Invalidated, Some(reason.name()), generation);
                 Ok(Step::Done)
             }
             oauth::Kind::Client { code } | oauth::Kind::Denied { code } => {
                 tracing::error!(service = %id.service, code, "the provider refuses this client: check client_id and client_secret");
-                self.tell(id, Kind::ClientRefused, None);
+                self.tell_of(id, Kind::ClientRefused, None, generation);
                 self.0.circuits.failed(&id.service, None, now, self.chance(now));
                 self.unspent(key, marked, version).await;
                 Err(Failure::Provider)
             }
             oauth::Kind::Unavailable { retry_after, fault } => {
                 tracing::warn!(service = %id.service, %error, "the token endpoint failed; the connection stays");
+                self.tell_of(id, Kind::RefreshFailed, None, generation);
                 self.0.circuits.failed(&id.service, *retry_after, now, self.chance(now));
                 if !answer_was_lost(*fault) {
                     self.unspent(key, marked, version).await;
@@ -308,7 +310,12 @@ impl Connections {
     }
 
     pub(super) fn tell(&self, id: &ConnectionId, kind: Kind, detail: Option<&'static str>) {
-        self.0.parts.events.tell(&Event { connection: id.clone(), kind, detail });
+        self.tell_of(id, kind, detail, None);
+    }
+
+    /// Tells what happened to this one of a connection's successive grants or keys.
+    pub(super) fn tell_of(&self, id: &ConnectionId, kind: Kind, detail: Option<&'static str>, generation: Option<u64>) {
+        self.0.parts.events.tell(&Event { generation, ..Event::new(id.clone(), kind, detail) });
     }
 }
 

@@ -241,7 +241,7 @@ impl Connections {
         };
         if self.change(&credential.id, change).await?.is_some() {
             let kind = if reason == Reason::Expired { Kind::Expired } else { Kind::Invalidated };
-            self.tell(&credential.id, kind, Some(reason.name()));
+            self.tell_of(&credential.id, kind, Some(reason.name()), Some(credential.generation));
         } else {
             let owner = self.key(&credential.id).await?.owner;
             self.0.snapshots.changed(&owner);

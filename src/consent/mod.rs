@@ -107,9 +107,21 @@ impl Consent {
     /// # Errors
     /// Where the shared secret can't be had yet.
     pub async fn link(&self, wish: &Wish<'_>, now: Timestamp) -> Result<Link, Unavailable> {
-        let ticket = self.ticket(wish, now).await?;
+        self.link_for(wish, self.settings.connect.ticket_ttl, now).await
+    }
+
+    /// Makes a connect link that lives as long as a notification may lie in an inbox.
+    ///
+    /// # Errors
+    /// Where the shared secret can't be had yet.
+    pub async fn notification_link(&self, wish: &Wish<'_>, now: Timestamp) -> Result<Link, Unavailable> {
+        self.link_for(wish, self.settings.connect.notification_ttl, now).await
+    }
+
+    async fn link_for(&self, wish: &Wish<'_>, ttl: Duration, now: Timestamp) -> Result<Link, Unavailable> {
+        let ticket = self.ticket_for(wish, ttl, now).await?;
         let url = self.connect_url(&wish.service.owner, &ticket);
-        Ok(Link { url, expires_in: self.settings.connect.ticket_ttl.as_secs() })
+        Ok(Link { url, expires_in: ttl.as_secs() })
     }
 
     /// Makes the ticket of such a link.
@@ -117,6 +129,10 @@ impl Consent {
     /// # Errors
     /// Where the shared secret can't be had yet.
     pub async fn ticket(&self, wish: &Wish<'_>, now: Timestamp) -> Result<String, Unavailable> {
+        self.ticket_for(wish, self.settings.connect.ticket_ttl, now).await
+    }
+
+    async fn ticket_for(&self, wish: &Wish<'_>, ttl: Duration, now: Timestamp) -> Result<String, Unavailable> {
         let root = self.roots.get().await?;
         let ticket = Ticket {
             caller: wish.caller.clone(),
@@ -127,7 +143,7 @@ impl Consent {
             scopes: wish.scopes.to_vec(),
             return_to: wish.return_to.map(ToString::to_string),
             issued: now.seconds(),
-            expires: now.plus(self.settings.connect.ticket_ttl).seconds(),
+            expires: now.plus(ttl).seconds(),
             id: token::<16>()?,
         };
         Ok(ticket.seal(&root)?)

@@ -1,10 +1,44 @@
 //! What happened to connections, as facts: `Event`, and the sinks that are told. Events say who, what and why, never a
-//! secret and never an HTTP status. Sinks are best effort and never hold up a call; today there is one, the audit line
-//! in the log. Links to pages are made by whoever composes the sinks, not here.
+//! secret and never an HTTP status. Sinks are best effort and never hold up a call. Links to pages are made by whoever
+//! composes the sinks, not here.
+//!
+//! - `audit`: a line in the log
+//! - `notice`: which events are worth telling somebody, whom, and what makes two of them the same
+//! - `contact`: callers' mail addresses, kept sealed
+//! - `outbox`: what waits to be told (`inbox`, `queue`, `notifier`, `handover`), by `webhook` or by `mail` in the person's `words`
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use quick_cache::sync::Cache;
 
 use crate::{clock::Timestamp, id::ConnectionId};
+
+mod audit;
+mod contact;
+mod handover;
+mod inbox;
+mod mail;
+mod notice;
+mod notifier;
+mod queue;
+#[cfg(test)]
+mod tests;
+mod webhook;
+mod words;
+
+pub use audit::AuditLog;
+pub use contact::{Contact, Contacts};
+pub use inbox::Inbox;
+pub use mail::MailError;
+pub use notice::{About, Link, Surroundings};
+pub use notifier::{Notifier, Parts};
+
+/// So many facts that recur with every call are remembered as told.
+const TOLD: usize = 10_000;
 
 /// Something that happened to a connection.
 #[derive(Debug, Clone)]
@@ -15,6 +49,17 @@ pub struct Event {
     pub kind: Kind,
     /// Why or how, in a word (`revoked`, `rejected_by_upstream`, `healer`), where there is more to say.
     pub detail: Option<&'static str>,
+    /// Which of the connection's successive grants or keys it happened to, where that makes a difference.
+    pub generation: Option<u64>,
+    /// Scopes that a call lacked.
+    pub scopes: Vec<String>,
+}
+
+impl Event {
+    /// The bare fact.
+    pub const fn new(connection: ConnectionId, kind: Kind, detail: Option<&'static str>) -> Self {
+        Self { connection, kind, detail, generation: None, scopes: Vec::new() }
+    }
 }
 
 /// Kinds of events, named as the audit log names them.
@@ -24,12 +69,16 @@ pub enum Kind {
     Connected,
     /// The access token was renewed.
     Refreshed,
+    /// It could not be renewed for now; nothing is lost.
+    RefreshFailed,
     /// Disconnected by the caller.
     Revoked,
     /// The access token is over and there is no refresh token.
     Expired,
     /// The provider or the upstream refused it for good.
     Invalidated,
+    /// A call needed scopes that the grant lacks.
+    ScopesMissing,
     /// An API key was stored.
     ApiKeyStored,
     /// A call used an API key: once a connection and day at most.
@@ -56,9 +105,11 @@ impl Kind {
         match self {
             Self::Connected => "connected",
             Self::Refreshed => "refreshed",
+            Self::RefreshFailed => "refresh_failed",
             Self::Revoked => "revoked",
             Self::Expired => "expired",
             Self::Invalidated => "invalidated",
+            Self::ScopesMissing => "scopes_missing",
             Self::ApiKeyStored => "api_key_stored",
             Self::ApiKeyUsed => "api_key_used",
             Self::ApiKeyRemoved => "api_key_removed",
@@ -76,45 +127,47 @@ pub trait Sink: Send + Sync {
 }
 
 /// All sinks, cheap to clone.
-#[derive(Clone, Default)]
-pub struct Events(Arc<Vec<Box<dyn Sink>>>);
+#[derive(Clone)]
+pub struct Events(Arc<Inner>);
+
+struct Inner {
+    sinks: Vec<Box<dyn Sink>>,
+    told: Cache<u64, ()>,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
 
 impl Events {
     /// Sends every event to all of these.
     pub fn new(sinks: Vec<Box<dyn Sink>>) -> Self {
-        Self(Arc::new(sinks))
+        Self(Arc::new(Inner { sinks, told: Cache::new(TOLD) }))
     }
 
     /// Tells all sinks.
     pub fn tell(&self, event: &Event) {
-        for sink in self.0.iter() {
+        for sink in &self.0.sinks {
             sink.tell(event);
+        }
+    }
+
+    /// Tells all sinks, unless this process has told the very same before: for what recurs with every call.
+    pub fn tell_once(&self, event: &Event) {
+        let mut hasher = DefaultHasher::new();
+        (&event.connection, event.kind, event.detail, event.generation, &event.scopes).hash(&mut hasher);
+        let key = hasher.finish();
+        if self.0.told.get(&key).is_none() {
+            self.0.told.insert(key, ());
+            self.tell(event);
         }
     }
 }
 
 impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Events({} sinks)", self.0.len())
-    }
-}
-
-/// Writes one audit line an event to the log.
-#[derive(Debug, Clone, Copy)]
-pub struct AuditLog;
-
-impl Sink for AuditLog {
-    fn tell(&self, event: &Event) {
-        let ConnectionId { caller, service, account } = &event.connection;
-        tracing::info!(
-            target: "valetkey::audit",
-            event = event.kind.name(),
-            detail = event.detail,
-            issuer = %caller.issuer,
-            user = %caller.subject,
-            %service,
-            %account,
-            "connection event"
-        );
+        write!(f, "Events({} sinks)", self.0.sinks.len())
     }
 }

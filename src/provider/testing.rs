@@ -8,8 +8,8 @@ use url::Url;
 use super::{Problem, Service, Services};
 use crate::{
     config::{
-        ApiKeys, Binding, Cache, Config, Connect, Limits, ProviderFields, Refresh, Service as Configured, Shutdown,
-        Store, Timeouts, Upstream, Vault,
+        ApiKeys, Binding, Cache, Config, Connect, Limits, Notifications, ProviderFields, Refresh,
+        Service as Configured, Shutdown, Store, Timeouts, Upstream, Vault,
     },
     id::ServiceName,
 };
@@ -41,6 +41,7 @@ pub(crate) fn resolve(services: Value) -> Result<Services, Vec<Problem>> {
         services,
         limits: Limits::default(),
         refresh: Refresh::default(),
+        notifications: Notifications { webhooks: Vec::new(), email: None, retries: Vec::new() },
     })
 }
 

@@ -108,6 +108,9 @@ impl Core {
     /// The answer for a call that gets no credential; with the connect link where one helps.
     async fn refusal(&self, call: &Call, unusable: &Unusable) -> Refusal {
         let Call { caller, service, scopes, .. } = call;
+        if let Unusable::MissingScopes { scopes, account } = unusable {
+            self.connections.lacks_scopes(&caller.id, service, account, scopes).await;
+        }
         Remedies { consent: &self.consent, caller, service, scopes }.refuse(unusable, self.clock.now()).await
     }
 }

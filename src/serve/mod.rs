@@ -2,12 +2,16 @@
 //! runs them until the drain is through. The one place that knows all parts; it decides nothing else.
 
 mod health;
+mod notices;
 mod open;
 mod outgoing;
 
-use std::{net::TcpListener, sync::Arc};
+use std::{net::TcpListener, sync::Arc, time::Duration};
 
-use tokio::{runtime::Runtime, sync::oneshot};
+use tokio::{
+    runtime::{Handle, Runtime},
+    sync::oneshot,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -16,7 +20,7 @@ use crate::{
     config::{Config, Listener},
     connection::{self, Connections, Roots},
     consent::{self, Consent},
-    events::{AuditLog, Events},
+    events::{self, AuditLog, Contacts, Events, Inbox, Notifier, Sink},
     id::ServiceName,
     oauth,
     outbound::{self, Outbound, OutboundOptions},
@@ -29,6 +33,9 @@ use crate::{
 };
 
 pub use open::OpenError;
+
+/// Notices that are due get at most this long after everything else has ended.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Why Valetkey can't run.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +58,9 @@ pub enum Error {
     /// The listeners can't be set up.
     #[error(transparent)]
     Proxy(#[from] proxy::ServeError),
+    /// Mail can't be sent as configured.
+    #[error(transparent)]
+    Mail(#[from] events::MailError),
     /// The HTTP client for calls of our own can't be made.
     #[error(transparent)]
     Outbound(#[from] outbound::SetupError),
@@ -76,6 +86,7 @@ pub struct Heart {
     pub services: Arc<Services>,
     roots: Roots,
     store: Arc<dyn Store>,
+    vault: Arc<Vault>,
     oauth: Arc<oauth::Client>,
     outbound: Outbound,
 }
@@ -86,7 +97,7 @@ impl Heart {
     /// # Errors
     /// What of the configuration can't be made real.
     pub fn new(config: &Config, runtime: &Runtime) -> Result<Self, Error> {
-        Self::of(config, runtime, Connections::new)
+        Self::of(config, runtime, Connections::new, Vec::new())
     }
 
     /// The same without any work in the background: for commands beside running replicas.
@@ -94,10 +105,16 @@ impl Heart {
     /// # Errors
     /// What of the configuration can't be made real; where another process holds the embedded store, that.
     pub fn for_command(config: &Config, runtime: &Runtime) -> Result<Self, Error> {
-        Self::of(config, runtime, Connections::for_command)
+        Self::of(config, runtime, Connections::for_command, Vec::new())
     }
 
-    fn of(config: &Config, runtime: &Runtime, make: fn(connection::Parts) -> Connections) -> Result<Self, Error> {
+    /// `more`: sinks for events, beside the log.
+    fn of(
+        config: &Config,
+        runtime: &Runtime,
+        make: fn(connection::Parts) -> Connections,
+        more: Vec<Box<dyn Sink>>,
+    ) -> Result<Self, Error> {
         let handle = runtime.handle().clone();
         let clock = Clock::system();
         let outbound = Outbound::new(OutboundOptions::default(), handle.clone())?;
@@ -109,20 +126,22 @@ impl Heart {
             outbound: outbound.clone(),
             timeout: config.refresh.timeout,
         })));
+        let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(AuditLog)];
+        sinks.extend(more);
         let connections = make(connection::Parts {
             store: Arc::clone(&store),
-            vault,
+            vault: Arc::clone(&vault),
             roots: roots.clone(),
             services: Arc::clone(&services),
             oauth: Arc::clone(&oauth),
-            events: Events::new(vec![Box::new(AuditLog)]),
+            events: Events::new(sinks),
             clock,
             handle,
             cache: config.cache,
             refresh: config.refresh,
             public_url: config.public_url.clone(),
         });
-        Ok(Self { connections, services, roots, store, oauth, outbound })
+        Ok(Self { connections, services, roots, store, vault, oauth, outbound })
     }
 
     /// Ends connections to the store.
@@ -137,13 +156,13 @@ impl Heart {
 /// What of the configuration can't be made real.
 pub fn run(config: Config, control: Control) -> Result<(), Error> {
     let runtime = Runtime::new().map_err(|_| Error::System("threads"))?;
-    let heart = Heart::new(&config, &runtime)?;
-    check_addresses(&config.listeners)?;
-    let handle = runtime.handle().clone();
     let clock = Clock::system();
     let metrics = Arc::new(Metrics::new());
-    let callers = Callers::new(&config.callers, config.cache.callers, heart.outbound.clone(), handle.clone())?;
-    let callers = Arc::new(callers);
+    let inbox = (!config.notifications.is_empty()).then(|| Inbox::new(clock.clone(), Arc::clone(&metrics)));
+    let more = inbox.iter().map(|inbox| Box::new(inbox.clone()) as Box<dyn Sink>).collect();
+    let heart = Heart::of(&config, &runtime, Connections::new, more)?;
+    check_addresses(&config.listeners)?;
+    let handle = runtime.handle().clone();
     let drain = proxy::Drain::default();
     let consent = Arc::new(Consent::new(
         heart.roots.clone(),
@@ -153,6 +172,17 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
         consent::Settings { public_url: config.public_url.clone(), connect: config.connect.clone() },
     ));
     heart.connections.look_after_keys();
+    let around = notices::Around::new(
+        &config,
+        heart.roots.clone(),
+        Arc::clone(&consent),
+        Arc::clone(&heart.services),
+        clock.clone(),
+    );
+    let (contacts, notifier) = notifications(&config, &heart, inbox, Arc::new(around), clock.clone(), &handle)?;
+    let callers = Callers::new(&config.callers, config.cache.callers, heart.outbound.clone(), handle.clone())?
+        .telling(move |caller| contacts.note(&caller.id, &caller.claims, caller.expires_at));
+    let callers = Arc::new(callers);
     let health = health::Probe::start(&heart, Arc::clone(&callers), drain.clone(), &handle);
     let state = Arc::new(web::State::new(web::Parts {
         consent: Arc::clone(&consent),
@@ -197,10 +227,39 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
     });
     runtime.block_on(async {
         drain.run(config.shutdown, &metrics, &heart.connections, control.stop).await;
+        if let Some(notifier) = notifier {
+            notifier.drain(config.shutdown.grace.min(LAST_WORDS)).await;
+        }
         heart.close().await;
     });
     runtime.shutdown_background();
     Ok(())
+}
+
+/// Begins to tell operators and callers what happens, where that is configured, and to note where callers can be reached.
+fn notifications(
+    config: &Config,
+    heart: &Heart,
+    inbox: Option<Inbox>,
+    around: Arc<notices::Around>,
+    clock: Clock,
+    handle: &Handle,
+) -> Result<(Contacts, Option<Notifier>), Error> {
+    let issuers = if config.notifications.email.is_some() { config.callers.as_slice() } else { &[] };
+    let (store, remembered) = (Arc::clone(&heart.store), config.cache.callers);
+    let contacts =
+        Contacts::new(issuers, remembered, Arc::clone(&store), Arc::clone(&around) as _, clock, handle.clone());
+    let Some(inbox) = inbox else { return Ok((contacts, None)) };
+    let parts = events::Parts {
+        store,
+        vault: Arc::clone(&heart.vault),
+        surroundings: around,
+        contacts: contacts.clone(),
+        outbound: heart.outbound.clone(),
+        settings: config.notifications.clone(),
+        handle: handle.clone(),
+    };
+    Ok((contacts, Some(Notifier::start(inbox, parts)?)))
 }
 
 /// The admin listener is up first and last, on this runtime; everything that carries calls is Pingora's.

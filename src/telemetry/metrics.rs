@@ -14,7 +14,7 @@ use prometheus_client::{
 };
 
 use self::histogram::Histogram;
-pub use self::labels::{CacheOutcome, ConnectOutcome, RefreshOutcome, RequestOutcome};
+pub use self::labels::{CacheOutcome, ConnectOutcome, NoticeChannel, NoticeOutcome, RefreshOutcome, RequestOutcome};
 use crate::id::ServiceName;
 
 /// Stands for the service where a request has none; no service can be named so.
@@ -46,6 +46,12 @@ struct OutcomeLabel {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NoticeLabels {
+    channel: &'static str,
+    outcome: &'static str,
+}
+
 /// All metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -55,6 +61,7 @@ pub struct Metrics {
     refreshes: Family<OutcomeLabels, Counter>,
     refresh_duration: Family<ServiceLabel, Histogram>,
     connects: Family<OutcomeLabels, Counter>,
+    notifications: Family<NoticeLabels, Counter>,
     credential_cache: [Counter; CacheOutcome::ALL.len()],
     store_errors: Counter,
     in_flight: Gauge,
@@ -84,6 +91,14 @@ impl Metrics {
         registry.register("refresh_duration_seconds", "Time a refresh took, stored", refresh_duration.clone());
         let connects = Family::default();
         registry.register("connect", "Connect attempts, by the stage they reached", connects.clone());
+        let notifications = Family::<NoticeLabels, Counter>::default();
+        registry.register("notifications", "Notices to operators and callers, by how it went", notifications.clone());
+        for channel in NoticeChannel::ALL {
+            for outcome in NoticeOutcome::ALL {
+                let labels = NoticeLabels { channel: channel.label(), outcome: outcome.label() };
+                drop(notifications.get_or_create(&labels));
+            }
+        }
         let cache = Family::<OutcomeLabel, Counter>::default();
         registry.register("credential_cache", "Look-ups of credentials in memory", cache.clone());
         let store_errors = Counter::default();
@@ -100,6 +115,7 @@ impl Metrics {
             refreshes,
             refresh_duration,
             connects,
+            notifications,
             credential_cache,
             store_errors,
             in_flight,
@@ -134,6 +150,12 @@ impl Metrics {
     /// Counts a look-up in the credential cache.
     pub fn credential_cache(&self, outcome: CacheOutcome) {
         self.credential_cache[outcome as usize].inc();
+    }
+
+    /// Counts what became of a notice, or of an attempt to deliver one.
+    pub fn notification(&self, channel: NoticeChannel, outcome: NoticeOutcome) {
+        let labels = NoticeLabels { channel: channel.label(), outcome: outcome.label() };
+        self.notifications.get_or_create(&labels).inc();
     }
 
     /// Counts a store operation that failed.
@@ -228,6 +250,7 @@ mod tests {
         metrics.no_service().request(RequestOutcome::NotFound, 0.0);
         metrics.credential_cache(CacheOutcome::Hit);
         metrics.store_error();
+        metrics.notification(NoticeChannel::Mail, NoticeOutcome::Delivered);
         let text = metrics.encode();
         for line in [
             r#"valetkey_requests_total{service="github",outcome="answered",code="2xx"} 2"#,
@@ -240,6 +263,7 @@ mod tests {
             r#"valetkey_connect_total{service="github",outcome="completed"} 1"#,
             r#"valetkey_credential_cache_total{outcome="hit"} 1"#,
             r#"valetkey_credential_cache_total{outcome="miss"} 0"#,
+            r#"valetkey_notifications_total{channel="mail",outcome="delivered"} 1"#,
             "valetkey_store_errors_total 1",
             "valetkey_in_flight 0",
             r#"valetkey_build_info{version=""#,

@@ -49,6 +49,9 @@ mod lifecycle;
 /// What Pingora does by itself that Valetkey must not.
 mod pingora_traps;
 
+/// Mail and webhooks: who hears of what, and how often.
+mod notifications;
+
 /// Many calls at the moment of expiry; many rotations; what one replica does and the others feel.
 mod storm;
 

@@ -13,9 +13,11 @@ use super::{
 };
 use crate::secret::SecretString;
 
+mod notifications;
 mod service;
 mod storage;
 
+pub use notifications::*;
 pub use service::*;
 pub use storage::*;
 
@@ -56,6 +58,8 @@ pub struct RawConfig {
     pub limits: Option<RawLimits>,
     /// When access tokens are renewed.
     pub refresh: Option<RawRefresh>,
+    /// Who is told what happens to connections: webhooks for operators, mail for callers. Nobody by default.
+    pub notifications: Option<RawNotifications>,
 }
 
 /// The application that people connect their accounts for, and how its pages look.
@@ -170,6 +174,13 @@ pub struct RawCaller {
     pub user_claim: Option<String>,
     /// Shown on the connect page to this issuer's callers, instead of the application above.
     pub application: Option<RawApplication>,
+    /// The claim with the caller's mail address (`email`), for notices by mail: kept sealed, renewed with each new JWT. An address
+    /// that `email_verified` says is unverified is not taken.
+    #[schemars(length(min = 1))]
+    pub email_claim: Option<String>,
+    /// The claim with the caller's language (`locale`), for notices.
+    #[schemars(length(min = 1))]
+    pub language_claim: Option<String>,
 }
 
 /// The connect flow.

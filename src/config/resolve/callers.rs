@@ -63,6 +63,8 @@ fn caller(mut raw: RawCaller, path: &Path, cx: &mut Context<'_>) -> Option<Calle
         algorithms,
         user_claim: raw.user_claim.unwrap_or_else(|| "sub".into()),
         application: raw.application.and_then(|application| application.name),
+        email_claim: raw.email_claim,
+        language_claim: raw.language_claim,
     })
 }
 

@@ -15,6 +15,7 @@ mod api_keys;
 mod brand;
 mod callers;
 mod context;
+mod notifications;
 mod services;
 mod storage;
 
@@ -51,6 +52,8 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
     let limits = limits(raw.limits.as_ref(), defaults);
     let services = services::services(raw.services.unwrap_or_default(), limits, &root.key("services"), cx);
     let refresh = refresh(&raw.refresh.unwrap_or_default(), &root.key("refresh"), cx);
+    let notifications =
+        notifications::notifications(raw.notifications.unwrap_or_default(), &root.key("notifications"), cx);
     Some(Config {
         public_url: public_url?,
         application: application.unwrap_or_else(|| APPLICATION.into()),
@@ -66,6 +69,7 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
         services,
         limits,
         refresh,
+        notifications,
     })
 }
 

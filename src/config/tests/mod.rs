@@ -5,6 +5,7 @@ use super::*;
 mod brand;
 mod generated;
 mod meaning;
+mod notifications;
 mod problems;
 
 /// Two providers, one with OAuth and one with API keys only.

@@ -139,6 +139,34 @@ outcomes! {
 }
 
 outcomes! {
+    /// By which way a notice goes.
+    NoticeChannel {
+        /// To an operator's endpoint.
+        Webhook = "webhook",
+        /// To the person.
+        Mail = "mail",
+        /// Not decided yet.
+        None = "none",
+    }
+}
+
+outcomes! {
+    /// How it went with a notice.
+    NoticeOutcome {
+        /// The other side has taken it.
+        Delivered = "delivered",
+        /// An attempt failed, and there will be another.
+        Retried = "retried",
+        /// There will be no other.
+        Dead = "dead",
+        /// The queue was full.
+        Dropped = "dropped",
+        /// Another replica tells it, or it was told before.
+        Duplicate = "duplicate",
+    }
+}
+
+outcomes! {
     /// What the credential cache had.
     CacheOutcome {
         /// A credential that is known to be current.

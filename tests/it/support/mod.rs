@@ -15,6 +15,7 @@ pub(crate) mod load;
 pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod raw;
+pub(crate) mod receivers;
 pub(crate) mod redis;
 pub(crate) mod redis_groups;
 pub(crate) mod rig;

@@ -1,0 +1,28 @@
+//! One audit line an event in the log.
+
+use super::{Event, Kind, Sink};
+use crate::id::ConnectionId;
+
+/// Writes one audit line an event to the log.
+#[derive(Debug, Clone, Copy)]
+pub struct AuditLog;
+
+impl Sink for AuditLog {
+    fn tell(&self, event: &Event) {
+        // Nothing has happened to the connection, and whoever looks after it has logged why.
+        if event.kind == Kind::RefreshFailed {
+            return;
+        }
+        let ConnectionId { caller, service, account } = &event.connection;
+        tracing::info!(
+            target: "valetkey::audit",
+            event = event.kind.name(),
+            detail = event.detail,
+            issuer = %caller.issuer,
+            user = %caller.subject,
+            %service,
+            %account,
+            "connection event"
+        );
+    }
+}

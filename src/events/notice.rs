@@ -1,0 +1,142 @@
+//! Which events are worth a notice, and when two notices are the same: one for a connection and a cause, however many
+//! calls met it, on however many replicas. Pure, but for the trait by which the composition root says what only it knows.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use quick_cache::sync::Cache;
+
+use super::{Event, Kind};
+use crate::{clock::Timestamp, config::NoticeKind, id::ConnectionId, secret::SecretString, vault::Root};
+
+/// So many failures to renew in a row are worth a word.
+const FAILURES: u32 = 3;
+/// Connections whose failures are counted.
+const COUNTED: usize = 10_000;
+
+/// Something that somebody is to be told, once.
+#[derive(Debug, Clone)]
+pub(super) struct Notice {
+    /// Whose connection.
+    pub connection: ConnectionId,
+    /// What about it.
+    pub kind: NoticeKind,
+    /// Why, in a word.
+    pub reason: Option<&'static str>,
+    /// Scopes that a call lacked.
+    pub scopes: Vec<String>,
+    /// Which of the connection's successive grants.
+    pub generation: u64,
+    /// From when on API keys are not taken, where it is about one.
+    pub retire_on: Option<Timestamp>,
+    /// When it happened.
+    pub at: Timestamp,
+}
+
+impl Notice {
+    /// What tells this notice from every other, the same on each replica; says nothing of whom it concerns.
+    pub fn identity(&self, root: &Root) -> [u8; 16] {
+        let id = &self.connection;
+        let mut scopes: Vec<&str> = self.scopes.iter().map(String::as_str).collect();
+        scopes.sort_unstable();
+        let generation = self.generation.to_be_bytes();
+        let day = if self.kind == NoticeKind::KeyReminder { self.at.date() } else { String::new() };
+        let retire_on = self.retire_on.map(Timestamp::date).unwrap_or_default();
+        let mut parts: Vec<&[u8]> = vec![
+            id.caller.issuer.as_str().as_bytes(),
+            id.caller.subject.as_str().as_bytes(),
+            id.service.as_str().as_bytes(),
+            id.account.as_str().as_bytes(),
+            self.kind.name().as_bytes(),
+            &generation,
+            day.as_bytes(),
+            retire_on.as_bytes(),
+        ];
+        parts.extend(scopes.iter().map(|scope| scope.as_bytes()));
+        root.blind("notice", &parts)
+    }
+}
+
+/// Decides which events are worth a notice.
+#[derive(Debug)]
+pub(super) struct Judge {
+    failures: Cache<(ConnectionId, u64), u32>,
+}
+
+impl Judge {
+    pub fn new() -> Self {
+        Self { failures: Cache::new(COUNTED) }
+    }
+
+    /// The notice that an event is worth, if any.
+    pub fn notice(&self, event: &Event, at: Timestamp) -> Option<Notice> {
+        let generation = event.generation.unwrap_or(0);
+        let kind = match event.kind {
+            Kind::Expired | Kind::Invalidated => NoticeKind::ConnectionInvalid,
+            Kind::ScopesMissing => NoticeKind::PermissionsNeeded,
+            Kind::ApiKeyDeprecated { .. } => NoticeKind::KeyDeprecated,
+            Kind::ApiKeyReminder { .. } => NoticeKind::KeyReminder,
+            Kind::ClientRefused => NoticeKind::HealingFailed,
+            Kind::RefreshFailed if self.has_failed_often(&event.connection, generation) => NoticeKind::HealingFailed,
+            Kind::RefreshFailed
+            | Kind::Connected
+            | Kind::Refreshed
+            | Kind::Revoked
+            | Kind::ApiKeyStored
+            | Kind::ApiKeyUsed
+            | Kind::ApiKeyRemoved => return None,
+        };
+        let reason = event.detail.or(match event.kind {
+            Kind::ClientRefused => Some("client_refused"),
+            Kind::RefreshFailed => Some("refresh_failed"),
+            Kind::Expired => Some("expired"),
+            _ => None,
+        });
+        let retire_on = match event.kind {
+            Kind::ApiKeyDeprecated { retire_on } | Kind::ApiKeyReminder { retire_on } => Some(retire_on),
+            _ => None,
+        };
+        let (connection, scopes) = (event.connection.clone(), event.scopes.clone());
+        Some(Notice { connection, kind, reason, scopes, generation, retire_on, at })
+    }
+
+    /// Whether this failure is just the one that makes it too many. A renewed grant has another generation: its count
+    /// begins anew.
+    fn has_failed_often(&self, connection: &ConnectionId, generation: u64) -> bool {
+        let key = (connection.clone(), generation);
+        let count = self.failures.get(&key).unwrap_or(0).saturating_add(1);
+        self.failures.insert(key, count);
+        count == FAILURES
+    }
+}
+
+/// What only the composition root can say of a connection.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// The application's name for this caller.
+    pub application: String,
+    /// The service's name as people know it.
+    pub service: String,
+    /// Where the person can do something about it.
+    pub link: Option<Link>,
+}
+
+/// A link for a notice.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// The page. Whoever holds it may go on, so it is a secret.
+    pub url: SecretString,
+    /// When it is over; `None`: never.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What lies around: made by the composition root, since pages, tickets and names are above events.
+#[async_trait]
+pub trait Surroundings: Send + Sync {
+    /// The shared secret that names derive from; `None`: not to be had now.
+    async fn root(&self) -> Option<Arc<Root>>;
+
+    /// What a notice says beside the event, with a link that asks for `scopes`, too; `name` is what the page calls the caller.
+    /// `None`: not to be had now.
+    async fn about(&self, connection: &ConnectionId, scopes: &[String], name: Option<&str>) -> Option<About>;
+}
