@@ -82,6 +82,23 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// Copies the files whose names begin so into another folder.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn keep(&self, beginning: &str, into: &Path) -> Result<(), Error> {
+        fs::create_dir_all(into).tried("making a folder for what is kept")?;
+        for entry in fs::read_dir(&self.0).tried("listing the temporary folder")?.flatten() {
+            let name = entry.file_name();
+            if name.to_string_lossy().starts_with(beginning) {
+                fs::copy(entry.path(), into.join(name)).tried("keeping a file")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Folder {
     fn drop(&mut self) {
         drop(fs::remove_dir_all(&self.0));

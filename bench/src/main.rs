@@ -12,7 +12,7 @@ use crate::{
     fleet::{Core, Line},
     measure::{Failure, Load, Sample},
     report::Row,
-    scene::{Contestant, Scene, WHO, YARDSTICK, bad_jwts, good_jwt},
+    scene::{Contestant, Scene, WHO, WITH_GLIBC, YARDSTICK, bad_jwts, good_jwt},
 };
 
 mod fleet;
@@ -43,6 +43,9 @@ struct Arguments {
     /// Count instructions in user space too, under valgrind
     #[arg(long)]
     callgrind: bool,
+    /// Keep callgrind's files in this folder, for `callgrind_annotate`
+    #[arg(long)]
+    keep: Option<std::path::PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -71,20 +74,22 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     for _ in 0..arguments.rounds {
         cold.push(measure::cold(&scene.valetkey(PROXY, same)?, &scene.jwts, load)?);
     }
-    let contestants = [scene.bare(PROXY, same)?, scene.valetkey(PROXY, same)?];
-    check(&contestants[1])?;
+    let contestants =
+        [scene.bare(YARDSTICK, PROXY, same)?, scene.bare(WITH_GLIBC, PROXY, same)?, scene.valetkey(PROXY, same)?];
+    let valetkey = &contestants[2];
+    check(valetkey)?;
     say("each user gets their own token, bad JWTs are refused");
 
     let warm = Load { time: Duration::from_secs(2), ..load };
     for contestant in &contestants {
         measure::hot(contestant, &scene.jwts, warm)?;
     }
-    let mut samples: [Vec<Sample>; 2] = Default::default();
+    let mut samples: [Vec<Sample>; 3] = Default::default();
     for round in 1..=arguments.rounds {
         for (contestant, samples) in contestants.iter().zip(&mut samples) {
             let sample = measure::hot(contestant, &scene.jwts, load)?;
             let Sample { per_second, cpu_micros, .. } = sample;
-            say(&format!("round {round}: {:<13}{per_second:>8.0} requests/s {cpu_micros:>7.1} µs CPU", contestant.who));
+            say(&format!("round {round}: {:<20}{per_second:>8.0} requests/s {cpu_micros:>7.1} µs CPU", contestant.who));
             samples.push(sample);
         }
     }
@@ -93,12 +98,15 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         .zip(samples)
         .map(|(one, samples)| Row { who: one.who, what: "hot", samples, peak_kib: one.process.peak_kib() })
         .collect();
-    let peak_kib = contestants[1].process.peak_kib();
-    rows.push(Row { who: contestants[1].who, what: "cold", samples: cold, peak_kib });
+    let peak_kib = valetkey.process.peak_kib();
+    rows.push(Row { who: valetkey.who, what: "cold", samples: cold, peak_kib });
     drop(contestants);
     report::print(&rows, YARDSTICK, arguments.json);
     if arguments.callgrind {
         count(&scene, arguments.json)?;
+        if let Some(folder) = &arguments.keep {
+            scene.folder.keep("callgrind.", folder)?;
+        }
     }
     Ok(())
 }
@@ -110,7 +118,7 @@ fn same(line: Line) -> Line {
 
 /// The second table: instructions in user space, the same every time.
 fn count(scene: &Scene, as_json: bool) -> Result<(), Failure> {
-    let bare = scene.bare(PROXY, measure::under_callgrind(YARDSTICK, &scene.folder)?)?;
+    let bare = scene.bare(YARDSTICK, PROXY, measure::under_callgrind(YARDSTICK, &scene.folder)?)?;
     let [_, base] = measure::counted(&bare, &scene.jwts, &scene.folder)?;
     drop(bare);
     let valetkey = scene.valetkey(PROXY, measure::under_callgrind("Valetkey", &scene.folder)?)?;

@@ -20,8 +20,10 @@ use crate::{
     measure::Failure,
 };
 
-/// The name of the bare proxy in the table.
+/// The name of the yardstick in the table: the bare proxy with Valetkey's allocator.
 pub const YARDSTICK: &str = "bare Pingora";
+/// The bare proxy with the system's allocator.
+pub const WITH_GLIBC: &str = "bare Pingora, glibc";
 /// How long Valetkey may take to be ready; under valgrind everything takes long.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
@@ -143,17 +145,18 @@ impl Scene {
         Ok(Contestant { who: "Valetkey", process, address: self.valetkey, prefix: "/proxy/bench" })
     }
 
-    /// Starts the bare proxy. `wrap` may put the program under another.
+    /// Starts a bare proxy, [`YARDSTICK`] or [`WITH_GLIBC`]. `wrap` may put the program under another.
     ///
     /// # Errors
     /// Where it doesn't come up.
-    pub fn bare(&self, core: Core, wrap: impl FnOnce(Line) -> Line) -> Result<Contestant, Failure> {
+    pub fn bare(&self, who: &'static str, core: Core, wrap: impl FnOnce(Line) -> Line) -> Result<Contestant, Failure> {
+        let name = if who == YARDSTICK { "bare-pingora-mimalloc" } else { "bare-pingora" };
         let address = free_address()?;
         let header = format!("Bearer {}", upstream_token(0));
         let arguments = vec![address.to_string(), self.upstream.to_string(), header];
-        let line = wrap(Line { program: needed("bare-pingora")?, arguments });
-        let process = Process::start("bare-pingora", core, &line, address, &self.folder)?;
-        Ok(Contestant { who: YARDSTICK, process, address, prefix: "" })
+        let line = wrap(Line { program: needed(name)?, arguments });
+        let process = Process::start(name, core, &line, address, &self.folder)?;
+        Ok(Contestant { who, process, address, prefix: "" })
     }
 }
 
@@ -188,7 +191,7 @@ fn start_nginx(users: usize, address: SocketAddr, core: Core, folder: &Folder) -
     folder.write("known.map", &known)?;
     let (path, text) = (folder.path().display(), "0123456789abcde\\n".repeat(64));
     let config = format!(
-        r#"daemon off; worker_processes 1; pid {path}/nginx.pid; error_log stderr error;
+        r#"daemon off; master_process off; pid {path}/nginx.pid; error_log stderr error;
 events {{ worker_connections 4096; }}
 http {{
   access_log off; keepalive_timeout 300s; keepalive_requests 1000000000; default_type text/plain;

@@ -81,10 +81,15 @@ enum Decision {
 }
 
 impl Connections {
+    /// A caller's name in the store, once the root that it derives from is known. Worth keeping: it costs an HMAC.
+    pub fn owner(&self, caller: &CallerId) -> Option<OwnerId> {
+        self.0.parts.roots.known().map(|root| root::owner(root, caller))
+    }
+
     /// The credential from memory, where that is beyond doubt; never waits. What is due is renewed in the background.
-    pub fn cached(&self, want: &Want<'_>, now: Timestamp) -> Option<Arc<Credential>> {
-        let owner = self.0.snapshots.known_owner(want.caller)?;
-        let snapshot = self.0.snapshots.fresh(&owner, self.0.parts.store.channel_epoch())?;
+    /// `owner` is the caller's name in the store.
+    pub fn cached(&self, owner: &OwnerId, want: &Want<'_>, now: Timestamp) -> Option<Arc<Credential>> {
+        let snapshot = self.0.snapshots.fresh(owner, self.0.parts.store.channel_epoch())?;
         match decide(&snapshot, want, now) {
             Decision::Use(credential) => {
                 self.renew_if_due(&credential, now);
@@ -169,7 +174,7 @@ impl Connections {
 
     /// Whether memory holds a newer one for certain.
     fn superseded(&self, credential: &Credential) -> bool {
-        let owner = self.0.snapshots.known_owner(&credential.id.caller);
+        let owner = self.owner(&credential.id.caller);
         let epoch = self.0.parts.store.channel_epoch();
         let Some(snapshot) = owner.and_then(|owner| self.0.snapshots.fresh(&owner, epoch)) else { return false };
         let mut held = snapshot.connections.iter().flat_map(|held| &held.credentials);
@@ -254,15 +259,7 @@ impl Connections {
 
     async fn recall(&self, caller: &CallerId) -> Result<(Arc<Snapshot>, Belief), Unavailable> {
         let store = &self.0.parts.store;
-        let root = match self.0.snapshots.known_owner(caller) {
-            Some(_) => None,
-            None => Some(self.0.parts.roots.get().await?),
-        };
-        let owner = match (self.0.snapshots.known_owner(caller), root) {
-            (Some(owner), _) => owner,
-            (None, Some(root)) => self.0.snapshots.owner(caller, || root::owner(&root, caller)),
-            (None, None) => return Err(Unavailable::Busy),
-        };
+        let owner = root::owner(self.0.parts.roots.get().await?.as_ref(), caller);
         // A flight that began before the latest change may bring what was true before it.
         for _ in 0..ROUNDS {
             if let Some(snapshot) = self.0.snapshots.fresh(&owner, store.channel_epoch()) {

@@ -3,8 +3,14 @@
 
 use std::{
     collections::HashMap,
+    future::Future,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -17,8 +23,7 @@ use pingora::{
 };
 use tokio::{
     io::AsyncWriteExt,
-    sync::watch,
-    time::{Instant, sleep_until},
+    time::{Instant, Sleep, sleep_until},
 };
 
 /// How long the first request head of a connection may take.
@@ -30,30 +35,63 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nValetkey-Status: rat
 Cache-Control: no-store\r\nContent-Type: application/json\r\nContent-Length: 122\r\nConnection: close\r\n\r\n\
 {\"status\":\"rate_limited\",\"message\":\"Too many connections from this client\",\"retryable\":true,\"request_id\":\"not-assigned\"}\r\n";
 
-type Deadline = Option<Instant>;
+tokio::task_local! {
+    /// The deadline of the connection that this task serves. Streams of HTTP/2 have tasks of their own, and none.
+    static OWN: Arc<Deadline>;
+}
 
-/// The deadlines of a listener's connections, by the client's address and port.
+/// By when the head that is waited for must be there: milliseconds since the connection began.
+#[derive(Debug)]
+struct Deadline {
+    began: Instant,
+    at: AtomicU64,
+}
+
+/// No head is waited for.
+const NEVER: u64 = u64::MAX;
+
+impl Deadline {
+    fn new(began: Instant) -> Self {
+        Self { began, at: AtomicU64::new(millis(FIRST_HEAD)) }
+    }
+
+    fn get(&self) -> Option<Instant> {
+        match self.at.load(Ordering::Relaxed) {
+            NEVER => None,
+            at => Some(self.began + Duration::from_millis(at)),
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(NEVER - 1)
+}
+
+/// The deadlines of a listener's connections, by the client's address and port: for those whose requests have tasks of
+/// their own.
 #[derive(Debug, Default)]
-pub struct Deadlines(Mutex<HashMap<SocketAddr, watch::Sender<Deadline>>>);
+pub struct Deadlines(Mutex<HashMap<SocketAddr, Arc<Deadline>>>);
 
 impl Deadlines {
     /// A request's head has come: its answer may take as long as it takes.
     pub fn head_is_there(&self, session: &ServerSession) {
-        self.set(session, None);
-    }
-
-    /// The answer is through: the next head is waited for. HTTP/2 has streams side by side and an idle limit of its own.
-    pub fn answer_is_done(&self, session: &ServerSession) {
-        if !session.is_http2() {
-            self.set(session, Some(Instant::now() + NEXT_HEAD));
+        let lift = |deadline: &Arc<Deadline>| deadline.at.store(NEVER, Ordering::Relaxed);
+        if OWN.try_with(lift).is_ok() {
+            return;
         }
-    }
-
-    fn set(&self, session: &ServerSession, deadline: Deadline) {
         let Some(address) = session.client_addr().and_then(|address| address.as_inet()) else { return };
-        if let Some(sender) = self.0.lock().get(address) {
-            sender.send_replace(deadline);
+        if let Some(deadline) = self.0.lock().get(address) {
+            lift(deadline);
         }
+    }
+
+    /// The answer is through at `now`: the next head is waited for. HTTP/2 has streams side by side and an idle limit of
+    /// its own.
+    pub fn answer_is_done(&self, now: std::time::Instant) {
+        let _ = OWN.try_with(|deadline| {
+            let at = Instant::from_std(now).saturating_duration_since(deadline.began) + NEXT_HEAD;
+            deadline.at.store(millis(at), Ordering::Relaxed);
+        });
     }
 }
 
@@ -101,14 +139,13 @@ impl<A> Guarded<A> {
         Some(if &start == b"PRI" { h2c } else { &self.inner })
     }
 
-    fn enter(&self, address: SocketAddr) -> (Place<'_, A>, watch::Receiver<Deadline>, bool) {
-        let (sender, receiver) = watch::channel(Some(Instant::now() + FIRST_HEAD));
-        self.deadlines.0.lock().insert(address, sender);
+    fn enter(&self, address: SocketAddr, deadline: &Arc<Deadline>) -> (Place<'_, A>, bool) {
+        self.deadlines.0.lock().insert(address, Arc::clone(deadline));
         let mut clients = self.clients.lock();
         let count = clients.entry(address.ip()).or_insert(0);
         *count += 1;
         let too_many = self.per_client.is_some_and(|limit| *count > limit);
-        (Place { guarded: self, address }, receiver, too_many)
+        (Place { guarded: self, address }, too_many)
     }
 }
 
@@ -118,9 +155,9 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
         let digest = stream.get_socket_digest();
         let address =
             digest.as_ref().and_then(|digest| digest.peer_addr()).and_then(|address| address.as_inet().copied());
-        let Some(address) = address else { return self.inner.process_new(stream, shutdown).await };
-        let (_place, deadline, too_many) = self.enter(address);
-        if too_many {
+        let deadline = Arc::new(Deadline::new(Instant::now()));
+        let place = address.map(|address| self.enter(address, &deadline));
+        if let Some((_, true)) = place {
             let _ = stream.write_all(TOO_MANY).await;
             let _ = stream.shutdown().await;
             return None;
@@ -131,10 +168,8 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
                 None => None,
             }
         };
-        tokio::select! {
-            reusable = serve => reusable,
-            () = passed(deadline) => None,
-        }
+        let alarm = Alarm::set(Arc::clone(&deadline));
+        within(alarm, Box::pin(OWN.scope(deadline, serve))).await.flatten()
     }
 
     async fn cleanup(&self) {
@@ -142,28 +177,117 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
     }
 }
 
-/// Waits until a deadline passes that nobody has moved.
-async fn passed(mut deadline: watch::Receiver<Deadline>) {
-    loop {
-        let at = *deadline.borrow_and_update();
-        let moved = async {
-            if deadline.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
-        match at {
-            None => moved.await,
-            Some(at) => tokio::select! {
-                () = sleep_until(at) => return,
-                () = moved => {}
-            },
+/// The timer of a connection. A deadline that moves, which it does twice a request, costs it nothing: it is only looked at
+/// when it rings, and is then set anew. No deadline is ever moved to before the time that it is set to.
+struct Alarm {
+    deadline: Arc<Deadline>,
+    sleep: Pin<Box<Sleep>>,
+    bell: Arc<Bell>,
+    waker: Waker,
+    /// The connection's own task, as `bell` has it.
+    task: Option<Waker>,
+}
+
+/// Notes that the timer rang before it wakes the connection's task, so that other wake-ups leave the timer alone.
+struct Bell {
+    rang: AtomicBool,
+    task: Mutex<Option<Waker>>,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.rang.store(true, Ordering::Release);
+        let task = self.task.lock().clone();
+        if let Some(task) = task {
+            task.wake();
         }
     }
+}
+
+impl Alarm {
+    fn set(deadline: Arc<Deadline>) -> Self {
+        let at = deadline.began + FIRST_HEAD;
+        // Rung once at first, which sets the timer.
+        let bell = Arc::new(Bell { rang: AtomicBool::new(true), task: Mutex::default() });
+        let waker = Waker::from(Arc::clone(&bell));
+        Self { deadline, sleep: Box::pin(sleep_until(at)), bell, waker, task: None }
+    }
+
+    /// Whether the deadline has passed.
+    fn has_passed(&mut self, task: &Waker) -> bool {
+        if !self.task.as_ref().is_some_and(|known| known.will_wake(task)) {
+            *self.bell.task.lock() = Some(task.clone());
+            self.task = Some(task.clone());
+        }
+        if !self.bell.rang.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.bell.rang.store(false, Ordering::Relaxed);
+        let mut cx = Context::from_waker(&self.waker);
+        while self.sleep.as_mut().poll(&mut cx).is_ready() {
+            let now = Instant::now();
+            match self.deadline.get() {
+                Some(at) if at <= now => return true,
+                Some(at) => self.sleep.as_mut().reset(at),
+                None => self.sleep.as_mut().reset(now + NEXT_HEAD),
+            }
+        }
+        false
+    }
+}
+
+/// `None` where the deadline passed first.
+async fn within<F: Future + Unpin>(mut alarm: Alarm, mut serve: F) -> Option<F::Output> {
+    std::future::poll_fn(|cx| {
+        if alarm.has_passed(cx.waker()) {
+            return Poll::Ready(None);
+        }
+        Pin::new(&mut serve).poll(cx).map(Some)
+    })
+    .await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_never_comes_ends_the_connection() {
+        let began = Instant::now();
+        let deadline = Arc::new(Deadline::new(began));
+        let ended = within(Alarm::set(deadline), Box::pin(std::future::pending::<()>())).await;
+        assert_eq!((ended, began.elapsed() / 1000), (None, FIRST_HEAD / 1000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_may_take_long_and_the_next_head_has_its_own_time() {
+        let began = Instant::now();
+        let deadline = Arc::new(Deadline::new(began));
+        let deadlines = Deadlines::default();
+        let story = OWN.scope(Arc::clone(&deadline), async {
+            OWN.with(|own| own.at.store(NEVER, Ordering::Relaxed));
+            tokio::time::sleep(Duration::from_secs(1000)).await;
+            deadlines.answer_is_done(Instant::now().into_std());
+            std::future::pending::<()>().await;
+        });
+        assert_eq!(within(Alarm::set(deadline), Box::pin(story)).await, None);
+        let expected = Duration::from_secs(1000) + NEXT_HEAD;
+        assert!(
+            began.elapsed() >= expected && began.elapsed() < expected + Duration::from_secs(1),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_done_in_time_is_kept() {
+        let deadline = Arc::new(Deadline::new(Instant::now()));
+        let work = async {
+            tokio::time::sleep(FIRST_HEAD / 2).await;
+            7
+        };
+        assert_eq!(within(Alarm::set(deadline), Box::pin(work)).await, Some(7));
+    }
 
     #[test]
     fn the_canned_answer_says_how_long_it_is() {
