@@ -192,12 +192,21 @@ impl Process {
         Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
     }
 
-    /// The most memory it ever had resident, in KiB (`VmHWM`).
+    /// The memory it has resident now, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        self.status_kib("VmRSS:")
+    }
+
+    /// The most memory it ever had resident, in KiB.
     pub fn peak_kib(&self) -> u64 {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, name: &str) -> u64 {
         fs::read_to_string(format!("/proc/{}/status", self.id()))
             .ok()
             .and_then(|status| {
-                let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+                let line = status.lines().find(|line| line.starts_with(name))?;
                 line.split_whitespace().nth(1)?.parse().ok()
             })
             .unwrap_or_default()

@@ -2,14 +2,17 @@
 //! memory only; everything else ends in one of few answers, and none of them blames the caller for a store, key or
 //! provider that is down.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use tokio::time::{sleep, timeout};
 
 use crate::{
     clock::Timestamp,
     events::Kind,
-    id::{Account, CallerId},
+    id::{Account, CallerId, ConnectionId},
     provider::Service,
     store::OwnerId,
 };
@@ -265,8 +268,8 @@ impl Connections {
             if let Some(snapshot) = self.0.snapshots.fresh(&owner, store.channel_epoch()) {
                 return Ok((snapshot, Belief::Fresh));
             }
-            let connections = self.clone();
-            let load = self.0.loads.join(owner, || async move { connections.load(owner).await });
+            let (connections, of) = (self.clone(), caller.clone());
+            let load = self.0.loads.join(owner, || async move { connections.load(owner, Some(&of)).await });
             match load.await.unwrap_or(Err(Unavailable::Busy)) {
                 Ok(snapshot) if store.channel_epoch().is_none() => return Ok((snapshot, Belief::Fresh)),
                 Ok(_) => {}
@@ -276,7 +279,7 @@ impl Connections {
                 }
             }
         }
-        Ok((self.load(owner).await?, Belief::Fresh))
+        Ok((self.load(owner, Some(caller)).await?, Belief::Fresh))
     }
 
     /// Reads what changed before anybody asks, and again if the store fails: should it go away, what serves meanwhile is
@@ -290,7 +293,7 @@ impl Connections {
                     return;
                 }
                 let loading = connections.clone();
-                let load = connections.0.loads.join(owner, || async move { loading.load(owner).await });
+                let load = connections.0.loads.join(owner, || async move { loading.load(owner, None).await });
                 if !matches!(load.await, Some(Ok(_))) {
                     sleep(RELOAD_PAUSE).await;
                 }
@@ -298,7 +301,8 @@ impl Connections {
         });
     }
 
-    async fn load(&self, owner: OwnerId) -> Result<Arc<Snapshot>, Unavailable> {
+    /// Reads a caller's connections. What is held of them shares the texts of `caller`, where that is known.
+    async fn load(&self, owner: OwnerId, caller: Option<&CallerId>) -> Result<Arc<Snapshot>, Unavailable> {
         let store = &self.0.parts.store;
         let stamp = self.0.snapshots.stamp(&owner, store.channel_epoch());
         let mut held = Vec::new();
@@ -312,6 +316,7 @@ impl Connections {
                 record = repaired;
             }
             if record.farewell.is_none() && (record.grant.is_some() || record.api_key.is_some()) {
+                self.share_texts(&mut record.id, caller);
                 held.push(self.hold(&record));
             }
         }
@@ -321,6 +326,23 @@ impl Connections {
         Ok(self.0.snapshots.keep(owner, stamp, self.now(), held))
     }
 }
+
+impl Connections {
+    /// Puts texts that are held anyway in place of equal ones: thousands of callers have the same issuer and service.
+    fn share_texts(&self, id: &mut ConnectionId, caller: Option<&CallerId>) {
+        if let Some(caller) = caller.filter(|caller| **caller == id.caller) {
+            id.caller = caller.clone();
+        }
+        if let Some(service) = self.0.parts.services.get(id.service.as_str()) {
+            id.service = service.name.clone();
+        }
+        if id.account == *DEFAULT_ACCOUNT {
+            id.account = DEFAULT_ACCOUNT.clone();
+        }
+    }
+}
+
+static DEFAULT_ACCOUNT: LazyLock<Account> = LazyLock::new(Account::default);
 
 /// What a caller's connections are good for at this moment. Pure.
 fn decide(snapshot: &Snapshot, want: &Want<'_>, now: Timestamp) -> Decision {

@@ -3,15 +3,16 @@
 
 use std::{
     collections::HashMap,
-    future::Future,
+    future::{Future, poll_fn},
     net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::{Context, Poll, Wake, Waker},
-    time::Duration,
+    task::{Poll, Waker},
+    thread,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -21,10 +22,7 @@ use pingora::{
     protocols::{Stream, http::ServerSession},
     server::ShutdownWatch,
 };
-use tokio::{
-    io::AsyncWriteExt,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::io::AsyncWriteExt;
 
 /// How long the first request head of a connection may take.
 const FIRST_HEAD: Duration = Duration::from_secs(20);
@@ -40,39 +38,84 @@ tokio::task_local! {
     static OWN: Arc<Deadline>;
 }
 
-/// By when the head that is waited for must be there: milliseconds since the connection began.
+/// By when the head that is waited for must be there. It moves twice a request, which costs nothing but a store: nobody
+/// sets a timer for it, but one thread looks at all of them every second (a timer in Pingora's own runtimes would have them
+/// read the clock each time they wait).
 #[derive(Debug)]
 struct Deadline {
+    /// When the listener began; `at` counts from there.
     began: Instant,
+    /// In milliseconds.
     at: AtomicU64,
+    passed: AtomicBool,
+    /// The connection's task.
+    task: Mutex<Option<Waker>>,
 }
 
 /// No head is waited for.
 const NEVER: u64 = u64::MAX;
+/// How often deadlines are looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 impl Deadline {
-    fn new(began: Instant) -> Self {
-        Self { began, at: AtomicU64::new(millis(FIRST_HEAD)) }
+    /// The deadline is so long after `now`.
+    fn set(&self, now: Instant, time: Duration) {
+        let at = now.saturating_duration_since(self.began) + time;
+        self.at.store(u64::try_from(at.as_millis()).unwrap_or(NEVER - 1), Ordering::Relaxed);
     }
 
-    fn get(&self) -> Option<Instant> {
-        match self.at.load(Ordering::Relaxed) {
-            NEVER => None,
-            at => Some(self.began + Duration::from_millis(at)),
+    /// Ends the connection if its time is over.
+    fn check(&self, now: Instant) {
+        let at = self.at.load(Ordering::Relaxed);
+        if at != NEVER && now.saturating_duration_since(self.began) >= Duration::from_millis(at) {
+            self.passed.store(true, Ordering::Release);
+            let task = self.task.lock().clone();
+            if let Some(task) = task {
+                task.wake();
+            }
         }
     }
 }
 
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(NEVER - 1)
+/// The deadlines of a listener's connections, by the client's address and port.
+#[derive(Debug)]
+pub struct Deadlines {
+    began: Instant,
+    all: Mutex<HashMap<SocketAddr, Arc<Deadline>>>,
 }
 
-/// The deadlines of a listener's connections, by the client's address and port: for those whose requests have tasks of
-/// their own.
-#[derive(Debug, Default)]
-pub struct Deadlines(Mutex<HashMap<SocketAddr, Arc<Deadline>>>);
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { began: Instant::now(), all: Mutex::default() }
+    }
+}
 
 impl Deadlines {
+    /// Begins to look at the deadlines of these listeners, for as long as they are there.
+    ///
+    /// # Errors
+    /// Where no thread can be had.
+    pub fn watch(listeners: Vec<Weak<Self>>) -> std::io::Result<()> {
+        let watch = move || {
+            while listeners
+                .iter()
+                .filter_map(Weak::upgrade)
+                .inspect(|deadlines| deadlines.check(Instant::now()))
+                .count()
+                > 0
+            {
+                thread::sleep(LOOK);
+            }
+        };
+        thread::Builder::new().name("deadlines".into()).spawn(watch).map(drop)
+    }
+
+    fn check(&self, now: Instant) {
+        for deadline in self.all.lock().values() {
+            deadline.check(now);
+        }
+    }
+
     /// A request's head has come: its answer may take as long as it takes.
     pub fn head_is_there(&self, session: &ServerSession) {
         let lift = |deadline: &Arc<Deadline>| deadline.at.store(NEVER, Ordering::Relaxed);
@@ -80,18 +123,23 @@ impl Deadlines {
             return;
         }
         let Some(address) = session.client_addr().and_then(|address| address.as_inet()) else { return };
-        if let Some(deadline) = self.0.lock().get(address) {
+        if let Some(deadline) = self.all.lock().get(address) {
             lift(deadline);
         }
     }
 
     /// The answer is through at `now`: the next head is waited for. HTTP/2 has streams side by side and an idle limit of
     /// its own.
-    pub fn answer_is_done(&self, now: std::time::Instant) {
-        let _ = OWN.try_with(|deadline| {
-            let at = Instant::from_std(now).saturating_duration_since(deadline.began) + NEXT_HEAD;
-            deadline.at.store(millis(at), Ordering::Relaxed);
-        });
+    pub fn answer_is_done(&self, now: Instant) {
+        let _ = OWN.try_with(|deadline| deadline.set(now, NEXT_HEAD));
+    }
+
+    fn add(&self, address: SocketAddr, now: Instant) -> Arc<Deadline> {
+        let (at, passed) = (AtomicU64::new(NEVER), AtomicBool::new(false));
+        let deadline = Arc::new(Deadline { began: self.began, at, passed, task: Mutex::default() });
+        deadline.set(now, FIRST_HEAD);
+        self.all.lock().insert(address, Arc::clone(&deadline));
+        deadline
     }
 }
 
@@ -118,7 +166,7 @@ struct Place<'a, A> {
 
 impl<A> Drop for Place<'_, A> {
     fn drop(&mut self) {
-        self.guarded.deadlines.0.lock().remove(&self.address);
+        self.guarded.deadlines.all.lock().remove(&self.address);
         let mut clients = self.guarded.clients.lock();
         if let Some(count) = clients.get_mut(&self.address.ip()) {
             *count -= 1;
@@ -139,13 +187,13 @@ impl<A> Guarded<A> {
         Some(if &start == b"PRI" { h2c } else { &self.inner })
     }
 
-    fn enter(&self, address: SocketAddr, deadline: &Arc<Deadline>) -> (Place<'_, A>, bool) {
-        self.deadlines.0.lock().insert(address, Arc::clone(deadline));
+    fn enter(&self, address: SocketAddr) -> (Place<'_, A>, Arc<Deadline>, bool) {
+        let deadline = self.deadlines.add(address, Instant::now());
         let mut clients = self.clients.lock();
         let count = clients.entry(address.ip()).or_insert(0);
         *count += 1;
         let too_many = self.per_client.is_some_and(|limit| *count > limit);
-        (Place { guarded: self, address }, too_many)
+        (Place { guarded: self, address }, deadline, too_many)
     }
 }
 
@@ -155,9 +203,9 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
         let digest = stream.get_socket_digest();
         let address =
             digest.as_ref().and_then(|digest| digest.peer_addr()).and_then(|address| address.as_inet().copied());
-        let deadline = Arc::new(Deadline::new(Instant::now()));
-        let place = address.map(|address| self.enter(address, &deadline));
-        if let Some((_, true)) = place {
+        let Some(address) = address else { return self.inner.process_new(stream, shutdown).await };
+        let (_place, deadline, too_many) = self.enter(address);
+        if too_many {
             let _ = stream.write_all(TOO_MANY).await;
             let _ = stream.shutdown().await;
             return None;
@@ -168,8 +216,7 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
                 None => None,
             }
         };
-        let alarm = Alarm::set(Arc::clone(&deadline));
-        within(alarm, Box::pin(OWN.scope(deadline, serve))).await.flatten()
+        within(&deadline, Box::pin(OWN.scope(Arc::clone(&deadline), serve))).await.flatten()
     }
 
     async fn cleanup(&self) {
@@ -177,69 +224,16 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
     }
 }
 
-/// The timer of a connection. A deadline that moves, which it does twice a request, costs it nothing: it is only looked at
-/// when it rings, and is then set anew. No deadline is ever moved to before the time that it is set to.
-struct Alarm {
-    deadline: Arc<Deadline>,
-    sleep: Pin<Box<Sleep>>,
-    bell: Arc<Bell>,
-    waker: Waker,
-    /// The connection's own task, as `bell` has it.
-    task: Option<Waker>,
-}
-
-/// Notes that the timer rang before it wakes the connection's task, so that other wake-ups leave the timer alone.
-struct Bell {
-    rang: AtomicBool,
-    task: Mutex<Option<Waker>>,
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.rang.store(true, Ordering::Release);
-        let task = self.task.lock().clone();
-        if let Some(task) = task {
-            task.wake();
-        }
-    }
-}
-
-impl Alarm {
-    fn set(deadline: Arc<Deadline>) -> Self {
-        let at = deadline.began + FIRST_HEAD;
-        // Rung once at first, which sets the timer.
-        let bell = Arc::new(Bell { rang: AtomicBool::new(true), task: Mutex::default() });
-        let waker = Waker::from(Arc::clone(&bell));
-        Self { deadline, sleep: Box::pin(sleep_until(at)), bell, waker, task: None }
-    }
-
-    /// Whether the deadline has passed.
-    fn has_passed(&mut self, task: &Waker) -> bool {
-        if !self.task.as_ref().is_some_and(|known| known.will_wake(task)) {
-            *self.bell.task.lock() = Some(task.clone());
-            self.task = Some(task.clone());
-        }
-        if !self.bell.rang.load(Ordering::Relaxed) {
-            return false;
-        }
-        self.bell.rang.store(false, Ordering::Relaxed);
-        let mut cx = Context::from_waker(&self.waker);
-        while self.sleep.as_mut().poll(&mut cx).is_ready() {
-            let now = Instant::now();
-            match self.deadline.get() {
-                Some(at) if at <= now => return true,
-                Some(at) => self.sleep.as_mut().reset(at),
-                None => self.sleep.as_mut().reset(now + NEXT_HEAD),
-            }
-        }
-        false
-    }
-}
-
 /// `None` where the deadline passed first.
-async fn within<F: Future + Unpin>(mut alarm: Alarm, mut serve: F) -> Option<F::Output> {
-    std::future::poll_fn(|cx| {
-        if alarm.has_passed(cx.waker()) {
+async fn within<F: Future + Unpin>(deadline: &Deadline, mut serve: F) -> Option<F::Output> {
+    let mut known: Option<Waker> = None;
+    poll_fn(|cx| {
+        if !known.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *deadline.task.lock() = Some(cx.waker().clone());
+            known = Some(cx.waker().clone());
+        }
+        // Unless the head came in that very moment.
+        if deadline.passed.load(Ordering::Acquire) && deadline.at.load(Ordering::Relaxed) != NEVER {
             return Poll::Ready(None);
         }
         Pin::new(&mut serve).poll(cx).map(Some)
@@ -251,42 +245,34 @@ async fn within<F: Future + Unpin>(mut alarm: Alarm, mut serve: F) -> Option<F::
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4711);
+
+    #[tokio::test]
     async fn a_head_that_never_comes_ends_the_connection() {
-        let began = Instant::now();
-        let deadline = Arc::new(Deadline::new(began));
-        let ended = within(Alarm::set(deadline), Box::pin(std::future::pending::<()>())).await;
-        assert_eq!((ended, began.elapsed() / 1000), (None, FIRST_HEAD / 1000));
+        let (deadlines, now) = (Deadlines::default(), Instant::now());
+        let deadline = deadlines.add(CLIENT, now);
+        deadlines.check(now + FIRST_HEAD - LOOK);
+        let early = within(&deadline, Box::pin(async { 7 })).await;
+        assert_eq!(early, Some(7), "there was time left");
+        let waiting = tokio::spawn(async move { within(&deadline, Box::pin(std::future::pending::<()>())).await });
+        tokio::task::yield_now().await;
+        deadlines.check(now + FIRST_HEAD + LOOK);
+        assert_eq!(waiting.await.unwrap(), None);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn an_answer_may_take_long_and_the_next_head_has_its_own_time() {
-        let began = Instant::now();
-        let deadline = Arc::new(Deadline::new(began));
-        let deadlines = Deadlines::default();
-        let story = OWN.scope(Arc::clone(&deadline), async {
-            OWN.with(|own| own.at.store(NEVER, Ordering::Relaxed));
-            tokio::time::sleep(Duration::from_secs(1000)).await;
-            deadlines.answer_is_done(Instant::now().into_std());
-            std::future::pending::<()>().await;
-        });
-        assert_eq!(within(Alarm::set(deadline), Box::pin(story)).await, None);
-        let expected = Duration::from_secs(1000) + NEXT_HEAD;
-        assert!(
-            began.elapsed() >= expected && began.elapsed() < expected + Duration::from_secs(1),
-            "{:?}",
-            began.elapsed()
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_done_in_time_is_kept() {
-        let deadline = Arc::new(Deadline::new(Instant::now()));
-        let work = async {
-            tokio::time::sleep(FIRST_HEAD / 2).await;
-            7
-        };
-        assert_eq!(within(Alarm::set(deadline), Box::pin(work)).await, Some(7));
+        let (deadlines, now) = (Deadlines::default(), Instant::now());
+        let deadline = deadlines.add(CLIENT, now);
+        let passed = || deadline.passed.load(Ordering::Relaxed);
+        deadline.at.store(NEVER, Ordering::Relaxed);
+        deadlines.check(now + 100 * FIRST_HEAD);
+        assert!(!passed());
+        OWN.scope(Arc::clone(&deadline), async { deadlines.answer_is_done(now + 100 * FIRST_HEAD) }).await;
+        deadlines.check(now + 100 * FIRST_HEAD + NEXT_HEAD - LOOK);
+        assert!(!passed());
+        deadlines.check(now + 100 * FIRST_HEAD + NEXT_HEAD + LOOK);
+        assert!(passed());
     }
 
     #[test]

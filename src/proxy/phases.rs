@@ -38,10 +38,11 @@ const ADDRESSES: usize = 3;
 
 #[async_trait]
 impl ProxyHttp for Gate {
-    type CTX = Context;
+    // Boxed: it is a part of several of Pingora's futures, which are moved whole, once a request.
+    type CTX = Box<Context>;
 
-    fn new_ctx(&self) -> Context {
-        Context::new(self.core.clock.now())
+    fn new_ctx(&self) -> Box<Context> {
+        Box::new(Context::new(self.core.clock.now()))
     }
 
     /// None: they would compress, and so hold up, what only passes through.
@@ -50,7 +51,7 @@ impl ProxyHttp for Gate {
     fn early_request_filter<'a: 's, 'b: 's, 'c: 's, 's>(
         &'a self,
         session: &'b mut Session,
-        context: &'c mut Context,
+        context: &'c mut Box<Context>,
     ) -> Phase<'s, ()>
     where
         Self: 's,
@@ -68,7 +69,7 @@ impl ProxyHttp for Gate {
     fn request_filter<'a: 's, 'b: 's, 'c: 's, 's>(
         &'a self,
         session: &'b mut Session,
-        context: &'c mut Context,
+        context: &'c mut Box<Context>,
     ) -> Phase<'s, bool>
     where
         Self: 's,
@@ -92,7 +93,7 @@ impl ProxyHttp for Gate {
     fn upstream_peer<'a: 's, 'b: 's, 'c: 's, 's>(
         &'a self,
         _session: &'b mut Session,
-        context: &'c mut Context,
+        context: &'c mut Box<Context>,
     ) -> Phase<'s, Box<HttpPeer>>
     where
         Self: 's,
@@ -113,7 +114,7 @@ impl ProxyHttp for Gate {
         &'a self,
         session: &'b mut Session,
         request: &'c mut RequestHeader,
-        context: &'d mut Context,
+        context: &'d mut Box<Context>,
     ) -> Phase<'s, ()>
     where
         Self: 's,
@@ -132,7 +133,7 @@ impl ProxyHttp for Gate {
         _session: &'b mut Session,
         body: &'c mut Option<Bytes>,
         end: bool,
-        context: &'d mut Context,
+        context: &'d mut Box<Context>,
     ) -> Phase<'s, ()>
     where
         Self: 's,
@@ -155,7 +156,7 @@ impl ProxyHttp for Gate {
         &'a self,
         session: &'b mut Session,
         header: &'c mut ResponseHeader,
-        context: &'d mut Context,
+        context: &'d mut Box<Context>,
     ) -> Phase<'s, ()>
     where
         Self: 's,
@@ -167,7 +168,7 @@ impl ProxyHttp for Gate {
         &'a self,
         session: &'b mut Session,
         header: &'c mut ResponseHeader,
-        context: &'d mut Context,
+        context: &'d mut Box<Context>,
     ) -> Phase<'s, ()>
     where
         Self: 's,
@@ -186,7 +187,7 @@ impl ProxyHttp for Gate {
         session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        context: &mut Context,
+        context: &mut Box<Context>,
     ) -> Result<Option<Duration>> {
         self.look(session, body, end, context).map(|()| None)
     }
@@ -195,7 +196,7 @@ impl ProxyHttp for Gate {
         &self,
         _session: &mut Session,
         _peer: &HttpPeer,
-        context: &mut Context,
+        context: &mut Box<Context>,
         mut error: Box<Error>,
     ) -> Box<Error> {
         context.unreachable += 1;
@@ -208,7 +209,7 @@ impl ProxyHttp for Gate {
         _peer: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        context: &mut Context,
+        context: &mut Box<Context>,
         reused: bool,
     ) -> Box<Error> {
         context.held = None;
@@ -225,7 +226,7 @@ impl ProxyHttp for Gate {
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Box<Context>) -> FailToProxy {
         let answered = session.response_written().is_some_and(|header| !header.status.is_informational());
         let refusal = if answered { None } else { self.refusal_for(error, context).await };
         // Pingora closes the connection after this, whatever was said: so it is said.
@@ -241,7 +242,7 @@ impl ProxyHttp for Gate {
         &'a self,
         session: &'b mut Session,
         error: Option<&'c Error>,
-        context: &'d mut Context,
+        context: &'d mut Box<Context>,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 's>>
     where
         Self: 's,
@@ -262,21 +263,21 @@ impl ProxyHttp for Gate {
     }
 
     /// Pingora's own lines would show paths, queries and more.
-    fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _context: &Box<Context>, _error: &Error) -> bool {
         true
     }
 
     fn suppress_proxy_warn_log(
         &self,
         _session: &Session,
-        _context: &Context,
+        _context: &Box<Context>,
         _error: &Error,
         _about: ProxyWarnLogContext,
     ) -> bool {
         true
     }
 
-    fn request_summary(&self, _session: &Session, context: &Context) -> String {
+    fn request_summary(&self, _session: &Session, context: &Box<Context>) -> String {
         context.call().map_or_else(|| "own route".to_owned(), |call| format!("service {}", call.route.service.name))
     }
 }
