@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need and this machine lacks: the build's needs, redis-server, Node.js with npm, Chromium, valgrind
-# (which counts instructions), and the packages of tests/node from its lock file.
+# (which counts instructions), and the packages of tests/node and tests/python from their lock files.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -20,3 +20,5 @@ if ! [ "$node/node_modules/.installed" -nt "$node/package-lock.json" ]; then
   (cd "$node" && npm ci --no-audit --no-fund --loglevel=error)
   touch "$node/node_modules/.installed"
 fi
+
+"$here/install-python-test-deps.sh"

@@ -11,10 +11,15 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::{
+    Date, OffsetDateTime,
+    format_description::well_known::{Iso8601, Rfc2822, Rfc3339},
+};
+use utoipa::ToSchema;
 
 /// A moment, in milliseconds since the Unix epoch. Serialises as RFC 3339 in UTC, to the second.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, ToSchema)]
+#[schema(value_type = String, format = DateTime, description = "A moment as RFC 3339 in UTC, to the second.", examples("2026-11-23T15:04:05Z"))]
 pub struct Timestamp(u64);
 
 impl Timestamp {
@@ -75,6 +80,26 @@ impl Timestamp {
             .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
             .and_then(|time| time.format(&Rfc3339).ok())
             .unwrap_or_else(|| "9999-12-31T23:59:59Z".to_owned())
+    }
+
+    /// The day in UTC, as `2026-11-23`.
+    pub fn date(self) -> String {
+        self.rfc3339().chars().take_while(|c| *c != 'T').collect()
+    }
+
+    /// The first moment of the day (UTC) written as `2026-11-23`.
+    pub fn parse_date(text: &str) -> Option<Self> {
+        let date = Date::parse(text, &Iso8601::DATE).ok()?;
+        u64::try_from(date.midnight().assume_utc().unix_timestamp()).ok().map(Self::from_seconds)
+    }
+
+    /// As HTTP writes it (RFC 9110 §5.6.7): `Mon, 23 Nov 2026 15:04:05 GMT`.
+    pub fn http_date(self) -> String {
+        i64::try_from(self.seconds())
+            .ok()
+            .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+            .and_then(|time| time.format(&Rfc2822).ok())
+            .map_or_else(|| "Fri, 31 Dec 9999 23:59:59 GMT".to_owned(), |text| text.replace("+0000", "GMT"))
     }
 
     /// Reads RFC 3339; any offset.
@@ -193,6 +218,10 @@ mod tests {
         assert_eq!(time.rfc3339(), "2026-11-23T15:00:00Z");
         assert_eq!(Timestamp::parse_rfc3339("2026-11-23T16:00:00.123+01:00"), Some(time));
         assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
+        assert_eq!(time.http_date(), "Mon, 23 Nov 2026 15:00:00 GMT");
+        assert_eq!(Timestamp::from_seconds(1_798_848_000).http_date(), "Sat, 02 Jan 2027 00:00:00 GMT");
+        assert_eq!(Timestamp::parse_date(&time.date()), Some(Timestamp::from_seconds(1_795_392_000)));
+        assert_eq!(Timestamp::parse_date("2026-02-30"), None);
     }
 
     #[test]

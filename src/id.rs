@@ -4,6 +4,7 @@
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Declares a cheap, immutable text newtype.
 macro_rules! text_id {
@@ -54,10 +55,14 @@ pub struct Malformed(&'static str);
 
 text_id! {
     /// The name in `/proxy/{service}`: `[a-z0-9][a-z0-9_-]{0,63}`.
+    #[derive(ToSchema)]
+    #[schema(value_type = String, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", examples("github"))]
     ServiceName
 }
 text_id! {
     /// A label for one of several connections of a caller to a service: `[A-Za-z0-9._-]{1,64}`.
+    #[derive(ToSchema)]
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9._-]{1,64}$", examples("work"))]
     Account
 }
 text_id! {
@@ -70,6 +75,8 @@ text_id! {
 }
 text_id! {
     /// Names one request in answers and logs; says nothing of who made it.
+    #[derive(ToSchema)]
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9-]{1,64}$", examples("00000000000000ab0000000000000001"))]
     RequestId
 }
 

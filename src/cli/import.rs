@@ -218,6 +218,9 @@ fn read(text: &str, services: &Services, now: Timestamp) -> Result<(ConnectionId
     let stored = match (line.access_token, line.api_key) {
         (Some(_), Some(_)) => return Err("has an access_token and an api_key; give each a line".to_owned()),
         (None, None) => return Err("has neither access_token nor api_key".to_owned()),
+        (None, Some(_)) if service.api_keys.is_retired(now) => {
+            return Err(format!("API keys for {} are retired", service.name));
+        }
         (None, Some(key)) => {
             service.api_key.header_value(&key).map_err(|error| error.to_string())?;
             Stored::Key(key)

@@ -1,4 +1,4 @@
-//! `valetkey keys`: makes sealing keys.
+//! `valetkey keys`: makes sealing keys, and cleans up after retired API keys (`cleanup`).
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Subcommand;
@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Outcome,
+    cleanup::{self, CleanupArgs},
     output::{complain, say},
 };
 use crate::clock::{Clock, Timestamp};
@@ -20,17 +21,25 @@ pub enum KeysCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Delete API keys of services that have retired them; a dry run, unless `--yes` is given.
+    Cleanup(CleanupArgs),
 }
 
 /// Does it.
 pub fn run(command: &KeysCommand) -> Outcome {
-    let KeysCommand::Generate { json } = command;
+    match command {
+        KeysCommand::Generate { json } => generate(*json),
+        KeysCommand::Cleanup(args) => cleanup::run(args),
+    }
+}
+
+fn generate(json: bool) -> Outcome {
     let mut bytes = Zeroizing::new([0; 32]);
     if getrandom::fill(bytes.as_mut_slice()).is_err() {
         complain("The system has no random numbers to give");
         return Outcome::Failed;
     }
-    say(shown(&bytes, *json, Clock::system().now()).as_str());
+    say(shown(&bytes, json, Clock::system().now()).as_str());
     Outcome::Done
 }
 
@@ -39,8 +48,7 @@ fn shown(bytes: &[u8; 32], as_json: bool, now: Timestamp) -> Zeroizing<String> {
     if !as_json {
         return key;
     }
-    let today: String = now.rfc3339().chars().take_while(|c| *c != 'T').collect();
-    Zeroizing::new(json!({"id": today, "key": key.as_str()}).to_string())
+    Zeroizing::new(json!({"id": now.date(), "key": key.as_str()}).to_string())
 }
 
 #[cfg(test)]

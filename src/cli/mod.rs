@@ -5,7 +5,9 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
+pub mod census;
 pub mod check;
+pub mod cleanup;
 pub mod completions;
 pub mod configuration;
 pub mod demo;
@@ -13,8 +15,10 @@ pub mod health;
 pub mod import;
 pub mod keys;
 pub mod mint;
+pub mod openapi;
 pub mod output;
 pub mod providers;
+pub mod report;
 pub mod schema;
 pub mod serve;
 
@@ -37,13 +41,18 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Print the JSON Schema of the configuration.
     Schema,
-    /// Make sealing keys.
+    /// Print the OpenAPI document of the JSON API.
+    Openapi,
+    /// Make sealing keys; delete API keys that are retired.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     /// Make a JWT for development, for an issuer with a `secret`.
     Mint(mint::MintArgs),
     /// Bring in existing tokens and API keys, JSON lines.
     Import(import::ImportArgs),
+    /// Report on all connections at once.
+    #[command(subcommand)]
+    Report(report::ReportCommand),
     /// Ask a running Valetkey whether it is ready, for probes.
     Health(health::HealthArgs),
     /// See it work: a stand-in provider, a service and a user, all on this machine.
@@ -89,11 +98,13 @@ pub fn run(cli: Cli) -> Outcome {
     match cli.command {
         Command::Check(args) => check::run(&args),
         Command::Schema => schema::run(),
+        Command::Openapi => openapi::run(),
         Command::Keys(command) => keys::run(&command),
         Command::Mint(args) => mint::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Serve(file) => serve::run(&file),
+        Command::Report(command) => report::run(&command),
         Command::Import(args) => import::run(&args),
         Command::Demo(args) => demo::run(args),
         Command::Providers(args) => providers::run(&args),

@@ -14,6 +14,7 @@ use crate::{
     secret::{Secret, SecretString},
 };
 
+mod api_keys;
 mod catalogue;
 mod document;
 mod load;
@@ -30,13 +31,14 @@ mod tests;
 mod units;
 mod validate;
 
+pub use api_keys::ApiKeys;
 pub use catalogue::{Catalogue, NoProviders};
 pub use document::Env;
 pub use load::{Loaded, load, parse};
 pub use problem::{Position, Problem, Problems};
 pub use provider::{ApiKeyPhase, ClientAuth, ErrorRules, Injection, Pkce, ProviderFields};
 pub use schema::schema;
-pub use service::{ApiKeys, Limits, PolicyRule, RateLimit, Service, Timeouts, Upstream, UpstreamProtocol};
+pub use service::{Limits, PolicyRule, RateLimit, Service, Timeouts, Upstream, UpstreamProtocol};
 
 /// A whole configuration, checked.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{ApiKeyPhase, ProviderFields};
+use super::{ApiKeys, ProviderFields};
 use crate::{id::ServiceName, secret::SecretString};
 
 /// A service as configured: a provider's name, and what differs from it.
@@ -37,15 +37,6 @@ pub struct Service {
     pub policy: Vec<PolicyRule>,
     /// Limits: the service's own, and [`Config::limits`](super::Config::limits) where it has none. Complete in itself.
     pub limits: Limits,
-}
-
-/// API keys of a service.
-#[derive(Debug, Clone, Default)]
-pub struct ApiKeys {
-    /// How welcome they are.
-    pub phase: ApiKeyPhase,
-    /// `YYYY-MM-DD`, under `deprecated`: from this day (UTC) they are retired.
-    pub retire_on: Option<String>,
 }
 
 /// Time limits towards an upstream.

@@ -35,6 +35,34 @@ impl JsonSchema for Span {
     }
 }
 
+/// A duration, or `none` for never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpanOrNone(pub Option<Duration>);
+
+impl<'de> Deserialize<'de> for SpanOrNone {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <Cow<'de, str>>::deserialize(deserializer)?;
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        Span::deserialize(de::value::CowStrDeserializer::new(text)).map(|span| Self(Some(span.0)))
+    }
+}
+
+impl JsonSchema for SpanOrNone {
+    fn schema_name() -> Cow<'static, str> {
+        "DurationOrNone".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "title": "a duration with its unit, such as `12h` or `90d`, or `none` for never",
+            "type": "string",
+            "pattern": "^(none|[0-9]{1,9}(ms|s|m|h|d)( ?[0-9]{1,9}(ms|s|m|h|d))*)$"
+        })
+    }
+}
+
 /// A size in bytes, such as `8KiB`, `10MB` or `4096`; `none` is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size(pub Option<u64>);

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::{clock::Timestamp, id::ConnectionId, provider::ScopeSet};
 
 /// What kind of credential a connection rests on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthKind {
     /// An OAuth access token.

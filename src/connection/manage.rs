@@ -7,7 +7,6 @@ use quick_cache::sync::Cache;
 
 use crate::{
     clock::Timestamp,
-    config::ApiKeyPhase,
     events::Kind,
     id::{Account, CallerId, ConnectionId, ServiceName},
     oauth::{self, TokenHint},
@@ -19,6 +18,7 @@ use crate::{
 use super::{
     AuthKind, Connection, Connections, Credential, Reason, Status, Unavailable, Unusable,
     credential::refresh_at,
+    keys,
     record::Record,
     snapshot::{Held, Selection},
     state::Change,
@@ -84,10 +84,7 @@ impl Connections {
             || Change::Connected { grant: grant.clone(), identity: identity.clone(), requested: requested.to_vec() };
         let record = self.change(id, |_| Some(change())).await?;
         self.tell(id, Kind::Connected, None);
-        Ok(record.map_or_else(
-            || view(&Record::empty(id.clone()), None),
-            |record| view(&record, self.owner_of(id).as_deref()),
-        ))
+        Ok(view(&record.unwrap_or_else(|| Record::empty(id.clone()))))
     }
 
     /// Stores an API key.
@@ -105,17 +102,7 @@ impl Connections {
     /// # Errors
     /// While the store or the keys are away.
     pub async fn remove_api_key(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
-        let removed = self.change(id, |record| record.api_key.is_some().then_some(Change::KeyRemoved)).await?;
-        let Some(record) = removed else { return Ok(false) };
-        if record.grant.is_none() {
-            let key = self.key(id).await?;
-            if let Some((_, version)) = self.read(&key).await? {
-                self.0.parts.store.delete(&key, Expect::Version(version)).await?;
-                self.0.snapshots.changed(&key.owner);
-            }
-        }
-        self.tell(id, Kind::ApiKeyRemoved, None);
-        Ok(true)
+        self.drop_api_key(id, None).await
     }
 
     /// Gives the connection up: unusable at once, revoked at the provider where it can be (retried by the healer), then
@@ -214,7 +201,7 @@ impl Connections {
         let credentials = sharing
             .filter_map(|service| Some((service.name.clone(), Arc::new(credential(record, service, window)?))))
             .collect();
-        Held { connection: view(record, owner.as_deref()), credentials }
+        Held { connection: view(record), credentials }
     }
 
     fn owner_of(&self, id: &ConnectionId) -> Option<Arc<Service>> {
@@ -224,13 +211,16 @@ impl Connections {
     fn seen(&self, caller: &CallerId, held: &Held) -> Connection {
         let mut connection = held.connection.clone();
         connection.last_used_at = self.0.used.get(caller, &connection.service, &connection.account);
+        if let Some(owner) = self.0.parts.services.get(connection.service.as_str()) {
+            keys::retire(&mut connection, &owner.api_keys, self.now());
+        }
         connection
     }
 }
 
 /// What people may see of a record.
-fn view(record: &Record, service: Option<&Service>) -> Connection {
-    let rests_on = rests_on(record, service);
+fn view(record: &Record) -> Connection {
+    let rests_on = rests_on(record);
     let grant = record.grant.as_ref();
     Connection {
         service: record.id.service.clone(),
@@ -252,18 +242,18 @@ fn view(record: &Record, service: Option<&Service>) -> Connection {
             .identity
             .as_ref()
             .map(|identity| identity.label.clone().unwrap_or_else(|| identity.id.clone())),
+        api_key: record.api_key.as_ref().map(keys::facts),
     }
 }
 
-/// What calls use: OAuth first, the API key where the grant is absent or lost.
-fn rests_on(record: &Record, service: Option<&Service>) -> Result<AuthKind, Reason> {
+/// What calls use: OAuth first, the API key where the grant is absent or lost. Whether keys are retired is told by the
+/// clock, at use (`keys`).
+pub(super) fn rests_on(record: &Record) -> Result<AuthKind, Reason> {
     if record.grant.is_some() && record.invalid.is_none() {
         return Ok(AuthKind::OAuth);
     }
-    let retired = service.is_some_and(|service| service.api_keys.phase == ApiKeyPhase::Retired);
     match &record.api_key {
-        Some(_) if retired && record.grant.is_none() => Err(Reason::ApiKeyRetired),
-        Some(key) if !key.refused && !retired => Ok(AuthKind::ApiKey),
+        Some(key) if !key.refused => Ok(AuthKind::ApiKey),
         Some(_) => Err(record.invalid.unwrap_or(Reason::RejectedByUpstream)),
         None => Err(record.invalid.unwrap_or(Reason::NotConnected)),
     }
@@ -271,7 +261,7 @@ fn rests_on(record: &Record, service: Option<&Service>) -> Result<AuthKind, Reas
 
 fn credential(record: &Record, service: &Service, window: std::time::Duration) -> Option<Credential> {
     let id = record.id.clone();
-    match rests_on(record, Some(service)).ok()? {
+    match rests_on(record).ok()? {
         AuthKind::OAuth => {
             let grant = record.grant.as_ref()?;
             Some(Credential::new(

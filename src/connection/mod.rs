@@ -6,6 +6,7 @@
 //! - `resolve`: (caller, service, account) → credential, and what an upstream's refusal means
 //! - `refresh`: one refresh everywhere; `flight`: single flight in a process; `lease`: between processes; `persist`: no new
 //!   grant is ever lost; `circuit`: patience with a token endpoint
+//! - `keys`: API keys' retirement, use and census; `migration`: the daily work on them
 //! - `manage`: connect, list, disconnect; `heal`: ahead of time, and what others left
 //!
 //! Nothing here knows HTTP requests, pages or how a refusal is worded; nothing above may touch a credential but through here.
@@ -18,6 +19,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use url::Url;
+use utoipa::ToSchema;
 
 use crate::{
     clock::{Clock, Timestamp},
@@ -34,8 +36,10 @@ mod circuit;
 mod credential;
 mod flight;
 mod heal;
+mod keys;
 mod lease;
 mod manage;
+mod migration;
 mod persist;
 mod record;
 mod refresh;
@@ -47,6 +51,7 @@ mod state;
 mod tests;
 
 pub use credential::{AuthKind, Credential};
+pub use keys::{Holder, KeyFacts, Standing};
 pub use resolve::{AfterRejection, Want};
 pub use root::Roots;
 
@@ -56,7 +61,7 @@ use persist::Unsaved;
 use snapshot::{Snapshot, Snapshots};
 
 /// A connection as people and applications may see it. Never holds a secret.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Connection {
     /// The service that owns the connection.
     pub service: ServiceName,
@@ -69,24 +74,35 @@ pub struct Connection {
     /// What was granted; empty where that is unknown.
     pub scopes: Vec<String>,
     /// When it was made.
+    #[schema(required)]
     pub connected_at: Option<Timestamp>,
     /// When its access token was last renewed.
+    #[schema(required)]
     pub refreshed_at: Option<Timestamp>,
     /// When its access token is over.
+    #[schema(required)]
     pub expires_at: Option<Timestamp>,
     /// When a call last used it, as far as this process knows.
+    #[schema(required)]
     pub last_used_at: Option<Timestamp>,
     /// When it became unusable.
+    #[schema(required)]
     pub invalidated_at: Option<Timestamp>,
     /// Why.
+    #[schema(required)]
     pub invalid_reason: Option<Reason>,
     /// Who granted access, at the provider.
+    #[schema(required)]
     pub identity: Option<String>,
+    /// The API key beside or instead of a grant, as far as people may know.
+    #[serde(skip)]
+    pub api_key: Option<KeyFacts>,
 }
 
 /// Whether calls can use a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ConnectionStatus)]
 pub enum Status {
     /// They can.
     Active,
@@ -97,7 +113,7 @@ pub enum Status {
 }
 
 /// Why there is no usable credential.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// There never was one, or it was disconnected.
@@ -226,6 +242,7 @@ struct Inner {
     circuits: Circuits,
     unsaved: Unsaved,
     used: manage::LastUsed,
+    key_uses: keys::Uses,
 }
 
 impl std::fmt::Debug for Connections {
@@ -237,14 +254,25 @@ impl std::fmt::Debug for Connections {
 impl Connections {
     /// Wires the parts; starts the tasks that watch for changes, save what couldn't be saved and heal.
     pub fn new(parts: Parts) -> Self {
-        let mut random = [0; 8];
-        // Without randomness two processes might share a name and take each other's lease for their own.
-        getrandom::fill(&mut random).expect("a system without randomness can run no TLS either");
-        Self::named(parts, random.iter().map(|byte| format!("{byte:02x}")).collect())
+        Self::named(parts, random_name())
     }
 
     /// As a process of this name, which no other may have. All that is random here follows from it.
     fn named(parts: Parts, process: String) -> Self {
+        let connections = Self::at_rest(parts, process);
+        connections.watch_changes();
+        connections.save_the_unsaved();
+        connections.repair_after_gaps();
+        connections.heal();
+        connections
+    }
+
+    /// Without any task in the background: for commands that look at records beside running replicas.
+    pub fn for_command(parts: Parts) -> Self {
+        Self::at_rest(parts, random_name())
+    }
+
+    fn at_rest(parts: Parts, process: String) -> Self {
         let inner = Inner {
             process,
             leases: AtomicU64::new(0),
@@ -254,14 +282,10 @@ impl Connections {
             circuits: Circuits::default(),
             unsaved: Unsaved::default(),
             used: manage::LastUsed::new(parts.cache.credentials),
+            key_uses: keys::Uses::new(parts.cache.credentials),
             parts,
         };
-        let connections = Self(Arc::new(inner));
-        connections.watch_changes();
-        connections.save_the_unsaved();
-        connections.repair_after_gaps();
-        connections.heal();
-        connections
+        Self(Arc::new(inner))
     }
 
     /// Waits until refreshes in flight are done and persisted, at most this long. Says whether they are.
@@ -320,6 +344,14 @@ impl Connections {
     async fn key(&self, id: &ConnectionId) -> Result<Key, Unavailable> {
         Ok(root::key(self.0.parts.roots.get().await?.as_ref(), id))
     }
+}
+
+/// Names a process.
+fn random_name() -> String {
+    let mut random = [0; 8];
+    // Without randomness two processes might share a name and take each other's lease for their own.
+    getrandom::fill(&mut random).expect("a system without randomness can run no TLS either");
+    random.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The callback of a service: the same text in the authorization URL and at the token endpoint (RFC 6749 §4.1.3).

@@ -18,7 +18,7 @@ use crate::{
 };
 
 use super::{
-    AuthKind, Connection, Connections, Credential, Reason, Status, Unavailable, Unusable,
+    AuthKind, Connection, Connections, Credential, Reason, Status, Unavailable, Unusable, keys,
     record::Record,
     refresh::Failure,
     root,
@@ -188,6 +188,9 @@ impl Connections {
     pub fn accepted(&self, credential: &Credential, began: Timestamp) {
         if credential.accepted(began) {
             self.0.used.note(&credential.id, began);
+            if credential.kind == AuthKind::ApiKey {
+                self.note_key_use(&credential.id, began);
+            }
         }
     }
 
@@ -354,6 +357,9 @@ fn decide(snapshot: &Snapshot, want: &Want<'_>, now: Timestamp) -> Decision {
         Selection::Several(accounts) => return Decision::Refuse(Unusable::AccountRequired { accounts }),
     };
     let account = || held.connection.account.clone();
+    if let Some(reason) = keys::retired(&held.connection, &want.service.api_keys, now) {
+        return Decision::Refuse(Unusable::AuthRequired { reason, account: account() });
+    }
     let Some(credential) = usable(held, want.service) else {
         let reason = refusal_reason(&held.connection);
         return Decision::Refuse(Unusable::AuthRequired { reason, account: account() });

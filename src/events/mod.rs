@@ -4,7 +4,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::id::ConnectionId;
+use crate::{clock::Timestamp, id::ConnectionId};
 
 /// Something that happened to a connection.
 #[derive(Debug, Clone)]
@@ -32,8 +32,20 @@ pub enum Kind {
     Invalidated,
     /// An API key was stored.
     ApiKeyStored,
+    /// A call used an API key: once a connection and day at most.
+    ApiKeyUsed,
     /// An API key was removed.
     ApiKeyRemoved,
+    /// The service's API keys are deprecated, and this connection rests on one: told once a connection and `retire_on`.
+    ApiKeyDeprecated {
+        /// From then on keys are no longer used.
+        retire_on: Timestamp,
+    },
+    /// The same as a reminder, at each configured day.
+    ApiKeyReminder {
+        /// From then on keys are no longer used.
+        retire_on: Timestamp,
+    },
     /// The operator's client is refused by the provider: nobody's connection is touched.
     ClientRefused,
 }
@@ -48,7 +60,10 @@ impl Kind {
             Self::Expired => "expired",
             Self::Invalidated => "invalidated",
             Self::ApiKeyStored => "api_key_stored",
+            Self::ApiKeyUsed => "api_key_used",
             Self::ApiKeyRemoved => "api_key_removed",
+            Self::ApiKeyDeprecated { .. } => "api_key_deprecated",
+            Self::ApiKeyReminder { .. } => "api_key_reminder",
             Self::ClientRefused => "client_refused",
         }
     }

@@ -5,6 +5,7 @@
 mod base_url;
 pub mod catalogue;
 mod inject;
+mod notice;
 mod overlay;
 mod resolve;
 mod scan;
@@ -20,5 +21,5 @@ pub use base_url::BaseUrl;
 pub use inject::{Inject, Unsendable};
 pub use resolve::{Problem, Services};
 pub use scopes::{ScopeFacts, ScopeSet};
-pub use service::{OAuth, Service};
+pub use service::{API_KEY_MAX, OAuth, Service};
 pub use verdict::{Verdict, verdict, wants_body};

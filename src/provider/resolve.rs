@@ -6,8 +6,8 @@ use http::{HeaderName, HeaderValue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
-    BaseUrl, Inject, OAuth, ScopeFacts, Service, base_url::endpoint, catalogue, inject::header_name, overlay::overlay,
-    verdict::Signs,
+    BaseUrl, Inject, OAuth, ScopeFacts, Service, base_url::endpoint, catalogue, inject::header_name, notice,
+    overlay::overlay, verdict::Signs,
 };
 use crate::{
     config::{self, ApiKeyPhase, Config, Injection, Pkce, ProviderFields},
@@ -57,7 +57,10 @@ impl Services {
             check_connection(name, service, &config.services, &mut problems);
             let owner = service.connection.as_ref().unwrap_or(name);
             let oauth = clients.get(owner).cloned().flatten();
-            if let Some(resolved) = resolved(name, service, &fields[name], oauth, &mut problems) {
+            if let Some(mut resolved) = resolved(name, service, &fields[name], oauth, &mut problems) {
+                resolved.api_keys.clone_from(&config.services.get(owner).unwrap_or(service).api_keys);
+                resolved.offers_keys = offers_keys(&resolved, service, &fields[name]);
+                resolved.key_notice = notice::headers(&resolved.api_keys, &config.public_url);
                 by_name.insert(name.clone(), Arc::new(resolved));
             }
         }
@@ -268,6 +271,8 @@ fn resolved(
         inject: inject?,
         api_key: api_key?,
         api_keys: service.api_keys.clone(),
+        offers_keys: false,
+        key_notice: Vec::new(),
         headers,
         scopes: ScopeFacts::new(fields),
         signs: signs.ok()?,
@@ -278,6 +283,12 @@ fn resolved(
         policy: service.policy.clone(),
         limits: service.limits,
     })
+}
+
+/// A provider that has keys of its own says so; a custom service, and one whose keys the operator leads away from, has.
+fn offers_keys(whole: &Service, written: &config::Service, fields: &ProviderFields) -> bool {
+    let led_away = matches!(whole.api_keys.phase, ApiKeyPhase::Encouraged | ApiKeyPhase::Deprecated);
+    whole.oauth.is_none() || written.provider.is_none() || fields.api_key.is_some() || led_away
 }
 
 fn check_connection(

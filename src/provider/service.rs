@@ -15,6 +15,9 @@ use crate::{
     secret::SecretString,
 };
 
+/// The longest API key that is stored, in bytes.
+pub const API_KEY_MAX: usize = 4096;
+
 /// One name under `/proxy/`, ready for use. Cheap to share; never changes while the program runs.
 #[derive(Debug, Clone)]
 pub struct Service {
@@ -32,8 +35,12 @@ pub struct Service {
     pub inject: Inject,
     /// How an API key is sent.
     pub api_key: Inject,
-    /// API keys beside or before OAuth.
+    /// API keys beside or before OAuth: those of the owner.
     pub api_keys: ApiKeys,
+    /// Whether people are offered to store an API key, for as long as keys are not retired.
+    pub offers_keys: bool,
+    /// Headers of answers to calls that used an API key, where the upstream sends none of that name.
+    pub key_notice: Vec<(HeaderName, HeaderValue)>,
     /// Headers for calls where the application sends none of that name.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What the provider says of scopes.
@@ -130,6 +137,11 @@ impl Service {
             missing.push(scope.clone());
         }
         missing
+    }
+
+    /// Whether this can be stored as an API key: it is not longer than [`API_KEY_MAX`], and a header can carry it.
+    pub fn takes_key(&self, key: &SecretString) -> bool {
+        key.expose().len() <= API_KEY_MAX && self.api_key.header_value(key).is_ok()
     }
 
     /// The scopes that a connect link asks for by default.

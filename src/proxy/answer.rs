@@ -6,7 +6,10 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use pingora::{Error, ErrorType, Result, http::ResponseHeader};
 
-use crate::provider::{Verdict, verdict};
+use crate::{
+    connection::AuthKind,
+    provider::{Verdict, verdict},
+};
 
 use super::{
     Core,
@@ -95,6 +98,14 @@ pub fn dress<'a>(
     if !tunnel {
         let cache_control = if seen.cache_control { scrub::cache_control(&header.headers) } else { scrub::PRIVATE };
         header.insert_header(header::CACHE_CONTROL, cache_control)?;
+    }
+    if call.credential.as_ref().is_some_and(|credential| credential.kind == AuthKind::ApiKey) {
+        for (name, value) in &call.route.service.key_notice {
+            // What the upstream says of its own retirement is more than we know.
+            if !header.headers.contains_key(name) {
+                header.insert_header(name.clone(), value.clone())?;
+            }
+        }
     }
     for (name, value) in scrub::markup_guard(header.status, seen.tame).into_iter().flatten() {
         header.insert_header(name, value)?;

@@ -11,7 +11,7 @@ use crate::{
     connection::{Credential, Want},
     id::{Account, CallerId},
     provider::Service,
-    refusal::{Refusal, TooLarge},
+    refusal::{ANYWHERE, Refusal, TooLarge},
 };
 
 use super::{
@@ -122,8 +122,8 @@ fn text(bytes: &[u8]) -> &str {
 /// # Errors
 /// The answer to send instead.
 pub fn read(core: &Core, head: &Parts, raw: Bytes, serves_proxy: bool) -> Result<Option<Unclaimed>, Refusal> {
-    if head.method == Method::TRACE || head.method == Method::CONNECT {
-        return Err(Refusal::method_not_allowed(None));
+    if head.method == Method::CONNECT {
+        return Err(Refusal::method_not_allowed(Some(ANYWHERE)));
     }
     let traits = Traits::of(&head.headers);
     within(raw.len(), core.limits.uri_bytes, TooLarge::Target)?;
@@ -135,6 +135,9 @@ pub fn read(core: &Core, head: &Parts, raw: Bytes, serves_proxy: bool) -> Result
         }
         Target::Proxy { .. } | Target::Own => return Ok(None),
     };
+    if head.method == Method::TRACE {
+        return Err(Refusal::method_not_allowed(Some(ANYWHERE)));
+    }
     let route = name.and_then(|name| core.routes.get(name)).ok_or_else(Refusal::unknown_service)?;
     within(raw.len(), route.service.limits.uri_bytes, TooLarge::Target)?;
     within(traits.size, route.service.limits.header_bytes, TooLarge::Headers)?;

@@ -30,7 +30,7 @@ const FIRST_HEAD: Duration = Duration::from_secs(20);
 const NEXT_HEAD: Duration = Duration::from_secs(75);
 /// What a client hears that has too many connections already. There is no request yet to answer in any other form.
 const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nValetkey-Status: rate_limited\r\nRetry-After: 1\r\n\
-Cache-Control: no-store\r\nContent-Type: application/json\r\nContent-Length: 122\r\nConnection: close\r\n\r\n\
+Valetkey-Request-Id: not-assigned\r\nCache-Control: no-store\r\nContent-Type: application/json\r\nContent-Length: 122\r\nConnection: close\r\n\r\n\
 {\"status\":\"rate_limited\",\"message\":\"Too many connections from this client\",\"retryable\":true,\"request_id\":\"not-assigned\"}\r\n";
 
 tokio::task_local! {

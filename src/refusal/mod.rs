@@ -13,14 +13,19 @@ use crate::{
 };
 
 mod accept;
+mod catalogue;
 mod from;
 mod render;
 #[cfg(test)]
 mod tests;
 
 pub use accept::prefers_html;
+pub use catalogue::{Kind, catalogue};
 pub use from::Remedies;
 pub use render::{REQUEST_ID, STATUS};
+
+/// `Allow` where nothing knows better: all methods but those that are served nowhere.
+pub const ANYWHERE: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// The `status` of a refusal, as clients compare it. The set is closed: docs/ERRORS.md lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -179,6 +184,16 @@ impl Refusal {
         self
     }
 
+    /// The names of its further members, in the order in which they are written.
+    pub fn member_names(&self) -> impl Iterator<Item = &'static str> {
+        self.members.iter().map(|(name, _)| *name)
+    }
+
+    /// The names of the headers that only some refusals have.
+    pub fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.headers.iter().map(|(name, _)| name)
+    }
+
     fn retry_after(self, seconds: u32) -> Self {
         self.header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
@@ -225,6 +240,12 @@ impl Refusal {
     pub fn forbidden(service: &ServiceName, title: &str) -> Self {
         Self::new(StatusCode::FORBIDDEN, Code::Forbidden, format!("This use of {title} is not allowed"))
             .member("service", service.as_str())
+    }
+
+    /// 403 `forbidden`: the service's API keys are retired, and none is stored any more.
+    pub fn api_keys_retired(service: &ServiceName, title: &str) -> Self {
+        let message = format!("API keys for {title} are no longer used, please connect your account instead");
+        Self::new(StatusCode::FORBIDDEN, Code::Forbidden, message).member("service", service.as_str())
     }
 
     /// 404 `unknown_service`. The name is not repeated: it may be anything.

@@ -20,10 +20,6 @@ fn service() -> ServiceName {
     ServiceName::parse("github").unwrap()
 }
 
-fn accounts(names: &[&str]) -> Vec<Account> {
-    names.iter().map(|name| Account::parse(name).unwrap()).collect()
-}
-
 fn link() -> Link {
     Link { url: "https://connect.example.com/connect/github?ticket=v1.abc".into(), expires_in: 600 }
 }
@@ -31,42 +27,6 @@ fn link() -> Link {
 fn auth_required(reason: Reason) -> Refusal {
     let (service, account) = (service(), Account::default());
     Refusal::auth_required(About { service: &service, title: "GitHub", account: &account }, reason, &link())
-}
-
-fn scopes_required() -> Refusal {
-    let (service, account) = (service(), Account::default());
-    let about = About { service: &service, title: "GitHub", account: &account };
-    Refusal::additional_scopes_required(about, &["repo".into(), "read:org".into()], &link())
-}
-
-/// One of each kind, with what CONTRACT §2 says of when it comes.
-fn all() -> Vec<(Refusal, &'static str)> {
-    vec![
-        (auth_required(Reason::NotConnected), "There is no usable credential. `auth_url` is the way to one"),
-        (scopes_required(), "The grant lacks the scopes in `new_scopes`. `auth_url` asks for them"),
-        (Unauthenticated::from(caller::Reason::Missing).into(), "The caller's JWT is missing, bad or expired"),
-        (Refusal::forbidden(&service(), "GitHub"), "A policy of the operator forbids this caller or call"),
-        (Refusal::unknown_service(), "No service has the name in the path or body"),
-        (Refusal::not_found(), "No such route, connection or thing"),
-        (
-            Refusal::method_not_allowed(Some("GET")),
-            "`TRACE`, `CONNECT`, or a wrong method on a route of Valetkey's own",
-        ),
-        (
-            Refusal::account_required("GitHub", &accounts(&["home", "work"])),
-            "Several accounts, none named, and no `default`",
-        ),
-        (Refusal::bad_request("return_to is not an allowed address"), "Malformed path, account, header or body"),
-        (Refusal::too_large(TooLarge::Body), "The body is over its limit"),
-        (Refusal::too_large(TooLarge::Target), "The path and query are over their limit"),
-        (Refusal::too_large(TooLarge::Headers), "The headers are over their limit"),
-        (Refusal::rate_limited(7), "The caller is over the service's rate"),
-        (Refusal::upstream_unreachable("GitHub"), "No connection, no TLS, or no HTTP with the upstream"),
-        (Refusal::refresh_failed("GitHub"), "The provider's token endpoint fails for now; the connection stays"),
-        (Refusal::upstream_timeout("GitHub"), "The upstream did not answer in time"),
-        (Refusal::unavailable(5), "Store or keys are away, or this replica drains"),
-        (Refusal::error(), "Anything else"),
-    ]
 }
 
 fn headers(refusal: &Refusal, accept: Option<&str>) -> HeaderMap {
@@ -110,11 +70,11 @@ fn each_reason_has_its_message() {
 
 #[test]
 fn every_code_is_there_once_and_every_refusal_is_whole() {
-    let codes: BTreeSet<Code> = all().iter().map(|(refusal, _)| refusal.code).collect();
+    let codes: BTreeSet<Code> = catalogue().iter().map(|kind| kind.refusal.code).collect();
     assert_eq!(codes, Code::ALL.into_iter().collect());
     let names: BTreeSet<&str> = Code::ALL.into_iter().map(Code::as_str).collect();
     assert_eq!(names.len(), Code::ALL.len());
-    for (refusal, _) in all() {
+    for Kind { refusal, .. } in catalogue() {
         let body: Value = serde_json::from_str(&refusal.json(&request_id())).unwrap();
         assert_eq!(body["status"], refusal.code.as_str());
         assert!(body["message"].as_str().is_some_and(|message| !message.is_empty()));
@@ -134,7 +94,7 @@ fn every_code_is_there_once_and_every_refusal_is_whole() {
 
 #[test]
 fn statuses_that_demand_a_header_have_it() {
-    for (refusal, _) in all() {
+    for Kind { refusal, .. } in catalogue() {
         let headers = headers(&refusal, None);
         assert_eq!(refusal.status == 401, headers.contains_key(header::WWW_AUTHENTICATE), "{:?}", refusal.code);
         let later = refusal.status == 429 || refusal.status == 503;
@@ -196,8 +156,8 @@ fn the_documentation_lists_every_refusal_as_it_is() {
     page.push_str(
         "\n| HTTP | `status` | when | try again | further members | headers |\n| --- | --- | --- | --- | --- | --- |\n",
     );
-    for (refusal, when) in all() {
-        let members: Vec<String> = refusal.members.iter().map(|(name, _)| format!("`{name}`")).collect();
+    for Kind { refusal, when } in catalogue() {
+        let members: Vec<String> = refusal.member_names().map(|name| format!("`{name}`")).collect();
         let headers: Vec<String> = refusal
             .headers
             .iter()
@@ -220,7 +180,7 @@ fn the_documentation_lists_every_refusal_as_it_is() {
         writeln!(page, "| {row} |").unwrap();
     }
     page.push_str("\n## Each in full\n");
-    for (refusal, _) in all() {
+    for Kind { refusal, .. } in catalogue() {
         let body: Value = serde_json::from_str(&refusal.json(&request_id())).unwrap();
         let name = refusal.code.as_str();
         let shown = serde_json::to_string_pretty(&body).unwrap();

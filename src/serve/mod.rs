@@ -86,6 +86,18 @@ impl Heart {
     /// # Errors
     /// What of the configuration can't be made real.
     pub fn new(config: &Config, runtime: &Runtime) -> Result<Self, Error> {
+        Self::of(config, runtime, Connections::new)
+    }
+
+    /// The same without any work in the background: for commands beside running replicas.
+    ///
+    /// # Errors
+    /// What of the configuration can't be made real; where another process holds the embedded store, that.
+    pub fn for_command(config: &Config, runtime: &Runtime) -> Result<Self, Error> {
+        Self::of(config, runtime, Connections::for_command)
+    }
+
+    fn of(config: &Config, runtime: &Runtime, make: fn(connection::Parts) -> Connections) -> Result<Self, Error> {
         let handle = runtime.handle().clone();
         let clock = Clock::system();
         let outbound = Outbound::new(OutboundOptions::default(), handle.clone())?;
@@ -97,7 +109,7 @@ impl Heart {
             outbound: outbound.clone(),
             timeout: config.refresh.timeout,
         })));
-        let connections = Connections::new(connection::Parts {
+        let connections = make(connection::Parts {
             store: Arc::clone(&store),
             vault,
             roots: roots.clone(),
@@ -140,6 +152,7 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
         heart.connections.clone(),
         consent::Settings { public_url: config.public_url.clone(), connect: config.connect.clone() },
     ));
+    heart.connections.look_after_keys();
     let health = health::Probe::start(&heart, Arc::clone(&callers), drain.clone(), &handle);
     let state = Arc::new(web::State::new(web::Parts {
         consent: Arc::clone(&consent),

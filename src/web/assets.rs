@@ -7,7 +7,7 @@ use axum::{
     extract::Path,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use sha2::{Digest, Sha256};
 
 use crate::id::RequestId;
@@ -60,7 +60,7 @@ pub(super) static ICON: Asset = Asset {
 /// `GET /connect/-/{name}`.
 pub(super) async fn asset(Path(name): Path<String>, id: Extension<RequestId>, headers: HeaderMap) -> Response {
     let Some(asset) = [&STYLE, &ICON].into_iter().find(|asset| asset.name() == name) else {
-        return super::not_found(id, headers).await;
+        return super::not_found(Method::GET, id, headers).await;
     };
     let mut response = asset.bytes.into_response();
     let headers = response.headers_mut();

@@ -41,12 +41,13 @@ mod dashboard;
 mod forms;
 mod page;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod texts;
 mod transport;
 mod visitor;
 
 pub use admin::{Health, Readily, Readiness};
+pub use api::{openapi, openapi_text};
 use cookies::Cookies;
 pub use transport::{behind_a_pipe, listen};
 
@@ -166,9 +167,6 @@ async fn door(
         .unwrap_or_else(|| state.request_ids.next());
     let accept = accept(request.headers()).map(str::to_owned);
     let accept = accept.as_deref();
-    if matches!(*request.method(), Method::TRACE | Method::CONNECT) {
-        return answer(&Refusal::method_not_allowed(None), &id, accept);
-    }
     let method = request.method().clone();
     // The path has no secrets in it; the query may.
     let path = request.uri().path().to_owned();
@@ -187,8 +185,12 @@ async fn door(
     response
 }
 
-async fn not_found(axum::Extension(id): axum::Extension<RequestId>, headers: HeaderMap) -> Response {
-    answer(&Refusal::not_found(), &id, accept(&headers))
+async fn not_found(method: Method, axum::Extension(id): axum::Extension<RequestId>, headers: HeaderMap) -> Response {
+    let refusal = match method {
+        Method::TRACE | Method::CONNECT => Refusal::method_not_allowed(Some(refusal::ANYWHERE)),
+        _ => Refusal::not_found(),
+    };
+    answer(&refusal, &id, accept(&headers))
 }
 
 /// The router adds `Allow` itself.

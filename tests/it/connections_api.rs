@@ -149,3 +149,117 @@ async fn a_connection_that_is_dead_says_why() {
     );
     assert!(connection["invalidated_at"].is_string(), "{connection}");
 }
+
+#[tokio::test]
+async fn a_body_is_one_json_object_with_known_members_only() {
+    let rig = Rig::start(Store::Embedded).await;
+    let send = |method: Method, path: &'static str, kind: Option<&'static str>, body: &'static str| {
+        let request = rig.request("ada", method, path).body(body);
+        rig.send(kind.into_iter().fold(request, |request, kind| request.header("content-type", kind)))
+    };
+    let json = Some("application/json");
+    for (method, path, good) in [
+        (Method::POST, "/connect-links", r#"{"service": "crm"}"#),
+        (Method::POST, "/preflight", r#"{"services": [{"service": "crm"}]}"#),
+        (Method::PUT, "/connections/crm/api-key", r#"{"api_key": "a key"}"#),
+    ] {
+        for kind in [None, json, Some("application/json; charset=utf-8")] {
+            let answer = send(method.clone(), path, kind, good).await;
+            assert!(matches!(answer.status, 200 | 204), "{path}: {}", answer.text());
+        }
+        for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/xml"] {
+            let refused = send(method.clone(), path, Some(kind), good).await.refusal(400, "bad_request");
+            assert!(refused["message"].as_str().is_some_and(|text| text.contains("application/json")), "{refused}");
+        }
+    }
+    for (method, path, bad) in [
+        (Method::POST, "/connect-links", r#"{"service": "crm", "extra": 1}"#),
+        (Method::POST, "/connect-links", r#"["crm", null, [], null]"#),
+        (Method::POST, "/connect-links", r#"{"service": "crm", "service": "crm"}"#),
+        (Method::POST, "/connect-links", "{\"service\": \"crm\"} {}"),
+        (Method::POST, "/connect-links", r#"{"service": "crm", "scopes": [""]}"#),
+        (Method::POST, "/connect-links", r#"{"service": "crm", "scopes": ["a\u0000b"]}"#),
+        (Method::POST, "/connect-links", r#"{"service": "crm", "return_to": "https://elsewhere.example/"}"#),
+        (Method::POST, "/preflight", r#"{"services": [["crm"]]}"#),
+        (Method::POST, "/preflight", r#"{"services": [{"service": "crm", "extra": 1}]}"#),
+        (Method::POST, "/preflight", r#"{"services": {"service": "crm"}}"#),
+        (Method::POST, "/preflight", r#"{"services": [{"service": "no service's name"}]}"#),
+        (Method::PUT, "/connections/crm/api-key", r#"{"api_key": "a key", "extra": 1}"#),
+        (Method::PUT, "/connections/crm/api-key", r#"["a key"]"#),
+        (Method::PUT, "/connections/crm/api-key", r#"{"api_key": " a key"}"#),
+        (Method::PUT, "/connections/crm/api-key", "\"a key\""),
+        (Method::POST, "/connections/confirm", r#"{"code": "x", "extra": 1}"#),
+        (Method::POST, "/connections/confirm", r#"["x"]"#),
+    ] {
+        send(method, path, json, bad).await.refusal(400, "bad_request");
+    }
+    send(Method::POST, "/connections/confirm", json, r#"{"code": "x"}"#).await.refusal(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_preflight_tells_of_each_service_what_a_call_would_meet() {
+    let rig = Rig::start(Store::Redis).await;
+    rig.connect("ada").await;
+    for account in ["home", "work"] {
+        let path = format!("/connections/calendar/api-key?account={account}");
+        let key = rig.request("ada", Method::PUT, &path).header("content-type", "application/json");
+        let stored = rig.send(key.body(r#"{"api_key": "a key"}"#)).await;
+        assert_eq!((stored.status, stored.body.len()), (204, 0));
+    }
+    assert_eq!(rig.post_json("ada", "/preflight", &json!({ "services": [] })).await.own(), json!({ "services": [] }));
+    let body = json!({ "services": [
+        { "service": "crm" },
+        { "service": "crm", "scopes": ["calendar"] },
+        { "service": "crm", "account": "spare" },
+        { "service": "calendar" },
+        { "service": "calendar", "account": "work" },
+        { "service": "none" },
+    ] });
+    let answer = rig.post_json("ada", "/preflight", &body).await.own();
+    let items = answer["services"].as_array().expect("a list");
+    assert_eq!(items[0], json!({ "service": "crm", "account": "default", "status": "ready" }));
+    assert_eq!(
+        (&items[1]["status"], &items[1]["new_scopes"]),
+        (&json!("additional_scopes_required"), &json!(["calendar"]))
+    );
+    assert_eq!((&items[2]["status"], &items[2]["reason"]), (&json!("auth_required"), &json!("not_connected")));
+    assert_eq!(items[2]["account"], "spare");
+    assert_eq!((&items[3]["status"], &items[3]["accounts"]), (&json!("account_required"), &json!(["home", "work"])));
+    assert_eq!(items[4], json!({ "service": "calendar", "account": "work", "status": "ready" }));
+    assert_eq!(items[5], json!({ "service": "none", "status": "unknown_service" }));
+    for item in &items[1..4] {
+        assert!(
+            item["message"].is_string() && item["retryable"] == false && item.get("request_id").is_none(),
+            "{item}"
+        );
+    }
+    // The links are live.
+    rig.walk(items[2]["auth_url"].as_str().expect("a link"), "ada").await;
+    rig.get("ada", "/proxy/crm@spare/whoami").await.upstream(200);
+    let many = json!({ "services": vec![json!({ "service": "crm" }); 101] });
+    rig.post_json("ada", "/preflight", &many).await.refusal(400, "bad_request");
+}
+
+#[tokio::test]
+async fn a_wrong_method_is_told_which_ones_there_are() {
+    let rig = Rig::start(Store::Embedded).await;
+    for (path, methods) in [
+        ("/connections", "GET,HEAD"),
+        ("/connections/crm", "GET,HEAD,DELETE"),
+        ("/connections/crm/api-key", "PUT,DELETE"),
+        ("/connections/confirm", "POST"),
+        ("/connect-links", "POST"),
+        ("/dashboard-links", "POST"),
+        ("/preflight", "POST"),
+        ("/openapi.json", "GET,HEAD"),
+    ] {
+        for method in [Method::PATCH, Method::TRACE, Method::OPTIONS] {
+            let answer = rig.send(rig.request("ada", method, path)).await;
+            answer.refusal(405, "method_not_allowed");
+            assert_eq!(answer.header("allow"), Some(methods), "{path}");
+        }
+    }
+    let proxied = rig.send(rig.request("ada", Method::TRACE, "/proxy/crm/x")).await;
+    proxied.refusal(405, "method_not_allowed");
+    assert!(proxied.header("allow").is_some_and(|methods| methods.contains("GET") && !methods.contains("TRACE")));
+}

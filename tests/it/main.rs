@@ -17,8 +17,14 @@ mod proxy;
 /// From a connect link to a stored grant, and every misuse of link, state and callback.
 mod consent;
 
+/// The OpenAPI document, compared with the binary by programs that others wrote.
+mod openapi;
+
 /// Connect links and a caller's own connections, as JSON.
 mod connections_api;
+
+/// API keys beside OAuth, and the way from one to the other.
+mod api_keys;
 
 /// Tokens that end, refreshes, replays, and token endpoints that misbehave.
 mod refresh;

@@ -7,7 +7,10 @@ use serde::Deserialize;
 
 use super::RawLimits;
 use crate::{
-    config::{ApiKeyPhase, ProviderFields, UpstreamProtocol, units::Span},
+    config::{
+        ApiKeyPhase, ProviderFields, UpstreamProtocol,
+        units::{Span, SpanOrNone},
+    },
     secret::SecretString,
 };
 
@@ -60,9 +63,22 @@ pub struct RawApiKeys {
     /// How welcome they are.
     #[schemars(extend("default" = "allowed"))]
     pub phase: Option<ApiKeyPhase>,
-    /// `YYYY-MM-DD`, with `phase: deprecated`: from this day (UTC) they are no longer used.
+    /// `YYYY-MM-DD`, with `phase: deprecated`: from this day (UTC) they are no longer used, without a restart. With
+    /// `phase: retired`: since when, for `delete_after`.
     #[schemars(regex(pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"))]
     pub retire_on: Option<String>,
+    /// What the dashboard says that OAuth gives people, a line each, instead of its own words.
+    #[schemars(length(max = 8))]
+    pub benefits: Option<Vec<String>>,
+    /// So long before `retire_on` the deprecation begins, and everyone still on a key is told.
+    #[schemars(extend("default" = "30d"))]
+    pub notice_ahead: Option<Span>,
+    /// So long before `retire_on` those who are still on a key are reminded.
+    #[schemars(length(max = 16), extend("default" = ["30d", "14d", "7d", "1d"]))]
+    pub reminders: Option<Vec<Span>>,
+    /// So long after `retire_on` keys are deleted, a day after the log has said which; `none`: they stay, unused.
+    #[schemars(extend("default" = "none"))]
+    pub delete_after: Option<SpanOrNone>,
 }
 
 /// Time limits towards an upstream.

@@ -11,6 +11,7 @@ use super::{
     units::Span,
 };
 
+mod api_keys;
 mod callers;
 mod context;
 mod services;

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::{
+    api_keys,
     context::{Context, PlainHttp, UrlRule},
     limits, or,
 };
 use crate::{
     config::{
-        ApiKeyPhase, ApiKeys, Injection, Limits, Pkce, PolicyRule, ProviderFields, RateLimit, Service, Timeouts,
-        Upstream, UpstreamProtocol,
+        Injection, Limits, Pkce, PolicyRule, ProviderFields, RateLimit, Service, Timeouts, Upstream, UpstreamProtocol,
         problem::{Path, finding, nearest},
-        raw::{RawApiKeys, RawMatch, RawRateLimit, RawRule, RawService, RawTimeouts, RawUpstream},
+        raw::{RawMatch, RawRateLimit, RawRule, RawService, RawTimeouts, RawUpstream},
     },
     id::ServiceName,
 };
@@ -107,6 +107,10 @@ fn service(
         check_client(client, whole, path, cx);
         check_fields(whole, &raw.fields, allow_plain_http, path, cx);
     }
+    if raw.connection.is_some() && raw.api_keys.is_some() {
+        let finding = finding("`api_keys` has no effect here: `connection` uses the other service's keys");
+        cx.report.warning(&path.key("api_keys"), finding.hint("write it on the service that owns the connection"));
+    }
     let client_secret = cx.secret(path, "client_secret", raw.client_secret, raw.client_secret_file);
     let upstream = upstream(raw.upstream, whole.and_then(|whole| whole.base_url).as_deref(), &path.key("upstream"), cx);
     Some(Service {
@@ -116,7 +120,7 @@ fn service(
         client_secret,
         fields: raw.fields,
         allow_plain_http,
-        api_keys: api_keys(raw.api_keys, &path.key("api_keys"), cx),
+        api_keys: api_keys::api_keys(raw.api_keys, &path.key("api_keys"), cx),
         timeouts: timeouts(raw.timeouts, &path.key("timeouts"), cx),
         upstream,
         response_cookies: raw.response_cookies.unwrap_or(false),
@@ -292,21 +296,6 @@ fn check_injection(injection: &Injection, path: &Path, cx: &mut Context<'_>) {
             finding("A header can't have this value").hint("take away line breaks and control characters"),
         );
     }
-}
-
-fn api_keys(raw: Option<RawApiKeys>, path: &Path, cx: &mut Context<'_>) -> ApiKeys {
-    let Some(raw) = raw else { return ApiKeys::default() };
-    let phase = raw.phase.unwrap_or_default();
-    if let Some(day) = &raw.retire_on {
-        let path = path.key("retire_on");
-        if time::Date::parse(day, &time::format_description::well_known::Iso8601::DATE).is_err() {
-            cx.report.problem(&path, finding("There is no such day").hint("write it as `YYYY-MM-DD`"));
-        }
-        if phase != ApiKeyPhase::Deprecated {
-            cx.report.problem(&path, finding("`retire_on` only goes with `phase: deprecated`"));
-        }
-    }
-    ApiKeys { phase, retire_on: raw.retire_on }
 }
 
 fn timeouts(raw: Option<RawTimeouts>, path: &Path, cx: &mut Context<'_>) -> Timeouts {

@@ -7,12 +7,19 @@ use axum::{
 };
 use http::Request;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::{Asked, Served, Shared, account_in, body, json, label, no_content, refuse_lookup, service};
+use super::{
+    Asked, Served, Shared, account_in,
+    answers::{Always, ByPolicy, ForCallers, OfConnection, OfService, OfThing, OneOfSeveral, WithBody},
+    json, label, no_content, refuse_lookup,
+    schemas::AccountInQuery,
+    service,
+};
 use crate::{
     caller::Caller,
     connection::Connection,
-    id::{Account, ConnectionId},
+    id::{Account, ConnectionId, ServiceName},
     provider::Service,
     refusal::Refusal,
     secret::SecretString,
@@ -20,20 +27,27 @@ use crate::{
     web::State,
 };
 
-/// The longest API key that is stored, in bytes.
-const API_KEY_MAX: usize = 4096;
-
 /// A connection under the name that was called, which may be that of a service that shares it.
 fn named(connection: Connection, service: &Service) -> Connection {
     Connection { service: service.name.clone(), ..connection }
 }
 
-#[derive(Serialize)]
+/// All connections of a caller.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Connections)]
 struct Listed {
+    /// Ordered by service and account.
     connections: Vec<Connection>,
 }
 
-/// `GET /connections`.
+/// What the caller has.
+#[utoipa::path(
+    get,
+    path = "/connections",
+    operation_id = "listConnections",
+    tag = "connections",
+    responses((status = 200, description = "All of the caller's connections.", body = Listed), Always, ForCallers),
+)]
 pub(super) async fn list(axum::extract::State(state): Shared, asked: Asked) -> Response {
     let served = async {
         let caller = asked.caller(&state).await?;
@@ -52,7 +66,18 @@ async fn found(state: &State, caller: &Caller, service: &Service, account: Optio
     }
 }
 
-/// `GET /connections/{service}?account=`.
+/// One connection.
+#[utoipa::path(
+    get,
+    path = "/connections/{service}",
+    operation_id = "getConnection",
+    tag = "connections",
+    params(("service" = ServiceName, Path, description = "The service."), AccountInQuery),
+    responses(
+        (status = 200, description = "The connection.", body = Connection),
+        Always, ForCallers, OfConnection, OneOfSeveral,
+    ),
+)]
 pub(super) async fn one(
     axum::extract::State(state): Shared,
     Path(name): Path<String>,
@@ -72,7 +97,18 @@ fn id_of(caller: &Caller, service: &Service, account: Account) -> ConnectionId {
     ConnectionId { caller: caller.id.clone(), service: service.owner.clone(), account }
 }
 
-/// `DELETE /connections/{service}?account=`.
+/// Give a connection up: unusable at once, revoked at the provider where it can be, then deleted.
+#[utoipa::path(
+    delete,
+    path = "/connections/{service}",
+    operation_id = "disconnect",
+    tag = "connections",
+    params(("service" = ServiceName, Path, description = "The service."), AccountInQuery),
+    responses(
+        (status = 204, description = "It is gone."),
+        Always, ForCallers, OfConnection, OneOfSeveral,
+    ),
+)]
 pub(super) async fn disconnect(
     axum::extract::State(state): Shared,
     Path(name): Path<String>,
@@ -93,13 +129,29 @@ pub(super) async fn disconnect(
     asked.reply(served.await)
 }
 
-#[derive(Deserialize)]
+/// An API key to be kept.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ApiKey)]
 struct KeyBody {
+    /// Visible ASCII characters, and spaces inside.
+    #[schema(value_type = String, min_length = 1, max_length = 4096, pattern = "^[!-~]([ -~]*[!-~])?$", write_only)]
     api_key: SecretString,
 }
 
-/// `PUT /connections/{service}/api-key?account=`.
+/// Store an API key, sealed as a token is. OAuth goes first where both are there.
+#[utoipa::path(
+    put,
+    path = "/connections/{service}/api-key",
+    operation_id = "storeApiKey",
+    tag = "connections",
+    params(("service" = ServiceName, Path, description = "The service."), AccountInQuery),
+    request_body = KeyBody,
+    responses(
+        (status = 204, description = "It is stored."),
+        Always, ForCallers, WithBody, ByPolicy, OfService, OneOfSeveral,
+    ),
+)]
 pub(super) async fn store_key(
     axum::extract::State(state): Shared,
     Path(name): Path<String>,
@@ -111,8 +163,11 @@ pub(super) async fn store_key(
         let caller = asked.caller(&state).await?;
         let service = service(&state, &name)?;
         let account = account_in(query.as_deref())?;
-        let KeyBody { api_key } = body(request.into_body(), r#"{"api_key": "…"}"#).await?;
-        if api_key.expose().len() > API_KEY_MAX || service.api_key.header_value(&api_key).is_err() {
+        if service.api_keys.is_retired(state.now()) {
+            return Err(Refusal::api_keys_retired(&service.name, &service.title));
+        }
+        let KeyBody { api_key } = asked.body(request.into_body(), r#"{"api_key": "…"}"#).await?;
+        if !service.takes_key(&api_key) {
             return Err(Refusal::bad_request("api_key has 1 to 4096 visible ASCII characters"));
         }
         let account = label(&state, &caller, service, account).await?;
@@ -122,7 +177,18 @@ pub(super) async fn store_key(
     asked.reply(served.await)
 }
 
-/// `DELETE /connections/{service}/api-key?account=`.
+/// Delete a stored API key.
+#[utoipa::path(
+    delete,
+    path = "/connections/{service}/api-key",
+    operation_id = "removeApiKey",
+    tag = "connections",
+    params(("service" = ServiceName, Path, description = "The service."), AccountInQuery),
+    responses(
+        (status = 204, description = "It is gone."),
+        Always, ForCallers, OfConnection, OneOfSeveral,
+    ),
+)]
 pub(super) async fn remove_key(
     axum::extract::State(state): Shared,
     Path(name): Path<String>,
@@ -143,17 +209,32 @@ pub(super) async fn remove_key(
     asked.reply(served.await)
 }
 
-#[derive(Deserialize)]
+/// What `return_to` was given.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Confirmation)]
 struct ConfirmBody {
+    /// The one-time code; it lives ten minutes.
+    #[schema(value_type = String, write_only)]
     code: SecretString,
 }
 
-/// `POST /connections/confirm`, under `binding: confirm`.
+/// Say that a connection that was just made is the caller's, under `connect.binding: confirm`.
+#[utoipa::path(
+    post,
+    path = "/connections/confirm",
+    operation_id = "confirmConnection",
+    tag = "connecting",
+    request_body = ConfirmBody,
+    responses(
+        (status = 200, description = "The connection, usable from now on.", body = Connection),
+        Always, ForCallers, WithBody, OfThing,
+    ),
+)]
 pub(super) async fn confirm(axum::extract::State(state): Shared, asked: Asked, request: Request<Body>) -> Response {
     let served = async {
         let caller = asked.caller(&state).await?;
-        let ConfirmBody { code } = body(request.into_body(), r#"{"code": "…"}"#).await?;
+        let ConfirmBody { code } = asked.body(request.into_body(), r#"{"code": "…"}"#).await?;
         let connection = state.consent.confirm(&caller.id, code.expose(), state.now()).await?;
         state.metrics.service(&connection.service).connect(ConnectOutcome::Completed);
         json(&connection)

@@ -4,8 +4,16 @@ use axum::{body::Body, response::Response};
 use http::Request;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
-use super::{Asked, Served, Shared, account, body, json, label, service};
+use super::{
+    Asked, Served, Shared, account,
+    answers::{Always, ForCallers, OfService, OneOfSeveral, WithBody},
+    body::Object,
+    json, label,
+    schemas::Outcome,
+    service,
+};
 use crate::{
     caller::Caller,
     connection::{Connection, Reason, Status, Unusable},
@@ -21,19 +29,40 @@ const PREFLIGHT_MAX: usize = 100;
 /// Most scopes in one request, and their length together.
 const SCOPES_MAX: (usize, usize) = (100, 2048);
 
-#[derive(Deserialize)]
+/// A connection that somebody is to be asked for.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ConnectLinkRequest)]
 struct LinkBody {
+    /// The service.
+    #[schema(value_type = ServiceName)]
     service: String,
+    /// The label to connect under; none: as for a call, else `default`.
+    #[schema(value_type = Option<Account>)]
     account: Option<String>,
+    /// Scopes on top of the service's own, 2048 characters together.
     #[serde(default)]
+    #[schema(value_type = Vec<Scope>, max_items = 100)]
     scopes: Vec<String>,
+    /// Where the browser goes afterwards: an address on the operator's list.
+    #[schema(format = "uri", max_length = 2048)]
     return_to: Option<String>,
 }
 
-#[derive(Serialize)]
+/// A scope (RFC 6749 §3.3).
+#[derive(ToSchema)]
+#[schema(value_type = String, pattern = r"^[!#-\[\]-~]+$", max_length = 2048, examples("repo"))]
+#[expect(dead_code, reason = "its form is documented; what comes in is read as text and checked here")]
+struct Scope(String);
+
+/// A way to connect.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ConnectLink)]
 struct LinkAnswer {
+    /// A connect link: short-lived, for one person. Show it to the caller; keep it nowhere.
+    #[schema(format = "uri")]
     auth_url: String,
+    /// How long the link lives, in seconds.
     expires_in: u64,
 }
 
@@ -55,7 +84,18 @@ fn scopes(names: &[String]) -> Served<Vec<String>> {
     Ok(scopes)
 }
 
-/// `POST /connect-links`.
+/// Make a connect link before it is needed.
+#[utoipa::path(
+    post,
+    path = "/connect-links",
+    operation_id = "makeConnectLink",
+    tag = "connecting",
+    request_body = LinkBody,
+    responses(
+        (status = 200, description = "The link.", body = LinkAnswer),
+        Always, ForCallers, WithBody, OfService, OneOfSeveral,
+    ),
+)]
 pub(super) async fn connect_link(
     axum::extract::State(state): Shared,
     asked: Asked,
@@ -64,7 +104,7 @@ pub(super) async fn connect_link(
     let served = async {
         let caller = asked.caller(&state).await?;
         let shape = r#"{"service": "github", "account": "work", "scopes": ["repo"], "return_to": "https://…"}"#;
-        let asked_for: LinkBody = body(request.into_body(), shape).await?;
+        let asked_for: LinkBody = asked.body(request.into_body(), shape).await?;
         let service = service(&state, &asked_for.service)?;
         let account = account(asked_for.account.as_deref())?;
         let scopes = scopes(&asked_for.scopes)?;
@@ -85,13 +125,25 @@ pub(super) async fn connect_link(
     asked.reply(served.await)
 }
 
-#[derive(Serialize)]
+/// A way into the dashboard.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DashboardLink)]
 struct DashboardLinkAnswer {
+    /// A link that opens the caller's dashboard, once.
+    #[schema(format = "uri")]
     dashboard_url: String,
+    /// How long the link lives, in seconds.
     expires_in: u64,
 }
 
-/// `POST /dashboard-links`: no body is needed, and none is read.
+/// Make a link to the caller's dashboard. No body is needed, and none is read.
+#[utoipa::path(
+    post,
+    path = "/dashboard-links",
+    operation_id = "makeDashboardLink",
+    tag = "connecting",
+    responses((status = 200, description = "The link.", body = DashboardLinkAnswer), Always, ForCallers),
+)]
 pub(super) async fn dashboard_link(axum::extract::State(state): Shared, asked: Asked) -> Response {
     let served = async {
         let caller = asked.caller(&state).await?;
@@ -102,37 +154,63 @@ pub(super) async fn dashboard_link(axum::extract::State(state): Shared, asked: A
     asked.reply(served.await)
 }
 
-#[derive(Deserialize)]
+/// What a long job is going to call.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PreflightRequest)]
 struct PreflightBody {
-    services: Vec<PreflightItem>,
+    /// The services, in any order; each may be named several times.
+    #[schema(value_type = Vec<PreflightItem>, max_items = 100)]
+    services: Vec<Object<PreflightItem>>,
 }
 
-#[derive(Deserialize)]
+/// One service that is going to be called.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct PreflightItem {
+    /// The service; one that doesn't exist is told as such.
+    #[schema(value_type = ServiceName)]
     service: String,
+    /// The account; none: as for a call.
+    #[schema(value_type = Option<Account>)]
     account: Option<String>,
+    /// Scopes that the calls need on top of the service's own, 2048 characters together.
     #[serde(default)]
+    #[schema(value_type = Vec<Scope>, max_items = 100)]
     scopes: Vec<String>,
 }
 
-#[derive(Serialize)]
+/// What those calls would meet.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PreflightAnswer)]
 struct PreflightAnswer {
+    /// In the order of the request.
+    #[schema(value_type = Vec<Outcome>)]
     services: Vec<Map<String, Value>>,
 }
 
-/// `POST /preflight`: what a long job would run into, before it starts.
+/// What a long job would run into, before it starts.
+#[utoipa::path(
+    post,
+    path = "/preflight",
+    operation_id = "preflight",
+    tag = "connecting",
+    request_body = PreflightBody,
+    responses(
+        (status = 200, description = "Each service, with a live link where one helps.", body = PreflightAnswer),
+        Always, ForCallers, WithBody,
+    ),
+)]
 pub(super) async fn preflight(axum::extract::State(state): Shared, asked: Asked, request: Request<Body>) -> Response {
     let served = async {
         let caller = asked.caller(&state).await?;
         let shape = r#"{"services": [{"service": "github", "account": "work", "scopes": ["repo"]}]}"#;
-        let PreflightBody { services } = body(request.into_body(), shape).await?;
+        let PreflightBody { services } = asked.body(request.into_body(), shape).await?;
         if services.len() > PREFLIGHT_MAX {
             return Err(Refusal::bad_request("services has at most 100 items"));
         }
         let mut answers = Vec::with_capacity(services.len());
-        for item in services {
+        for Object(item) in services {
             answers.push(look_ahead(&state, &caller, item).await?);
         }
         json(&PreflightAnswer { services: answers })

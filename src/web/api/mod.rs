@@ -8,35 +8,50 @@ use axum::{
     body::Body,
     extract::FromRequestParts,
     response::{IntoResponse, Response},
-    routing::{get, post, put},
+    routing::{MethodRouter, get, post, put},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{BODY_LIMIT, State, accept, answer, consent_pages::parameter, page};
+use super::{State, accept, answer, consent_pages::parameter, page};
 use crate::{
     caller::{self, Caller},
     connection::Unusable,
     id::{Account, RequestId},
     provider::Service,
-    refusal::{Refusal, TooLarge},
+    refusal::Refusal,
 };
 
+mod answers;
+mod body;
 mod connections;
 mod links;
+mod openapi;
+mod schemas;
+#[cfg(test)]
+mod tests;
+
+pub use openapi::{openapi, openapi_text};
 
 type Shared = axum::extract::State<Arc<State>>;
 type Served<T> = Result<T, Refusal>;
 
+/// The paths and what serves them.
+fn table() -> [(&'static str, MethodRouter<Arc<State>>); 8] {
+    [
+        ("/connections", get(connections::list)),
+        ("/connections/{service}", get(connections::one).delete(connections::disconnect)),
+        ("/connections/{service}/api-key", put(connections::store_key).delete(connections::remove_key)),
+        ("/connections/confirm", post(connections::confirm)),
+        ("/connect-links", post(links::connect_link)),
+        ("/dashboard-links", post(links::dashboard_link)),
+        ("/preflight", post(links::preflight)),
+        ("/openapi.json", get(openapi::document)),
+    ]
+}
+
 pub(super) fn routes() -> Router<Arc<State>> {
-    Router::new()
-        .route("/connections", get(connections::list))
-        .route("/connections/{service}", get(connections::one).delete(connections::disconnect))
-        .route("/connections/{service}/api-key", put(connections::store_key).delete(connections::remove_key))
-        .route("/connections/confirm", post(connections::confirm))
-        .route("/connect-links", post(links::connect_link))
-        .route("/dashboard-links", post(links::dashboard_link))
-        .route("/preflight", post(links::preflight))
+    table().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods))
 }
 
 /// Everything about a request but its body.
@@ -65,6 +80,11 @@ impl Asked {
         let token = caller::presented(&self.headers, None)?;
         Ok(state.callers.authenticate(&token, state.now().seconds()).await?)
     }
+
+    /// The body, as JSON; `shape` shows what it should look like.
+    async fn body<T: DeserializeOwned>(&self, body: Body, shape: &'static str) -> Served<T> {
+        body::read(&self.headers, body, shape).await
+    }
 }
 
 fn json(value: &impl Serialize) -> Served<Response> {
@@ -82,12 +102,6 @@ fn no_content() -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     page::seal(response.headers_mut());
     response
-}
-
-async fn body<T: DeserializeOwned>(body: Body, shape: &'static str) -> Served<T> {
-    let bytes = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(|_| Refusal::too_large(TooLarge::Body))?;
-    // The parser's own words may repeat what was sent, which may be a key.
-    serde_json::from_slice(&bytes).map_err(|_| Refusal::bad_request(format!("The body must be JSON like {shape}")))
 }
 
 fn service<'s>(state: &'s State, name: &str) -> Served<&'s Arc<Service>> {

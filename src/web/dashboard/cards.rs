@@ -11,6 +11,7 @@ use crate::{
     web::{
         State,
         consent_pages::{Scope, in_words},
+        dashboard::keys::KeyPlace,
         page::Mark,
         texts::{Language, Shown},
         visitor::Visitor,
@@ -40,6 +41,7 @@ pub(super) struct Entry {
     pub refreshed: Option<Moment>,
     pub used: Option<Moment>,
     pub exists: bool,
+    pub key: KeyPlace,
 }
 
 /// A time for machines and for people.
@@ -67,7 +69,7 @@ impl Entry {
     }
 
     pub fn urgent(&self) -> bool {
-        matches!(self.shown, Shown::NotConnected | Shown::Lost(_) | Shown::NeedsMore)
+        self.key.prompt.is_some() || matches!(self.shown, Shown::NotConnected | Shown::Lost(_) | Shown::NeedsMore)
     }
 }
 
@@ -95,7 +97,7 @@ pub(super) fn cards(state: &State, visitor: &Visitor, connections: Vec<Connectio
                     Reach::Only { service: only, account } if *only == service.name => account.clone(),
                     Reach::Only { .. } => return None,
                 };
-                entries.push(absent(&account));
+                entries.push(absent(service, &account, t, now));
             }
             let several = entries.len() > 1;
             for entry in &mut entries {
@@ -115,7 +117,7 @@ pub(super) fn cards(state: &State, visitor: &Visitor, connections: Vec<Connectio
         .collect()
 }
 
-fn absent(account: &Account) -> Entry {
+fn absent(service: &Service, account: &Account, t: Language, now: Timestamp) -> Entry {
     Entry {
         account: account.to_string(),
         labelled: false,
@@ -128,6 +130,7 @@ fn absent(account: &Account) -> Entry {
         refreshed: None,
         used: None,
         exists: false,
+        key: KeyPlace::of(service, None, Shown::NotConnected, t, now),
     }
 }
 
@@ -156,5 +159,6 @@ fn entry(service: &Service, connection: &Connection, t: Language, now: Timestamp
         refreshed: moment(connection.refreshed_at),
         used: moment(connection.last_used_at),
         exists: true,
+        key: KeyPlace::of(service, connection.api_key, shown, t, now),
     }
 }

@@ -31,6 +31,7 @@ use crate::{
 };
 
 mod cards;
+mod keys;
 
 use cards::{Card, cards};
 
@@ -41,6 +42,8 @@ pub(super) fn routes() -> Router<Arc<State>> {
         .route("/", get(home))
         .route("/dashboard", get(dashboard).head(no_head))
         .route("/dashboard/disconnect", get(ask).post(disconnect))
+        .route("/dashboard/api-key", post(keys::store))
+        .route("/dashboard/api-key/remove", get(keys::ask).post(keys::remove))
         .route("/dashboard/sign-out", post(sign_out))
 }
 
@@ -96,7 +99,9 @@ async fn dashboard(
     };
     let done = titled("connected")
         .map(|title| t.just_connected(&title))
-        .or_else(|| titled("disconnected").map(|title| t.just_disconnected(&title)));
+        .or_else(|| titled("disconnected").map(|title| t.just_disconnected(&title)))
+        .or_else(|| titled("key_stored").map(|title| t.key_stored(&title)))
+        .or_else(|| titled("key_removed").map(|title| t.key_removed(&title)));
     let cards = cards(&state, &visitor, connections, t);
     let page = DashboardPage {
         f: Frame::new(&state, t, visitor.application.as_deref()),

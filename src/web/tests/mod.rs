@@ -140,6 +140,11 @@ impl Site {
     }
 }
 
+/// What routes share, over a store in memory.
+pub(crate) fn state() -> Arc<State> {
+    Arc::new(State::new(parts(&Rig::with(|_| {}), Readily::Ready)))
+}
+
 fn jwt(user: &str) -> String {
     sign_hmac(SECRET.as_bytes(), Algorithm::HS256, &claims(user))
 }

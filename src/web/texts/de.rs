@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Change, Notice, Shown, Subject, Texts, Unit, Words, unit};
-use crate::connection::Reason;
+use super::{Change, Notice, Shown, Subject, Texts, Unit, Words, parts, unit};
+use crate::{clock::Timestamp, connection::Reason};
 
 /// German texts.
 pub(super) struct German;
@@ -37,6 +37,17 @@ static WORDS: Words = Words {
     add_account: "Weiteres Konto hinzufügen",
     account_label: "Eine Bezeichnung dafür",
     account_label_hint: "Zum Beispiel arbeit. Buchstaben ohne Umlaute, Ziffern, Punkte, Binde- und Unterstriche.",
+    key_use: "Einen API-Schlüssel benutzen",
+    key_replace: "API-Schlüssel ersetzen",
+    key_store: "Schlüssel speichern",
+    key_hint: "Er wird verschlüsselt gespeichert und nie wieder angezeigt. Benutzt wird er nur, solange kein Konto verbunden ist.",
+    key_remove: "Gespeicherten Schlüssel entfernen",
+    key_beside: "Neben dieser Verbindung ist noch ein API-Schlüssel gespeichert. Er wird nicht mehr gebraucht.",
+    key_benefits: &[
+        "Kein Schlüssel, den Sie kopieren, hüten und erneuern müssen",
+        "Sie sehen, was erlaubt ist, und stimmen zu",
+        "Sie können den Zugriff jederzeit entziehen, hier oder beim Dienst",
+    ],
 };
 
 impl Texts for German {
@@ -355,6 +366,71 @@ impl Texts for German {
     }
     fn disconnect_button(&self, service: &str) -> String {
         format!("{service} trennen")
+    }
+
+    fn key_label(&self, service: &str) -> String {
+        format!("API-Schlüssel für {service}")
+    }
+    fn key_stored(&self, service: &str) -> String {
+        format!("Der API-Schlüssel für {service} ist gespeichert.")
+    }
+    fn key_removed(&self, service: &str) -> String {
+        format!("Der API-Schlüssel für {service} ist entfernt.")
+    }
+    fn key_bad(&self) -> Notice {
+        Notice::new(
+            "Das kann kein API-Schlüssel sein",
+            "Ein Schlüssel hat 1 bis 4096 Buchstaben ohne Umlaute, Ziffern und Zeichen, ohne Zeilenumbrüche. Nichts wurde geändert.",
+            "Kopieren Sie den ganzen Schlüssel und sonst nichts, und versuchen Sie es noch einmal.",
+        )
+    }
+    fn key_missing(&self) -> Notice {
+        Notice::new(
+            "Es gibt keinen API-Schlüssel",
+            "Vielleicht wurde er schon entfernt.",
+            "Sehen Sie sich Ihre Verbindungen an.",
+        )
+    }
+    fn keys_retired(&self, service: &str) -> Notice {
+        Notice::new(
+            format!("API-Schlüssel für {service} werden nicht mehr benutzt"),
+            "Dieser Schlüssel wurde nicht gespeichert.",
+            format!("Verbinden Sie stattdessen Ihr Konto bei {service}."),
+        )
+    }
+    fn key_remove_heading(&self, service: &str) -> String {
+        format!("API-Schlüssel für {service} entfernen?")
+    }
+    fn key_remove_body(&self, about: Subject<'_>, account: &str) -> String {
+        format!(
+            "{} hat dann keinen API-Schlüssel für {} ({account}) mehr. Ein verbundenes Konto bleibt verbunden. Den Schlüssel \
+             selbst gibt es bei {} weiterhin: Löschen Sie ihn dort, wenn ihn sonst nichts braucht.",
+            about.application, about.service, about.service
+        )
+    }
+    fn migrate_heading(&self, service: &str) -> String {
+        format!("Verbinden Sie Ihr Konto bei {service} statt eines Schlüssels")
+    }
+    fn migrate_until(&self, service: &str, day: &str) -> String {
+        format!("Ab dem {day} werden API-Schlüssel für {service} nicht mehr benutzt.")
+    }
+    fn day(&self, day: Timestamp) -> String {
+        let months = [
+            "Januar",
+            "Februar",
+            "März",
+            "April",
+            "Mai",
+            "Juni",
+            "Juli",
+            "August",
+            "September",
+            "Oktober",
+            "November",
+            "Dezember",
+        ];
+        let (year, month, day) = parts(day);
+        format!("{day}. {} {year}", months.get(month).unwrap_or(&""))
     }
 
     fn ago(&self, time: Duration) -> String {

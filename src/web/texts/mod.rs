@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::connection::Reason;
+use crate::{clock::Timestamp, connection::Reason};
 
 mod de;
 mod en;
@@ -103,6 +103,13 @@ pub(super) struct Words {
     pub add_account: &'static str,
     pub account_label: &'static str,
     pub account_label_hint: &'static str,
+    pub key_use: &'static str,
+    pub key_replace: &'static str,
+    pub key_store: &'static str,
+    pub key_hint: &'static str,
+    pub key_remove: &'static str,
+    pub key_beside: &'static str,
+    pub key_benefits: &'static [&'static str],
 }
 
 /// The texts with names in them, one method each.
@@ -174,6 +181,20 @@ pub(super) trait Texts: Sync {
     fn disconnect_body(&self, about: Subject<'_>, account: &str) -> String;
     fn disconnect_button(&self, service: &str) -> String;
 
+    // API keys, and the way from them.
+    fn key_label(&self, service: &str) -> String;
+    fn key_stored(&self, service: &str) -> String;
+    fn key_removed(&self, service: &str) -> String;
+    fn key_bad(&self) -> Notice;
+    fn key_missing(&self) -> Notice;
+    fn keys_retired(&self, service: &str) -> Notice;
+    fn key_remove_heading(&self, service: &str) -> String;
+    fn key_remove_body(&self, about: Subject<'_>, account: &str) -> String;
+    fn migrate_heading(&self, service: &str) -> String;
+    fn migrate_until(&self, service: &str, day: &str) -> String;
+    /// A day in full.
+    fn day(&self, day: Timestamp) -> String;
+
     /// How long ago something was.
     fn ago(&self, time: Duration) -> String;
 }
@@ -211,6 +232,15 @@ fn unit(time: Duration) -> Option<(u64, Unit)> {
         .into_iter()
         .find(|(length, _)| seconds >= *length)
         .map(|(length, unit)| (seconds / length, unit))
+}
+
+/// Year, month (from 0) and day of the month, in UTC.
+fn parts(day: Timestamp) -> (String, usize, String) {
+    let date = day.date();
+    let mut parts = date.split('-');
+    let mut next = || parts.next().unwrap_or_default();
+    let (year, month, day) = (next().to_owned(), next(), next().trim_start_matches('0').to_owned());
+    (year, month.parse::<usize>().unwrap_or(1).saturating_sub(1), day)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -256,5 +286,8 @@ mod tests {
             assert_eq!(english.ago(Duration::from_secs(seconds)), text);
         }
         assert_eq!(choose(Some("de")).ago(Duration::from_secs(180)), "vor 3 Minuten");
+        let day = Timestamp::parse_date("2027-03-01").unwrap();
+        assert_eq!(english.day(day), "1 March 2027");
+        assert_eq!(choose(Some("de")).day(day), "1. März 2027");
     }
 }
