@@ -63,11 +63,13 @@ pub fn serve(core: &Arc<Core>, doors: Vec<Door>, grace: Duration) -> Result<(), 
         ..ServerConf::default()
     };
     let clients = Arc::new(Mutex::new(HashMap::new()));
+    let mut watched = Vec::new();
     let mut server = Server::new_with_opt_and_conf(None, conf());
     server.bootstrap();
     let conf = Arc::new(conf());
     for door in doors {
         let deadlines = Arc::new(Deadlines::default());
+        watched.push(Arc::downgrade(&deadlines));
         let gate = Gate {
             core: Arc::clone(core),
             serves: door.serves,
@@ -92,6 +94,7 @@ pub fn serve(core: &Arc<Core>, doors: Vec<Door>, grace: Duration) -> Result<(), 
         }
         server.add_service(service);
     }
+    Deadlines::watch(watched).map_err(ServeError::Thread)?;
     let shutdown_signal = Box::new(core.drain.clone());
     let run = move || server.run(RunArgs { shutdown_signal });
     thread::Builder::new().name("listeners".into()).spawn(run).map_err(ServeError::Thread)?;
