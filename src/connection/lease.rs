@@ -10,13 +10,16 @@ use tokio::{runtime::Handle, task::JoinHandle, time::Instant};
 use crate::store::{Error, Key, Store, Taken};
 
 /// How long a lease outlives its holder.
-const TTL: Duration = Duration::from_secs(15);
+pub const TTL: Duration = Duration::from_secs(15);
 
 /// A lease that is held. Dropping it stops the renewal; [`Lease::release`] also gives it back at once.
 pub struct Lease {
     store: Arc<dyn Store>,
     key: Key,
     holder: String,
+    /// Its number, which is the store's time when it was taken.
+    fence: u64,
+    taken: Instant,
     /// Until then nobody else can have it.
     until: Arc<Mutex<Instant>>,
     renewal: JoinHandle<()>,
@@ -40,10 +43,11 @@ impl Lease {
         let asked = Instant::now();
         match store.lease(&key, &holder, TTL).await {
             Ok(Taken::Theirs { remaining }) => Ok(Asked::Theirs(remaining)),
-            Ok(Taken::Mine { .. }) => {
+            Ok(Taken::Mine { fence }) => {
                 let until = Arc::new(Mutex::new(asked + TTL));
                 let renewal = handle.spawn(renew(Arc::clone(store), key, holder.clone(), Arc::clone(&until)));
-                Ok(Asked::Mine(Self { store: Arc::clone(store), key, holder, until, renewal }))
+                let taken = Instant::now();
+                Ok(Asked::Mine(Self { store: Arc::clone(store), key, holder, fence, taken, until, renewal }))
             }
             Err(error) => {
                 // If it is ours after all, others need not wait until it runs out.
@@ -58,6 +62,11 @@ impl Lease {
     /// is over.
     pub fn holds(&self) -> bool {
         Instant::now() < *self.until.lock()
+    }
+
+    /// The time by the store's clock, in microseconds since the epoch: the same for all processes.
+    pub fn store_time(&self) -> u64 {
+        self.fence.saturating_add(u64::try_from(self.taken.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
     /// Gives the lease back. If the store is away it runs out by itself.

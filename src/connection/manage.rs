@@ -3,10 +3,7 @@
 
 use std::sync::Arc;
 
-use quick_cache::sync::Cache;
-
 use crate::{
-    clock::Timestamp,
     events::Kind,
     id::{Account, CallerId, ConnectionId, ServiceName},
     oauth::{self, TokenHint},
@@ -22,6 +19,7 @@ use super::{
     record::Record,
     snapshot::{Held, Selection},
     state::Change,
+    used::Times,
 };
 
 /// So often is a change tried again when someone else was quicker.
@@ -36,7 +34,8 @@ impl Connections {
     /// While the store or the keys are away.
     pub async fn list(&self, caller: &CallerId) -> Result<Vec<Connection>, Unavailable> {
         let snapshot = self.snapshot(caller).await?;
-        let connected = snapshot.connections.iter().map(|held| self.seen(caller, held));
+        let used = self.last_used(caller).await;
+        let connected = snapshot.connections.iter().map(|held| self.seen(held, &used));
         Ok(connected.chain(snapshot.aside(self.now()).cloned()).collect())
     }
 
@@ -46,10 +45,8 @@ impl Connections {
     /// While the store or the keys are away.
     pub async fn get(&self, id: &ConnectionId) -> Result<Option<Connection>, Unavailable> {
         let snapshot = self.snapshot(&id.caller).await?;
-        Ok(match snapshot.select(&id.service, Some(&id.account)) {
-            Selection::One(held) => Some(self.seen(&id.caller, held)),
-            Selection::None(_) | Selection::Several(_) => None,
-        })
+        let Selection::One(held) = snapshot.select(&id.service, Some(&id.account)) else { return Ok(None) };
+        Ok(Some(self.seen(held, &self.last_used(&id.caller).await)))
     }
 
     /// The connection that `account` means (CONTRACT §1).
@@ -64,7 +61,7 @@ impl Connections {
     ) -> Result<Option<Connection>, Unusable> {
         let snapshot = self.snapshot(caller).await?;
         match snapshot.select(&service.owner, account) {
-            Selection::One(held) => Ok(Some(self.seen(caller, held))),
+            Selection::One(held) => Ok(Some(self.seen(held, &self.last_used(caller).await))),
             Selection::None(label) => Ok(snapshot
                 .aside(self.now())
                 .find(|waiting| waiting.service == service.owner && (account.is_none() || waiting.account == label))
@@ -217,9 +214,9 @@ impl Connections {
         self.0.parts.services.get(id.service.as_str()).cloned()
     }
 
-    fn seen(&self, caller: &CallerId, held: &Held) -> Connection {
+    fn seen(&self, held: &Held, used: &Times) -> Connection {
         let mut connection = held.connection.clone();
-        connection.last_used_at = self.0.used.get(caller, &connection.service, &connection.account);
+        connection.last_used_at = used.of(&connection.service, &connection.account);
         if let Some(owner) = self.0.parts.services.get(connection.service.as_str()) {
             keys::retire(&mut connection, &owner.api_keys, self.now());
         }
@@ -319,31 +316,5 @@ impl Reason {
             Self::ApiKeyRetired => "api_key_retired",
             Self::Pending => "pending",
         }
-    }
-}
-
-/// When connections were last used, as this process has seen it; bounded, in memory.
-pub struct LastUsed(Cache<(CallerId, ServiceName, Account), Timestamp>);
-
-impl LastUsed {
-    /// Remembers so many.
-    pub fn new(capacity: usize) -> Self {
-        Self(Cache::new(capacity))
-    }
-
-    /// A call used the connection.
-    pub fn note(&self, id: &ConnectionId, now: Timestamp) {
-        self.0.insert((id.caller.clone(), id.service.clone(), id.account.clone()), now);
-    }
-
-    /// The connection has another label now.
-    pub fn renamed(&self, from: &ConnectionId, to: &ConnectionId) {
-        if let Some(time) = self.get(&from.caller, &from.service, &from.account) {
-            self.note(to, time);
-        }
-    }
-
-    fn get(&self, caller: &CallerId, service: &ServiceName, account: &Account) -> Option<Timestamp> {
-        self.0.get(&(caller.clone(), service.clone(), account.clone()))
     }
 }

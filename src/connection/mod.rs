@@ -8,11 +8,13 @@
 //!   grant is ever lost; `circuit`: patience with a token endpoint
 //! - `keys`: API keys' retirement, use and census; `migration`: the daily work on them
 //! - `manage`: connect, list, disconnect; `rename`: another label; `pending`: grants that wait for somebody's word
+//! - `erase`: a whole user; `used`: when connections were last used
 //! - `heal`: ahead of time, and what others left
 //!
 //! Nothing here knows HTTP requests, pages or how a refusal is worded; nothing above may touch a credential but through here.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -30,11 +32,13 @@ use crate::{
     oauth,
     provider::{Service, Services},
     store::{self, Key, OwnerId, Store},
+    telemetry::{Metrics, metrics::ServiceMetrics},
     vault::{self, Vault},
 };
 
 mod circuit;
 mod credential;
+mod erase;
 mod flight;
 mod heal;
 mod keys;
@@ -52,8 +56,10 @@ mod snapshot;
 mod state;
 #[cfg(test)]
 mod tests;
+mod used;
 
 pub use credential::{AuthKind, Credential};
+pub use erase::Erased;
 pub use keys::{Holder, KeyFacts, Standing};
 pub use pending::Aside;
 pub use rename::Renamed;
@@ -64,6 +70,9 @@ use circuit::Circuits;
 use flight::Flights;
 use persist::Unsaved;
 use snapshot::{Snapshot, Snapshots};
+
+/// How long a process that ends writes when connections were last used.
+const LAST_WRITES: Duration = Duration::from_secs(2);
 
 /// A connection as people and applications may see it. Never holds a secret.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -87,7 +96,7 @@ pub struct Connection {
     /// When its access token is over.
     #[schema(required)]
     pub expires_at: Option<Timestamp>,
-    /// When a call last used it, as far as this process knows.
+    /// When a call last used it: to the second as this process saw it, to the hour as others did.
     #[schema(required)]
     pub last_used_at: Option<Timestamp>,
     /// When it became unusable.
@@ -222,6 +231,8 @@ pub struct Parts {
     pub oauth: Arc<oauth::Client>,
     /// Who is told what happens.
     pub events: Events,
+    /// Where refreshes are counted.
+    pub metrics: Arc<Metrics>,
     /// The time.
     pub clock: Clock,
     /// The long-lived runtime that refreshes run on.
@@ -249,7 +260,8 @@ struct Inner {
     refreshes: Flights<Key, Result<(), refresh::Failure>>,
     circuits: Circuits,
     unsaved: Unsaved,
-    used: manage::LastUsed,
+    used: used::LastUsed,
+    counters: HashMap<ServiceName, ServiceMetrics>,
     key_uses: keys::Uses,
 }
 
@@ -272,6 +284,7 @@ impl Connections {
         connections.save_the_unsaved();
         connections.repair_after_gaps();
         connections.heal();
+        connections.write_use();
         connections
     }
 
@@ -289,7 +302,8 @@ impl Connections {
             refreshes: Flights::new(parts.handle.clone()),
             circuits: Circuits::default(),
             unsaved: Unsaved::default(),
-            used: manage::LastUsed::new(parts.cache.credentials),
+            used: used::LastUsed::new(parts.cache.credentials),
+            counters: parts.services.iter().map(|s| (s.name.clone(), parts.metrics.service(&s.name))).collect(),
             key_uses: keys::Uses::new(parts.cache.credentials),
             parts,
         };
@@ -299,7 +313,9 @@ impl Connections {
     /// Waits until refreshes in flight are done and persisted, at most this long. Says whether they are.
     pub async fn drain(&self, limit: Duration) -> bool {
         let settled = self.0.refreshes.settle(limit).await;
-        self.0.unsaved.settle(limit).await && settled
+        let settled = self.0.unsaved.settle(limit).await && settled;
+        self.write_last_use(LAST_WRITES.min(limit)).await;
+        settled
     }
 
     /// How many refreshes are in flight or waiting to be saved.

@@ -251,7 +251,7 @@ impl Connections {
 
     /// When the healer should look at a record.
     pub(super) fn due(&self, record: &Record, now: Timestamp) -> Option<u64> {
-        super::heal::due(record, now, &self.0.process).map(Timestamp::millis)
+        super::heal::due(record, now).map(Timestamp::millis)
     }
 }
 

@@ -104,6 +104,12 @@ pub struct Mark {
     pub holder: String,
     /// The generation whose refresh token was sent.
     pub spends: u64,
+    /// When it was set, by the store's clock: microseconds since the epoch. No clock of any process tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
+    /// Nobody is at work any more, and nobody knows whether the token is spent.
+    #[serde(default)]
+    pub settled: bool,
 }
 
 /// A move to another label.

@@ -7,7 +7,8 @@
 //! | a new grant | stored, then used |
 //! | `invalid_grant` and its synonyms | the grant is lost: `revoked`, or `refresh_interrupted` where a mark tells that an earlier sending was cut off |
 //! | `invalid_client` and alike | the operator's problem; the connection stays |
-//! | anything else, or nothing | not now; the connection stays |
+//! | too many calls, or it can't be reached | not now; the connection stays |
+//! | anything else, or nothing | not now; the connection stays, and so does the mark: the token may be spent |
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -15,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     clock::Timestamp,
@@ -24,11 +25,13 @@ use crate::{
     oauth,
     provider::OAuth,
     store::{self, Change as Notice, Expect, Key, Put, Version},
+    telemetry::metrics::RefreshOutcome,
 };
 
 use super::{
     Connections, Reason, Unavailable,
-    lease::{Asked, Lease},
+    circuit::{Pass, Standing},
+    lease::{self, Asked, Lease},
     persist::Landed,
     record::{Mark, Record},
     state::Change,
@@ -37,9 +40,6 @@ use super::{
 /// How long a flight waits for others. What it does itself is bounded by the limits of store and token endpoint, and is
 /// never cut off: a grant might be on its way.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long another process that left a mark has to store what it got before its token is tried again.
-const SETTLE: Duration = Duration::from_secs(2);
-
 /// Why a refresh brought no new token. A lost grant is no failure here: the record says so, and whoever asked reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
@@ -61,13 +61,22 @@ impl From<store::Error> for Failure {
     }
 }
 
-/// What was sent to the provider.
-#[derive(Clone, Copy)]
-struct Spent {
+/// A refresh token that was sent.
+struct Sent<'a> {
+    key: Key,
+    id: &'a ConnectionId,
     /// The generation whose refresh token it was.
-    generation: u64,
-    /// When.
+    used: u64,
+    /// The record as it was stored before, with its mark …
+    marked: Record,
+    /// … and version.
+    version: Version,
+    /// When: the time, …
     asked: Timestamp,
+    /// … and the moment.
+    began: Instant,
+    /// It was sent before, and nobody knows what came of that.
+    interrupted: bool,
 }
 
 /// What to do after a step.
@@ -99,15 +108,29 @@ impl Connections {
     async fn fly(&self, key: Key, id: &ConnectionId, used: u64) -> Result<(), Failure> {
         let service = self.0.parts.services.get(id.service.as_str());
         let Some(oauth) = service.and_then(|service| service.oauth.clone()) else { return Err(Failure::Provider) };
-        let deadline = Instant::now() + PATIENCE;
+        let (began, mut waited) = (Instant::now(), false);
+        let deadline = began + PATIENCE;
         let mut notices = self.0.parts.store.changes();
         loop {
             match self.rests_on(&key, used).await? {
                 Some((record, _)) if refresh_token(&record).is_some() => {}
-                _ => return Ok(()),
+                _ => {
+                    if waited {
+                        self.ended(id, RefreshOutcome::Adopted, began);
+                    }
+                    return Ok(());
+                }
             }
-            if !self.0.circuits.allows(&id.service, self.now()) {
-                return Err(Failure::Provider);
+            let probed = self.0.circuits.probed();
+            match self.0.circuits.standing(&id.service, self.now()) {
+                Standing::Asked => {}
+                Standing::Spared => return Err(Failure::Provider),
+                Standing::Probed => {
+                    if timeout_at(deadline, probed).await.is_err() {
+                        return Err(Failure::Provider);
+                    }
+                    continue;
+                }
             }
             let holder = format!("{}-{}", self.0.process, self.0.leases.fetch_add(1, Ordering::Relaxed));
             match Lease::ask(&self.0.parts.store, key, holder, &self.0.parts.handle).await? {
@@ -122,6 +145,7 @@ impl Connections {
                 Asked::Theirs(remaining) => {
                     let wait = remaining.clamp(Duration::from_millis(50), Duration::from_millis(500));
                     await_change(&mut notices, &key, wait).await;
+                    waited = true;
                 }
             }
             if Instant::now() > deadline {
@@ -142,106 +166,119 @@ impl Connections {
     ) -> Result<Step, Failure> {
         // Whoever held the lease before may have done it all.
         let Some((record, version)) = self.rests_on(&key, used).await? else { return Ok(Step::Done) };
-        let interrupted = record.mark.as_ref().is_some_and(|mark| mark.spends == used);
-        if record.mark.as_ref().is_some_and(|mark| mark.spends == used && mark.holder != self.0.process)
-            && await_change(notices, &key, SETTLE).await
-        {
+        let earlier = record.mark.as_ref().filter(|mark| mark.spends == used);
+        let wait = earlier.map_or(Duration::ZERO, |mark| self.still_at_work(mark, lease));
+        if !wait.is_zero() && await_change(notices, &key, wait).await {
             return Ok(Step::Again);
         }
+        let interrupted = earlier.is_some();
         let Some(token) = refresh_token(&record).cloned() else { return Ok(Step::Done) };
+        let pass = match self.0.circuits.admit(&id.service, self.now()) {
+            Ok(pass) => pass,
+            Err(Standing::Spared) => return Err(Failure::Provider),
+            Err(Standing::Asked | Standing::Probed) => return Ok(Step::Again),
+        };
 
-        let mark = Mark { holder: self.0.process.clone(), spends: used };
+        let at = Some(lease.store_time());
+        let mark = Mark { holder: self.0.process.clone(), spends: used, at, settled: false };
         let Some((marked, version)) = self.write(key, record, version, Change::RefreshStarted(mark)).await? else {
             return Ok(Step::Again);
         };
         // The mark may have been long on its way, and another process may have taken over: it would spend the token, too.
         if !lease.holds() {
-            self.unspent(key, marked, version).await;
+            self.unanswered(key, marked, version, interrupted).await;
             return Ok(Step::Again);
         }
-        let (began, asked) = (Instant::now(), self.now());
+        let sent = Sent { key, id, used, marked, version, asked: self.now(), began: Instant::now(), interrupted };
         let answer = self.0.parts.oauth.refresh(oauth, &token, &self.redirect_uri(&id.service)).await;
-        tracing::debug!(service = %id.service, took = ?began.elapsed(), ok = answer.is_ok(), "asked the token endpoint");
+        tracing::debug!(service = %id.service, took = ?sent.began.elapsed(), ok = answer.is_ok(), "asked the token endpoint");
         match answer {
-            Ok(grant) => self.renewed(key, id, marked, version, Spent { generation: used, asked }, grant).await,
-            Err(error) => self.refused(key, id, marked, version, interrupted, &error).await,
+            Ok(grant) => {
+                pass.answered();
+                self.renewed(sent, grant).await
+            }
+            Err(error) => self.refused(sent, &error, pass).await,
         }
     }
 
-    async fn renewed(
-        &self,
-        key: Key,
-        id: &ConnectionId,
-        marked: Record,
-        version: Version,
-        spent: Spent,
-        grant: oauth::Grant,
-    ) -> Result<Step, Failure> {
-        self.0.circuits.answered(&id.service);
+    /// How long whoever set the mark may still be at work, as far as can be told: no longer than a lease lasts. It is over
+    /// already where the lease was waited for; not where a failover lost that.
+    fn still_at_work(&self, mark: &Mark, lease: &Lease) -> Duration {
+        if mark.settled || mark.holder == self.0.process || !self.0.parts.store.is_shared() {
+            return Duration::ZERO;
+        }
+        let since = mark.at.map_or(0, |at| lease.store_time().saturating_sub(at));
+        lease::TTL.saturating_sub(Duration::from_micros(since))
+    }
+
+    async fn renewed(&self, sent: Sent<'_>, grant: oauth::Grant) -> Result<Step, Failure> {
+        let Sent { key, id, used, marked, version, asked, began, .. } = sent;
         let now = self.now();
         let next = Version::next(Some(version), now.micros());
         // A process that was stopped meanwhile holds a token that may be over: no answer takes longer than the limit.
-        let is_late = now.since(spent.asked) > self.0.parts.refresh.timeout;
-        let record = marked.apply(Change::Refreshed(grant), if is_late { spent.asked } else { now }, next.0);
-        let landed = self.land(key, version, &record, spent.generation).await?;
+        let is_late = now.since(asked) > self.0.parts.refresh.timeout;
+        let record = marked.apply(Change::Refreshed(grant), if is_late { asked } else { now }, next.0);
+        let landed = self.land(key, version, &record, used).await?;
         match landed {
-            Landed::Saved => self.tell(id, Kind::Refreshed, None),
+            Landed::Saved => {
+                self.ended(id, RefreshOutcome::Renewed, began);
+                self.tell(id, Kind::Refreshed, None);
+            }
             Landed::Waiting => {
+                self.ended(id, RefreshOutcome::Renewed, began);
                 self.tell(id, Kind::Refreshed, Some("unsaved"));
                 self.0.snapshots.amend(key.owner, self.hold(&record));
             }
-            Landed::Outrun => {}
+            Landed::Outrun => self.ended(id, RefreshOutcome::Adopted, began),
             // Someone else's grant counts now, or none: this one must not live on at the provider.
             Landed::Superseded | Landed::Gone => self.give_up(&id.service, &record).await,
         }
         Ok(Step::Done)
     }
 
-    async fn refused(
-        &self,
-        key: Key,
-        id: &ConnectionId,
-        marked: Record,
-        version: Version,
-        interrupted: bool,
-        error: &oauth::TokenError,
-    ) -> Result<Step, Failure> {
+    async fn refused(&self, sent: Sent<'_>, error: &oauth::TokenError, pass: Pass<'_>) -> Result<Step, Failure> {
+        let Sent { key, id, marked, version, interrupted, began, .. } = sent;
         let now = self.now();
         let generation = marked.grant.as_ref().map(|grant| grant.generation);
         match &error.kind {
             oauth::Kind::InvalidGrant { .. } => {
-                self.0.circuits.answered(&id.service);
+                pass.answered();
                 let reason = if interrupted { Reason::RefreshInterrupted } else { Reason::Revoked };
                 // The comparison of versions is the second reading (R10): a record that moved is not marked.
                 if self.write(key, marked, version, Change::Invalidated(reason)).await?.is_none() {
                     return Ok(Step::Again);
                 }
+                self.ended(id, RefreshOutcome::Refused, began);
                 self.tell_of(id, Kind::Invalidated, Some(reason.name()), generation);
                 Ok(Step::Done)
             }
             oauth::Kind::Client { code } | oauth::Kind::Denied { code } => {
                 tracing::error!(service = %id.service, code, "the provider refuses this client: check client_id and client_secret");
+                self.ended(id, RefreshOutcome::Failed, began);
                 self.tell_of(id, Kind::ClientRefused, None, generation);
-                self.0.circuits.failed(&id.service, None, now, self.chance(now));
-                self.unspent(key, marked, version).await;
+                pass.failed(None, now, self.chance(now));
+                self.unanswered(key, marked, version, interrupted).await;
                 Err(Failure::Provider)
             }
-            oauth::Kind::Unavailable { retry_after, fault } => {
+            oauth::Kind::Unavailable { retry_after, .. } => {
                 tracing::warn!(service = %id.service, %error, "the token endpoint failed; the connection stays");
                 self.tell_of(id, Kind::RefreshFailed, None, generation);
-                self.0.circuits.failed(&id.service, *retry_after, now, self.chance(now));
-                if !answer_was_lost(*fault) {
-                    self.unspent(key, marked, version).await;
-                }
+                let unknown = error.may_have_happened();
+                let outcome = if unknown { RefreshOutcome::Interrupted } else { RefreshOutcome::Failed };
+                self.ended(id, outcome, began);
+                pass.failed(*retry_after, now, self.chance(now));
+                self.unanswered(key, marked, version, interrupted || unknown).await;
                 Err(Failure::Provider)
             }
         }
     }
 
-    /// Takes the mark away where the refresh token certainly was not spent. If that fails it stays, and a later refusal is
-    /// called interrupted: wrong about the cause, but nobody's loss.
-    async fn unspent(&self, key: Key, marked: Record, version: Version) {
-        let _ = self.write(key, marked, version, Change::RefreshUnspent).await;
+    /// Takes the mark away where the refresh token certainly was not spent, neither now nor by an earlier attempt; else
+    /// notes that nobody is at work any more. If that fails the mark stays as it is, and a later refusal is called
+    /// interrupted: wrong about the cause, but nobody's loss.
+    async fn unanswered(&self, key: Key, marked: Record, version: Version, may_be_spent: bool) {
+        let change = if may_be_spent { Change::RefreshUnknown } else { Change::RefreshUnspent };
+        let _ = self.write(key, marked, version, change).await;
     }
 
     /// The record, where it still rests on the token of generation `used` and that token may be renewed.
@@ -309,6 +346,12 @@ impl Connections {
         f64::from((hasher.finish() >> 32) as u32) / f64::from(u32::MAX)
     }
 
+    fn ended(&self, id: &ConnectionId, outcome: RefreshOutcome, began: Instant) {
+        if let Some(counters) = self.0.counters.get(&id.service) {
+            counters.refresh(outcome, began.elapsed().as_secs_f64());
+        }
+    }
+
     pub(super) fn tell(&self, id: &ConnectionId, kind: Kind, detail: Option<&'static str>) {
         self.tell_of(id, kind, detail, None);
     }
@@ -321,18 +364,6 @@ impl Connections {
 
 fn refresh_token(record: &Record) -> Option<&crate::secret::SecretString> {
     record.grant.as_ref()?.refresh_token.as_ref()
-}
-
-/// Whether the provider may have answered with a grant that nobody saw. An answer that says "not now" is no such one.
-const fn answer_was_lost(fault: oauth::Fault) -> bool {
-    match fault {
-        oauth::Fault::Timeout | oauth::Fault::Protocol | oauth::Fault::TooLarge | oauth::Fault::Garbage => true,
-        oauth::Fault::Connect
-        | oauth::Fault::Tls
-        | oauth::Fault::Refused
-        | oauth::Fault::Status
-        | oauth::Fault::SaysSo => false,
-    }
 }
 
 /// Waits for a notice about `key`, or a gap in which it may have been missed. Says whether one came.

@@ -18,7 +18,9 @@ use crate::{
 };
 
 use super::{
-    AuthKind, Connection, Connections, Credential, Reason, Status, Unavailable, Unusable, keys,
+    AuthKind, Connection, Connections, Credential, Reason, Status, Unavailable, Unusable,
+    circuit::Standing,
+    keys,
     record::Record,
     refresh::Failure,
     root,
@@ -226,7 +228,7 @@ impl Connections {
 
     fn renew_if_due(&self, credential: &Arc<Credential>, now: Timestamp) {
         if credential.is_due(now)
-            && self.0.circuits.allows(&credential.id.service, now)
+            && self.0.circuits.standing(&credential.id.service, now) == Standing::Asked
             && credential.claim_renewal(now)
         {
             self.refresh_in_background(&credential.id, credential.generation);

@@ -215,6 +215,15 @@ impl Snapshots {
         self.written.get(key).map(|written| (written.0, written.1.clone()))
     }
 
+    /// Nothing of this owner is kept, nor what this process wrote there.
+    pub fn forget(&self, owner: &OwnerId, keys: &[Key]) {
+        self.changed(owner);
+        self.cache.remove(owner);
+        for key in keys {
+            self.written.remove(key);
+        }
+    }
+
     fn counter(&self, owner: &OwnerId) -> &AtomicU64 {
         let [a, b, ..] = owner.0;
         &self.counters[usize::from(u16::from_be_bytes([a, b])) % COUNTERS]

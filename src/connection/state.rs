@@ -26,6 +26,8 @@ pub enum Change {
     Refreshed(oauth::Grant),
     /// The refresh ended without an answer that could have spent the token.
     RefreshUnspent,
+    /// The refresh ended, and whether the token is spent is unknown.
+    RefreshUnknown,
     /// The grant is lost.
     Invalidated(Reason),
     /// An API key was stored.
@@ -75,6 +77,11 @@ impl Record {
                 self.restore();
             }
             Change::RefreshUnspent => self.mark = None,
+            Change::RefreshUnknown => {
+                if let Some(mark) = &mut self.mark {
+                    mark.settled = true;
+                }
+            }
             Change::Invalidated(reason) => {
                 self.invalid = Some(reason);
                 self.invalidated_at = Some(now);

@@ -196,6 +196,7 @@ impl Rig {
             services: Arc::clone(&services),
             oauth: Arc::clone(&oauth),
             events: Events::new(vec![]),
+            metrics: Arc::default(),
             clock: clock.clone(),
             handle: Handle::current(),
             cache: config.cache,

@@ -73,6 +73,8 @@ pub enum Kind {
     RefreshFailed,
     /// Disconnected by the caller.
     Revoked,
+    /// Erased with everything of its user's.
+    Erased,
     /// The access token is over and there is no refresh token.
     Expired,
     /// The provider or the upstream refused it for good.
@@ -107,6 +109,7 @@ impl Kind {
             Self::Refreshed => "refreshed",
             Self::RefreshFailed => "refresh_failed",
             Self::Revoked => "revoked",
+            Self::Erased => "erased",
             Self::Expired => "expired",
             Self::Invalidated => "invalidated",
             Self::ScopesMissing => "scopes_missing",

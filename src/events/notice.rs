@@ -84,7 +84,8 @@ impl Judge {
             | Kind::Revoked
             | Kind::ApiKeyStored
             | Kind::ApiKeyUsed
-            | Kind::ApiKeyRemoved => return None,
+            | Kind::ApiKeyRemoved
+            | Kind::Erased => return None,
         };
         let reason = event.detail.or(match event.kind {
             Kind::ClientRefused => Some("client_refused"),

@@ -31,9 +31,12 @@ pub enum Fault {
     /// The connection broke, or what came was no HTTP.
     #[error("the connection broke")]
     Protocol,
-    /// A status that says to come back later: 5xx, 429, a redirect.
+    /// A status that says to come back later: 5xx, a redirect.
     #[error("the provider is out of order")]
     Status,
+    /// Too many calls (429, `slow_down`): this one was not carried out.
+    #[error("the provider takes no more calls for now")]
+    TooMany,
     /// An answer that makes no sense: markup, nothing, a cut or malformed one, a token that is none.
     #[error("the provider's answer makes no sense")]
     Garbage,
@@ -99,7 +102,9 @@ impl TokenError {
     /// spent.
     pub fn may_have_happened(&self) -> bool {
         match self.kind {
-            Kind::Unavailable { fault, .. } => !matches!(fault, Fault::Connect | Fault::Tls | Fault::Refused),
+            Kind::Unavailable { fault, .. } => {
+                !matches!(fault, Fault::Connect | Fault::Tls | Fault::Refused | Fault::TooMany)
+            }
             Kind::InvalidGrant { .. } | Kind::Client { .. } | Kind::Denied { .. } => false,
         }
     }

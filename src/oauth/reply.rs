@@ -24,6 +24,9 @@ pub(super) fn regular(oauth: &OAuth, response: Response<Vec<u8>>) -> Result<Resp
     let (parts, body) = response.into_parts();
     let body = Zeroizing::new(body);
     let status = parts.status;
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        return Err(TokenError::unavailable(Fault::TooMany, retry_after(&parts.headers)));
+    }
     if comes_later(status) {
         return Err(TokenError::unavailable(Fault::Status, retry_after(&parts.headers)));
     }
@@ -32,7 +35,10 @@ pub(super) fn regular(oauth: &OAuth, response: Response<Vec<u8>>) -> Result<Resp
         return if status == StatusCode::UNAUTHORIZED { Ok(refused("http_401")) } else { Err(TokenError::garbage()) };
     };
     if let Some(code) = error_code(&answer) {
-        if code == "slow_down" || says_unavailable(oauth, &code) {
+        if code == "slow_down" {
+            return Err(TokenError::unavailable(Fault::TooMany, retry_after(&parts.headers)));
+        }
+        if says_unavailable(oauth, &code) {
             return Err(TokenError::unavailable(Fault::SaysSo, retry_after(&parts.headers)));
         }
         return Ok(refused(&code));

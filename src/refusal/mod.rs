@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     connection::Reason,
     consent::Link,
-    id::{Account, ServiceName},
+    id::{Account, Issuer, ServiceName},
 };
 
 mod accept;
@@ -283,6 +283,12 @@ impl Refusal {
     /// 400 `bad_request`; the message says what is wrong without repeating what was sent.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, Code::BadRequest, message)
+    }
+
+    /// 409 `bad_request`: these issuers have users, and the request names none of them.
+    pub fn issuer_required(issuers: &[Issuer]) -> Self {
+        let issuers: Vec<&str> = issuers.iter().map(Issuer::as_str).collect();
+        Self::new(StatusCode::CONFLICT, Code::BadRequest, "Name the issuer of this user").member("issuers", issuers)
     }
 
     /// 413, 414 or 431 `too_large`.

@@ -26,7 +26,7 @@ use crate::{
     outbound::{self, Outbound, OutboundOptions},
     provider::{Problem, Services},
     proxy,
-    store::Store,
+    store::{Counted, Store},
     telemetry::{Metrics, RequestIds},
     vault::Vault,
     web,
@@ -97,7 +97,7 @@ impl Heart {
     /// # Errors
     /// What of the configuration can't be made real.
     pub fn new(config: &Config, runtime: &Runtime) -> Result<Self, Error> {
-        Self::of(config, runtime, Connections::new, Vec::new())
+        Self::of(config, runtime, Connections::new, Vec::new(), Arc::default())
     }
 
     /// The same without any work in the background: for commands beside running replicas.
@@ -105,7 +105,7 @@ impl Heart {
     /// # Errors
     /// What of the configuration can't be made real; where another process holds the embedded store, that.
     pub fn for_command(config: &Config, runtime: &Runtime) -> Result<Self, Error> {
-        Self::of(config, runtime, Connections::for_command, Vec::new())
+        Self::of(config, runtime, Connections::for_command, Vec::new(), Arc::default())
     }
 
     /// `more`: sinks for events, beside the log.
@@ -114,12 +114,13 @@ impl Heart {
         runtime: &Runtime,
         make: fn(connection::Parts) -> Connections,
         more: Vec<Box<dyn Sink>>,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, Error> {
         let handle = runtime.handle().clone();
         let clock = Clock::system();
         let outbound = Outbound::new(OutboundOptions::default(), handle.clone())?;
         let services = Arc::new(Services::resolve(config).map_err(Error::Services)?);
-        let store = open::store(&config.store, &handle)?;
+        let store: Arc<dyn Store> = Arc::new(Counted::new(open::store(&config.store, &handle)?, Arc::clone(&metrics)));
         let vault = Arc::new(Vault::new(&config.vault));
         let roots = Roots::new(Arc::clone(&store), Arc::clone(&vault));
         let oauth = Arc::new(oauth::Client::new(Arc::new(outgoing::ThroughOutbound {
@@ -135,6 +136,7 @@ impl Heart {
             services: Arc::clone(&services),
             oauth: Arc::clone(&oauth),
             events: Events::new(sinks),
+            metrics: Arc::clone(&metrics),
             clock,
             handle,
             cache: config.cache,
@@ -160,7 +162,7 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
     let metrics = Arc::new(Metrics::new());
     let inbox = (!config.notifications.is_empty()).then(|| Inbox::new(clock.clone(), Arc::clone(&metrics)));
     let more = inbox.iter().map(|inbox| Box::new(inbox.clone()) as Box<dyn Sink>).collect();
-    let heart = Heart::of(&config, &runtime, Connections::new, more)?;
+    let heart = Heart::of(&config, &runtime, Connections::new, more, Arc::clone(&metrics))?;
     check_addresses(&config.listeners)?;
     let handle = runtime.handle().clone();
     let drain = proxy::Drain::default();
@@ -202,6 +204,8 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
             confirm: config.connect.confirm,
             return_to: config.connect.return_to.clone(),
             session: config.connect.session.clone(),
+            admin_token: config.admin_token.clone(),
+            issuers: config.callers.iter().map(|issuer| issuer.issuer.clone()).collect(),
         },
     }));
     let core = proxy::Core::new(proxy::Parts {

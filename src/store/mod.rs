@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 
 #[cfg(test)]
 pub(crate) mod contract;
+mod counted;
 pub mod embedded;
 mod error;
 mod key;
@@ -18,6 +19,7 @@ mod notices;
 pub mod redis;
 mod version;
 
+pub use counted::Counted;
 pub use embedded::EmbeddedStore;
 pub use error::Error;
 pub use key::{Key, OwnerId, RecordId};
@@ -50,7 +52,8 @@ pub enum Put {
 pub enum Taken {
     /// The one who asked.
     Mine {
-        /// Larger at each acquisition of this lease by anybody.
+        /// Larger at each acquisition of this lease by anybody, and no smaller than the store's clock at that time, in
+        /// microseconds since the epoch.
         fence: u64,
     },
     /// Somebody else.
@@ -149,6 +152,11 @@ pub trait Store: Send + Sync + 'static {
     /// can't be trusted in another, even before its [`Change::Gap`] was received.
     fn channel_epoch(&self) -> Option<u64> {
         self.channel_up().then_some(1)
+    }
+
+    /// Whether other processes may use it at the same time.
+    fn is_shared(&self) -> bool {
+        true
     }
 
     /// Ends connections and background work; every later operation is [`Error::Unavailable`].

@@ -25,10 +25,11 @@ use crate::{
     config::{Roles, SessionProof},
     connection::{Connections, Roots},
     consent::Consent,
-    id::RequestId,
+    id::{Issuer, RequestId},
     outbound::Outbound,
     provider::Services,
     refusal::{self, Refusal},
+    secret::SecretString,
     telemetry::{Metrics, RequestIds},
 };
 
@@ -39,6 +40,7 @@ mod brand;
 mod consent_pages;
 mod cookies;
 mod dashboard;
+mod erase;
 mod forms;
 mod marks;
 mod page;
@@ -97,6 +99,10 @@ pub struct Settings {
     pub return_to: Vec<Url>,
     /// How a browser proves whose it is, beside the headers of the proxy.
     pub session: Option<SessionProof>,
+    /// Guards the routes under `/admin`.
+    pub admin_token: Option<SecretString>,
+    /// Whose callers are believed.
+    pub issuers: Vec<Issuer>,
 }
 
 /// The parts, and what follows from them.
@@ -150,7 +156,7 @@ pub fn router(state: Arc<State>, roles: Roles) -> Router {
         router = router.merge(consent_pages::routes()).merge(dashboard::routes());
     }
     if roles.admin {
-        router = router.merge(admin::routes());
+        router = router.merge(admin::routes()).merge(erase::routes());
     }
     router
         .fallback(not_found)

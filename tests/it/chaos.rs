@@ -451,13 +451,16 @@ impl Weather for ClockJumps {
     }
 }
 
-/// Where Debian puts it.
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+/// Where Debian puts libfaketime.
+fn faketime() -> String {
+    format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH)
+}
 
 #[tokio::test]
 #[ignore = "long: make chaos"]
 async fn the_clock_of_one_replica_jumps_by_an_hour() {
-    if !std::path::Path::new(FAKETIME).exists() {
+    let faketime = faketime();
+    if !std::path::Path::new(&faketime).exists() {
         say("clock-jumps: libfaketime is not installed; nothing was tried\n");
         return;
     }
@@ -466,7 +469,7 @@ async fn the_clock_of_one_replica_jumps_by_an_hour() {
     std::fs::write(&file, "+0s").expect("written");
     fleet.rig.valetkey.kill();
     for (name, value) in [
-        ("LD_PRELOAD", FAKETIME),
+        ("LD_PRELOAD", faketime.as_str()),
         ("FAKETIME_TIMESTAMP_FILE", file.to_str().expect("UTF-8")),
         ("FAKETIME_NO_CACHE", "1"),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),

@@ -101,6 +101,7 @@ impl World {
                 vault,
                 services: Arc::clone(&services),
                 oauth: Arc::new(oauth::Client::new(Arc::new(Nowhere))),
+                metrics: Arc::default(),
                 events: Events::new(vec![Box::new(told.clone())]),
                 clock: clock.clone(),
                 handle: Handle::current(),

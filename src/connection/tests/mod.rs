@@ -1,6 +1,14 @@
 //! Tests of the module as a whole: a rig of processes over a store and a provider that live in memory, in virtual time.
 //! `sim` explores interleavings of faults; the others are single facts.
 
+mod changing;
+mod deciding;
+mod erasing;
+mod freshness;
+mod healing;
 mod keys;
+mod refreshing;
 mod rename;
+mod rig;
 mod sim;
+mod using;

@@ -147,6 +147,10 @@ impl Store for EmbeddedStore {
         Ok(self.leases.lease(*key, holder, ttl, Instant::now(), Clock::system().now().micros()))
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     async fn renew(&self, key: &Key, holder: &str, ttl: Duration) -> Result<bool, Error> {
         Ok(self.leases.renew(key, holder, ttl, Instant::now()))
     }

@@ -226,6 +226,8 @@ fn parts(rig: &Rig, readily: Readily) -> Parts {
             confirm: rig.config.connect.confirm,
             return_to: rig.config.connect.return_to.clone(),
             session: rig.config.connect.session.clone(),
+            admin_token: rig.config.admin_token.clone(),
+            issuers: rig.config.callers.iter().map(|issuer| issuer.issuer.clone()).collect(),
         },
     }
 }

@@ -47,6 +47,8 @@ pub struct Mood {
 #[derive(Debug, Clone)]
 pub enum Scripted {
     Answer(u16, &'static str),
+    /// This is answered after the request was carried out.
+    Belied(u16, &'static str),
     /// The answer is lost after the request was carried out.
     Lost,
     Fault(Fault),
@@ -109,6 +111,8 @@ pub struct Provider {
     state: Mutex<State>,
     mood: Mutex<Mood>,
     pub script: Mutex<VecDeque<Scripted>>,
+    /// When the token endpoint was asked, with which refresh token.
+    pub requests: Mutex<Vec<(Instant, String)>>,
     pub mode: Mode,
     pub life: Duration,
     /// A new access token ends the one before.
@@ -124,6 +128,7 @@ impl Provider {
             state: Mutex::default(),
             mood: Mutex::default(),
             script: Mutex::default(),
+            requests: Mutex::default(),
             mode,
             life,
             one_at_a_time,
@@ -390,7 +395,7 @@ impl Transport for Line {
         let mood = *provider.mood.lock();
         let most = if random.in_thousand(mood.slow) { 15_000 } else { mood.delay };
         let (before, mut after) = (random.millis(0, most), random.millis(0, most));
-        let mut lost = random.in_thousand(mood.lost_answers);
+        let (mut lost, mut belied) = (random.in_thousand(mood.lost_answers), None);
         let mut fault = random.in_thousand(mood.fails).then(|| match random.below(4) {
             0 => Scripted::Fault(Fault::Connect),
             1 => Scripted::Answer(503, "<h1>busy</h1>"),
@@ -401,6 +406,7 @@ impl Transport for Line {
         match scripted {
             Some(Scripted::Lost) => lost = true,
             Some(Scripted::Slow(time)) => after = time,
+            Some(Scripted::Belied(status, body)) => belied = Some((status, body.to_owned())),
             Some(other) => fault = Some(other),
             None => {}
         }
@@ -409,6 +415,9 @@ impl Transport for Line {
             .find(|(name, _)| name == "refresh_token" || name == "token")
             .map(|(_, value)| value.into_owned())
             .unwrap_or_default();
+        if path == "/token" {
+            provider.requests.lock().push((Instant::now(), token.clone()));
+        }
         let late = before > PATIENCE;
         lost |= late || before + after > PATIENCE;
         let outcome = if let Some(Scripted::Fault(kind)) = fault {
@@ -427,7 +436,10 @@ impl Transport for Line {
             }
             let answer = match fault {
                 Some(Scripted::Answer(status, body)) => (status, body.to_owned()),
-                _ => provider.answer(&path, &token, &self.gate, sent, lost),
+                _ => {
+                    let answer = provider.answer(&path, &token, &self.gate, sent, lost || belied.is_some());
+                    belied.unwrap_or(answer)
+                }
             };
             if !after.is_zero() {
                 sleep(after.min(PATIENCE.saturating_sub(before))).await;

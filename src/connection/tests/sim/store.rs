@@ -37,14 +37,17 @@ pub struct Weather {
     pub late: u64,
 }
 
-#[derive(Default)]
+/// A record with its due time.
+type Stored = (Versioned, Option<u64>);
+
 pub struct State {
-    records: BTreeMap<Key, (Versioned, Option<u64>)>,
+    records: BTreeMap<Key, Stored>,
     leases: HashMap<Key, (String, Instant, u64)>,
     once: HashMap<String, Vec<u8>>,
     fence: u64,
+    began: Instant,
     /// What stood where the last write was done.
-    before_last: Option<(Instant, Key, Option<(Versioned, Option<u64>)>)>,
+    before_last: Option<(Instant, Key, Option<Stored>)>,
     changed: Option<Key>,
     down_until: Option<Instant>,
     outages: Vec<(Instant, Instant)>,
@@ -64,7 +67,7 @@ impl Server {
         Arc::new(Self {
             journal,
             vault,
-            state: Mutex::default(),
+            state: Mutex::new(State::new()),
             weather: Mutex::default(),
             gates: Mutex::default(),
             provider: OnceLock::new(),
@@ -146,6 +149,11 @@ impl Server {
     pub fn record(&self, key: &Key) -> Option<Record> {
         let (stored, _) = self.state.lock().records.get(key).cloned()?;
         Some(Record::open(&self.vault, key, stored.version, &stored.value).unwrap())
+    }
+
+    /// The version of the record that is stored.
+    pub fn version(&self, key: &Key) -> Option<Version> {
+        self.state.lock().records.get(key).map(|(stored, _)| stored.version)
     }
 
     fn gap(&self) {
@@ -383,6 +391,20 @@ impl Store for Handle {
 }
 
 impl State {
+    fn new() -> Self {
+        Self {
+            records: BTreeMap::new(),
+            leases: HashMap::new(),
+            once: HashMap::new(),
+            fence: 0,
+            began: Instant::now(),
+            before_last: None,
+            changed: None,
+            down_until: None,
+            outages: vec![],
+        }
+    }
+
     fn put(&mut self, key: Key, expect: Expect, new: Versioned, due: Option<u64>) -> Put {
         let current = self.records.get(&key).map(|(stored, _)| stored.clone());
         if current.as_ref() == Some(&new) {
@@ -421,7 +443,8 @@ impl State {
                 Taken::Mine { fence: *fence }
             }
             _ => {
-                self.fence += 1;
+                let clock = super::world::START.micros() + u64::try_from(self.began.elapsed().as_micros()).unwrap();
+                self.fence = clock.max(self.fence + 1);
                 self.leases.insert(key, (holder, now + ttl, self.fence));
                 Taken::Mine { fence: self.fence }
             }

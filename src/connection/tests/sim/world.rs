@@ -139,6 +139,7 @@ impl World {
             services: Arc::clone(services()),
             oauth: Arc::new(oauth::Client::new(self.provider.reached_by(&gate))),
             events: Events::default(),
+            metrics: Arc::default(),
             clock: Clock::of_tokio(START.plus(self.journal.elapsed()).plus(ahead)),
             handle: Handle::current(),
             cache: config::Cache { offline_max: Duration::from_secs(300), credentials: 16, callers: 16 },

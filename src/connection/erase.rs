@@ -1,0 +1,101 @@
+//! Erasing a whole user: every connection unusable at once, revoked at its provider where that can be, and deleted. What a
+//! provider can't be asked now stays as a sealed tombstone, which nobody sees and the healer asks again for. Works on the
+//! records as they are stored: also on those of services that are no longer configured.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::timeout;
+
+use crate::{
+    events::Kind,
+    id::CallerId,
+    store::{Expect, Key, Put, Version},
+    vault,
+};
+
+use super::{
+    Connections, Unavailable,
+    record::{Record, SealError},
+    root,
+    state::Change,
+};
+
+/// So often is a record tried again when someone else was quicker.
+const ATTEMPTS: u32 = 16;
+/// So long providers are waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What became of a user's connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Erased {
+    /// So many were erased now.
+    pub connections: usize,
+    /// So many wait for their provider to revoke them, from now or from before.
+    pub revocation_pending: usize,
+}
+
+impl Connections {
+    /// Erases all that is kept for the caller. Done again, it finds nothing more to do.
+    ///
+    /// # Errors
+    /// While the store or the keys are away. Some connections may be erased by then; the others are as they were.
+    pub async fn erase(&self, caller: &CallerId) -> Result<Erased, Unavailable> {
+        let owner = root::owner(self.0.parts.roots.get().await?.as_ref(), caller);
+        let mut erased = Erased::default();
+        let keys: Vec<Key> =
+            self.0.parts.store.list(&owner).await?.into_iter().map(|(record, _)| Key { owner, record }).collect();
+        for key in &keys {
+            if let Some(record) = self.retire(*key).await? {
+                erased.connections += 1;
+                self.tell(&record.id, Kind::Erased, None);
+            }
+        }
+        let farewells = join_all(keys.iter().map(|key| {
+            let (connections, key) = (self.clone(), *key);
+            self.0.parts.handle.spawn(async move { connections.finish_farewell(key).await })
+        }));
+        // A provider that is quick is waited for, so that "erased" is true in every respect; a slow one is not.
+        let _ = timeout(PATIENCE, farewells).await;
+        erased.revocation_pending = self.0.parts.store.list(&owner).await?.len();
+        self.0.snapshots.forget(&owner, &keys);
+        self.forget_use(caller, owner).await?;
+        Ok(erased)
+    }
+
+    /// Makes one record unusable: a tombstone, or nothing where there is no grant to revoke. `None`: it was already.
+    async fn retire(&self, key: Key) -> Result<Option<Record>, Unavailable> {
+        for _ in 0..ATTEMPTS {
+            let Some(stored) = self.0.parts.store.get(&key).await? else { return Ok(None) };
+            // A grant that waits to be stored is the one to revoke.
+            let (newest, sealed) = self.0.unsaved.sealed(&key).unwrap_or((stored.version, stored.value));
+            let expect = Expect::Version(stored.version);
+            let record = match Record::open(&self.0.parts.vault, &key, newest, &sealed) {
+                Ok(record) => record,
+                Err(SealError::Form | SealError::Vault(vault::Error::Corrupt)) => {
+                    tracing::warn!("a record that can't be read is erased without being revoked");
+                    self.0.parts.store.delete(&key, expect).await?;
+                    return Ok(None);
+                }
+                Err(error) => return Err(error.into()),
+            };
+            if record.farewell.is_some() {
+                return Ok(None);
+            }
+            let now = self.now();
+            let version = Version::next(Some(newest.max(stored.version)), now.micros());
+            let gone = record.clone().apply(Change::Disconnected, now, version.0);
+            let put = if gone.farewell.is_none() {
+                self.0.parts.store.delete(&key, expect).await?
+            } else {
+                let sealed = gone.seal(&self.0.parts.vault, &key, version)?;
+                self.0.parts.store.put(&key, expect, version, &sealed, self.due(&gone, now)).await?
+            };
+            if let Put::Stored = put {
+                self.0.snapshots.changed(&key.owner);
+                return Ok(Some(record));
+            }
+        }
+        Err(Unavailable::Busy)
+    }
+}

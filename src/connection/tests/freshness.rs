@@ -1,0 +1,100 @@
+//! Facts of when what a process knows of a caller may be believed.
+
+use std::time::Duration;
+
+use crate::{
+    clock::Timestamp,
+    connection::snapshot::Snapshots,
+    store::{Key, OwnerId, RecordId, Version},
+};
+
+const OWNER: OwnerId = OwnerId([7; 16]);
+/// Of another counter.
+const OTHER: OwnerId = OwnerId([8; 16]);
+const EPOCH: Option<u64> = Some(1);
+const OFFLINE_MAX: Duration = Duration::from_secs(3600);
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_seconds(seconds)
+}
+
+/// What was read of `OWNER` at 1000 seconds.
+fn read() -> Snapshots {
+    let snapshots = Snapshots::new(16, OFFLINE_MAX);
+    let stamp = snapshots.stamp(&OWNER, EPOCH);
+    snapshots.keep(OWNER, stamp, at(1000), vec![], vec![]);
+    snapshots
+}
+
+#[test]
+fn what_was_read_is_fresh_until_a_change() {
+    let snapshots = read();
+    assert!(snapshots.fresh(&OWNER, EPOCH).is_some());
+    assert!(!snapshots.changed(&OTHER), "nothing of theirs is held");
+    assert!(snapshots.fresh(&OWNER, EPOCH).is_some());
+    assert!(snapshots.changed(&OWNER));
+    assert!(snapshots.fresh(&OWNER, EPOCH).is_none());
+}
+
+#[test]
+fn a_change_while_the_store_is_read_makes_stale_what_was_read() {
+    let snapshots = Snapshots::new(16, OFFLINE_MAX);
+    let stamp = snapshots.stamp(&OWNER, EPOCH);
+    snapshots.changed(&OWNER);
+    snapshots.keep(OWNER, stamp, at(1000), vec![], vec![]);
+    assert!(snapshots.fresh(&OWNER, EPOCH).is_none());
+}
+
+#[test]
+fn a_broken_channel_and_a_new_one_both_end_freshness() {
+    let snapshots = read();
+    assert!(snapshots.fresh(&OWNER, None).is_none());
+    assert!(snapshots.fresh(&OWNER, Some(2)).is_none());
+    assert!(snapshots.fresh(&OWNER, EPOCH).is_some(), "nothing was missed within its own stretch");
+}
+
+#[test]
+fn missed_notices_end_freshness_for_all() {
+    let snapshots = read();
+    snapshots.changed_all();
+    assert!(snapshots.fresh(&OWNER, EPOCH).is_none());
+}
+
+#[test]
+fn offline_it_serves_for_so_long_after_it_was_last_known_to_be_true() {
+    let snapshots = read();
+    assert!(snapshots.offline(&OWNER, at(1000 + 3599)).is_some());
+    assert!(snapshots.offline(&OWNER, at(1000 + 3600)).is_none());
+    snapshots.trusted(at(2000));
+    assert!(snapshots.offline(&OWNER, at(2000 + 3599)).is_some());
+    assert!(snapshots.offline(&OWNER, at(2000 + 3600)).is_none());
+}
+
+#[test]
+fn what_is_known_to_be_outdated_counts_from_then_on() {
+    let snapshots = read();
+    snapshots.trusted(at(2000));
+    snapshots.changed(&OWNER);
+    snapshots.trusted(at(5000));
+    assert!(snapshots.offline(&OWNER, at(2000 + 3599)).is_some());
+    assert!(snapshots.offline(&OWNER, at(2000 + 3600)).is_none(), "the channel's later health says nothing of it");
+}
+
+#[test]
+fn who_is_forgotten_is_not_even_served_offline() {
+    let snapshots = read();
+    let key = Key { owner: OWNER, record: RecordId([1; 16]) };
+    snapshots.wrote(key, Version(1), vec![1], at(1000));
+    snapshots.forget(&OWNER, &[key]);
+    assert!(snapshots.offline(&OWNER, at(1001)).is_none() && snapshots.written(&key).is_none());
+}
+
+#[test]
+fn what_was_written_lately_is_found_again() {
+    let snapshots = read();
+    let keys = [1, 2].map(|record| Key { owner: OWNER, record: RecordId([record; 16]) });
+    snapshots.wrote(keys[0], Version(1), vec![1], at(1000));
+    snapshots.wrote(keys[1], Version(2), vec![2], at(2000));
+    assert_eq!(snapshots.written_since(at(1500)), [keys[1]]);
+    assert_eq!(snapshots.written(&keys[0]), Some((Version(1), vec![1])));
+}

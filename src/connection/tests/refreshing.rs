@@ -1,0 +1,197 @@
+//! Facts of refreshing: whose turn it is to ask a token endpoint that failed, and what an answer that nobody heard means.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    rig::{Rig, connect_again, until},
+    sim::{gate::Trouble, provider::Scripted},
+};
+use crate::{
+    connection::{Reason, Unusable},
+    oauth::Fault,
+};
+
+/// Too short for the healer to care: only calls renew such tokens.
+const SHORT: Duration = Duration::from_secs(50);
+const DOWN: Scripted = Scripted::Answer(503, "");
+const INVALID_GRANT: Scripted = Scripted::Answer(400, r#"{"error":"invalid_grant"}"#);
+
+/// So many people whose tokens are over, and a circuit whose first pause has just ended.
+async fn after_a_pause(users: usize) -> Rig {
+    let rig = Rig::start(1, users, SHORT).await;
+    rig.expire().await;
+    rig.script([DOWN, DOWN, DOWN]);
+    for _ in 0..3 {
+        assert_eq!(rig.resolve(0, 0).await.unwrap_err(), Unusable::RefreshFailed);
+    }
+    assert_eq!(rig.resolve(0, 0).await.unwrap_err(), Unusable::RefreshFailed);
+    assert_eq!(rig.asked(), 3, "during the pause nobody asks");
+    sleep(Duration::from_millis(500)).await;
+    rig
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_circuits_pause_one_asks_and_the_others_wait_for_what_it_hears() {
+    let rig = after_a_pause(10).await;
+    rig.script([Scripted::Slow(Duration::from_secs(5))]);
+    let calls: Vec<_> = (0..10).map(|user| rig.call(0, user)).collect();
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(rig.asked(), 4, "one probe");
+    for call in join_all(calls).await {
+        call.unwrap().expect("the endpoint is well again");
+    }
+    assert_eq!(rig.asked(), 13);
+    rig.assert_nothing_spent_twice();
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_probe_that_fails_the_others_are_refused_without_asking() {
+    let rig = after_a_pause(10).await;
+    rig.script([Scripted::Answer(503, "")]);
+    for call in join_all((0..10).map(|user| rig.call(0, user))).await {
+        assert_eq!(call.unwrap().unwrap_err(), Unusable::RefreshFailed);
+    }
+    assert_eq!(rig.asked(), 4, "one probe");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_dies_with_its_answer_lets_others_ask() {
+    let rig = after_a_pause(2).await;
+    rig.script([Scripted::Lost]);
+    assert_eq!(rig.resolve(0, 0).await.unwrap_err(), Unusable::RefreshFailed);
+    sleep(Duration::from_secs(1)).await;
+    rig.resolve(0, 1).await.expect("the endpoint is well again");
+}
+
+/// What somebody is told whose token the provider rotated without that anybody heard the new one: at the first call, and
+/// at the next.
+async fn told_after(unheard: Scripted) -> (Unusable, Unusable) {
+    let rig = Rig::start(1, 1, SHORT).await;
+    rig.expire().await;
+    rig.script([unheard]);
+    let first = rig.resolve(0, 0).await.unwrap_err();
+    let second = rig.resolve(0, 0).await.unwrap_err();
+    rig.assert_sound();
+    (first, second)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_hides_a_rotation_ends_as_refresh_interrupted() {
+    let interrupted = (Unusable::RefreshFailed, connect_again(Reason::RefreshInterrupted));
+    for unheard in [
+        Scripted::Lost,
+        Scripted::Slow(Duration::from_secs(11)),
+        Scripted::Belied(500, ""),
+        Scripted::Belied(502, "<html>Bad gateway</html>"),
+        Scripted::Belied(503, r#"{"error":"temporarily_unavailable"}"#),
+        Scripted::Belied(200, "<html>Welcome</html>"),
+        Scripted::Belied(200, r#"{"access_token":"a"#),
+        Scripted::Belied(302, ""),
+        Scripted::Belied(400, r#"{"error":"server_error"}"#),
+    ] {
+        assert_eq!(told_after(unheard.clone()).await, interrupted, "{unheard:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_cannot_hide_a_rotation_leaves_a_later_refusal_the_persons_doing() {
+    for known in [
+        Scripted::Answer(429, ""),
+        Scripted::Answer(400, r#"{"error":"slow_down"}"#),
+        Scripted::Answer(401, r#"{"error":"invalid_client"}"#),
+        Scripted::Answer(400, r#"{"error":"unauthorized_client"}"#),
+        Scripted::Fault(Fault::Connect),
+    ] {
+        let rig = Rig::start(1, 1, SHORT).await;
+        rig.expire().await;
+        rig.script([known.clone(), INVALID_GRANT]);
+        assert_eq!(rig.resolve(0, 0).await.unwrap_err(), Unusable::RefreshFailed);
+        assert_eq!(rig.record(0).mark, None, "{known:?}");
+        assert_eq!(rig.resolve(0, 0).await.unwrap_err(), connect_again(Reason::Revoked), "{known:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_known_answer_does_not_make_an_earlier_unknown_one_known() {
+    for known in [Scripted::Answer(429, ""), Scripted::Answer(401, r#"{"error":"invalid_client"}"#)] {
+        let rig = Rig::start(1, 1, SHORT).await;
+        rig.expire().await;
+        rig.script([Scripted::Belied(503, ""), known.clone()]);
+        for _ in 0..2 {
+            assert_eq!(rig.resolve(0, 0).await.unwrap_err(), Unusable::RefreshFailed);
+        }
+        let told = rig.resolve(0, 0).await.unwrap_err();
+        assert_eq!(told, connect_again(Reason::RefreshInterrupted), "{known:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_process_need_not_wait_where_an_unknown_answer_came() {
+    let rig = Rig::start(2, 1, SHORT).await;
+    rig.expire().await;
+    rig.script([Scripted::Answer(503, "")]);
+    assert_eq!(rig.resolve(0, 0).await.unwrap_err(), Unusable::RefreshFailed);
+    let began = Instant::now();
+    rig.resolve(1, 0).await.expect("the token was not spent after all");
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    rig.assert_nothing_spent_twice();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_off_refresh_comes_to_light_as_soon_as_its_lease_has_ended() {
+    let rig = Rig::start(2, 1, SHORT).await;
+    rig.expire().await;
+    rig.script([Scripted::Slow(Duration::from_secs(5))]);
+    let _cut_off = rig.call(0, 0);
+    until("the provider was asked", || async { rig.asked() == 1 }).await;
+    rig.processes[0].gate.strike(Trouble::Kill);
+    let began = Instant::now();
+    assert_eq!(rig.resolve(1, 0).await.unwrap_err(), connect_again(Reason::RefreshInterrupted));
+    assert!(began.elapsed() < Duration::from_secs(16), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_of_those_who_come_after_does_not_restart_the_wait_for_a_mark() {
+    let mut rig = Rig::start(1, 1, SHORT).await;
+    rig.expire().await;
+    rig.script([Scripted::Slow(Duration::from_secs(5))]);
+    let _cut_off = rig.call(0, 0);
+    until("the provider was asked", || async { rig.asked() == 1 }).await;
+    rig.processes[0].gate.strike(Trouble::Kill);
+    let began = Instant::now();
+    // The lease goes with a failover, and the mark does not: only its age tells.
+    sleep(Duration::from_secs(3)).await;
+    rig.fail_over().await;
+    let told = loop {
+        let next = rig.add_process();
+        let call = rig.call(next, 0);
+        sleep(Duration::from_millis(1_900)).await;
+        if call.is_finished() {
+            break call.await.unwrap().unwrap_err();
+        }
+        rig.processes[next].gate.strike(Trouble::Kill);
+        rig.fail_over().await;
+        assert!(began.elapsed() < Duration::from_secs(60), "it never comes to light");
+    };
+    assert_eq!(told, connect_again(Reason::RefreshInterrupted));
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failover_that_loses_the_lease_does_not_make_another_spend_what_is_on_its_way() {
+    let rig = Rig::start(2, 1, SHORT).await;
+    rig.expire().await;
+    rig.script([Scripted::Slow(Duration::from_secs(8))]);
+    let first = rig.call(0, 0);
+    until("the provider was asked", || async { rig.asked() == 1 }).await;
+    sleep(Duration::from_secs(3)).await;
+    rig.fail_over().await;
+    let second = rig.call(1, 0);
+    let (first, second) = (first.await.unwrap().unwrap(), second.await.unwrap().unwrap());
+    assert_eq!(first.generation, second.generation);
+    assert_eq!(rig.asked(), 1);
+    rig.assert_nothing_spent_twice();
+}

@@ -1,0 +1,119 @@
+//! A store that counts the operations that fail, for the metrics; else it is the one behind it.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use tokio::sync::broadcast;
+
+use super::{Change, Claim, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned};
+use crate::telemetry::Metrics;
+
+/// Counts what fails.
+pub struct Counted {
+    inner: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+}
+
+impl Counted {
+    /// Counts the failures of `inner` in `metrics`.
+    pub fn new(inner: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
+        Self { inner, metrics }
+    }
+
+    fn counted<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
+        if outcome.is_err() {
+            self.metrics.store_error();
+        }
+        outcome
+    }
+}
+
+#[async_trait]
+impl Store for Counted {
+    async fn get(&self, key: &Key) -> Result<Option<Versioned>, Error> {
+        self.counted(self.inner.get(key).await)
+    }
+
+    async fn list(&self, owner: &OwnerId) -> Result<Vec<(RecordId, Versioned)>, Error> {
+        self.counted(self.inner.list(owner).await)
+    }
+
+    async fn put(
+        &self,
+        key: &Key,
+        expect: Expect,
+        version: Version,
+        value: &[u8],
+        due: Option<u64>,
+    ) -> Result<Put, Error> {
+        self.counted(self.inner.put(key, expect, version, value, due).await)
+    }
+
+    async fn delete(&self, key: &Key, expect: Expect) -> Result<Put, Error> {
+        self.counted(self.inner.delete(key, expect).await)
+    }
+
+    async fn due(&self, until_ms: u64, limit: usize) -> Result<Vec<(Key, u64)>, Error> {
+        self.counted(self.inner.due(until_ms, limit).await)
+    }
+
+    async fn lease(&self, key: &Key, holder: &str, ttl: Duration) -> Result<Taken, Error> {
+        self.counted(self.inner.lease(key, holder, ttl).await)
+    }
+
+    async fn renew(&self, key: &Key, holder: &str, ttl: Duration) -> Result<bool, Error> {
+        self.counted(self.inner.renew(key, holder, ttl).await)
+    }
+
+    async fn release(&self, key: &Key, holder: &str) -> Result<(), Error> {
+        self.counted(self.inner.release(key, holder).await)
+    }
+
+    async fn put_once(&self, id: &str, value: &[u8], ttl: Option<Duration>) -> Result<Claim, Error> {
+        self.counted(self.inner.put_once(id, value, ttl).await)
+    }
+
+    async fn peek(&self, id: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.counted(self.inner.peek(id).await)
+    }
+
+    async fn take(&self, id: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.counted(self.inner.take(id).await)
+    }
+
+    async fn replace(&self, id: &str, expected: &[u8], value: &[u8], ttl: Option<Duration>) -> Result<bool, Error> {
+        self.counted(self.inner.replace(id, expected, value, ttl).await)
+    }
+
+    async fn count(&self) -> Result<u64, Error> {
+        self.counted(self.inner.count().await)
+    }
+
+    async fn scan(&self, cursor: Option<String>, limit: usize) -> Result<Page, Error> {
+        self.counted(self.inner.scan(cursor, limit).await)
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        self.counted(self.inner.ping().await)
+    }
+
+    fn changes(&self) -> broadcast::Receiver<Change> {
+        self.inner.changes()
+    }
+
+    fn channel_up(&self) -> bool {
+        self.inner.channel_up()
+    }
+
+    fn channel_epoch(&self) -> Option<u64> {
+        self.inner.channel_epoch()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}

@@ -1,0 +1,68 @@
+//! `DELETE /admin/users/{user}`: an operator erases all of a user (GDPR article 17). Guarded by `admin.token`; without one
+//! the route isn't there.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Path, RawQuery},
+    response::{IntoResponse, Response},
+    routing::delete,
+};
+use http::{HeaderMap, StatusCode, header};
+
+use super::{State, accept, answer, consent_pages::parameter, page};
+use crate::{
+    id::{CallerId, Issuer, RequestId, Subject},
+    refusal::Refusal,
+};
+
+pub(super) fn routes() -> Router<Arc<State>> {
+    Router::new().route("/admin/users/{user}", delete(erase))
+}
+
+/// Whether whoever asks is the operator.
+pub(super) fn admit(state: &State, headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(token) = &state.settings.admin_token else { return Err(Refusal::not_found()) };
+    let presented = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().split_at_checked(7));
+    match presented {
+        None => Err(Refusal::unauthenticated("missing", "This needs the admin token")),
+        Some((scheme, presented)) if scheme.eq_ignore_ascii_case(b"bearer ") && token.matches(presented) => Ok(()),
+        Some(_) => Err(Refusal::unauthenticated("invalid", "This is not the admin token")),
+    }
+}
+
+async fn erase(
+    axum::extract::State(state): axum::extract::State<Arc<State>>,
+    Path(user): Path<String>,
+    RawQuery(query): RawQuery,
+    axum::Extension(id): axum::Extension<RequestId>,
+    headers: HeaderMap,
+) -> Response {
+    let erased = async {
+        admit(&state, &headers)?;
+        let subject = Subject::parse(&user).map_err(|_| Refusal::bad_request("This is no user's name"))?;
+        let caller = CallerId { issuer: issuer(&state, query.as_deref())?, subject };
+        let erased = state.connections.erase(&caller).await?;
+        let (connections, pending) = (erased.connections, erased.revocation_pending);
+        tracing::info!(connections, pending, request_id = %id, "an operator erased a user");
+        Ok(())
+    };
+    match erased.await {
+        Ok(()) => {
+            let mut response = StatusCode::NO_CONTENT.into_response();
+            page::seal(response.headers_mut());
+            response
+        }
+        Err(refusal) => answer(&refusal, &id, accept(&headers)),
+    }
+}
+
+/// The issuer that is named, or the only one there is.
+fn issuer(state: &State, query: Option<&str>) -> Result<Issuer, Refusal> {
+    match (parameter(query, "issuer"), state.settings.issuers.as_slice()) {
+        (Some(named), _) => Issuer::parse(&named).map_err(|_| Refusal::bad_request("This is no issuer")),
+        (None, [only]) => Ok(only.clone()),
+        (None, several) => Err(Refusal::issuer_required(several)),
+    }
+}
