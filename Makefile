@@ -33,6 +33,13 @@ bench: ## Requests per second and CPU per request, beside a bare Pingora proxy
 	cargo build --release --locked --package valetkey --package valetkey-bench
 	target/release/valetkey-bench
 
+.PHONY: bench-full
+bench-full: ## The same with every row: latency, transfers, memory, start, all JWT algorithms, instructions
+	@scripts/install-build-deps.sh
+	@scripts/install-bench-deps.sh
+	cargo build --release --locked --package valetkey --package valetkey-bench
+	target/release/valetkey-bench --full --callgrind
+
 .PHONY: chaos
 chaos: ## The slow tests: kills, freezes and cut connections, many times over
 	@scripts/install-test-deps.sh

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what `make bench` needs beside Rust, on Debian and its relatives: wrk drives, nginx is the upstream, redis-server
-# keeps the connections, taskset (util-linux) pins to cores; perf counts instructions where the machine lets it.
+# keeps the connections, taskset (util-linux) pins to cores; perf counts instructions where the machine
+# lets it, valgrind everywhere.
 set -eu
 
 missing=""
@@ -9,6 +10,7 @@ need wrk wrk
 need redis-server redis-server
 need nginx nginx
 need taskset util-linux
+need valgrind valgrind
 need cmake cmake
 need cc build-essential
 

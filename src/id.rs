@@ -86,17 +86,23 @@ impl ServiceName {
     /// # Errors
     /// Where the text is not of the form above.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        let bytes = text.as_bytes();
-        let word = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-        let well_formed = (1..=64).contains(&bytes.len())
-            && bytes.first().is_some_and(word)
-            && bytes.iter().all(|b| word(b) || matches!(b, b'_' | b'-'));
-        if !well_formed {
+        if !Self::is_well_formed(text) {
             return Err(Malformed(
                 "a service name has 1 to 64 of a-z, 0-9, '_' and '-', and begins with a letter or digit",
             ));
         }
         Ok(Self(text.into()))
+    }
+}
+
+impl ServiceName {
+    /// Whether the text is of that form.
+    pub fn is_well_formed(text: &str) -> bool {
+        let bytes = text.as_bytes();
+        let word = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        (1..=64).contains(&bytes.len())
+            && bytes.first().is_some_and(word)
+            && bytes.iter().all(|b| word(b) || matches!(b, b'_' | b'-'))
     }
 }
 

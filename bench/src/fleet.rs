@@ -82,6 +82,23 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// Copies the files whose names begin so into another folder.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn keep(&self, beginning: &str, into: &Path) -> Result<(), Error> {
+        fs::create_dir_all(into).tried("making a folder for what is kept")?;
+        for entry in fs::read_dir(&self.0).tried("listing the temporary folder")?.flatten() {
+            let name = entry.file_name();
+            if name.to_string_lossy().starts_with(beginning) {
+                fs::copy(entry.path(), into.join(name)).tried("keeping a file")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Folder {
     fn drop(&mut self) {
         drop(fs::remove_dir_all(&self.0));
@@ -175,12 +192,21 @@ impl Process {
         Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
     }
 
-    /// The most memory it ever had resident, in KiB (`VmHWM`).
+    /// The memory it has resident now, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        self.status_kib("VmRSS:")
+    }
+
+    /// The most memory it ever had resident, in KiB.
     pub fn peak_kib(&self) -> u64 {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, name: &str) -> u64 {
         fs::read_to_string(format!("/proc/{}/status", self.id()))
             .ok()
             .and_then(|status| {
-                let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+                let line = status.lines().find(|line| line.starts_with(name))?;
                 line.split_whitespace().nth(1)?.parse().ok()
             })
             .unwrap_or_default()

@@ -12,10 +12,11 @@ use crate::{
     fleet::{Core, Line},
     measure::{Failure, Load, Sample},
     report::Row,
-    scene::{Contestant, Scene, WHO, YARDSTICK, bad_jwts, good_jwt},
+    scene::{Contestant, Scene, Signing, WHO, WITH_GLIBC, YARDSTICK, bad_jwts, good_jwt},
 };
 
 mod fleet;
+mod full;
 mod http;
 mod measure;
 mod report;
@@ -40,9 +41,15 @@ struct Arguments {
     /// Keep-alive connections
     #[arg(long, default_value_t = 64)]
     connections: usize,
+    /// All rows: latency, transfers, memory, start, size, every JWT algorithm
+    #[arg(long)]
+    full: bool,
     /// Count instructions in user space too, under valgrind
     #[arg(long)]
     callgrind: bool,
+    /// Keep callgrind's files in this folder, for `callgrind_annotate`
+    #[arg(long)]
+    keep: Option<std::path::PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -64,27 +71,35 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err("two cores are needed: one for the proxy, one for everything else".into());
     }
     say(&format!("upstream, Redis, {} connections imported …", arguments.users));
-    let scene = Scene::set(arguments.users, REST)?;
+    let signings = if arguments.full { &Signing::ALL[..] } else { &Signing::ALL[..1] };
+    let scene = Scene::set(arguments.users, signings, REST)?;
     let load = Load { connections: arguments.connections, time: Duration::from_secs(arguments.seconds), core: REST };
 
-    let mut cold = Vec::new();
+    let mut cold: Vec<Vec<Sample>> = vec![Vec::new(); signings.len()];
     for _ in 0..arguments.rounds {
-        cold.push(measure::cold(&scene.valetkey(PROXY, same)?, &scene.jwts, load)?);
+        for (signing, samples) in signings.iter().zip(&mut cold) {
+            samples.push(measure::cold(&scene.valetkey(PROXY, same)?, &scene.jwts_of(*signing), load)?);
+        }
     }
-    let contestants = [scene.bare(PROXY, same)?, scene.valetkey(PROXY, same)?];
-    check(&contestants[1])?;
+    let contestants = [
+        scene.bare(YARDSTICK, scene.upstream, PROXY, same)?,
+        scene.bare(WITH_GLIBC, scene.upstream, PROXY, same)?,
+        scene.valetkey(PROXY, same)?,
+    ];
+    let valetkey = &contestants[2];
+    check(valetkey)?;
     say("each user gets their own token, bad JWTs are refused");
 
     let warm = Load { time: Duration::from_secs(2), ..load };
     for contestant in &contestants {
         measure::hot(contestant, &scene.jwts, warm)?;
     }
-    let mut samples: [Vec<Sample>; 2] = Default::default();
+    let mut samples: [Vec<Sample>; 3] = Default::default();
     for round in 1..=arguments.rounds {
         for (contestant, samples) in contestants.iter().zip(&mut samples) {
             let sample = measure::hot(contestant, &scene.jwts, load)?;
             let Sample { per_second, cpu_micros, .. } = sample;
-            say(&format!("round {round}: {:<13}{per_second:>8.0} requests/s {cpu_micros:>7.1} µs CPU", contestant.who));
+            say(&format!("round {round}: {:<20}{per_second:>8.0} requests/s {cpu_micros:>7.1} µs CPU", contestant.who));
             samples.push(sample);
         }
     }
@@ -93,12 +108,20 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         .zip(samples)
         .map(|(one, samples)| Row { who: one.who, what: "hot", samples, peak_kib: one.process.peak_kib() })
         .collect();
-    let peak_kib = contestants[1].process.peak_kib();
-    rows.push(Row { who: contestants[1].who, what: "cold", samples: cold, peak_kib });
+    let peak_kib = valetkey.process.peak_kib();
+    for (signing, samples) in signings.iter().zip(cold) {
+        rows.push(Row { who: valetkey.who, what: signing.cold(), samples, peak_kib });
+    }
     drop(contestants);
     report::print(&rows, YARDSTICK, arguments.json);
+    if arguments.full {
+        report::print_facts(&full::run(&scene, load)?, arguments.json);
+    }
     if arguments.callgrind {
         count(&scene, arguments.json)?;
+        if let Some(folder) = &arguments.keep {
+            scene.folder.keep("callgrind.", folder)?;
+        }
     }
     Ok(())
 }
@@ -110,12 +133,19 @@ fn same(line: Line) -> Line {
 
 /// The second table: instructions in user space, the same every time.
 fn count(scene: &Scene, as_json: bool) -> Result<(), Failure> {
-    let bare = scene.bare(PROXY, measure::under_callgrind(YARDSTICK, &scene.folder)?)?;
+    let bare = scene.bare(YARDSTICK, scene.upstream, PROXY, measure::under_callgrind(YARDSTICK, &scene.folder)?)?;
     let [_, base] = measure::counted(&bare, &scene.jwts, &scene.folder)?;
     drop(bare);
     let valetkey = scene.valetkey(PROXY, measure::under_callgrind("Valetkey", &scene.folder)?)?;
     let [cold, hot] = measure::counted(&valetkey, &scene.jwts, &scene.folder)?;
-    report::print_counts(&[(YARDSTICK, "hot", base), ("Valetkey", "hot", hot), ("Valetkey", "cold", cold)], as_json);
+    drop(valetkey);
+    let mut counts = vec![(YARDSTICK, "hot", base), ("Valetkey", "hot", hot), ("Valetkey", "cold HS256", cold)];
+    for signing in Signing::ALL.into_iter().skip(1).filter(|signing| scene.jwts_of(*signing).exists()) {
+        let valetkey = scene.valetkey(PROXY, measure::under_callgrind(signing.name(), &scene.folder)?)?;
+        let [cold, _] = measure::counted_as(signing.name(), &valetkey, &scene.jwts_of(signing), &scene.folder)?;
+        counts.push(("Valetkey", signing.cold(), cold));
+    }
+    report::print_counts(&counts, as_json);
     Ok(())
 }
 

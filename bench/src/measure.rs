@@ -59,30 +59,35 @@ struct Wrk {
 /// Any failure: all of them end the run.
 pub type Failure = Box<dyn std::error::Error>;
 
+fn wrk(url: &str, tokens: &Path, load: Load) -> Result<Wrk, Failure> {
+    let script = tokens.with_file_name("wrk.lua");
+    fs::write(&script, include_str!("wrk.lua")).tried("writing wrk.lua")?;
+    let output = Command::new("taskset")
+        .args(["-c", &load.core.0.to_string(), "wrk", "-t1", "--timeout", "10s"])
+        .args([format!("-c{}", load.connections), format!("-d{}s", load.time.as_secs())])
+        .arg("-s")
+        .arg(&script)
+        .arg(url)
+        .arg("--")
+        .arg(tokens)
+        .output()
+        .tried("running wrk")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let result = text.lines().find_map(|line| line.strip_prefix("RESULT "));
+    let result = result.ok_or_else(|| format!("wrk said: {text}{}", String::from_utf8_lossy(&output.stderr)))?;
+    Ok(serde_json::from_str(result)?)
+}
+
 /// Hot: `wrk`, all users in turn, again and again.
 ///
 /// # Errors
 /// Where `wrk` fails, or any request was refused or broke.
 pub fn hot(proxy: &Contestant, jwts: &Path, load: Load) -> Result<Sample, Failure> {
     let Contestant { who, process, address, .. } = proxy;
-    let script = jwts.with_file_name("wrk.lua");
-    fs::write(&script, include_str!("wrk.lua")).tried("writing wrk.lua")?;
     let (cpu, instructions) = (process.cpu()?, Instructions::count(process, load.time));
-    let output = Command::new("taskset")
-        .args(["-c", &load.core.0.to_string(), "wrk", "-t1", "--timeout", "10s"])
-        .args([format!("-c{}", load.connections), format!("-d{}s", load.time.as_secs())])
-        .arg("-s")
-        .arg(&script)
-        .arg(format!("http://{address}{}", proxy.path(WORK)))
-        .arg("--")
-        .arg(jwts)
-        .output()
-        .tried("running wrk")?;
+    let result = wrk(&format!("http://{address}{}", proxy.path(WORK)), jwts, load)?;
     let cpu = process.cpu()?.saturating_sub(cpu);
-    let text = String::from_utf8_lossy(&output.stdout);
-    let result = text.lines().find_map(|line| line.strip_prefix("RESULT "));
-    let result = result.ok_or_else(|| format!("wrk said: {text}{}", String::from_utf8_lossy(&output.stderr)))?;
-    let Wrk { requests, microseconds, refused, broken, p50, p99 } = serde_json::from_str(result)?;
+    let Wrk { requests, microseconds, refused, broken, p50, p99 } = result;
     if refused + broken > 0 {
         return Err(format!("{refused} requests to {who} were refused, {broken} broke").into());
     }
@@ -119,8 +124,17 @@ pub fn cold(proxy: &Contestant, jwts: &Path, load: Load) -> Result<Sample, Failu
     })
 }
 
+/// Latency with one connection and no other load, in µs: median and 99th percentile.
+///
+/// # Errors
+/// Where `wrk` fails.
+pub fn latency(url: &str, tokens: &Path, load: Load) -> Result<[f64; 2], Failure> {
+    let result = wrk(url, tokens, Load { connections: 1, ..load })?;
+    Ok([result.p50, result.p99])
+}
+
 /// One connection asks once with each token.
-fn ask(proxy: &Contestant, tokens: &[String]) -> io::Result<()> {
+pub fn ask(proxy: &Contestant, tokens: &[String]) -> io::Result<()> {
     let (mut connection, path) = (Connection::open(proxy.address)?, proxy.path(WORK));
     for token in tokens {
         let (status, _) = connection.get(&path, token)?;
@@ -137,6 +151,14 @@ fn ask(proxy: &Contestant, tokens: &[String]) -> io::Result<()> {
 /// # Errors
 /// Where valgrind doesn't count, or a request fails.
 pub fn counted(proxy: &Contestant, jwts: &Path, folder: &Folder) -> Result<[f64; 2], Failure> {
+    counted_as(proxy.who, proxy, jwts, folder)
+}
+
+/// The same for a proxy that was put under callgrind by another name.
+///
+/// # Errors
+/// The same.
+pub fn counted_as(name: &str, proxy: &Contestant, jwts: &Path, folder: &Folder) -> Result<[f64; 2], Failure> {
     let jwts: Vec<String> = fs::read_to_string(jwts)?.lines().take(COUNTED).map(str::to_owned).collect();
     // Connections of the proxy's pool and whatever is made once are none of a request's business.
     ask(proxy, &jwts[..1])?;
@@ -145,7 +167,7 @@ pub fn counted(proxy: &Contestant, jwts: &Path, folder: &Folder) -> Result<[f64;
     for (at, count) in counts.iter_mut().enumerate() {
         ask(proxy, &jwts)?;
         dump(proxy)?;
-        let file = folder.path().join(format!("{}.{}", callgrind_file(proxy.who), at + 2));
+        let file = folder.path().join(format!("{}.{}", callgrind_file(name), at + 2));
         let text = fs::read_to_string(&file).tried("reading callgrind's counts")?;
         let total = text.lines().find_map(|line| line.strip_prefix("totals: ").or(line.strip_prefix("summary: ")));
         let total: f64 = total.and_then(|total| total.trim().parse().ok()).ok_or("callgrind has counted nothing")?;

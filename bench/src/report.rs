@@ -94,3 +94,27 @@ pub fn print_counts(counts: &[(&str, &str, f64)], as_json: bool) {
     }
     println!();
 }
+
+/// A figure beside its goal.
+pub struct Fact {
+    /// What was measured.
+    pub what: String,
+    /// What came of it, with its unit.
+    pub value: String,
+    /// What was aimed for.
+    pub goal: &'static str,
+}
+
+/// Prints figures beside their goals.
+pub fn print_facts(facts: &[Fact], as_json: bool) {
+    if as_json {
+        let rows = facts.iter().map(|fact| json!({ "what": fact.what, "value": fact.value, "goal": fact.goal }));
+        println!("{}", json!({ "facts": rows.collect::<Vec<_>>() }));
+        return;
+    }
+    println!("| measure | figure | goal |\n| --- | --: | --- |");
+    for Fact { what, value, goal } in facts {
+        println!("| {what} | {value} | {goal} |");
+    }
+    println!();
+}

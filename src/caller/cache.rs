@@ -1,45 +1,46 @@
-//! Tokens that were verified before, so that a caller's second request costs a hash and a look-up. A token itself is never
-//! kept: entries are found by SHA-256 of a random key of this process and the whole token.
+//! Tokens that were verified before, so that a caller's second request costs one look-up. An entry is found by a hash of
+//! the whole token, keyed anew in each process, and counts only where every byte is the same. The token is held as a
+//! secret, once, by the caller that it proved.
 
 use std::{
     fmt,
-    hash::{BuildHasherDefault, Hash, Hasher},
+    hash::{Hash, Hasher},
     sync::Arc,
 };
 
-use quick_cache::{UnitWeighter, sync::DefaultLifecycle};
-use sha2::{Digest, Sha256};
+use quick_cache::{Equivalent, sync::Cache};
 
 use super::Caller;
 
-/// Stands for a token in the cache.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fingerprint([u8; 32]);
+/// A token in the cache, by the caller that holds it.
+struct Held(Arc<Caller>);
 
-impl Hash for Fingerprint {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+impl PartialEq for Held {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.token() == other.0.token()
     }
 }
 
-/// Passes a fingerprint's first bytes on: they are as good as random already.
-#[derive(Default)]
-struct AlreadyHashed(u64);
+impl Eq for Held {}
 
-impl Hasher for AlreadyHashed {
-    fn finish(&self) -> u64 {
-        self.0
+impl Hash for Held {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Presented(self.0.token()).hash(state);
     }
+}
 
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
+/// A token that is looked for.
+struct Presented<'a>(&'a [u8]);
+
+impl Hash for Presented<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.0);
     }
+}
 
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
+impl Equivalent<Held> for Presented<'_> {
+    fn equivalent(&self, held: &Held) -> bool {
+        self.0 == held.0.token()
     }
 }
 
@@ -54,82 +55,56 @@ pub(super) struct Verified {
     pub(super) epoch: u64,
 }
 
-type Entries =
-    quick_cache::sync::Cache<Fingerprint, Verified, UnitWeighter, BuildHasherDefault<AlreadyHashed>, Lifecycle>;
-type Lifecycle = DefaultLifecycle<Fingerprint, Verified>;
-
 /// The tokens that were verified, a bounded number of them.
-pub(super) struct VerifiedTokens {
-    keyed: Sha256,
-    entries: Entries,
-}
+pub(super) struct VerifiedTokens(Cache<Held, Verified>);
 
 impl fmt::Debug for VerifiedTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerifiedTokens").field("len", &self.entries.len()).finish_non_exhaustive()
+        f.debug_struct("VerifiedTokens").field("len", &self.0.len()).finish_non_exhaustive()
     }
 }
 
 impl VerifiedTokens {
     /// A cache of this many tokens at most.
     pub(super) fn new(capacity: usize) -> Self {
-        // A whole block of key, so that its hashing is done once and for all. Without randomness the fingerprint is still a
-        // SHA-256 of the token: what is lost is only that nobody could compute it.
-        let mut key = [0; 64];
-        let _ = getrandom::fill(&mut key);
-        let keyed = Sha256::new_with_prefix(key);
-        let weight = u64::try_from(capacity).unwrap_or(u64::MAX);
-        let entries =
-            Entries::with(capacity, weight, UnitWeighter, BuildHasherDefault::default(), DefaultLifecycle::default());
-        Self { keyed, entries }
-    }
-
-    /// What stands for this token here.
-    pub(super) fn fingerprint(&self, token: &str) -> Fingerprint {
-        Fingerprint(self.keyed.clone().chain_update(token).finalize().into())
+        Self(Cache::new(capacity))
     }
 
     /// What is remembered.
-    pub(super) fn get(&self, fingerprint: &Fingerprint) -> Option<Verified> {
-        self.entries.get(fingerprint)
+    pub(super) fn get(&self, token: &[u8]) -> Option<Verified> {
+        self.0.get(&Presented(token))
     }
 
     /// Remembers.
-    pub(super) fn insert(&self, fingerprint: Fingerprint, verified: Verified) {
-        self.entries.insert(fingerprint, verified);
+    pub(super) fn insert(&self, verified: Verified) {
+        self.0.insert(Held(Arc::clone(&verified.caller)), verified);
     }
 
     /// Forgets.
-    pub(super) fn remove(&self, fingerprint: &Fingerprint) {
-        self.entries.remove(fingerprint);
+    pub(super) fn remove(&self, token: &[u8]) {
+        self.0.remove(&Presented(token));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::caller::testing::caller;
+    use crate::caller::testing::caller_with;
 
-    fn entry() -> Verified {
-        Verified { caller: Arc::new(caller("u", 10)), issuer: 0, epoch: 0 }
+    fn entry(token: &str) -> Verified {
+        Verified { caller: Arc::new(caller_with("u", 10, token)), issuer: 0, epoch: 0 }
     }
 
     #[test]
     fn a_token_is_found_by_all_of_its_bytes() {
         let cache = VerifiedTokens::new(10);
-        cache.insert(cache.fingerprint("a.b.c"), entry());
-        assert!(cache.get(&cache.fingerprint("a.b.c")).is_some());
+        cache.insert(entry("a.b.c"));
+        assert!(cache.get(b"a.b.c").is_some());
         for other in ["a.b.d", "a.b.", "a.b.cc", "A.b.c", ""] {
-            assert!(cache.get(&cache.fingerprint(other)).is_none(), "{other}");
+            assert!(cache.get(other.as_bytes()).is_none(), "{other}");
         }
-        cache.remove(&cache.fingerprint("a.b.c"));
-        assert!(cache.get(&cache.fingerprint("a.b.c")).is_none());
-    }
-
-    #[test]
-    fn two_processes_have_different_fingerprints() {
-        let (one, other) = (VerifiedTokens::new(1), VerifiedTokens::new(1));
-        assert!(one.fingerprint("a.b.c") != other.fingerprint("a.b.c"));
+        cache.remove(b"a.b.c");
+        assert!(cache.get(b"a.b.c").is_none());
     }
 
     #[test]
@@ -137,9 +112,9 @@ mod tests {
         for capacity in [0, 100] {
             let cache = VerifiedTokens::new(capacity);
             for number in 0..10_000 {
-                cache.insert(cache.fingerprint(&number.to_string()), entry());
+                cache.insert(entry(&number.to_string()));
             }
-            assert!(cache.entries.len() <= capacity, "{}", cache.entries.len());
+            assert!(cache.0.len() <= capacity, "{}", cache.0.len());
         }
     }
 }

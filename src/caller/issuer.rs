@@ -159,11 +159,6 @@ impl TrustedIssuer {
         now: u64,
     ) -> Result<Caller, Reason> {
         let verdict = self.rules.verify(token, key, algorithm, now)?;
-        Ok(Caller {
-            id: verdict.id,
-            expires_at: verdict.expires_at,
-            application: self.application.clone(),
-            claims: verdict.claims,
-        })
+        Ok(Caller::new(verdict.id, verdict.expires_at, self.application.clone(), token))
     }
 }

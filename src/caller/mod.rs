@@ -1,6 +1,7 @@
 //! Who is calling: a JWT becomes a [`Caller`], or [`Unauthenticated`]. It owns the trust in issuers: which algorithms, keys,
 //! audiences and times are believed, all from the configuration and none from the token itself (RFC 8725). It never sees
-//! a provider's token, and never lets a caller's JWT out again: not into a log, an error or a cache.
+//! a provider's token, and never lets a caller's JWT out again, not into a log nor an error; it keeps the bytes of those it
+//! verified, as secrets, to know them again.
 //!
 //! `token` finds the JWT in headers; `unverified` reads from it only what picks issuer and key; `issuer`, `keys` and `jwks`
 //! hold what verifies; `verify` checks signature and claims; `cache` remembers what was verified.
@@ -18,15 +19,18 @@ pub mod token;
 mod unverified;
 mod verify;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 
 pub use self::error::{IssuerError, IssuerProblem, Reason, Unauthenticated};
-pub use self::token::presented;
+pub use self::token::{likely, presented};
 use self::{
-    cache::{Fingerprint, Verified, VerifiedTokens},
+    cache::{Verified, VerifiedTokens},
     issuer::TrustedIssuer,
     jwks::Pace,
     unverified::{IssuerHint, JoseHeader, Unverified},
@@ -35,13 +39,14 @@ use crate::{
     config::CallerIssuer,
     id::{CallerId, Issuer},
     outbound::Outbound,
+    secret::Secret,
+    store::OwnerId,
 };
 
 /// How far clocks may be apart, in seconds.
 pub const LEEWAY: u64 = 60;
 
 /// Somebody whose JWT was verified.
-#[derive(Clone)]
 pub struct Caller {
     /// Who it is.
     pub id: CallerId,
@@ -49,8 +54,34 @@ pub struct Caller {
     pub expires_at: u64,
     /// The application's name, where the issuer has one of its own.
     pub application: Option<Arc<str>>,
-    /// All claims of the JWT, for policies.
-    pub claims: Arc<Map<String, Value>>,
+    token: Secret<Box<str>>,
+    claims: OnceLock<Box<Map<String, Value>>>,
+    owner: OnceLock<OwnerId>,
+}
+
+impl Caller {
+    fn new(id: CallerId, expires_at: u64, application: Option<Arc<str>>, token: &str) -> Self {
+        let token = Secret::new(token.into());
+        Self { id, expires_at, application, token, claims: OnceLock::new(), owner: OnceLock::new() }
+    }
+
+    /// All claims of the JWT. Most calls need none of them, so they are read when they are first asked for.
+    pub fn claims(&self) -> &Map<String, Value> {
+        self.claims.get_or_init(|| Box::new(unverified::claims(self.token.expose()).unwrap_or_default()))
+    }
+
+    /// The caller's name in the store: kept here once `find` knows it, for as long as the JWT is remembered.
+    pub fn owner(&self, find: impl FnOnce(&CallerId) -> Option<OwnerId>) -> Option<OwnerId> {
+        if let Some(owner) = self.owner.get() {
+            return Some(*owner);
+        }
+        let owner = find(&self.id)?;
+        Some(*self.owner.get_or_init(|| owner))
+    }
+
+    fn token(&self) -> &[u8] {
+        self.token.expose().as_bytes()
+    }
 }
 
 impl fmt::Debug for Caller {
@@ -130,8 +161,14 @@ impl Callers {
 
     /// The caller whose JWT this is, if it was verified before and is still good: no I/O, no waiting. `now` is in seconds
     /// since the Unix epoch.
-    pub fn cached(&self, token: &str, now: u64) -> Option<Arc<Caller>> {
-        self.remembered(&self.verified.fingerprint(token), now)
+    pub fn cached(&self, token: &[u8], now: u64) -> Option<Arc<Caller>> {
+        let entry = self.verified.get(token)?;
+        let same_keys = self.issuers.get(entry.issuer).is_some_and(|issuer| issuer.epoch() == entry.epoch);
+        if same_keys && !verify::has_expired(entry.caller.expires_at, now) {
+            return Some(entry.caller);
+        }
+        self.verified.remove(token);
+        None
     }
 
     /// The caller whose JWT this is. `now` is in seconds since the Unix epoch. Waits, for some seconds at most, where the
@@ -140,8 +177,7 @@ impl Callers {
     /// # Errors
     /// Where the JWT is not believed, or the keys to tell are not to be had ([`Reason::KeysUnavailable`]).
     pub async fn authenticate(&self, token: &str, now: u64) -> Result<Arc<Caller>, Unauthenticated> {
-        let fingerprint = self.verified.fingerprint(token);
-        if let Some(caller) = self.remembered(&fingerprint, now) {
+        if let Some(caller) = self.cached(token.as_bytes(), now) {
             return Ok(caller);
         }
         if !token::is_well_formed(token) {
@@ -155,8 +191,7 @@ impl Callers {
         if let Some(observer) = &self.observer {
             observer(&caller);
         }
-        let entry = Verified { caller: caller.clone(), issuer: position, epoch: found.epoch };
-        self.verified.insert(fingerprint, entry);
+        self.verified.insert(Verified { caller: caller.clone(), issuer: position, epoch: found.epoch });
         Ok(caller)
     }
 
@@ -178,16 +213,6 @@ impl Callers {
     /// The application's name for callers of this issuer, where it has one of its own.
     pub fn application(&self, issuer: &Issuer) -> Option<Arc<str>> {
         self.issuers.iter().find(|known| known.name() == issuer)?.application().cloned()
-    }
-
-    fn remembered(&self, fingerprint: &Fingerprint, now: u64) -> Option<Arc<Caller>> {
-        let entry = self.verified.get(fingerprint)?;
-        let same_keys = self.issuers.get(entry.issuer).is_some_and(|issuer| issuer.epoch() == entry.epoch);
-        if same_keys && !verify::has_expired(entry.caller.expires_at, now) {
-            return Some(entry.caller);
-        }
-        self.verified.remove(fingerprint);
-        None
     }
 
     /// The issuer that the token names; the first of that name decides.

@@ -51,6 +51,18 @@ pub fn presented<'h>(
     Err(Reason::Missing.into())
 }
 
+/// What is the JWT if it is one: the usual case of a single `Authorization: Bearer`, without a look at its bytes. Whoever
+/// knows these very bytes as a verified JWT may take them for one; everybody else asks [`presented`], and so where this is
+/// `None`.
+pub fn likely(headers: &HeaderMap) -> Option<&[u8]> {
+    if headers.contains_key(VALETKEY_TOKEN) {
+        return None;
+    }
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    value.as_bytes().strip_prefix(b"Bearer ")
+}
+
 /// Whether this has the form of a signed JWT (RFC 7515 §3.1) of a bearable length.
 pub(super) fn is_well_formed(text: &str) -> bool {
     let mut dots = 0;

@@ -1,7 +1,5 @@
 //! Signature and claims of a JWT, checked by the issuer's rules. Pure: the key is found and the time is given.
 
-use std::sync::Arc;
-
 use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::{Map, Value};
 
@@ -26,8 +24,6 @@ pub(super) struct Verdict {
     pub(super) id: CallerId,
     /// Its `exp`.
     pub(super) expires_at: u64,
-    /// All it says.
-    pub(super) claims: Arc<Map<String, Value>>,
 }
 
 impl Rules {
@@ -71,7 +67,7 @@ impl Rules {
         let subject = Subject::parse(subject).map_err(|_| Reason::Invalid)?;
         let expires_at = check_times(&claims, now)?;
         let id = CallerId { issuer: self.issuer.clone(), subject };
-        Ok(Verdict { id, expires_at, claims: Arc::new(claims) })
+        Ok(Verdict { id, expires_at })
     }
 }
 

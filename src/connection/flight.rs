@@ -8,7 +8,7 @@ use futures_util::{
     future::{BoxFuture, Shared},
 };
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 
 type Flight<V> = Shared<BoxFuture<'static, Option<V>>>;
 
@@ -50,14 +50,18 @@ where
         if let Some(flight) = under_way.get(&key) {
             return flight.clone();
         }
+        let (landed, answer) = oneshot::channel();
+        let flight = async move { answer.await.ok() }.boxed().shared();
+        under_way.insert(key, flight.clone());
+        // A runtime that shuts down drops the task at once, and with it the landing, which needs the lock.
+        drop(under_way);
         let landing = Landing { key, under_way: Arc::clone(&self.under_way) };
         let work = start();
-        let task = self.handle.spawn(async move {
-            let _landing = landing;
-            work.await
+        self.handle.spawn(async move {
+            let value = work.await;
+            drop(landing);
+            let _ = landed.send(value);
         });
-        let flight = async move { task.await.ok() }.boxed().shared();
-        under_way.insert(key, flight.clone());
         flight
     }
 
@@ -130,6 +134,17 @@ mod tests {
         drop(waiter);
         gate.notify_one();
         timeout(Duration::from_secs(5), done.notified()).await.expect("the flight ends without its waiter");
+    }
+
+    #[test]
+    fn a_runtime_that_has_shut_down_takes_no_flight_and_blocks_nobody() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let flights = Flights::new(runtime.handle().clone());
+        runtime.shutdown_timeout(Duration::from_secs(10));
+        let (sender, joined) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send((flights.join(1, || async { 7 }), flights.len())));
+        let (flight, left) = joined.recv_timeout(Duration::from_secs(10)).expect("no deadlock");
+        assert_eq!((flight.now_or_never(), left), (Some(None), 0));
     }
 
     #[tokio::test]

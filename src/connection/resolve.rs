@@ -2,14 +2,17 @@
 //! memory only; everything else ends in one of few answers, and none of them blames the caller for a store, key or
 //! provider that is down.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use tokio::time::{sleep, timeout};
 
 use crate::{
     clock::Timestamp,
     events::Kind,
-    id::{Account, CallerId},
+    id::{Account, CallerId, ConnectionId},
     provider::Service,
     store::OwnerId,
 };
@@ -83,10 +86,15 @@ enum Decision {
 }
 
 impl Connections {
+    /// A caller's name in the store, once the root that it derives from is known. Worth keeping: it costs an HMAC.
+    pub fn owner(&self, caller: &CallerId) -> Option<OwnerId> {
+        self.0.parts.roots.known().map(|root| root::owner(root, caller))
+    }
+
     /// The credential from memory, where that is beyond doubt; never waits. What is due is renewed in the background.
-    pub fn cached(&self, want: &Want<'_>, now: Timestamp) -> Option<Arc<Credential>> {
-        let owner = self.0.snapshots.known_owner(want.caller)?;
-        let snapshot = self.0.snapshots.fresh(&owner, self.0.parts.store.channel_epoch())?;
+    /// `owner` is the caller's name in the store.
+    pub fn cached(&self, owner: &OwnerId, want: &Want<'_>, now: Timestamp) -> Option<Arc<Credential>> {
+        let snapshot = self.0.snapshots.fresh(owner, self.0.parts.store.channel_epoch())?;
         match decide(&snapshot, want, now) {
             Decision::Use(credential) => {
                 self.renew_if_due(&credential, now);
@@ -171,7 +179,7 @@ impl Connections {
 
     /// Whether memory holds a newer one for certain.
     fn superseded(&self, credential: &Credential) -> bool {
-        let owner = self.0.snapshots.known_owner(&credential.id.caller);
+        let owner = self.owner(&credential.id.caller);
         let epoch = self.0.parts.store.channel_epoch();
         let Some(snapshot) = owner.and_then(|owner| self.0.snapshots.fresh(&owner, epoch)) else { return false };
         let mut held = snapshot.connections.iter().flat_map(|held| &held.credentials);
@@ -259,22 +267,14 @@ impl Connections {
 
     async fn recall(&self, caller: &CallerId) -> Result<(Arc<Snapshot>, Belief), Unavailable> {
         let store = &self.0.parts.store;
-        let root = match self.0.snapshots.known_owner(caller) {
-            Some(_) => None,
-            None => Some(self.0.parts.roots.get().await?),
-        };
-        let owner = match (self.0.snapshots.known_owner(caller), root) {
-            (Some(owner), _) => owner,
-            (None, Some(root)) => self.0.snapshots.owner(caller, || root::owner(&root, caller)),
-            (None, None) => return Err(Unavailable::Busy),
-        };
+        let owner = root::owner(self.0.parts.roots.get().await?.as_ref(), caller);
         // A flight that began before the latest change may bring what was true before it.
         for _ in 0..ROUNDS {
             if let Some(snapshot) = self.0.snapshots.fresh(&owner, store.channel_epoch()) {
                 return Ok((snapshot, Belief::Fresh));
             }
-            let connections = self.clone();
-            let load = self.0.loads.join(owner, || async move { connections.load(owner).await });
+            let (connections, of) = (self.clone(), caller.clone());
+            let load = self.0.loads.join(owner, || async move { connections.load(owner, Some(&of)).await });
             match load.await.unwrap_or(Err(Unavailable::Busy)) {
                 Ok(snapshot) if store.channel_epoch().is_none() => return Ok((snapshot, Belief::Fresh)),
                 Ok(_) => {}
@@ -284,7 +284,7 @@ impl Connections {
                 }
             }
         }
-        Ok((self.load(owner).await?, Belief::Fresh))
+        Ok((self.load(owner, Some(caller)).await?, Belief::Fresh))
     }
 
     /// Reads what changed before anybody asks, and again if the store fails: should it go away, what serves meanwhile is
@@ -298,7 +298,7 @@ impl Connections {
                     return;
                 }
                 let loading = connections.clone();
-                let load = connections.0.loads.join(owner, || async move { loading.load(owner).await });
+                let load = connections.0.loads.join(owner, || async move { loading.load(owner, None).await });
                 if !matches!(load.await, Some(Ok(_))) {
                     sleep(RELOAD_PAUSE).await;
                 }
@@ -306,7 +306,8 @@ impl Connections {
         });
     }
 
-    async fn load(&self, owner: OwnerId) -> Result<Arc<Snapshot>, Unavailable> {
+    /// Reads a caller's connections. What is held of them shares the texts of `caller`, where that is known.
+    async fn load(&self, owner: OwnerId, caller: Option<&CallerId>) -> Result<Arc<Snapshot>, Unavailable> {
         let store = &self.0.parts.store;
         let stamp = self.0.snapshots.stamp(&owner, store.channel_epoch());
         let (mut held, mut aside) = (Vec::new(), Vec::new());
@@ -326,6 +327,7 @@ impl Connections {
                 continue;
             }
             if record.farewell.is_none() && (record.grant.is_some() || record.api_key.is_some()) {
+                self.share_texts(&mut record.id, caller);
                 held.push(self.hold(&record));
             }
         }
@@ -335,6 +337,23 @@ impl Connections {
         Ok(self.0.snapshots.keep(owner, stamp, self.now(), held, aside))
     }
 }
+
+impl Connections {
+    /// Puts texts that are held anyway in place of equal ones: thousands of callers have the same issuer and service.
+    fn share_texts(&self, id: &mut ConnectionId, caller: Option<&CallerId>) {
+        if let Some(caller) = caller.filter(|caller| **caller == id.caller) {
+            id.caller = caller.clone();
+        }
+        if let Some(service) = self.0.parts.services.get(id.service.as_str()) {
+            id.service = service.name.clone();
+        }
+        if id.account == *DEFAULT_ACCOUNT {
+            id.account = DEFAULT_ACCOUNT.clone();
+        }
+    }
+}
+
+static DEFAULT_ACCOUNT: LazyLock<Account> = LazyLock::new(Account::default);
 
 /// What a caller's connections are good for at this moment. Pure.
 fn decide(snapshot: &Snapshot, want: &Want<'_>, now: Timestamp) -> Decision {

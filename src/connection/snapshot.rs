@@ -15,7 +15,7 @@ use quick_cache::sync::Cache;
 
 use crate::{
     clock::Timestamp,
-    id::{Account, CallerId, ServiceName},
+    id::{Account, ServiceName},
     store::{Key, OwnerId, Version},
 };
 
@@ -98,7 +98,6 @@ pub struct Stamp {
 #[derive(Debug)]
 pub struct Snapshots {
     cache: Cache<OwnerId, Arc<Snapshot>>,
-    owners: Cache<CallerId, OwnerId>,
     counters: Vec<AtomicU64>,
     /// Sealed records with renewed grants as this process last wrote them, in case a failover loses them.
     written: Cache<Key, Arc<(Version, Vec<u8>, Timestamp)>>,
@@ -112,27 +111,11 @@ impl Snapshots {
     pub fn new(capacity: usize, offline_max: Duration) -> Self {
         Self {
             cache: Cache::new(capacity),
-            owners: Cache::new(capacity),
             counters: std::iter::repeat_with(AtomicU64::default).take(COUNTERS).collect(),
             written: Cache::new(capacity),
             trusted_until: AtomicU64::new(0),
             offline_max,
         }
-    }
-
-    /// The caller's name in the store, computed once.
-    pub fn owner(&self, caller: &CallerId, compute: impl FnOnce() -> OwnerId) -> OwnerId {
-        if let Some(owner) = self.owners.get(caller) {
-            return owner;
-        }
-        let owner = compute();
-        self.owners.insert(caller.clone(), owner);
-        owner
-    }
-
-    /// The caller's name in the store, if it was computed before.
-    pub fn known_owner(&self, caller: &CallerId) -> Option<OwnerId> {
-        self.owners.get(caller)
     }
 
     /// The present moment in the history of this owner. Taken before the store is read. `epoch` is the store's unbroken

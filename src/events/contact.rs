@@ -107,9 +107,11 @@ impl Contacts {
         Self(Arc::new(Inner { claims, store, surroundings, clock, handle, seen: Cache::new(remembered) }))
     }
 
-    /// Takes note of what a verified JWT says of its caller; `vouched_until` is its `exp`, in seconds. Never waits.
-    pub fn note(&self, caller: &CallerId, claims: &Map<String, Value>, vouched_until: u64) {
+    /// Takes note of what a verified JWT says of its caller; `claims` are read only where an address is looked for, and
+    /// `vouched_until` is the JWT's `exp`, in seconds. Never waits.
+    pub fn note<'c>(&self, caller: &CallerId, claims: impl FnOnce() -> &'c Map<String, Value>, vouched_until: u64) {
         let Some(names) = self.0.claims.get(&caller.issuer) else { return };
+        let claims = claims();
         // A JWT that speaks of no address takes none back.
         if !claims.contains_key(&names.email) {
             return;

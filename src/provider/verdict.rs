@@ -80,6 +80,11 @@ impl Signs {
         })
     }
 
+    /// Whether any sign is looked for in a body, whatever the status.
+    pub fn look_at_bodies(&self) -> bool {
+        self.all().any(Compiled::needs_body)
+    }
+
     fn all(&self) -> impl Iterator<Item = &Compiled> {
         self.dead_token.iter().chain(&self.missing_scopes).chain(&self.rate_limited)
     }

@@ -1,6 +1,8 @@
 //! What an upstream's answer means for the credential, and how the answer is dressed for the client. Works on headers
 //! alone; `peek` brings the first bytes of a body where the provider's signs need them.
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use pingora::{Error, ErrorType, Result, http::ResponseHeader};
 
@@ -32,17 +34,18 @@ pub fn judge(
 ) -> bool {
     let began = context.began;
     let Some(call) = context.call() else { return true };
-    let Some(credential) = call.credential.clone() else { return true };
-    match verdict(&call.service, header.status, &header.headers, body) {
+    let Some(credential) = &call.credential else { return true };
+    match verdict(&call.route.service, header.status, &header.headers, body) {
         Verdict::Fine | Verdict::RateLimited => {
             if header.status.as_u16() < 400 {
-                core.connections.accepted(&credential, began);
+                core.connections.accepted(credential, began);
             }
             true
         }
         Verdict::DeadToken => {
-            let own = call.remedy == Remedy::PassOn || core.connections.refused_by_upstream_itself(&credential, began);
+            let own = call.remedy == Remedy::PassOn || core.connections.refused_by_upstream_itself(credential, began);
             if !own {
+                let credential = Arc::clone(credential);
                 context.finding = Some(Finding::Rejected { credential, replayable });
             }
             own
@@ -69,34 +72,42 @@ fn named(scopes: Vec<String>, call: &Call) -> Vec<String> {
     } else if !call.scopes.is_empty() {
         call.scopes.clone()
     } else {
-        call.service.asked_for().to_vec()
+        call.route.service.asked_for().to_vec()
     }
 }
 
 /// Takes out of an answer what must not reach the client, rewrites its URLs, and guards what a browser might run.
-pub fn dress(core: &Core, call: &Call, header: &mut ResponseHeader, origin: &Origin<'_>) -> Result<()> {
+pub fn dress<'a>(
+    core: &Core,
+    call: &Call,
+    header: &mut ResponseHeader,
+    origin: impl FnOnce() -> Origin<'a>,
+) -> Result<()> {
     let tunnel = header.status == StatusCode::SWITCHING_PROTOCOLS;
-    let answered = Answered { cookies: call.service.response_cookies, tunnel };
-    for name in scrub::response_headers_to_drop(&header.headers, answered) {
-        header.remove_header(&name);
+    let answered = Answered { cookies: call.route.service.response_cookies, tunnel };
+    let seen = scrub::look(&header.headers, answered);
+    for name in &seen.drop {
+        header.remove_header(name);
     }
     if header.status == StatusCode::NO_CONTENT {
         header.remove_header(&header::CONTENT_LENGTH);
     }
-    rewrite_urls(core, call, header, origin)?;
+    if seen.urls {
+        rewrite_urls(core, call, header, &origin())?;
+    }
     if !tunnel {
-        let cache_control = scrub::cache_control(&header.headers);
+        let cache_control = if seen.cache_control { scrub::cache_control(&header.headers) } else { scrub::PRIVATE };
         header.insert_header(header::CACHE_CONTROL, cache_control)?;
     }
     if call.credential.as_ref().is_some_and(|credential| credential.kind == AuthKind::ApiKey) {
-        for (name, value) in &call.service.key_notice {
+        for (name, value) in &call.route.service.key_notice {
             // What the upstream says of its own retirement is more than we know.
             if !header.headers.contains_key(name) {
                 header.insert_header(name.clone(), value.clone())?;
             }
         }
     }
-    for (name, value) in scrub::markup_guard(header.status, &header.headers).into_iter().flatten() {
+    for (name, value) in scrub::markup_guard(header.status, seen.tame).into_iter().flatten() {
         header.insert_header(name, value)?;
     }
     Ok(())
@@ -115,13 +126,14 @@ fn rewrite_urls(core: &Core, call: &Call, header: &mut ResponseHeader, origin: &
     if present.is_empty() {
         return Ok(());
     }
-    let own = std::iter::once(&call.service);
-    let others = core.services.sharing(&call.service).filter(|service| service.name != call.service.name);
+    let called = &call.route.service;
+    let own = std::iter::once(called);
+    let others = core.services.sharing(called).filter(|service| service.name != called.name);
     let ways: Vec<Way<'_>> = own
         .chain(others)
         .map(|service| Way {
             base: &service.base,
-            proxied: format!("{}://{}/proxy/{}{}", origin.scheme, origin.host, service.name, call.form),
+            proxied: format!("{}://{}/proxy/{}{}", origin.scheme, origin.host, service.name, call.form()),
         })
         .collect();
     for name in present {

@@ -1,12 +1,13 @@
 //! One call to a service: what the request's head says it is, before anything is sent. Pure but for the JWT's keys; every
 //! way out is a [`Refusal`].
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
-use http::{HeaderName, Method, Version, header, request::Parts};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method, Version, header, request::Parts};
 
 use crate::{
-    caller::{Caller, presented},
+    caller::{Caller, likely, presented},
     connection::{Credential, Want},
     id::{Account, CallerId},
     provider::Service,
@@ -14,7 +15,7 @@ use crate::{
 };
 
 use super::{
-    Core,
+    Core, Route,
     policy::{self, Asked},
     target::{self, Target},
     upstream::Manner,
@@ -25,18 +26,23 @@ const VALETKEY_SCOPES: HeaderName = HeaderName::from_static("valetkey-scopes");
 /// More scopes than anyone asks for.
 const MAX_SCOPES: usize = 100;
 
-/// Which door a request goes through.
-pub enum Admitted {
-    /// Valetkey's own pages and JSON.
-    Own,
-    /// A service.
-    Call(Box<Call>),
+/// A call whose caller isn't known yet.
+pub struct Unclaimed {
+    /// The service that is called.
+    route: Arc<Route>,
+    /// The target as it came, and its parts.
+    raw: Bytes,
+    form: Range<usize>,
+    path: Range<usize>,
+    /// The account in the path.
+    account: Option<Account>,
+    traits: Traits,
 }
 
 /// A call that may go on once it has a credential.
 pub struct Call {
     /// The service that is called.
-    pub service: Arc<Service>,
+    pub route: Arc<Route>,
     /// For whom.
     pub caller: Arc<Caller>,
     /// The account that was named.
@@ -45,18 +51,16 @@ pub struct Call {
     pub scopes: Vec<String>,
     /// The method.
     pub method: Method,
-    /// The path below `base_url`, without the query.
-    pub path: String,
-    /// What goes upstream.
-    pub target: String,
-    /// `@account` as the path had it, for URLs that lead back.
-    pub form: String,
     /// How the upstream is spoken to.
     pub manner: Manner,
     /// What the call carries.
     pub credential: Option<Arc<Credential>>,
     /// How far the upstream's refusals have been followed.
     pub remedy: Remedy,
+    /// The target as it came, checked to be ASCII, and its parts.
+    raw: Bytes,
+    form: Range<usize>,
+    path: Range<usize>,
 }
 
 /// How far a call has gone after its credential was refused.
@@ -77,11 +81,11 @@ impl Call {
     pub fn want(&self) -> Want<'_> {
         Want {
             caller: self.caller_id(),
-            service: &self.service,
+            service: &self.route.service,
             account: self.account.as_ref(),
             scopes: &self.scopes,
             method: self.method.as_str(),
-            path: &self.path,
+            path: self.path(),
         }
     }
 
@@ -89,65 +93,139 @@ impl Call {
     pub fn caller_id(&self) -> &CallerId {
         &self.caller.id
     }
+
+    /// The path below `base_url`, without the query.
+    pub fn path(&self) -> &str {
+        let path = text(&self.raw[self.path.clone()]);
+        if path.is_empty() { "/" } else { path }
+    }
+
+    /// `@account` as the path had it, for URLs that lead back.
+    pub fn form(&self) -> &str {
+        text(&self.raw[self.form.clone()])
+    }
+
+    /// Path and query as they came, and the path's length.
+    pub fn below(&self) -> (&str, usize) {
+        (text(&self.raw[self.path.start..]), self.path.len())
+    }
 }
 
-/// Reads a request's head. `raw` is its target as it came.
+/// Targets are ASCII: `target::parse` takes no other.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+/// Reads a request's head as far as it can be without knowing who calls. `raw` is its target as it came. `None`: it is for
+/// Valetkey's own pages and JSON.
 ///
 /// # Errors
 /// The answer to send instead.
-pub async fn admit(core: &Core, head: &Parts, raw: &[u8], serves_proxy: bool) -> Result<Admitted, Refusal> {
+pub fn read(core: &Core, head: &Parts, raw: Bytes, serves_proxy: bool) -> Result<Option<Unclaimed>, Refusal> {
     if head.method == Method::CONNECT {
         return Err(Refusal::method_not_allowed(Some(ANYWHERE)));
     }
+    let traits = Traits::of(&head.headers);
     within(raw.len(), core.limits.uri_bytes, TooLarge::Target)?;
-    within(head_size(head), core.limits.header_bytes, TooLarge::Headers)?;
-    let (service, account, form, path, query) = match target::parse(raw).map_err(Refusal::bad_request)? {
-        Target::Proxy { service, account, prefix, path, query } if serves_proxy => {
-            let form = prefix.find('@').map_or("", |at| &prefix[at..]);
-            (service, account, form, path, query)
+    within(traits.size, core.limits.header_bytes, TooLarge::Headers)?;
+    let (name, account, form, path) = match target::parse(&raw).map_err(Refusal::bad_request)? {
+        Target::Proxy { service, account, prefix, path, .. } if serves_proxy => {
+            let at = prefix.bytes().position(|byte| byte == b'@').unwrap_or(prefix.len());
+            (service, account, at..prefix.len(), prefix.len()..prefix.len() + path.len())
         }
-        Target::Proxy { .. } | Target::Own => return Ok(Admitted::Own),
+        Target::Proxy { .. } | Target::Own => return Ok(None),
     };
     if head.method == Method::TRACE {
         return Err(Refusal::method_not_allowed(Some(ANYWHERE)));
     }
-    let service =
-        service.and_then(|name| core.services.get(name.as_str()).cloned()).ok_or_else(Refusal::unknown_service)?;
-    within(raw.len(), service.limits.uri_bytes, TooLarge::Target)?;
-    within(head_size(head), service.limits.header_bytes, TooLarge::Headers)?;
-    let caller = authenticate(core, head, &service).await?;
-    let account = agreed_account(head, account)?;
-    let scopes = named_scopes(head)?;
-    if let Some(length) = content_length(head) {
-        within_body(length, core, &service)?;
-    }
-    let below = if path.is_empty() { "/" } else { path };
-    let asked = Asked { method: head.method.as_str(), path: below, claims: &caller.claims };
-    if !policy::allows(&service.policy, &asked) {
-        return Err(Refusal::forbidden(&service.name, &service.title));
-    }
-    core.rates.take(&service, &caller.id).map_err(|wait| Refusal::rate_limited(whole_seconds(wait)))?;
-    Ok(Admitted::Call(Box::new(Call {
-        target: target::upstream(&service.base, path, query),
-        path: below.to_owned(),
-        form: form.to_owned(),
-        method: head.method.clone(),
-        manner: manner(head),
-        service,
-        caller,
-        account,
-        scopes,
-        credential: None,
-        remedy: Remedy::None,
-    })))
+    let route = name.and_then(|name| core.routes.get(name)).ok_or_else(Refusal::unknown_service)?;
+    within(raw.len(), route.service.limits.uri_bytes, TooLarge::Target)?;
+    within(traits.size, route.service.limits.header_bytes, TooLarge::Headers)?;
+    Ok(Some(Unclaimed { route: Arc::clone(route), raw, form, path, account, traits }))
 }
 
-async fn authenticate(core: &Core, head: &Parts, service: &Service) -> Result<Arc<Caller>, Refusal> {
-    let own = service.api_key.header();
-    let own = if *own == header::AUTHORIZATION { service.inject.header() } else { own };
-    let token = presented(&head.headers, Some(own))?;
-    let now = core.clock.now().seconds();
-    Ok(core.callers.authenticate(&token, now).await?)
+impl Unclaimed {
+    /// The caller, where the JWT was verified before.
+    pub fn known_caller(&self, core: &Core, head: &Parts, now: u64) -> Option<Arc<Caller>> {
+        core.callers.cached(likely(&head.headers)?, now)
+    }
+
+    /// The caller; waits where the JWT's keys must be fetched.
+    ///
+    /// # Errors
+    /// The answer to send instead.
+    pub async fn authenticate(&self, core: &Core, head: &Parts) -> Result<Arc<Caller>, Refusal> {
+        let service = &self.route.service;
+        let own = service.api_key.header();
+        let own = if *own == header::AUTHORIZATION { service.inject.header() } else { own };
+        let token = presented(&head.headers, Some(own))?;
+        let now = core.clock.now().seconds();
+        Ok(core.callers.authenticate(&token, now).await?)
+    }
+
+    /// The call of this caller, if it may go on.
+    ///
+    /// # Errors
+    /// The answer to send instead.
+    pub fn claimed(self, core: &Core, head: &Parts, caller: Arc<Caller>) -> Result<Call, Refusal> {
+        let Self { route, raw, form, path, account, traits } = self;
+        let (account, scopes) =
+            if traits.ours { (agreed_account(head, account)?, named_scopes(head)?) } else { (account, Vec::new()) };
+        if let Some(length) = content_length(head).filter(|_| traits.content_length) {
+            within_body(length, core, &route.service)?;
+        }
+        let manner = if traits.manner { manner(head) } else { Manner::Plain };
+        let call = Call {
+            method: head.method.clone(),
+            route,
+            caller,
+            account,
+            scopes,
+            manner,
+            raw,
+            form,
+            path,
+            credential: None,
+            remedy: Remedy::None,
+        };
+        let service = &call.route.service;
+        if !service.policy.is_empty() {
+            let asked = Asked { method: call.method.as_str(), path: call.path(), claims: call.caller.claims() };
+            if !policy::allows(&service.policy, &asked) {
+                return Err(Refusal::forbidden(&service.name, &service.title));
+            }
+        }
+        core.rates.take(service, &call.caller.id).map_err(|wait| Refusal::rate_limited(whole_seconds(wait)))?;
+        Ok(call)
+    }
+}
+
+/// What one look at all headers shows: most requests have none of what is then looked up.
+#[derive(Debug, Clone, Copy, Default)]
+struct Traits {
+    /// As RFC 9113 §6.5.2 counts fields, less its overhead: name, value, and what stands between on the wire.
+    size: usize,
+    /// There are headers of ours.
+    ours: bool,
+    content_length: bool,
+    /// There is what decides the [`Manner`].
+    manner: bool,
+}
+
+impl Traits {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut traits = Self::default();
+        for (name, value) in headers {
+            let text = name.as_str();
+            traits.size += text.len() + value.len() + 4;
+            match text {
+                "content-length" => traits.content_length = true,
+                "content-type" | "upgrade" => traits.manner = true,
+                _ => traits.ours |= text.starts_with("valetkey-"),
+            }
+        }
+        traits
+    }
 }
 
 fn agreed_account(head: &Parts, in_path: Option<Account>) -> Result<Option<Account>, Refusal> {
@@ -190,11 +268,6 @@ fn manner(head: &Parts) -> Manner {
 /// `Retry-After` in seconds, rounded up (RFC 9110 §10.2.3).
 fn whole_seconds(wait: Duration) -> u32 {
     u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1)
-}
-
-fn head_size(head: &Parts) -> usize {
-    // As RFC 9113 §6.5.2 counts a field, less its overhead: name, value, and what stands between on the wire.
-    head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
 fn content_length(head: &Parts) -> Option<u64> {

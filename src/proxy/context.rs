@@ -50,7 +50,7 @@ pub enum Way {
     /// To Valetkey's own routes.
     Own,
     /// To a service.
-    Call(Box<Call>),
+    Call(Call),
 }
 
 /// What an upstream's answer means for the credential, to be acted on where waiting is safe.

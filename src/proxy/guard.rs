@@ -3,9 +3,16 @@
 
 use std::{
     collections::HashMap,
+    future::{Future, poll_fn},
     net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
+    pin::Pin,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Poll, Waker},
+    thread,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -15,11 +22,7 @@ use pingora::{
     protocols::{Stream, http::ServerSession},
     server::ShutdownWatch,
 };
-use tokio::{
-    io::AsyncWriteExt,
-    sync::watch,
-    time::{Instant, sleep_until},
-};
+use tokio::io::AsyncWriteExt;
 
 /// How long the first request head of a connection may take.
 const FIRST_HEAD: Duration = Duration::from_secs(20);
@@ -30,30 +33,113 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nValetkey-Status: rat
 Valetkey-Request-Id: not-assigned\r\nCache-Control: no-store\r\nContent-Type: application/json\r\nContent-Length: 122\r\nConnection: close\r\n\r\n\
 {\"status\":\"rate_limited\",\"message\":\"Too many connections from this client\",\"retryable\":true,\"request_id\":\"not-assigned\"}\r\n";
 
-type Deadline = Option<Instant>;
+tokio::task_local! {
+    /// The deadline of the connection that this task serves. Streams of HTTP/2 have tasks of their own, and none.
+    static OWN: Arc<Deadline>;
+}
+
+/// By when the head that is waited for must be there. It moves twice a request, which costs nothing but a store: nobody
+/// sets a timer for it, but one thread looks at all of them every second (a timer in Pingora's own runtimes would have them
+/// read the clock each time they wait).
+#[derive(Debug)]
+struct Deadline {
+    /// When the listener began; `at` counts from there.
+    began: Instant,
+    /// In milliseconds.
+    at: AtomicU64,
+    passed: AtomicBool,
+    /// The connection's task.
+    task: Mutex<Option<Waker>>,
+}
+
+/// No head is waited for.
+const NEVER: u64 = u64::MAX;
+/// How often deadlines are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+impl Deadline {
+    /// The deadline is so long after `now`.
+    fn set(&self, now: Instant, time: Duration) {
+        let at = now.saturating_duration_since(self.began) + time;
+        self.at.store(u64::try_from(at.as_millis()).unwrap_or(NEVER - 1), Ordering::Relaxed);
+    }
+
+    /// Ends the connection if its time is over.
+    fn check(&self, now: Instant) {
+        let at = self.at.load(Ordering::Relaxed);
+        if at != NEVER && now.saturating_duration_since(self.began) >= Duration::from_millis(at) {
+            self.passed.store(true, Ordering::Release);
+            let task = self.task.lock().clone();
+            if let Some(task) = task {
+                task.wake();
+            }
+        }
+    }
+}
 
 /// The deadlines of a listener's connections, by the client's address and port.
-#[derive(Debug, Default)]
-pub struct Deadlines(Mutex<HashMap<SocketAddr, watch::Sender<Deadline>>>);
+#[derive(Debug)]
+pub struct Deadlines {
+    began: Instant,
+    all: Mutex<HashMap<SocketAddr, Arc<Deadline>>>,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { began: Instant::now(), all: Mutex::default() }
+    }
+}
 
 impl Deadlines {
+    /// Begins to look at the deadlines of these listeners, for as long as they are there.
+    ///
+    /// # Errors
+    /// Where no thread can be had.
+    pub fn watch(listeners: Vec<Weak<Self>>) -> std::io::Result<()> {
+        let watch = move || {
+            while listeners
+                .iter()
+                .filter_map(Weak::upgrade)
+                .inspect(|deadlines| deadlines.check(Instant::now()))
+                .count()
+                > 0
+            {
+                thread::sleep(LOOK);
+            }
+        };
+        thread::Builder::new().name("deadlines".into()).spawn(watch).map(drop)
+    }
+
+    fn check(&self, now: Instant) {
+        for deadline in self.all.lock().values() {
+            deadline.check(now);
+        }
+    }
+
     /// A request's head has come: its answer may take as long as it takes.
     pub fn head_is_there(&self, session: &ServerSession) {
-        self.set(session, None);
-    }
-
-    /// The answer is through: the next head is waited for. HTTP/2 has streams side by side and an idle limit of its own.
-    pub fn answer_is_done(&self, session: &ServerSession) {
-        if !session.is_http2() {
-            self.set(session, Some(Instant::now() + NEXT_HEAD));
+        let lift = |deadline: &Arc<Deadline>| deadline.at.store(NEVER, Ordering::Relaxed);
+        if OWN.try_with(lift).is_ok() {
+            return;
         }
-    }
-
-    fn set(&self, session: &ServerSession, deadline: Deadline) {
         let Some(address) = session.client_addr().and_then(|address| address.as_inet()) else { return };
-        if let Some(sender) = self.0.lock().get(address) {
-            sender.send_replace(deadline);
+        if let Some(deadline) = self.all.lock().get(address) {
+            lift(deadline);
         }
+    }
+
+    /// The answer is through at `now`: the next head is waited for. HTTP/2 has streams side by side and an idle limit of
+    /// its own.
+    pub fn answer_is_done(&self, now: Instant) {
+        let _ = OWN.try_with(|deadline| deadline.set(now, NEXT_HEAD));
+    }
+
+    fn add(&self, address: SocketAddr, now: Instant) -> Arc<Deadline> {
+        let (at, passed) = (AtomicU64::new(NEVER), AtomicBool::new(false));
+        let deadline = Arc::new(Deadline { began: self.began, at, passed, task: Mutex::default() });
+        deadline.set(now, FIRST_HEAD);
+        self.all.lock().insert(address, Arc::clone(&deadline));
+        deadline
     }
 }
 
@@ -80,7 +166,7 @@ struct Place<'a, A> {
 
 impl<A> Drop for Place<'_, A> {
     fn drop(&mut self) {
-        self.guarded.deadlines.0.lock().remove(&self.address);
+        self.guarded.deadlines.all.lock().remove(&self.address);
         let mut clients = self.guarded.clients.lock();
         if let Some(count) = clients.get_mut(&self.address.ip()) {
             *count -= 1;
@@ -101,14 +187,13 @@ impl<A> Guarded<A> {
         Some(if &start == b"PRI" { h2c } else { &self.inner })
     }
 
-    fn enter(&self, address: SocketAddr) -> (Place<'_, A>, watch::Receiver<Deadline>, bool) {
-        let (sender, receiver) = watch::channel(Some(Instant::now() + FIRST_HEAD));
-        self.deadlines.0.lock().insert(address, sender);
+    fn enter(&self, address: SocketAddr) -> (Place<'_, A>, Arc<Deadline>, bool) {
+        let deadline = self.deadlines.add(address, Instant::now());
         let mut clients = self.clients.lock();
         let count = clients.entry(address.ip()).or_insert(0);
         *count += 1;
         let too_many = self.per_client.is_some_and(|limit| *count > limit);
-        (Place { guarded: self, address }, receiver, too_many)
+        (Place { guarded: self, address }, deadline, too_many)
     }
 }
 
@@ -131,10 +216,7 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
                 None => None,
             }
         };
-        tokio::select! {
-            reusable = serve => reusable,
-            () = passed(deadline) => None,
-        }
+        within(&deadline, Box::pin(OWN.scope(Arc::clone(&deadline), serve))).await.flatten()
     }
 
     async fn cleanup(&self) {
@@ -142,28 +224,56 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
     }
 }
 
-/// Waits until a deadline passes that nobody has moved.
-async fn passed(mut deadline: watch::Receiver<Deadline>) {
-    loop {
-        let at = *deadline.borrow_and_update();
-        let moved = async {
-            if deadline.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
-        match at {
-            None => moved.await,
-            Some(at) => tokio::select! {
-                () = sleep_until(at) => return,
-                () = moved => {}
-            },
+/// `None` where the deadline passed first.
+async fn within<F: Future + Unpin>(deadline: &Deadline, mut serve: F) -> Option<F::Output> {
+    let mut known: Option<Waker> = None;
+    poll_fn(|cx| {
+        if !known.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *deadline.task.lock() = Some(cx.waker().clone());
+            known = Some(cx.waker().clone());
         }
-    }
+        // Unless the head came in that very moment.
+        if deadline.passed.load(Ordering::Acquire) && deadline.at.load(Ordering::Relaxed) != NEVER {
+            return Poll::Ready(None);
+        }
+        Pin::new(&mut serve).poll(cx).map(Some)
+    })
+    .await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4711);
+
+    #[tokio::test]
+    async fn a_head_that_never_comes_ends_the_connection() {
+        let (deadlines, now) = (Deadlines::default(), Instant::now());
+        let deadline = deadlines.add(CLIENT, now);
+        deadlines.check(now + FIRST_HEAD - LOOK);
+        let early = within(&deadline, Box::pin(async { 7 })).await;
+        assert_eq!(early, Some(7), "there was time left");
+        let waiting = tokio::spawn(async move { within(&deadline, Box::pin(std::future::pending::<()>())).await });
+        tokio::task::yield_now().await;
+        deadlines.check(now + FIRST_HEAD + LOOK);
+        assert_eq!(waiting.await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_take_long_and_the_next_head_has_its_own_time() {
+        let (deadlines, now) = (Deadlines::default(), Instant::now());
+        let deadline = deadlines.add(CLIENT, now);
+        let passed = || deadline.passed.load(Ordering::Relaxed);
+        deadline.at.store(NEVER, Ordering::Relaxed);
+        deadlines.check(now + 100 * FIRST_HEAD);
+        assert!(!passed());
+        OWN.scope(Arc::clone(&deadline), async { deadlines.answer_is_done(now + 100 * FIRST_HEAD) }).await;
+        deadlines.check(now + 100 * FIRST_HEAD + NEXT_HEAD - LOOK);
+        assert!(!passed());
+        deadlines.check(now + 100 * FIRST_HEAD + NEXT_HEAD + LOOK);
+        assert!(passed());
+    }
 
     #[test]
     fn the_canned_answer_says_how_long_it_is() {

@@ -6,6 +6,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use http::HeaderValue;
+
 use crate::{
     caller::Callers,
     clock::Clock,
@@ -13,21 +15,24 @@ use crate::{
     connection::{Connections, Unusable},
     consent::Consent,
     id::ServiceName,
-    provider::Services,
+    provider::{Service, Services},
     refusal::{Refusal, Remedies},
     telemetry::{Metrics, RequestIds, metrics::ServiceMetrics},
 };
 
+mod admit;
 mod answer;
 mod call;
 mod context;
 mod dns;
 mod drain;
+mod forward;
 mod guard;
 mod peek;
 mod phases;
 mod policy;
 mod rate;
+mod ready;
 mod refuse;
 mod rewrite;
 mod scrub;
@@ -43,21 +48,32 @@ pub use streams::ServePipe;
 pub use upstream::BadCertificate;
 
 use call::Call;
-use dns::Names;
-use upstream::Tls;
+use dns::Name;
+use upstream::Peers;
 
 /// What all doors share: the parts, and what is kept beside them.
 pub struct Core {
     parts: Parts,
     rates: Rates,
-    names: Names,
-    reached: HashMap<ServiceName, Reached>,
+    routes: Routes,
 }
 
-/// What is kept for each service beside its facts.
-struct Reached {
-    tls: Tls,
+/// The services by name. The names are the operator's, so nobody can make them collide; the names that are asked for only
+/// cost their own look-up.
+type Routes = HashMap<ServiceName, Arc<Route>, quick_cache::DefaultHashBuilder>;
+
+/// A service, and what is made ready for its calls.
+struct Route {
+    service: Arc<Service>,
+    /// `Host`, as it goes upstream.
+    host: HeaderValue,
+    name: Name,
+    peers: Peers,
     metrics: ServiceMetrics,
+    /// Whether its provider's answers have to be read for signs of a dead token.
+    judged_by_body: bool,
+    /// Whether they must come uncompressed for that.
+    needs_plain_bodies: bool,
 }
 
 /// What `serve` hands in.
@@ -96,18 +112,27 @@ impl Core {
     /// # Errors
     /// The service whose certificates can't be used, and why.
     pub fn new(parts: Parts) -> Result<Self, (ServiceName, BadCertificate)> {
-        let mut reached = HashMap::new();
+        let mut routes = Routes::default();
         for service in parts.services.iter() {
-            let tls = Tls::read(service).map_err(|bad| (service.name.clone(), bad))?;
-            let metrics = parts.metrics.service(&service.name);
-            reached.insert(service.name.clone(), Reached { tls, metrics });
+            let route = Route {
+                service: Arc::clone(service),
+                host: HeaderValue::from_str(service.base.authority())
+                    .expect("a URL's authority is ASCII without spaces or control characters"),
+                name: Name::new(service.base.host(), service.base.port()),
+                peers: Peers::new(service).map_err(|bad| (service.name.clone(), bad))?,
+                metrics: parts.metrics.service(&service.name),
+                judged_by_body: service.signs.look_at_bodies(),
+                needs_plain_bodies: service.signs.need_bodies(),
+            };
+            routes.insert(service.name.clone(), Arc::new(route));
         }
-        Ok(Self { parts, rates: Rates::default(), names: Names::default(), reached })
+        Ok(Self { parts, rates: Rates::default(), routes })
     }
 
     /// The answer for a call that gets no credential; with the connect link where one helps.
     async fn refusal(&self, call: &Call, unusable: &Unusable) -> Refusal {
-        let Call { caller, service, scopes, .. } = call;
+        let Call { caller, route, scopes, .. } = call;
+        let service = &route.service;
         if let Unusable::MissingScopes { scopes, account } = unusable {
             self.connections.lacks_scopes(&caller.id, service, account, scopes).await;
         }

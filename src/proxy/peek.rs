@@ -25,13 +25,16 @@ impl Gate {
         context: &mut Context,
     ) -> Result<bool> {
         let Some(call) = context.call() else { return Ok(false) };
+        if !call.route.judged_by_body {
+            return Ok(false);
+        }
         let has_body = call.method != Method::HEAD
             && header.status != StatusCode::NO_CONTENT
             && header.status != StatusCode::NOT_MODIFIED
             && header.headers.get(header::CONTENT_LENGTH).is_none_or(|length| length != "0")
             // On HTTP/2 a header may end the answer without saying so here.
             && (header.version < Version::HTTP_2 || header.headers.contains_key(header::CONTENT_LENGTH));
-        if !has_body || wants_body(&call.service, header.status, &header.headers).is_none() {
+        if !has_body || wants_body(&call.route.service, header.status, &header.headers).is_none() {
             return Ok(false);
         }
         context.held = Some(Held { header: header.clone(), body: BytesMut::new() });

@@ -1,6 +1,10 @@
 //! The story of a request, phase by phase, in the order in which Pingora tells it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::{Future, ready},
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,123 +19,167 @@ use pingora::{
 
 use crate::{
     connection::{AfterRejection, Unusable},
-    refusal::{REQUEST_ID, Refusal},
-    telemetry::metrics::{CacheOutcome, RequestOutcome},
+    refusal::Refusal,
+    telemetry::metrics::RequestOutcome,
 };
 
 use super::{
     Gate,
+    admit::Left,
     answer::{self, DEAD, Origin, REFUSED, taken_back},
-    call::{self, Admitted, Call, Remedy},
+    call::{self, Remedy},
     context::{Context, Finding, Way},
+    ready::{GoOn, Logged, Phase, done},
     refuse::refuse,
-    scrub, target, upstream,
 };
 
-const KEEPALIVE_S: u64 = 60;
 /// So many addresses of an upstream are tried.
 const ADDRESSES: usize = 3;
 
 #[async_trait]
 impl ProxyHttp for Gate {
-    type CTX = Context;
+    // Boxed: it is a part of several of Pingora's futures, which are moved whole, once a request.
+    type CTX = Box<Context>;
 
-    fn new_ctx(&self) -> Context {
-        Context::new(self.core.clock.now())
+    fn new_ctx(&self) -> Box<Context> {
+        Box::new(Context::new(self.core.clock.now()))
     }
 
     /// None: they would compress, and so hold up, what only passes through.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
+    fn early_request_filter<'a: 's, 'b: 's, 'c: 's, 's>(
+        &'a self,
+        session: &'b mut Session,
+        context: &'c mut Box<Context>,
+    ) -> Phase<'s, ()>
+    where
+        Self: 's,
+    {
         self.deadlines.head_is_there(session.as_downstream());
         context.in_flight = Some(self.core.metrics.begin());
-        let keepalive = (!self.core.drain.is_draining()).then_some(KEEPALIVE_S);
-        session.set_keepalive(keepalive);
+        // Idling between requests has its limit in `guard`, so that it costs no timer a request.
+        if self.core.drain.is_draining() {
+            session.set_keepalive(None);
+        }
         session.as_downstream_mut().set_total_drain_timeout(Some(Duration::from_secs(5)));
-        Ok(())
+        done(Ok(()))
     }
 
-    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        match self.admit(session, context).await {
-            Ok(()) => Ok(false),
-            Err(refusal) => refuse(&self.core, session, context, &refusal).await.map(|_| true),
+    fn request_filter<'a: 's, 'b: 's, 'c: 's, 's>(
+        &'a self,
+        session: &'b mut Session,
+        context: &'c mut Box<Context>,
+    ) -> Phase<'s, bool>
+    where
+        Self: 's,
+    {
+        let left = self.admit_from_memory(session, context);
+        if let Ok(Left::Nothing) = left {
+            return Box::pin(GoOn);
         }
+        Box::pin(async move {
+            let admitted = match left {
+                Ok(left) => self.admit(left, session, context).await,
+                Err(refusal) => Err(refusal),
+            };
+            match admitted {
+                Ok(()) => Ok(false),
+                Err(refusal) => refuse(&self.core, session, context, &refusal).await.map(|_| true),
+            }
+        })
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
-        if let Err(refusal) = self.act_on_finding(context).await {
-            context.refusal = Some(refusal);
-            return Error::e_explain(REFUSED, "no credential to go on with");
+    fn upstream_peer<'a: 's, 'b: 's, 'c: 's, 's>(
+        &'a self,
+        _session: &'b mut Session,
+        context: &'c mut Box<Context>,
+    ) -> Phase<'s, Box<HttpPeer>>
+    where
+        Self: 's,
+    {
+        if let (None, Some(peer)) = (&context.finding, self.peer_at_once(context)) {
+            return Box::pin(ready(Ok(peer)));
         }
-        self.peer(context).await
+        Box::pin(async move {
+            if let Err(refusal) = self.act_on_finding(context).await {
+                context.refusal = Some(refusal);
+                return Error::e_explain(REFUSED, "no credential to go on with");
+            }
+            self.peer(context).await
+        })
     }
 
-    async fn upstream_request_filter(
-        &self,
-        session: &mut Session,
-        request: &mut RequestHeader,
-        context: &mut Context,
-    ) -> Result<()> {
+    fn upstream_request_filter<'a: 's, 'b: 's, 'c: 's, 'd: 's, 's>(
+        &'a self,
+        session: &'b mut Session,
+        request: &'c mut RequestHeader,
+        context: &'d mut Box<Context>,
+    ) -> Phase<'s, ()>
+    where
+        Self: 's,
+    {
         if context.replaying && session.as_ref().get_retry_buffer().is_some() {
             request.remove_header(&header::EXPECT);
         }
-        match &context.way {
+        done(match &context.way {
             Way::Call(call) => self.send_call(session, request, call),
             Way::Own | Way::Unknown => self.send_own(request, context),
-        }
+        })
     }
 
-    async fn request_body_filter(
-        &self,
-        _session: &mut Session,
-        body: &mut Option<Bytes>,
+    fn request_body_filter<'a: 's, 'b: 's, 'c: 's, 'd: 's, 's>(
+        &'a self,
+        _session: &'b mut Session,
+        body: &'c mut Option<Bytes>,
         end: bool,
-        context: &mut Context,
-    ) -> Result<()> {
+        context: &'d mut Box<Context>,
+    ) -> Phase<'s, ()>
+    where
+        Self: 's,
+    {
         // An empty last piece would be written as a second end of the body, and the next caller on this upstream
         // connection would get the answer to it (docs/PINGORA.md 5).
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
         context.body_bytes += body.as_ref().map_or(0, |piece| piece.len() as u64);
-        let Some(call) = context.call() else { return Ok(()) };
-        if let Err(refusal) = call::within_body(context.body_bytes, &self.core, &call.service) {
+        let Some(call) = context.call() else { return done(Ok(())) };
+        if let Err(refusal) = call::within_body(context.body_bytes, &self.core, &call.route.service) {
             context.refusal = Some(refusal);
-            return Error::e_explain(REFUSED, "the body is too large");
+            return done(Error::e_explain(REFUSED, "the body is too large"));
         }
-        Ok(())
+        done(Ok(()))
     }
 
-    async fn upstream_response_filter(
-        &self,
-        session: &mut Session,
-        header: &mut ResponseHeader,
-        context: &mut Context,
-    ) -> Result<()> {
-        if header.status.is_informational() || self.hold(session, header, context)? {
-            return Ok(());
-        }
-        let replayable = !session.as_ref().retry_buffer_truncated();
-        if answer::judge(&self.core, context, header, None, replayable) {
-            return Ok(());
-        }
-        Err(taken_back(context))
+    fn upstream_response_filter<'a: 's, 'b: 's, 'c: 's, 'd: 's, 's>(
+        &'a self,
+        session: &'b mut Session,
+        header: &'c mut ResponseHeader,
+        context: &'d mut Box<Context>,
+    ) -> Phase<'s, ()>
+    where
+        Self: 's,
+    {
+        done(self.look_at_head(session, header, context))
     }
 
-    async fn response_filter(
-        &self,
-        session: &mut Session,
-        header: &mut ResponseHeader,
-        context: &mut Context,
-    ) -> Result<()> {
+    fn response_filter<'a: 's, 'b: 's, 'c: 's, 'd: 's, 's>(
+        &'a self,
+        session: &'b mut Session,
+        header: &'c mut ResponseHeader,
+        context: &'d mut Box<Context>,
+    ) -> Phase<'s, ()>
+    where
+        Self: 's,
+    {
         if self.core.drain.is_draining() {
             session.set_keepalive(None);
         }
         if header.status.is_informational() && header.status != http::StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(());
+            return done(Ok(()));
         }
-        self.dress(session, header, context)
+        done(self.dress(session, header, context))
     }
 
     fn upstream_response_body_filter(
@@ -139,7 +187,7 @@ impl ProxyHttp for Gate {
         session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        context: &mut Context,
+        context: &mut Box<Context>,
     ) -> Result<Option<Duration>> {
         self.look(session, body, end, context).map(|()| None)
     }
@@ -148,7 +196,7 @@ impl ProxyHttp for Gate {
         &self,
         _session: &mut Session,
         _peer: &HttpPeer,
-        context: &mut Context,
+        context: &mut Box<Context>,
         mut error: Box<Error>,
     ) -> Box<Error> {
         context.unreachable += 1;
@@ -161,7 +209,7 @@ impl ProxyHttp for Gate {
         _peer: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        context: &mut Context,
+        context: &mut Box<Context>,
         reused: bool,
     ) -> Box<Error> {
         context.held = None;
@@ -178,7 +226,7 @@ impl ProxyHttp for Gate {
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Box<Context>) -> FailToProxy {
         let answered = session.response_written().is_some_and(|header| !header.status.is_informational());
         let refusal = if answered { None } else { self.refusal_for(error, context).await };
         // Pingora closes the connection after this, whatever was said: so it is said.
@@ -190,69 +238,61 @@ impl ProxyHttp for Gate {
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
-        self.deadlines.answer_is_done(session.as_downstream());
-        let Some(call) = context.call() else { return };
-        let Some(reached) = self.core.reached.get(&call.service.name) else { return };
-        let status = session.response_written().map(|header| header.status);
-        let outcome = match (context.outcome, status, error) {
-            (Some(outcome), _, _) => outcome,
-            (None, Some(status), None) => RequestOutcome::answered(status),
-            (None, _, _) => RequestOutcome::ClientGone,
-        };
-        reached.metrics.request(outcome, context.started.elapsed().as_secs_f64());
+    fn logging<'a: 's, 'b: 's, 'c: 's, 'd: 's, 's>(
+        &'a self,
+        session: &'b mut Session,
+        error: Option<&'c Error>,
+        context: &'d mut Box<Context>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 's>>
+    where
+        Self: 's,
+    {
+        let now = Instant::now();
+        self.deadlines.answer_is_done(now);
+        if let Some(call) = context.call() {
+            let status = session.response_written().map(|header| header.status);
+            let outcome = match (context.outcome, status, error) {
+                (Some(outcome), _, _) => outcome,
+                (None, Some(status), None) => RequestOutcome::answered(status),
+                (None, _, _) => RequestOutcome::ClientGone,
+            };
+            let took = now.saturating_duration_since(context.started);
+            call.route.metrics.request(outcome, took.as_secs_f64());
+        }
+        Box::pin(Logged)
     }
 
     /// Pingora's own lines would show paths, queries and more.
-    fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _context: &Box<Context>, _error: &Error) -> bool {
         true
     }
 
     fn suppress_proxy_warn_log(
         &self,
         _session: &Session,
-        _context: &Context,
+        _context: &Box<Context>,
         _error: &Error,
         _about: ProxyWarnLogContext,
     ) -> bool {
         true
     }
 
-    fn request_summary(&self, _session: &Session, context: &Context) -> String {
-        context.call().map_or_else(|| "own route".to_owned(), |call| format!("service {}", call.service.name))
+    fn request_summary(&self, _session: &Session, context: &Box<Context>) -> String {
+        context.call().map_or_else(|| "own route".to_owned(), |call| format!("service {}", call.route.service.name))
     }
 }
 
 impl Gate {
-    /// Settles where a request goes and what it carries.
-    async fn admit(&self, session: &Session, context: &mut Context) -> Result<(), Refusal> {
-        let head = session.req_header();
-        let line = session.as_downstream().as_http1().map(|session| session.get_headers_raw_bytes());
-        let raw = line.as_deref().map_or_else(|| head.raw_path(), target::of_request_line);
-        let mut call = match call::admit(&self.core, head, raw, self.serves.proxy).await? {
-            Admitted::Own => {
-                context.way = Way::Own;
-                return Ok(());
-            }
-            Admitted::Call(call) => call,
-        };
-        let connections = &self.core.connections;
-        let cached = connections.cached(&call.want(), context.began);
-        self.core.metrics.credential_cache(if cached.is_some() { CacheOutcome::Hit } else { CacheOutcome::Miss });
-        let credential = match cached {
-            Some(credential) => Ok(credential),
-            None => connections.resolve(&call.want()).await,
-        };
-        match credential {
-            Ok(credential) => call.credential = Some(credential),
-            Err(unusable) => {
-                let refusal = self.core.refusal(&call, &unusable).await;
-                context.way = Way::Call(call);
-                return Err(refusal);
-            }
+    /// An answer's header has come: is it the caller's, or does it mean that the credential is dead?
+    fn look_at_head(&self, session: &mut Session, header: &mut ResponseHeader, context: &mut Context) -> Result<()> {
+        if header.status.is_informational() || self.hold(session, header, context)? {
+            return Ok(());
         }
-        context.way = Way::Call(call);
-        Ok(())
+        let replayable = !session.as_ref().retry_buffer_truncated();
+        if answer::judge(&self.core, context, header, None, replayable) {
+            return Ok(());
+        }
+        Err(taken_back(context))
     }
 
     /// Before a request is sent again: another credential.
@@ -281,65 +321,16 @@ impl Gate {
         }
     }
 
-    async fn peer(&self, context: &mut Context) -> Result<Box<HttpPeer>> {
-        let unreachable = context.unreachable;
-        let Some(call) = context.call() else {
-            let mut peer = HttpPeer::new_uds("/in-memory/own-routes", false, String::new())?;
-            peer.options.custom_l4 = Some(Arc::clone(&self.own_routes) as _);
-            return Ok(Box::new(peer));
-        };
-        let base = &call.service.base;
-        let addresses = self.core.names.resolve(base.host(), base.port()).await;
-        let Ok(addresses) = addresses else {
-            return Err(Error::explain(ErrorType::ConnectNoRoute, "the upstream's name has no address").into_up());
-        };
-        let address = addresses[unreachable % addresses.len()];
-        let reached = self.core.reached.get(&call.service.name);
-        let Some(reached) = reached else { return Error::e_explain(ErrorType::InternalError, "an unknown service") };
-        Ok(Box::new(upstream::peer(&call.service, &reached.tls, address, call.manner)))
-    }
-
-    /// Pingora has taken the hop-by-hop headers out by now, so nothing that `Connection` names can remove what is put in.
-    fn send_call(&self, session: &Session, request: &mut RequestHeader, call: &Call) -> Result<()> {
-        let Some(credential) = &call.credential else {
-            return Error::e_explain(ErrorType::InternalError, "a call without a credential");
-        };
-        let service = &call.service;
-        let credentials = [service.inject.header(), service.api_key.header()];
-        for name in scrub::request_headers_to_drop(&request.headers, credentials) {
-            request.remove_header(&name);
-        }
-        for (name, value) in &service.headers {
-            if !request.headers.contains_key(name) {
-                request.insert_header(name.clone(), value.clone())?;
-            }
-        }
-        if service.signs.need_bodies() {
-            request.insert_header(header::ACCEPT_ENCODING, "identity")?;
-        }
-        request.insert_header(credential.header.clone(), credential.value.clone())?;
-        request.insert_header(header::HOST, service.base.authority())?;
-        let trailers = session.req_header().headers.get(header::TE).is_some_and(|te| te == "trailers");
-        if trailers && call.manner == upstream::Manner::Grpc {
-            request.insert_header(header::TE, "trailers")?;
-        }
-        request.set_raw_path(call.target.as_bytes())
-    }
-
-    fn send_own(&self, request: &mut RequestHeader, context: &Context) -> Result<()> {
-        let request_id = context.request_id.clone().unwrap_or_else(|| self.core.request_ids.next());
-        request.insert_header(REQUEST_ID, request_id.as_str())
-    }
-
     pub(super) fn dress(&self, session: &Session, header: &mut ResponseHeader, context: &Context) -> Result<()> {
         let Some(call) = context.call() else { return Ok(()) };
-        let head = session.req_header();
-        let host = match head.uri.authority() {
-            Some(authority) if head.version >= Version::HTTP_2 => authority.as_str(),
-            _ => head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
-        };
-        let scheme = if self.encrypted { "https" } else { "http" };
-        answer::dress(&self.core, call, header, &Origin { scheme, host })
+        answer::dress(&self.core, call, header, || {
+            let head = session.req_header();
+            let host = match head.uri.authority() {
+                Some(authority) if head.version >= Version::HTTP_2 => authority.as_str(),
+                _ => head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+            };
+            Origin { scheme: if self.encrypted { "https" } else { "http" }, host }
+        })
     }
 
     /// What to answer where Pingora could not go on. `None`: there is nobody to answer.
@@ -350,7 +341,7 @@ impl Gate {
         if let Some(refusal) = self.refusal_for_finding(context).await {
             return Some(refusal);
         }
-        let title = context.call().map(|call| call.service.title.clone());
+        let title = context.call().map(|call| call.route.service.title.clone());
         match (error.esource(), error.etype(), title) {
             (ErrorSource::Downstream, ErrorType::InvalidHTTPHeader, _) => {
                 Some(Refusal::bad_request("The request's headers are malformed"))

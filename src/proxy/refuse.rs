@@ -24,7 +24,7 @@ const READ_ON_TIME: Duration = Duration::from_secs(2);
 pub async fn refuse(core: &Core, session: &mut Session, context: &mut Context, refusal: &Refusal) -> Result<u16> {
     let request_id = context.request_id.get_or_insert_with(|| core.request_ids.next()).clone();
     context.outcome = Some(outcome(refusal.code));
-    let service = context.call().map(|call| call.service.name.as_str());
+    let service = context.call().map(|call| call.route.service.name.as_str());
     tracing::info!(%request_id, service, status = refusal.code.as_str(), http = refusal.status.as_u16(), "refused");
     let accept = session.req_header().headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let (parts, body) = refusal.render(&request_id, accept).into_parts();

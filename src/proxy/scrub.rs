@@ -3,52 +3,44 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-/// Of the client's request, beside hop-by-hop headers, which Pingora strips, and the credentials' own headers.
-const NOT_SENT: [HeaderName; 14] = [
-    header::AUTHORIZATION,
-    header::COOKIE,
-    header::FORWARDED,
-    header::VIA,
-    header::PROXY_AUTHORIZATION,
-    header::PROXY_AUTHENTICATE,
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("cookie2"),
-];
-
-/// Of the upstream's answer: what would reach beyond this answer into the client's relation with Valetkey.
-const NOT_PASSED: [HeaderName; 10] = [
-    HeaderName::from_static("clear-site-data"),
-    header::STRICT_TRANSPORT_SECURITY,
-    header::ALT_SVC,
-    HeaderName::from_static("service-worker-allowed"),
-    HeaderName::from_static("nel"),
-    HeaderName::from_static("report-to"),
-    HeaderName::from_static("public-key-pins"),
-    header::PROXY_AUTHENTICATE,
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("keep-alive"),
-];
-
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
+/// Whether a header of the client's request goes upstream, beside hop-by-hop headers, which Pingora strips, and the
+/// credentials' own. A match on texts, which the compiler sorts by length: this is asked of every header.
+fn is_sent(name: &str) -> bool {
+    match name {
+        "authorization" | "cookie" | "cookie2" | "forwarded" | "via" | "x-real-ip" | "keep-alive" => false,
+        _ => !(name.starts_with("valetkey-") || name.starts_with("x-forwarded-") || name.starts_with("proxy-")),
+    }
+}
+
+/// Whether a header of the upstream's answer would reach beyond this answer into the client's relation with Valetkey.
+fn reaches_beyond(name: &str) -> bool {
+    match name {
+        "clear-site-data"
+        | "strict-transport-security"
+        | "alt-svc"
+        | "service-worker-allowed"
+        | "nel"
+        | "report-to"
+        | "public-key-pins"
+        | "proxy-authenticate"
+        | "proxy-connection"
+        | "keep-alive" => true,
+        _ => name.starts_with("valetkey-"),
+    }
+}
+
 /// The headers of a request that don't go upstream. `credentials` are the headers that the service's own credentials
-/// travel in: the client's are its own token, or nothing that an upstream should see.
-pub fn request_headers_to_drop(headers: &HeaderMap, credentials: [&HeaderName; 2]) -> Vec<HeaderName> {
-    let unwanted = |name: &&HeaderName| {
-        let text = name.as_str();
-        NOT_SENT.contains(name)
-            || credentials.contains(name)
-            || text.starts_with("valetkey-")
-            || text.starts_with("x-forwarded-")
-            || text.starts_with("proxy-")
-    };
+/// travel in: the client's are its own token, or nothing that an upstream should see. `replaced` is set anyway. Allocates
+/// only where there is something to drop.
+pub fn request_headers_to_drop(
+    headers: &HeaderMap,
+    credentials: [&HeaderName; 2],
+    replaced: &HeaderName,
+) -> Vec<HeaderName> {
+    let unwanted = |name: &&HeaderName| (!is_sent(name.as_str()) || credentials.contains(name)) && *name != replaced;
     headers.keys().filter(unwanted).cloned().collect()
 }
 
@@ -61,26 +53,66 @@ pub struct Answered {
     pub tunnel: bool,
 }
 
-/// The headers of an answer that don't reach the client: hop-by-hop ones, those that `Connection` names, and those that
-/// speak for an origin which isn't the upstream's.
-pub fn response_headers_to_drop(headers: &HeaderMap, answered: Answered) -> Vec<HeaderName> {
-    let nominated: Vec<String> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|name| name.trim().to_ascii_lowercase())
-        .collect();
-    let unwanted = |name: &&HeaderName| {
+/// What a look at each header of an answer showed, in one pass.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Don't reach the client: hop-by-hop headers, those that `Connection` names, and those that speak for an origin which
+    /// isn't the upstream's.
+    pub drop: Vec<HeaderName>,
+    /// There may be URLs to rewrite.
+    pub urls: bool,
+    /// There is a `Cache-Control`.
+    pub cache_control: bool,
+    /// The content type, where there is one, is none that a browser might run.
+    pub tame: bool,
+}
+
+/// Looks at each header of an answer once.
+pub fn look(headers: &HeaderMap, answered: Answered) -> Seen {
+    let mut seen = Seen::default();
+    let (mut nominated, mut tame) = (Vec::new(), None);
+    for (name, value) in headers {
         let text = name.as_str();
-        NOT_PASSED.contains(name)
-            || text.starts_with("valetkey-")
-            || (!answered.cookies && (**name == header::SET_COOKIE || text == "set-cookie2"))
-            || (!answered.tunnel && **name == header::UPGRADE)
-            || (!answered.tunnel && **name == header::TRAILER)
-            || (nominated.iter().any(|nominee| nominee == text) && !framing(name))
-    };
-    headers.keys().filter(unwanted).cloned().collect()
+        let unwanted = match text {
+            "set-cookie" | "set-cookie2" => !answered.cookies,
+            "upgrade" | "trailer" => !answered.tunnel,
+            "connection" => {
+                nominate(value, &mut nominated);
+                false
+            }
+            "content-type" => {
+                tame = Some(tame.unwrap_or(true) && !is_markup(value));
+                false
+            }
+            "cache-control" => {
+                seen.cache_control = true;
+                false
+            }
+            "location" | "content-location" | "link" => {
+                seen.urls = true;
+                false
+            }
+            _ => reaches_beyond(text),
+        };
+        if unwanted && !seen.drop.contains(name) {
+            seen.drop.push(name.clone());
+        }
+    }
+    seen.tame = tame.unwrap_or(false);
+    for nominee in nominated {
+        let named = headers.keys().find(|name| name.as_str() == nominee);
+        seen.drop.extend(named.filter(|name| !framing(name)).cloned());
+    }
+    seen
+}
+
+/// What a `Connection` header names, beside its two own words.
+fn nominate(value: &HeaderValue, nominated: &mut Vec<String>) {
+    if matches!(value.as_bytes(), b"keep-alive" | b"close") {
+        return;
+    }
+    let names = value.to_str().unwrap_or_default().split(',').map(|name| name.trim().to_ascii_lowercase());
+    nominated.extend(names);
 }
 
 /// Framing is Pingora's; a nomination can't take it away.
@@ -88,6 +120,9 @@ fn framing(name: &HeaderName) -> bool {
     [header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::UPGRADE, header::DATE]
         .contains(name)
 }
+
+/// `Cache-Control` for an answer to one caller that had none.
+pub const PRIVATE: HeaderValue = HeaderValue::from_static("private");
 
 /// `Cache-Control` for an answer to one caller: no shared cache may keep it (RFC 9111 §5.2.2).
 pub fn cache_control(headers: &HeaderMap) -> HeaderValue {
@@ -102,7 +137,7 @@ pub fn cache_control(headers: &HeaderMap) -> HeaderValue {
         })
         .collect();
     let text = if kept.is_empty() { "private".to_owned() } else { format!("private, {}", kept.join(", ")) };
-    HeaderValue::from_str(&text).unwrap_or(const { HeaderValue::from_static("private") })
+    HeaderValue::from_str(&text).unwrap_or(PRIVATE)
 }
 
 /// The comma-separated directives of a value; commas in quotes don't count.
@@ -116,25 +151,25 @@ fn directives(value: &str) -> impl Iterator<Item = &str> {
         .map(str::trim)
 }
 
-/// What an answer that a browser might run gets on top: the upstream's markup must not act in Valetkey's origin.
-pub fn markup_guard(status: StatusCode, headers: &HeaderMap) -> Option<[(HeaderName, HeaderValue); 2]> {
-    if status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+/// What an answer that a browser might run gets on top: the upstream's markup must not act in Valetkey's origin. `tame`
+/// is what [`look`] saw of its type.
+pub fn markup_guard(status: StatusCode, tame: bool) -> Option<[(HeaderName, HeaderValue); 2]> {
+    if tame || status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return None;
     }
-    let essence = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-    let markup = match essence.as_deref() {
-        None | Some("") => true,
-        Some(kind) => {
-            matches!(
-                kind,
-                "text/html" | "application/xhtml+xml" | "image/svg+xml" | "text/xml" | "application/xml" | "text/xsl"
-            ) || kind.ends_with("+xml")
-        }
-    };
-    markup.then_some([(header::CONTENT_SECURITY_POLICY, SANDBOX), (header::X_CONTENT_TYPE_OPTIONS, NOSNIFF)])
+    Some([(header::CONTENT_SECURITY_POLICY, SANDBOX), (header::X_CONTENT_TYPE_OPTIONS, NOSNIFF)])
+}
+
+/// Whether a browser might take a body of this type for markup; it might guess where the type says nothing.
+fn is_markup(content_type: &HeaderValue) -> bool {
+    let bytes = content_type.as_bytes();
+    let end = bytes.iter().position(|byte| *byte == b';').unwrap_or(bytes.len());
+    let kind = bytes[..end].trim_ascii();
+    let ends_with_xml = kind.len() >= 4 && kind[kind.len() - 4..].eq_ignore_ascii_case(b"+xml");
+    kind.is_empty() || ends_with_xml || !content_type.as_bytes().is_ascii() || {
+        const MARKUP: [&[u8]; 4] = [b"text/html", b"text/xml", b"application/xml", b"text/xsl"];
+        MARKUP.iter().any(|markup| kind.eq_ignore_ascii_case(markup))
+    }
 }
 
 #[cfg(test)]
@@ -164,9 +199,10 @@ mod tests {
             ("x-custom", "1"),
         ]);
         let key = HeaderName::from_static("x-api-key");
-        let dropped = names(request_headers_to_drop(&request, [&header::AUTHORIZATION, &key]));
+        let dropped = |replaced| names(request_headers_to_drop(&request, [&header::AUTHORIZATION, &key], &replaced));
+        assert_eq!(dropped(key.clone()).len(), 5, "what is set anyway need not be dropped");
         assert_eq!(
-            dropped,
+            dropped(header::ACCEPT_RANGES),
             ["authorization", "cookie", "proxy-foo", "valetkey-scopes", "x-api-key", "x-forwarded-anything"]
         );
     }
@@ -183,7 +219,7 @@ mod tests {
             ("valetkey-status", "forged"),
             ("etag", "x"),
         ]);
-        let dropped = |cookies, tunnel| names(response_headers_to_drop(&answer, Answered { cookies, tunnel }));
+        let dropped = |cookies, tunnel| names(look(&answer, Answered { cookies, tunnel }).drop);
         assert_eq!(dropped(false, false), ["nel", "set-cookie", "upgrade", "valetkey-status", "x-hop"]);
         assert_eq!(dropped(true, true), ["nel", "valetkey-status", "x-hop"]);
     }
@@ -212,10 +248,14 @@ mod tests {
             ("application/json", false),
             ("text/plain", false),
             ("text/event-stream", false),
+            ("", true),
+            (" ; charset=utf-8", true),
         ] {
-            assert_eq!(markup_guard(StatusCode::OK, &headers(&[("content-type", kind)])).is_some(), guarded, "{kind}");
+            let seen = look(&headers(&[("content-type", kind)]), Answered { cookies: false, tunnel: false });
+            assert_eq!(markup_guard(StatusCode::OK, seen.tame).is_some(), guarded, "{kind}");
         }
-        assert!(markup_guard(StatusCode::OK, &HeaderMap::new()).is_some());
-        assert!(markup_guard(StatusCode::NO_CONTENT, &HeaderMap::new()).is_none());
+        let untyped = look(&HeaderMap::new(), Answered { cookies: false, tunnel: false });
+        assert!(markup_guard(StatusCode::OK, untyped.tame).is_some());
+        assert!(markup_guard(StatusCode::NO_CONTENT, untyped.tame).is_none());
     }
 }

@@ -5,7 +5,8 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, thread, time::Durati
 use parking_lot::Mutex;
 use pingora::{
     apps::HttpServerOptions,
-    listeners::tls::TlsSettings,
+    listeners::{ListenerConfig, tls::TlsSettings},
+    protocols::l4::stream::L4BufferSettings,
     proxy::{HttpProxy, http_proxy},
     server::{RunArgs, Server, configuration::ServerConf},
     services::listening::Service,
@@ -21,6 +22,8 @@ use super::{
 
 /// How many idle connections to upstreams are kept, in all. Fewer than there are concurrent calls cost a handshake each.
 const IDLE_UPSTREAM_CONNECTIONS: usize = 4096;
+/// What a client's connection reads ahead, in bytes: a request's head. Bodies are read past it.
+const READ_BUFFER: usize = 8 * 1024;
 const H2_IDLE: Duration = Duration::from_secs(75);
 /// So many connection attempts and replays a request at most; phases bound each kind on its own.
 const ATTEMPTS: usize = 8;
@@ -63,11 +66,13 @@ pub fn serve(core: &Arc<Core>, doors: Vec<Door>, grace: Duration) -> Result<(), 
         ..ServerConf::default()
     };
     let clients = Arc::new(Mutex::new(HashMap::new()));
+    let mut watched = Vec::new();
     let mut server = Server::new_with_opt_and_conf(None, conf());
     server.bootstrap();
     let conf = Arc::new(conf());
     for door in doors {
         let deadlines = Arc::new(Deadlines::default());
+        watched.push(Arc::downgrade(&deadlines));
         let gate = Gate {
             core: Arc::clone(core),
             serves: door.serves,
@@ -83,15 +88,18 @@ pub fn serve(core: &Arc<Core>, doors: Vec<Door>, grace: Duration) -> Result<(), 
             clients: Arc::clone(&clients),
         };
         let mut service = Service::new(format!("listener {}", door.address), guarded);
+        let buffer = L4BufferSettings::default().read(READ_BUFFER);
         match &door.tls {
-            None => service.add_tcp(&door.address.to_string()),
+            None => service.add_listener(ListenerConfig::tcp(door.address.to_string()).l4_buffer(buffer)),
             Some(tls) => {
                 let settings = tls_settings(tls).ok_or(ServeError::Certificate(door.address))?;
-                service.add_tls_with_settings(&door.address.to_string(), None, settings);
+                let listener = ListenerConfig::tcp(door.address.to_string()).tls(settings);
+                service.add_listener(listener.l4_buffer(buffer));
             }
         }
         server.add_service(service);
     }
+    Deadlines::watch(watched).map_err(ServeError::Thread)?;
     let shutdown_signal = Box::new(core.drain.clone());
     let run = move || server.run(RunArgs { shutdown_signal });
     thread::Builder::new().name("listeners".into()).spawn(run).map_err(ServeError::Thread)?;

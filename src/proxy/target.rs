@@ -2,6 +2,8 @@
 //! account and path. Pure, and the same bytes that are checked here are the ones that go upstream: nothing is decoded and
 //! encoded again, so there is no second reading to differ from the first (CONTRACT §2 and §7 "Paths").
 
+use std::borrow::Cow;
+
 use crate::{
     id::{Account, ServiceName},
     provider::BaseUrl,
@@ -13,7 +15,7 @@ pub enum Target<'a> {
     /// `/proxy/{service}[@{account}]/…`.
     Proxy {
         /// The service's name as it was written; it may be unknown.
-        service: Option<ServiceName>,
+        service: Option<&'a str>,
         /// The account in the path.
         account: Option<Account>,
         /// `/proxy/{service}[@{account}]`, for links back here.
@@ -45,25 +47,26 @@ pub fn parse(raw: &[u8]) -> Result<Target<'_>, Malformed> {
     if !text.starts_with('/') {
         return Err("Only targets that begin with a slash are served");
     }
-    let (path, query) = match text.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
+    let (path, query) = match raw.iter().position(|byte| *byte == b'?') {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
         None => (text, None),
     };
     let Some(rest) = path.strip_prefix("/proxy/") else {
         return if path == "/proxy" { Ok(unnamed(path, query)) } else { Ok(Target::Own) };
     };
-    let name_end = rest.find('/').unwrap_or(rest.len());
+    let name_end = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
     let (name, below) = rest.split_at(name_end);
-    let (service, account) = match name.split_once('@') {
-        Some((service, account)) => {
-            let account = Account::parse(account).map_err(|_| "The account in the path is malformed")?;
-            (service, Some(account))
+    let (service, account) = match name.bytes().position(|byte| byte == b'@') {
+        Some(at) => {
+            let account = Account::parse(&name[at + 1..]).map_err(|_| "The account in the path is malformed")?;
+            (&name[..at], Some(account))
         }
         None => (name, None),
     };
     stays_below(below)?;
     let prefix = &path[..path.len() - below.len()];
-    Ok(Target::Proxy { service: ServiceName::parse(service).ok(), account, prefix, path: below, query })
+    let service = Some(service).filter(|name| ServiceName::is_well_formed(name));
+    Ok(Target::Proxy { service, account, prefix, path: below, query })
 }
 
 /// The target in the first line of an HTTP/1 request's head, as it came: what Pingora makes of it has lost a fragment, and
@@ -82,6 +85,9 @@ fn unnamed<'a>(path: &'a str, query: Option<&'a str>) -> Target<'a> {
 
 /// Whether no reading of this path, decoded once, climbs out of the prefix that it is appended to.
 fn stays_below(path: &str) -> Result<(), Malformed> {
+    if !path.bytes().any(|byte| matches!(byte, b'%' | b'.' | b'\\')) {
+        return Ok(());
+    }
     if path.contains('\\') {
         return Err(LEAVES);
     }
@@ -104,9 +110,15 @@ fn stays_below(path: &str) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// The target to send upstream: the base's path prefix, the path, the query, byte for byte.
-pub fn upstream(base: &BaseUrl, path: &str, query: Option<&str>) -> String {
+/// The target to send upstream: the base's path prefix, the path, the query, byte for byte. `below` is what followed the
+/// service's name as it came, path and query in one.
+pub fn upstream<'a>(base: &BaseUrl, below: &'a str, path_length: usize) -> Cow<'a, str> {
+    let (path, rest) = below.split_at(path_length);
     let prefix = base.path();
+    if prefix.is_empty() && path.len() > 1 && !path.starts_with("//") {
+        return Cow::Borrowed(below);
+    }
+    let query = rest.strip_prefix('?');
     let mut target = String::with_capacity(prefix.len() + path.len() + query.map_or(0, |query| query.len() + 1) + 1);
     if matches!(path, "" | "/") {
         // "/proxy/crm" and "/proxy/crm/" are base_url itself.
@@ -123,7 +135,7 @@ pub fn upstream(base: &BaseUrl, path: &str, query: Option<&str>) -> String {
         target.push('?');
         target.push_str(query);
     }
-    target
+    Cow::Owned(target)
 }
 
 #[cfg(test)]
@@ -230,10 +242,12 @@ mod tests {
             ("", "", None, "/"),
             ("", "/", Some(""), "/?"),
             ("", "//evil", None, "/evil"),
+            ("", "/x", Some("a=/?b"), "/x?a=/?b"),
             ("/api", "//x", None, "/api//x"),
         ] {
             let base = BaseUrl::parse(&format!("https://api.example.com{base}"), false).unwrap();
-            assert_eq!(upstream(&base, path, query), expected);
+            let below = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+            assert_eq!(upstream(&base, &below, path.len()), expected);
         }
     }
 

@@ -32,7 +32,7 @@ pub enum Manner {
 
 /// The trust and identity of one service towards its upstream, read once.
 #[derive(Clone, Default)]
-pub struct Tls {
+struct Tls {
     ca: Option<Arc<[WrappedX509]>>,
     client: Option<Arc<CertKey>>,
 }
@@ -53,7 +53,7 @@ impl Tls {
     ///
     /// # Errors
     /// Where they hold no certificate or key.
-    pub fn read(service: &Service) -> Result<Self, BadCertificate> {
+    fn read(service: &Service) -> Result<Self, BadCertificate> {
         let ca = match &service.upstream.ca {
             None => None,
             Some(pem) => {
@@ -87,8 +87,31 @@ fn certificates(pem: &str, otherwise: &'static str) -> Result<Vec<Vec<u8>>, BadC
     Ok(certificates)
 }
 
+/// The peers of a service, one for each manner, ready but for their address.
+#[derive(Debug)]
+pub struct Peers([HttpPeer; 3]);
+
+impl Peers {
+    /// Makes them ready.
+    ///
+    /// # Errors
+    /// Where the service's certificates can't be used.
+    pub fn new(service: &Service) -> Result<Self, BadCertificate> {
+        let tls = Tls::read(service)?;
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        Ok(Self([Manner::Plain, Manner::Grpc, Manner::Upgrade].map(|manner| peer(service, &tls, nowhere, manner))))
+    }
+
+    /// The peer for a call at `address`.
+    pub fn at(&self, address: SocketAddr, manner: Manner) -> HttpPeer {
+        let mut peer = self.0[manner as usize].clone();
+        peer._address = address.into();
+        peer
+    }
+}
+
 /// The peer for a call to `service` at `address`.
-pub fn peer(service: &Service, tls: &Tls, address: SocketAddr, manner: Manner) -> HttpPeer {
+fn peer(service: &Service, tls: &Tls, address: SocketAddr, manner: Manner) -> HttpPeer {
     let encrypted = service.base.tls();
     let sni = if encrypted { service.base.host().trim_matches(['[', ']']).to_owned() } else { String::new() };
     let mut peer = HttpPeer::new(address, encrypted, sni);

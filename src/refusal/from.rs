@@ -105,7 +105,7 @@ impl Remedies<'_> {
         scopes: &[String],
         now: Timestamp,
     ) -> Result<crate::consent::Link, Unavailable> {
-        let name = shown_name(&self.caller.claims);
+        let name = shown_name(self.caller.claims());
         let wish = Wish {
             caller: &self.caller.id,
             name: name.as_deref(),

@@ -183,7 +183,7 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
     );
     let (contacts, notifier) = notifications(&config, &heart, inbox, Arc::new(around), clock.clone(), &handle)?;
     let callers = Callers::new(&config.callers, config.cache.callers, heart.outbound.clone(), handle.clone())?
-        .telling(move |caller| contacts.note(&caller.id, &caller.claims, caller.expires_at));
+        .telling(move |caller| contacts.note(&caller.id, || caller.claims(), caller.expires_at));
     let callers = Arc::new(callers);
     let health = health::Probe::start(&heart, Arc::clone(&callers), drain.clone(), &handle);
     let state = Arc::new(web::State::new(web::Parts {

@@ -80,7 +80,7 @@ pub(super) async fn proven(state: &State, headers: &HeaderMap) -> Result<Option<
             Ok(caller) => {
                 return Ok(Some(Proven {
                     id: caller.id.clone(),
-                    name: shown_name(&caller.claims),
+                    name: shown_name(caller.claims()),
                     application: caller.application.as_deref().map(str::to_owned),
                 }));
             }

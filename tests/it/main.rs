@@ -63,3 +63,6 @@ mod crash;
 
 /// The long versions, at random moments and many times over: `make chaos`.
 mod chaos;
+
+/// What a call costs.
+mod instructions;

@@ -49,7 +49,8 @@ async fn asked(rig: &Rig, account: Option<&str>, scopes: &[String]) -> Result<St
     let account = account.map(label);
     let want = Want { account: account.as_ref(), scopes, ..rig.world.want(rig.user(0)) };
     let credential = connections(rig).resolve(&want).await?;
-    let cached = connections(rig).cached(&want, connections(rig).now()).map(|cached| cached.generation);
+    let owner = connections(rig).owner(want.caller).unwrap();
+    let cached = connections(rig).cached(&owner, &want, connections(rig).now()).map(|cached| cached.generation);
     assert_eq!(cached, Some(credential.generation), "and the next call gets it from memory");
     Ok(credential.value.to_str().unwrap().trim_start_matches("Bearer ").to_owned())
 }

@@ -109,7 +109,7 @@ pub(super) async fn connect_link(
         let account = account(asked_for.account.as_deref())?;
         let scopes = scopes(&asked_for.scopes)?;
         let return_to = asked_for.return_to.map(|text| state.consent.return_to(&text)).transpose()?;
-        let name = shown_name(&caller.claims);
+        let name = shown_name(caller.claims());
         let wish = Wish {
             caller: &caller.id,
             name: name.as_deref(),
@@ -147,7 +147,7 @@ struct DashboardLinkAnswer {
 pub(super) async fn dashboard_link(axum::extract::State(state): Shared, asked: Asked) -> Response {
     let served = async {
         let caller = asked.caller(&state).await?;
-        let (name, application) = (shown_name(&caller.claims), caller.application.as_deref().map(str::to_owned));
+        let (name, application) = (shown_name(caller.claims()), caller.application.as_deref().map(str::to_owned));
         let link = state.consent.dashboard_link(caller.id.clone(), name, application, state.now()).await?;
         json(&DashboardLinkAnswer { dashboard_url: link.url, expires_in: link.expires_in })
     };

@@ -20,12 +20,18 @@ pub(crate) struct Valetkey {
     process: Option<Process>,
     folder: TempDir,
     environment: Vec<(String, String)>,
+    runner: Vec<String>,
     client: reqwest::Client,
 }
 
 /// The binary with a clean environment.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_valetkey"));
+    under(env!("CARGO_BIN_EXE_valetkey"))
+}
+
+/// Another program with a clean environment.
+fn under(program: &str) -> Command {
+    let mut command = Command::new(program);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).stdin(Stdio::null());
     command
 }
@@ -57,7 +63,15 @@ impl Valetkey {
             let address = config.get(&format!("listeners.{index}.address"));
             format!("http://{}", address.as_str().expect("an address"))
         };
-        Self { url: address(0), admin: address(1), process: None, folder, environment: Vec::new(), client: http() }
+        Self {
+            url: address(0),
+            admin: address(1),
+            process: None,
+            folder,
+            environment: Vec::new(),
+            runner: Vec::new(),
+            client: http(),
+        }
     }
 
     /// Adds a variable to its environment.
@@ -65,9 +79,19 @@ impl Valetkey {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Runs it under another program from now on: its path and arguments.
+    pub(crate) fn under(&mut self, runner: &[String]) {
+        self.runner = runner.to_vec();
+    }
+
     /// Starts the process and waits for its `/healthz`.
     pub(crate) async fn run(&mut self) {
         let mut command = command();
+        if let Some((program, arguments)) = self.runner.split_first() {
+            let own = command.get_program().to_owned();
+            command = under(program);
+            command.args(arguments).arg(own);
+        }
         command.args(["serve", "--config"]).arg(self.config_file()).env("RUST_BACKTRACE", "1");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let process = self.process.insert(Process::start("valetkey", command, self.folder.path()));

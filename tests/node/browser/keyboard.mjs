@@ -50,6 +50,7 @@ await b.main(async ({ browser, check }) => {
     assert.equal(await b.whoami(user, 'office'), user);
     await tabTo(page, 'Disconnect CRM (office)');
     await enter();
+    await page.waitForURL(/dashboard\/disconnect/);
     await tabTo(page, 'Disconnect CRM');
     await enter();
     await page.waitForURL(/disconnected=crm/);

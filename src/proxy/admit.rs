@@ -1,0 +1,78 @@
+//! How a request is let in: where it goes and what it carries. What memory knows is settled without waiting; only the rest
+//! waits for keys, the store or a refresh.
+
+use bytes::Bytes;
+use pingora::proxy::Session;
+
+use crate::{refusal::Refusal, telemetry::metrics::CacheOutcome};
+
+use super::{
+    Gate,
+    call::{self, Call, Unclaimed},
+    context::{Context, Way},
+    target,
+};
+
+/// What is left to do before a request can go on, beyond what memory knows.
+pub enum Left {
+    /// It can go on.
+    Nothing,
+    /// The JWT must be verified.
+    Authenticate(Unclaimed),
+    /// The credential must be fetched.
+    Resolve,
+}
+
+impl Gate {
+    /// Settles where a request goes and what it carries, as far as memory knows. For a caller who was seen before that is
+    /// all there is to do.
+    pub(super) fn admit_from_memory(&self, session: &Session, context: &mut Context) -> Result<Left, Refusal> {
+        let head = session.req_header();
+        let raw = match session.as_downstream().as_http1() {
+            Some(session) => {
+                let whole = session.get_headers_raw_bytes();
+                whole.slice_ref(target::of_request_line(&whole))
+            }
+            None => Bytes::copy_from_slice(head.raw_path()),
+        };
+        let Some(unclaimed) = call::read(&self.core, head, raw, self.serves.proxy)? else {
+            context.way = Way::Own;
+            return Ok(Left::Nothing);
+        };
+        let Some(caller) = unclaimed.known_caller(&self.core, head, context.began.seconds()) else {
+            return Ok(Left::Authenticate(unclaimed));
+        };
+        self.claim(unclaimed.claimed(&self.core, head, caller)?, context)
+    }
+
+    /// Gives the call its credential, where memory holds it.
+    fn claim(&self, mut call: Call, context: &mut Context) -> Result<Left, Refusal> {
+        let connections = &self.core.connections;
+        let owner = call.caller.owner(|id| connections.owner(id));
+        call.credential = owner.and_then(|owner| connections.cached(&owner, &call.want(), context.began));
+        let found = call.credential.is_some();
+        self.core.metrics.credential_cache(if found { CacheOutcome::Hit } else { CacheOutcome::Miss });
+        context.way = Way::Call(call);
+        Ok(if found { Left::Nothing } else { Left::Resolve })
+    }
+
+    /// The same, with all that has to be waited for.
+    pub(super) async fn admit(&self, left: Left, session: &Session, context: &mut Context) -> Result<(), Refusal> {
+        let left = match left {
+            Left::Authenticate(unclaimed) => {
+                let head = session.req_header();
+                let caller = unclaimed.authenticate(&self.core, head).await?;
+                self.claim(unclaimed.claimed(&self.core, head, caller)?, context)?
+            }
+            left => left,
+        };
+        let (Left::Resolve, Some(call)) = (left, context.call_mut()) else { return Ok(()) };
+        match self.core.connections.resolve(&call.want()).await {
+            Ok(credential) => {
+                call.credential = Some(credential);
+                Ok(())
+            }
+            Err(unusable) => Err(self.core.refusal(call, &unusable).await),
+        }
+    }
+}

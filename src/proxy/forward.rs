@@ -1,0 +1,67 @@
+//! How a call goes upstream: to which peer, and with which headers.
+
+use std::sync::Arc;
+
+use http::header;
+use pingora::{Error, ErrorType, Result, http::RequestHeader, proxy::Session, upstreams::peer::HttpPeer};
+
+use crate::refusal::REQUEST_ID;
+
+use super::{Gate, call::Call, context::Context, scrub, target, upstream::Manner};
+
+impl Gate {
+    /// The peer, where the upstream's addresses are known.
+    pub(super) fn peer_at_once(&self, context: &Context) -> Option<Box<HttpPeer>> {
+        let call = context.call()?;
+        let address = call.route.name.at_once(context.unreachable, context.started)?;
+        Some(Box::new(call.route.peers.at(address, call.manner)))
+    }
+
+    pub(super) async fn peer(&self, context: &mut Context) -> Result<Box<HttpPeer>> {
+        let unreachable = context.unreachable;
+        let Some(call) = context.call() else {
+            let mut peer = HttpPeer::new_uds("/in-memory/own-routes", false, String::new())?;
+            peer.options.custom_l4 = Some(Arc::clone(&self.own_routes) as _);
+            return Ok(Box::new(peer));
+        };
+        let Ok(addresses) = call.route.name.resolve().await else {
+            return Err(Error::explain(ErrorType::ConnectNoRoute, "the upstream's name has no address").into_up());
+        };
+        let address = addresses[unreachable % addresses.len()];
+        Ok(Box::new(call.route.peers.at(address, call.manner)))
+    }
+
+    /// Pingora has taken the hop-by-hop headers out by now, so nothing that `Connection` names can remove what is put in.
+    pub(super) fn send_call(&self, session: &Session, request: &mut RequestHeader, call: &Call) -> Result<()> {
+        let Some(credential) = &call.credential else {
+            return Error::e_explain(ErrorType::InternalError, "a call without a credential");
+        };
+        let service = &call.route.service;
+        let credentials = [service.inject.header(), service.api_key.header()];
+        for name in scrub::request_headers_to_drop(&request.headers, credentials, &credential.header) {
+            request.remove_header(&name);
+        }
+        for (name, value) in &service.headers {
+            if !request.headers.contains_key(name) {
+                request.insert_header(name.clone(), value.clone())?;
+            }
+        }
+        if call.route.needs_plain_bodies {
+            request.insert_header(header::ACCEPT_ENCODING, "identity")?;
+        }
+        request.insert_header(credential.header.clone(), credential.value.clone())?;
+        request.insert_header(header::HOST, call.route.host.clone())?;
+        if call.manner == Manner::Grpc
+            && session.req_header().headers.get(header::TE).is_some_and(|te| te == "trailers")
+        {
+            request.insert_header(header::TE, "trailers")?;
+        }
+        let (below, path_length) = call.below();
+        request.set_raw_path(target::upstream(&service.base, below, path_length).as_bytes())
+    }
+
+    pub(super) fn send_own(&self, request: &mut RequestHeader, context: &Context) -> Result<()> {
+        let request_id = context.request_id.clone().unwrap_or_else(|| self.core.request_ids.next());
+        request.insert_header(REQUEST_ID, request_id.as_str())
+    }
+}
