@@ -349,6 +349,8 @@ impl Provider {
         let excused = family.renewal.as_ref().is_some_and(unheard)
             || self.skewed
             || family.refused
+            // It comes after its sender gave up; meanwhile another asked.
+            || sent.elapsed() > PATIENCE
             || self.journal.failover(family.issued, sent).is_some();
         if early && !excused {
             self.journal.violated(format!("family {number} was renewed for nothing"));
