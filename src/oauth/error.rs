@@ -31,10 +31,10 @@ pub enum Fault {
     /// The connection broke, or what came was no HTTP.
     #[error("the connection broke")]
     Protocol,
-    /// A status that says to come back later: 5xx, a redirect.
+    /// A status that says to come back later: 5xx but 503, a redirect.
     #[error("the provider is out of order")]
     Status,
-    /// Too many calls (429, `slow_down`): this one was not carried out.
+    /// Too many calls, or none for now (429, 503, `slow_down`; RFC 9110 §15.6.4): this one was not carried out.
     #[error("the provider takes no more calls for now")]
     TooMany,
     /// An answer that makes no sense: markup, nothing, a cut or malformed one, a token that is none.

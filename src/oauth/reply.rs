@@ -24,7 +24,7 @@ pub(super) fn regular(oauth: &OAuth, response: Response<Vec<u8>>) -> Result<Resp
     let (parts, body) = response.into_parts();
     let body = Zeroizing::new(body);
     let status = parts.status;
-    if status == StatusCode::TOO_MANY_REQUESTS {
+    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         return Err(TokenError::unavailable(Fault::TooMany, retry_after(&parts.headers)));
     }
     if comes_later(status) {

@@ -182,8 +182,9 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
         clock.clone(),
     );
     let (contacts, notifier) = notifications(&config, &heart, inbox, Arc::new(around), clock.clone(), &handle)?;
+    let noting = contacts.clone();
     let callers = Callers::new(&config.callers, config.cache.callers, heart.outbound.clone(), handle.clone())?
-        .telling(move |caller| contacts.note(&caller.id, || caller.claims(), caller.expires_at));
+        .telling(move |caller| noting.note(&caller.id, || caller.claims(), caller.expires_at));
     let callers = Arc::new(callers);
     let health = health::Probe::start(&heart, Arc::clone(&callers), drain.clone(), &handle);
     let state = Arc::new(web::State::new(web::Parts {
@@ -191,6 +192,7 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
         connections: heart.connections.clone(),
         services: Arc::clone(&heart.services),
         callers: Arc::clone(&callers),
+        contacts,
         roots: heart.roots.clone(),
         outbound: heart.outbound.clone(),
         metrics: Arc::clone(&metrics),

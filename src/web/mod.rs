@@ -25,6 +25,7 @@ use crate::{
     config::{Roles, SessionProof},
     connection::{Connections, Roots},
     consent::Consent,
+    events::Contacts,
     id::{Issuer, RequestId},
     outbound::Outbound,
     provider::Services,
@@ -68,6 +69,8 @@ pub struct Parts {
     pub services: Arc<Services>,
     /// Who is believed.
     pub callers: Arc<Callers>,
+    /// Where callers can be reached; forgotten with them.
+    pub contacts: Contacts,
     /// The shared secret, for form tokens.
     pub roots: Roots,
     /// Asks `connect.session.check_url`.

@@ -91,7 +91,8 @@ fn erasure(valetkey: &Valetkey, path: &str) -> RequestBuilder {
     crate::support::authorization_server::http().delete(format!("{}/admin/users/{path}", valetkey.admin))
 }
 
-async fn erase(valetkey: &Valetkey, path: &str) -> Answer {
+/// An operator erases a user: `user` or `user?issuer=…`.
+pub(crate) async fn erase(valetkey: &Valetkey, path: &str) -> Answer {
     Answer::read(erasure(valetkey, path).bearer_auth(ADMIN_TOKEN).send().await.expect("an answer")).await
 }
 
@@ -185,7 +186,7 @@ async fn refreshes_and_store_errors_are_counted() {
     let renewed = "valetkey_refreshes_total{service=\"crm\",outcome=\"renewed\"}";
     assert_eq!(metric(&rig, renewed).await, Some(1.0));
     assert_eq!(metric(&rig, "valetkey_refresh_duration_seconds_count{service=\"crm\"}").await, Some(1.0));
-    rig.server.fault(serde_json::json!({ "grant": "refresh_token", "times": 1, "status": 503, "body": "" })).await;
+    rig.server.fault(serde_json::json!({ "grant": "refresh_token", "times": 1, "status": 500, "body": "" })).await;
     rig.get("bob", "/proxy/crm/whoami").await.refusal(502, "refresh_failed");
     let unknown = "valetkey_refreshes_total{service=\"crm\",outcome=\"interrupted\"}";
     assert_eq!(metric(&rig, unknown).await, Some(1.0));

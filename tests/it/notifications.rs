@@ -195,6 +195,8 @@ async fn an_address_that_changes_is_the_new_one_on_every_replica() {
     call(&rig.valetkey, &old).await.auth_required("crm", "revoked");
     mails.mail_to("new@example.com").await;
     assert_eq!(mails.mails().len(), 1);
+    assert_eq!(crate::admin::erase(&rig.valetkey, "ada").await.status, 204);
+    assert!(!raw.dump().await.contains("contact."), "an erased user's address is left");
 }
 
 #[tokio::test]

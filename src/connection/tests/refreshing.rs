@@ -86,7 +86,7 @@ async fn an_answer_that_hides_a_rotation_ends_as_refresh_interrupted() {
         Scripted::Slow(Duration::from_secs(11)),
         Scripted::Belied(500, ""),
         Scripted::Belied(502, "<html>Bad gateway</html>"),
-        Scripted::Belied(503, r#"{"error":"temporarily_unavailable"}"#),
+        Scripted::Belied(504, r#"{"error":"temporarily_unavailable"}"#),
         Scripted::Belied(200, "<html>Welcome</html>"),
         Scripted::Belied(200, r#"{"access_token":"a"#),
         Scripted::Belied(302, ""),
@@ -100,6 +100,7 @@ async fn an_answer_that_hides_a_rotation_ends_as_refresh_interrupted() {
 async fn an_answer_that_cannot_hide_a_rotation_leaves_a_later_refusal_the_persons_doing() {
     for known in [
         Scripted::Answer(429, ""),
+        Scripted::Answer(503, ""),
         Scripted::Answer(400, r#"{"error":"slow_down"}"#),
         Scripted::Answer(401, r#"{"error":"invalid_client"}"#),
         Scripted::Answer(400, r#"{"error":"unauthorized_client"}"#),
@@ -119,7 +120,7 @@ async fn a_known_answer_does_not_make_an_earlier_unknown_one_known() {
     for known in [Scripted::Answer(429, ""), Scripted::Answer(401, r#"{"error":"invalid_client"}"#)] {
         let rig = Rig::start(1, 1, SHORT).await;
         rig.expire().await;
-        rig.script([Scripted::Belied(503, ""), known.clone()]);
+        rig.script([Scripted::Belied(500, ""), known.clone()]);
         for _ in 0..2 {
             assert_eq!(rig.resolve(0, 0).await.unwrap_err(), Unusable::RefreshFailed);
         }
@@ -132,7 +133,7 @@ async fn a_known_answer_does_not_make_an_earlier_unknown_one_known() {
 async fn another_process_need_not_wait_where_an_unknown_answer_came() {
     let rig = Rig::start(2, 1, SHORT).await;
     rig.expire().await;
-    rig.script([Scripted::Answer(503, "")]);
+    rig.script([Scripted::Answer(500, "")]);
     assert_eq!(rig.resolve(0, 0).await.unwrap_err(), Unusable::RefreshFailed);
     let began = Instant::now();
     rig.resolve(1, 0).await.expect("the token was not spent after all");

@@ -14,7 +14,10 @@ use crate::{
     caller::testing::{JwksServer, SECRET, claims, sign_hmac},
     config::{Algorithm, Config},
     consent::testing::{Rig, connection_id},
+    events::{About, Surroundings},
+    id::ConnectionId,
     outbound::{Outbound, OutboundOptions},
+    vault::Root,
 };
 
 mod api;
@@ -30,6 +33,20 @@ struct Fixed(Readily);
 impl Health for Fixed {
     fn readiness(&self) -> Readiness {
         Readiness { status: self.0, detail: BTreeMap::from([("store", "away".to_owned())]) }
+    }
+}
+
+/// Tells nobody anything.
+struct Silence;
+
+#[async_trait::async_trait]
+impl Surroundings for Silence {
+    async fn root(&self) -> Option<Arc<Root>> {
+        None
+    }
+
+    async fn about(&self, _: &ConnectionId, _: &[String], _: Option<&str>) -> Option<About> {
+        None
     }
 }
 
@@ -208,7 +225,10 @@ impl Jar {
 fn parts(rig: &Rig, readily: Readily) -> Parts {
     let runtime = tokio::runtime::Handle::current();
     let outbound = Outbound::new(OutboundOptions::default(), runtime.clone()).unwrap();
+    let store = Arc::clone(&rig.store);
+    let contacts = Contacts::new(&[], 1, store, Arc::new(Silence), rig.clock.clone(), runtime.clone());
     Parts {
+        contacts,
         consent: Arc::clone(&rig.consent),
         connections: rig.connections.clone(),
         services: Arc::clone(&rig.services),
