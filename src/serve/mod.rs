@@ -182,6 +182,7 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
         clock.clone(),
     );
     let (contacts, notifier) = notifications(&config, &heart, inbox, Arc::new(around), clock.clone(), &handle)?;
+    let reachable = contacts.clone();
     let callers = Callers::new(&config.callers, config.cache.callers, heart.outbound.clone(), handle.clone())?
         .telling(move |caller| contacts.note(&caller.id, || caller.claims(), caller.expires_at));
     let callers = Arc::new(callers);
@@ -193,6 +194,7 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
         callers: Arc::clone(&callers),
         roots: heart.roots.clone(),
         outbound: heart.outbound.clone(),
+        contacts: Some(reachable),
         metrics: Arc::clone(&metrics),
         health: Arc::clone(&health) as _,
         clock: clock.clone(),

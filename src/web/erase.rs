@@ -13,6 +13,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::{State, accept, answer, consent_pages::parameter, page};
 use crate::{
+    connection::Unavailable,
     id::{CallerId, Issuer, RequestId, Subject},
     refusal::Refusal,
 };
@@ -44,6 +45,10 @@ async fn erase(
         let subject = Subject::parse(&user).map_err(|_| Refusal::bad_request("This is no user's name"))?;
         let caller = CallerId { issuer: issuer(&state, query.as_deref())?, subject };
         let erased = state.connections.erase(&caller).await?;
+        if let Some(contacts) = &state.contacts {
+            let root = state.roots.get().await?;
+            contacts.forget(&root, &caller).await.map_err(Unavailable::from)?;
+        }
         let (connections, pending) = (erased.connections, erased.revocation_pending);
         tracing::info!(connections, pending, request_id = %id, "an operator erased a user");
         Ok(())

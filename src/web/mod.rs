@@ -25,6 +25,7 @@ use crate::{
     config::{Roles, SessionProof},
     connection::{Connections, Roots},
     consent::Consent,
+    events::Contacts,
     id::{Issuer, RequestId},
     outbound::Outbound,
     provider::Services,
@@ -72,6 +73,8 @@ pub struct Parts {
     pub roots: Roots,
     /// Asks `connect.session.check_url`.
     pub outbound: Outbound,
+    /// Where callers can be reached, which goes with them when they are erased.
+    pub contacts: Option<Contacts>,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
     /// What `/readyz` says.

@@ -290,7 +290,9 @@ async fn a_large_body_whose_refresh_is_refused_or_fails_is_told_so() {
     rig.server.revoke("refresh", "ada").await;
     wait::until("the provider is tried again", || async {
         let answer = rig.post("ada", "/proxy/crm/sink", vec![7; 100_000]).await;
-        (answer.header("valetkey-status") != Some("refresh_failed")).then(|| answer.auth_required("crm", "revoked"))
+        // The 503 may have come after a rotation, so nobody can say who ended the grant.
+        (answer.header("valetkey-status") != Some("refresh_failed"))
+            .then(|| answer.auth_required("crm", "refresh_interrupted"))
     })
     .await;
 }

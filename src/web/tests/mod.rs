@@ -215,6 +215,7 @@ fn parts(rig: &Rig, readily: Readily) -> Parts {
         callers: Arc::new(Callers::new(&rig.config.callers, 16, outbound.clone(), runtime).unwrap()),
         roots: rig.roots.clone(),
         outbound,
+        contacts: None,
         metrics: Arc::new(Metrics::new()),
         health: Arc::new(Fixed(readily)),
         clock: rig.clock.clone(),
