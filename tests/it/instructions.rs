@@ -23,7 +23,7 @@ async fn a_call_costs_no_more_instructions_than_it_did() {
     rig.valetkey.terminate();
     rig.valetkey.process().exit().await;
 
-    let folder = tempfile::TempDir::new().unwrap();
+    let folder = tempfile::TempDir::new().expect("as these tests lay it out");
     let out = folder.path().join("callgrind");
     let runner =
         ["valgrind", "--tool=callgrind", "--instr-atstart=no", &format!("--callgrind-out-file={}", out.display())];
@@ -53,22 +53,25 @@ async fn calls(rig: &Rig, token: &str, count: usize) {
 
 /// Has callgrind count from now on (`--instr=on`), or write its counts since the last time (`--dump`).
 fn control(process: u32, what: &str) {
-    let control = Command::new("callgrind_control").args([what, &process.to_string()]).output().unwrap();
+    let control = Command::new("callgrind_control")
+        .args([what, &process.to_string()])
+        .output()
+        .expect("as these tests lay it out");
     assert!(control.status.success(), "{}", String::from_utf8_lossy(&control.stdout));
 }
 
 fn counted(file: &Path) -> f64 {
-    let text = std::fs::read_to_string(file).unwrap();
+    let text = std::fs::read_to_string(file).expect("as these tests lay it out");
     let total = text.lines().find_map(|line| line.strip_prefix("totals: ").or(line.strip_prefix("summary: ")));
-    total.expect("callgrind has counted").trim().parse().unwrap()
+    total.expect("callgrind has counted").trim().parse().expect("as these tests lay it out")
 }
 
 fn compare(what: &str, found: f64) {
-    let mut kept: Value =
-        std::fs::read_to_string(KEPT).map_or_else(|_| json!({}), |text| serde_json::from_str(&text).unwrap());
+    let mut kept: Value = std::fs::read_to_string(KEPT)
+        .map_or_else(|_| json!({}), |text| serde_json::from_str(&text).expect("as these tests lay it out"));
     if std::env::var_os("UPDATE").is_some() {
         kept[what] = json!(found.round());
-        std::fs::write(KEPT, format!("{kept:#}\n")).unwrap();
+        std::fs::write(KEPT, format!("{kept:#}\n")).expect("as these tests lay it out");
         return;
     }
     let expected = kept[what].as_f64().expect("a count is kept; UPDATE=1 writes it");
