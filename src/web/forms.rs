@@ -1,13 +1,14 @@
 //! Forms: read within a limit, and believed only where the browser's own page of ours sent them. Two proofs are asked for:
 //! what the browser says of the sender (Fetch Metadata, else `Origin`), and a token bound to the browser's cookie.
 
-use axum::{body::Body, http::Request};
+use axum::{body::Body, http::Request, response::Response};
 use http::HeaderMap;
 
 use super::{
     BODY_LIMIT, State,
     cookies::Cookie,
     texts::{Language, Notice},
+    visit::Visit,
 };
 use crate::{connection::Unavailable, consent::Browser};
 
@@ -60,6 +61,34 @@ impl Form {
         let mut values = self.0.iter().filter(|(key, _)| key == name);
         let (_, value) = values.next()?;
         values.next().is_none().then_some(value)
+    }
+}
+
+/// What the forms of a page carry, for [`read`] to believe them.
+pub(super) struct Proof {
+    /// The value of [`TOKEN`].
+    pub token: String,
+    /// A browser that had no cookie yet.
+    newcomer: Option<Browser>,
+}
+
+impl Proof {
+    /// For the browser that asks.
+    pub async fn new(visit: &Visit) -> Result<Self, Unavailable> {
+        let (browser, new) = match visit.browser() {
+            Some(browser) => (browser, false),
+            None => (Browser::new()?, true),
+        };
+        let root = visit.state.roots.get().await?;
+        Ok(Self { token: browser.form_token(&root), newcomer: new.then_some(browser) })
+    }
+
+    /// The page, with the cookie that the token is bound to where the browser doesn't have it.
+    pub fn given_with(&self, mut response: Response, state: &State) -> Response {
+        if let Some(browser) = &self.newcomer {
+            state.cookies.set(response.headers_mut(), Cookie::Browser, browser.cookie(), None);
+        }
+        response
     }
 }
 

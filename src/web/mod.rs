@@ -49,6 +49,7 @@ mod page;
 pub(crate) mod tests;
 mod texts;
 mod transport;
+mod visit;
 mod visitor;
 
 pub use admin::{Health, Readily, Readiness};
@@ -216,6 +217,11 @@ async fn wrong_method(axum::Extension(id): axum::Extension<RequestId>, headers: 
 /// `HEAD` on a `GET` that does something.
 async fn no_head(axum::Extension(id): axum::Extension<RequestId>) -> Response {
     answer(&Refusal::method_not_allowed(Some("GET")), &id, None)
+}
+
+/// The request's name. The door gives it; without a door there is nothing to name.
+fn request_id(parts: &http::request::Parts) -> RequestId {
+    parts.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId::from_number(0))
 }
 
 fn accept(headers: &HeaderMap) -> Option<&str> {

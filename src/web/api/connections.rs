@@ -1,11 +1,13 @@
 //! What a caller has, and giving it up; API keys.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
-    extract::{Path, RawQuery},
+    extract::{FromRequestParts, Path, rejection::PathRejection},
     response::Response,
 };
-use http::Request;
+use http::{Request, request::Parts};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -56,13 +58,59 @@ pub(super) async fn list(axum::extract::State(state): Shared, asked: Asked) -> R
     asked.reply(served.await)
 }
 
-/// The connection that name and account mean.
-async fn found(state: &State, caller: &Caller, service: &Service, account: Option<&Account>) -> Served<Connection> {
-    let title = &service.title;
-    match state.connections.find(&caller.id, service, account).await {
-        Ok(Some(connection)) => Ok(connection),
-        Ok(None) => Err(Refusal::no_connection(title)),
-        Err(unusable) => Err(refuse_lookup(&unusable, title)),
+/// A request about a connection: the path names its service, the query its account where there are several.
+pub(super) struct About {
+    asked: Asked,
+    service: String,
+    query: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for About {
+    type Rejection = PathRejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, PathRejection> {
+        let Path(service) = Path::from_request_parts(parts, state).await?;
+        let query = parts.uri.query().map(str::to_owned);
+        let Ok(asked) = Asked::from_request_parts(parts, state).await;
+        Ok(Self { asked, service, query })
+    }
+}
+
+/// What such a request means, of what there is.
+struct Meant<'s> {
+    state: &'s State,
+    caller: Arc<Caller>,
+    service: &'s Service,
+    account: Option<Account>,
+}
+
+impl About {
+    async fn meant<'s>(&self, state: &'s State) -> Served<Meant<'s>> {
+        let caller = self.asked.caller(state).await?;
+        let service = service(state, &self.service)?;
+        let account = account_in(self.query.as_deref())?;
+        Ok(Meant { state, caller, service, account })
+    }
+}
+
+impl Meant<'_> {
+    /// The connection, which must be there.
+    async fn connection(&self) -> Served<Connection> {
+        let title = &self.service.title;
+        match self.state.connections.find(&self.caller.id, self.service, self.account.as_ref()).await {
+            Ok(Some(connection)) => Ok(connection),
+            Ok(None) => Err(Refusal::no_connection(title)),
+            Err(unusable) => Err(refuse_lookup(&unusable, title)),
+        }
+    }
+
+    fn id(&self, account: Account) -> ConnectionId {
+        ConnectionId { caller: self.caller.id.clone(), service: self.service.owner.clone(), account }
+    }
+
+    /// The answer to giving up what may or may not have been there.
+    fn gone(&self, was_there: bool) -> Served<Response> {
+        if was_there { Ok(no_content()) } else { Err(Refusal::no_connection(&self.service.title)) }
     }
 }
 
@@ -78,23 +126,12 @@ async fn found(state: &State, caller: &Caller, service: &Service, account: Optio
         Always, ForCallers, OfConnection, OneOfSeveral,
     ),
 )]
-pub(super) async fn one(
-    axum::extract::State(state): Shared,
-    Path(name): Path<String>,
-    RawQuery(query): RawQuery,
-    asked: Asked,
-) -> Response {
+pub(super) async fn one(axum::extract::State(state): Shared, about: About) -> Response {
     let served = async {
-        let caller = asked.caller(&state).await?;
-        let service = service(&state, &name)?;
-        let account = account_in(query.as_deref())?;
-        json(&named(found(&state, &caller, service, account.as_ref()).await?, service))
+        let meant = about.meant(&state).await?;
+        json(&named(meant.connection().await?, meant.service))
     };
-    asked.reply(served.await)
-}
-
-fn id_of(caller: &Caller, service: &Service, account: Account) -> ConnectionId {
-    ConnectionId { caller: caller.id.clone(), service: service.owner.clone(), account }
+    about.asked.reply(served.await)
 }
 
 /// Give a connection up: unusable at once, revoked at the provider where it can be, then deleted.
@@ -109,24 +146,13 @@ fn id_of(caller: &Caller, service: &Service, account: Account) -> ConnectionId {
         Always, ForCallers, OfConnection, OneOfSeveral,
     ),
 )]
-pub(super) async fn disconnect(
-    axum::extract::State(state): Shared,
-    Path(name): Path<String>,
-    RawQuery(query): RawQuery,
-    asked: Asked,
-) -> Response {
+pub(super) async fn disconnect(axum::extract::State(state): Shared, about: About) -> Response {
     let served = async {
-        let caller = asked.caller(&state).await?;
-        let service = service(&state, &name)?;
-        let account = account_in(query.as_deref())?;
-        let connection = found(&state, &caller, service, account.as_ref()).await?;
-        if state.connections.disconnect(&id_of(&caller, service, connection.account)).await? {
-            Ok(no_content())
-        } else {
-            Err(Refusal::no_connection(&service.title))
-        }
+        let meant = about.meant(&state).await?;
+        let id = meant.id(meant.connection().await?.account);
+        meant.gone(state.connections.disconnect(&id).await?)
     };
-    asked.reply(served.await)
+    about.asked.reply(served.await)
 }
 
 /// An API key to be kept.
@@ -152,29 +178,22 @@ struct KeyBody {
         Always, ForCallers, WithBody, ByPolicy, OfService, OneOfSeveral,
     ),
 )]
-pub(super) async fn store_key(
-    axum::extract::State(state): Shared,
-    Path(name): Path<String>,
-    RawQuery(query): RawQuery,
-    asked: Asked,
-    request: Request<Body>,
-) -> Response {
+pub(super) async fn store_key(axum::extract::State(state): Shared, about: About, request: Request<Body>) -> Response {
     let served = async {
-        let caller = asked.caller(&state).await?;
-        let service = service(&state, &name)?;
-        let account = account_in(query.as_deref())?;
+        let meant = about.meant(&state).await?;
+        let service = meant.service;
         if service.api_keys.is_retired(state.now()) {
             return Err(Refusal::api_keys_retired(&service.name, &service.title));
         }
-        let KeyBody { api_key } = asked.body(request.into_body(), r#"{"api_key": "…"}"#).await?;
+        let KeyBody { api_key } = about.asked.body(request.into_body(), r#"{"api_key": "…"}"#).await?;
         if !service.takes_key(&api_key) {
             return Err(Refusal::bad_request("api_key has 1 to 4096 visible ASCII characters"));
         }
-        let account = label(&state, &caller, service, account).await?;
-        state.connections.store_api_key(&id_of(&caller, service, account), &api_key).await?;
+        let account = label(&state, &meant.caller, service, meant.account.clone()).await?;
+        state.connections.store_api_key(&meant.id(account), &api_key).await?;
         Ok(no_content())
     };
-    asked.reply(served.await)
+    about.asked.reply(served.await)
 }
 
 /// Delete a stored API key.
@@ -189,24 +208,13 @@ pub(super) async fn store_key(
         Always, ForCallers, OfConnection, OneOfSeveral,
     ),
 )]
-pub(super) async fn remove_key(
-    axum::extract::State(state): Shared,
-    Path(name): Path<String>,
-    RawQuery(query): RawQuery,
-    asked: Asked,
-) -> Response {
+pub(super) async fn remove_key(axum::extract::State(state): Shared, about: About) -> Response {
     let served = async {
-        let caller = asked.caller(&state).await?;
-        let service = service(&state, &name)?;
-        let account = account_in(query.as_deref())?;
-        let connection = found(&state, &caller, service, account.as_ref()).await?;
-        if state.connections.remove_api_key(&id_of(&caller, service, connection.account)).await? {
-            Ok(no_content())
-        } else {
-            Err(Refusal::no_connection(&service.title))
-        }
+        let meant = about.meant(&state).await?;
+        let id = meant.id(meant.connection().await?.account);
+        meant.gone(state.connections.remove_api_key(&id).await?)
     };
-    asked.reply(served.await)
+    about.asked.reply(served.await)
 }
 
 /// What `return_to` was given.

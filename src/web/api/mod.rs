@@ -13,7 +13,7 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{State, accept, answer, consent_pages::parameter, page};
+use super::{State, accept, answer, consent_pages::parameter, page, request_id};
 use crate::{
     caller::{self, Caller},
     connection::Unusable,
@@ -64,9 +64,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        // The door puts it there; without a door there is nothing to name.
-        let id = parts.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId::from_number(0));
-        Ok(Self { id, headers: parts.headers.clone() })
+        Ok(Self { id: request_id(parts), headers: parts.headers.clone() })
     }
 }
 

@@ -4,28 +4,26 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::{
-    Extension,
     body::Body,
     extract::{Path, RawQuery},
     response::Response,
 };
-use http::{HeaderMap, Request, StatusCode};
+use http::{Request, StatusCode};
 
-use super::{Shared, Visit, owner};
+use super::Step;
 use crate::{
-    clock::Timestamp,
     connection::Unavailable,
     consent::{
         Answer, Browser, CallbackError, Choice, Completed, Ended, HeldError, Outcome, Pending, Question, Reach,
         SESSION_TTL,
     },
-    id::{Account, RequestId},
+    id::Account,
     provider::Service,
     telemetry::metrics::ConnectOutcome,
     web::{
         State,
         cookies::Cookie,
-        forms::{self, FormError, TOKEN},
+        forms::{FormError, TOKEN},
         page::{self, Action, Forms, Frame},
         texts::Change,
     },
@@ -53,36 +51,28 @@ struct PendingPage<'a> {
 }
 
 /// `GET /oauth/callback/{service}`.
-pub(super) async fn callback(
-    axum::extract::State(state): Shared,
-    Path(name): Path<String>,
-    RawQuery(query): RawQuery,
-    Extension(id): Extension<RequestId>,
-    headers: HeaderMap,
-) -> Response {
-    let visit = Visit::new(&state, &headers, &id);
-    let Some(service) = state.services.get(&name) else {
-        return visit.wrong(StatusCode::BAD_REQUEST, &visit.t.unknown_service());
-    };
-    let browser = state.cookies.read(&headers, Cookie::Browser).and_then(Browser::from_cookie);
+pub(super) async fn callback(step: Step, Path(name): Path<String>, RawQuery(query): RawQuery) -> Response {
+    let Some(service) = step.state.services.get(&name).cloned() else { return step.unknown_service() };
+    let browser = step.browser();
     let outcome = match Answer::parse(query.as_deref().unwrap_or_default()) {
         Ok(answer) => {
             // In a task of its own: a code that was sent to the provider is followed to its grant and into the store,
             // also when the browser goes away meanwhile.
-            let (state, service, browser, now) = (Arc::clone(&state), Arc::clone(service), browser.clone(), visit.now);
+            let (state, service, browser, now) =
+                (Arc::clone(&step.state), Arc::clone(&service), browser.clone(), step.now);
             let task =
                 tokio::spawn(async move { state.consent.callback(&service, answer, browser.as_ref(), now).await });
             match task.await {
                 Ok(outcome) => outcome,
-                Err(_) => return visit.unavailable(),
+                Err(_) => return step.unavailable(),
             }
         }
         Err(error) => Err(error),
     };
-    count(&state, service, &outcome);
+    count(&step.state, &service, &outcome);
     match outcome {
-        Ok(outcome) => go_on_with(visit, service, outcome, browser.as_ref(), &headers).await,
-        Err(error) => callback_error(visit, error, service),
+        Ok(outcome) => go_on_with(step, &service, outcome, browser.as_ref()).await,
+        Err(error) => callback_error(step, error, &service),
     }
 }
 
@@ -102,29 +92,23 @@ fn count(state: &State, service: &Service, outcome: &Result<Outcome, CallbackErr
     }
 }
 
-async fn go_on_with(
-    mut visit: Visit<'_>,
-    service: &Service,
-    outcome: Outcome,
-    browser: Option<&Browser>,
-    headers: &HeaderMap,
-) -> Response {
+async fn go_on_with(mut step: Step, service: &Service, outcome: Outcome, browser: Option<&Browser>) -> Response {
     match outcome {
-        Outcome::Stored(completed) => connected(&visit, service, *completed, headers).await,
+        Outcome::Stored(completed) => connected(&step, service, *completed).await,
         Outcome::Question(question) => {
-            visit.application.clone_from(&question.application);
-            ask(&visit, service, &question, browser).await
+            step.application.clone_from(&question.application);
+            ask(&step, service, &question, browser).await
         }
         Outcome::Pending(pending) => {
-            visit.application.clone_from(&pending.application);
-            wait(&visit, service, &pending)
+            step.application.clone_from(&pending.application);
+            wait(&step, service, &pending)
         }
     }
 }
 
 /// A grant is stored: on to the application or the dashboard, with a session for what was just made.
-async fn connected(visit: &Visit<'_>, service: &Service, completed: Completed, headers: &HeaderMap) -> Response {
-    let state = visit.state;
+async fn connected(step: &Step, service: &Service, completed: Completed) -> Response {
+    let state = &step.state;
     let mut response = match &completed.return_to {
         Some(url) => page::see_other(url.as_str()),
         None => {
@@ -138,20 +122,16 @@ async fn connected(visit: &Visit<'_>, service: &Service, completed: Completed, h
             })
         }
     };
-    if let Ok(Some(cookie)) = session_after(state, completed, headers, visit.now).await {
+    if let Ok(Some(cookie)) = session_after(step, completed).await {
         state.cookies.set(response.headers_mut(), Cookie::Session, &cookie, Some(SESSION_TTL.as_secs()));
     }
     response
 }
 
 /// The session that a completed flow gives; none where the browser has one of the same person that reaches further.
-async fn session_after(
-    state: &State,
-    completed: Completed,
-    headers: &HeaderMap,
-    now: Timestamp,
-) -> Result<Option<String>, Unavailable> {
-    if let Some(old) = state.cookies.read(headers, Cookie::Session) {
+async fn session_after(step: &Step, completed: Completed) -> Result<Option<String>, Unavailable> {
+    let (state, now) = (&step.state, step.now);
+    if let Some(old) = state.cookies.read(&step.headers, Cookie::Session) {
         let known = state.consent.session(old, now).await?;
         if known.is_some_and(|session| session.caller == completed.caller && session.reach == Reach::All) {
             return Ok(None);
@@ -163,10 +143,10 @@ async fn session_after(
     state.consent.sign_in(completed.caller, completed.name, completed.application, reach, now).await.map(Some)
 }
 
-async fn ask(visit: &Visit<'_>, service: &Service, question: &Question, browser: Option<&Browser>) -> Response {
-    let (Some(browser), Ok(root)) = (browser, visit.state.roots.get().await) else { return visit.unavailable() };
+async fn ask(step: &Step, service: &Service, question: &Question, browser: Option<&Browser>) -> Response {
+    let (Some(browser), Ok(root)) = (browser, step.state.roots.get().await) else { return step.unavailable() };
     let page = ReplacePage {
-        f: visit.frame(),
+        f: step.frame(),
         change: Change {
             service: &service.title,
             account: question.account.as_str(),
@@ -178,72 +158,62 @@ async fn ask(visit: &Visit<'_>, service: &Service, question: &Question, browser:
         token_field: TOKEN,
         token: &browser.form_token(&root),
     };
-    let plain = super::plain_origins(visit.state, service);
+    let plain = super::plain_origins(&step.state, service);
     page::render(&page, StatusCode::OK, &Forms::Provider { plain: &plain })
 }
 
 /// Back to the application, which confirms; or a page with the code for it.
-fn wait(visit: &Visit<'_>, service: &Service, pending: &Pending) -> Response {
+fn wait(step: &Step, service: &Service, pending: &Pending) -> Response {
     match &pending.return_to {
         Some(url) => page::see_other(url.as_str()),
         None => {
-            let page = PendingPage { f: visit.frame(), title: &service.title, code: &pending.code };
+            let page = PendingPage { f: step.frame(), title: &service.title, code: &pending.code };
             page::render(&page, StatusCode::OK, &Forms::Own)
         }
     }
 }
 
 /// `POST /connect/{service}/answer`: what the person says to the question.
-pub(super) async fn answer(
-    axum::extract::State(state): Shared,
-    Path(name): Path<String>,
-    Extension(id): Extension<RequestId>,
-    request: Request<Body>,
-) -> Response {
-    let headers = request.headers().clone();
-    let visit = Visit::new(&state, &headers, &id);
-    let Some(service) = owner(&state, &name) else {
-        return visit.wrong(StatusCode::BAD_REQUEST, &visit.t.unknown_service());
-    };
-    let (form, browser) = match forms::read(&state, request).await {
-        Ok(read) => read,
-        Err(error) => return visit.form_error(error),
+pub(super) async fn answer(step: Step, Path(name): Path<String>, request: Request<Body>) -> Response {
+    let (service, form, browser) = match step.form(&name, request).await {
+        Ok(sent) => sent,
+        Err(response) => return response,
     };
     let choice = match (form.get("choice"), form.get("account")) {
         (Some("replace"), _) => Choice::Replace,
         (Some("beside"), Some(label)) => match Account::parse(label) {
             Ok(account) => Choice::Beside(account),
-            Err(_) => return visit.wrong(StatusCode::BAD_REQUEST, &visit.t.bad_account()),
+            Err(_) => return step.wrong(StatusCode::BAD_REQUEST, &step.t.bad_account()),
         },
-        _ => return visit.form_error(FormError::Unreadable),
+        _ => return step.form_error(FormError::Unreadable),
     };
-    let Some(code) = form.get("code").map(str::to_owned) else { return visit.form_error(FormError::Unreadable) };
+    let Some(code) = form.get("code").map(str::to_owned) else { return step.form_error(FormError::Unreadable) };
     let task = tokio::spawn({
-        let (state, service, browser, now) = (Arc::clone(&state), Arc::clone(service), browser.clone(), visit.now);
+        let (state, service, browser, now) = (Arc::clone(&step.state), Arc::clone(&service), browser.clone(), step.now);
         async move { state.consent.answer(&service, &code, choice, &browser, now).await }
     });
     match task.await {
         Ok(Ok(outcome)) => {
             if matches!(outcome, Outcome::Stored(_)) {
-                state.metrics.service(&service.name).connect(ConnectOutcome::Completed);
+                step.state.metrics.service(&service.name).connect(ConnectOutcome::Completed);
             }
-            go_on_with(visit, service, outcome, Some(&browser), &headers).await
+            go_on_with(step, &service, outcome, Some(&browser)).await
         }
-        Ok(Err(HeldError::Unknown)) => visit.wrong(StatusCode::BAD_REQUEST, &visit.t.callback_unknown()),
-        Ok(Err(HeldError::Unavailable(_))) | Err(_) => visit.unavailable(),
+        Ok(Err(HeldError::Unknown)) => step.wrong(StatusCode::BAD_REQUEST, &step.t.callback_unknown()),
+        Ok(Err(HeldError::Unavailable(_))) | Err(_) => step.unavailable(),
     }
 }
 
 /// Which page tells this.
-fn callback_error(mut visit: Visit<'_>, error: CallbackError, service: &Service) -> Response {
-    let t = visit.t;
+fn callback_error(mut step: Step, error: CallbackError, service: &Service) -> Response {
+    let t = step.t;
     let bad = StatusCode::BAD_REQUEST;
     let (why, retry) = match error {
-        CallbackError::Malformed => return visit.wrong(bad, &t.callback_malformed()),
-        CallbackError::Unknown => return visit.wrong(bad, &t.callback_unknown()),
-        CallbackError::OtherService | CallbackError::OtherIssuer => return visit.wrong(bad, &t.callback_mixed_up()),
-        CallbackError::OtherBrowser => return visit.wrong(bad, &t.callback_elsewhere()),
-        CallbackError::Unavailable(_) => return visit.unavailable(),
+        CallbackError::Malformed => return step.wrong(bad, &t.callback_malformed()),
+        CallbackError::Unknown => return step.wrong(bad, &t.callback_unknown()),
+        CallbackError::OtherService | CallbackError::OtherIssuer => return step.wrong(bad, &t.callback_mixed_up()),
+        CallbackError::OtherBrowser => return step.wrong(bad, &t.callback_elsewhere()),
+        CallbackError::Unavailable(_) => return step.unavailable(),
         CallbackError::Ended { why, retry } => (why, retry),
     };
     let title = service.title.as_str();
@@ -255,8 +225,8 @@ fn callback_error(mut visit: Visit<'_>, error: CallbackError, service: &Service)
         Ended::ExchangeFailed => (StatusCode::BAD_GATEWAY, t.exchange_failed(title)),
         Ended::NotStored => (StatusCode::SERVICE_UNAVAILABLE, t.unavailable()),
     };
-    visit.application = retry.application;
-    visit.back = retry.back.map(String::from);
+    step.application = retry.application;
+    step.back = retry.back.map(String::from);
     let again = retry.again.map(|url| Action::new(url, t.words().try_again));
-    visit.wrong_but(status, &notice, again)
+    step.wrong_but(status, &notice, again)
 }

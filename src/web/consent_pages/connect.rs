@@ -2,23 +2,22 @@
 
 use askama::Template;
 use axum::{
-    Extension,
     body::Body,
     extract::{Path, RawQuery},
     response::Response,
 };
-use http::{HeaderMap, Request, StatusCode};
+use http::{Request, StatusCode};
 
-use super::{Scope, Shared, Visit, back, in_words, owner, parameter, plain_origins};
+use super::{Scope, Step, back, in_words, parameter, plain_origins};
 use crate::{
     clock::Timestamp,
     consent::{Browser, Plan, STATE_TTL, Wish},
-    id::{Account, CallerId, RequestId},
+    id::{Account, CallerId},
     provider::Service,
     telemetry::metrics::ConnectOutcome,
     web::{
         cookies::Cookie,
-        forms::{self, FormError, TOKEN},
+        forms::{FormError, TOKEN},
         marks::{self, Mark},
         page::{self, Forms, Frame},
         texts::Subject,
@@ -47,69 +46,56 @@ struct ConnectPage<'a> {
 }
 
 /// `GET /connect/{service}`: changes nothing, but where the operator does without the page.
-pub(super) async fn show(
-    axum::extract::State(state): Shared,
-    Path(name): Path<String>,
-    RawQuery(query): RawQuery,
-    Extension(id): Extension<RequestId>,
-    headers: HeaderMap,
-) -> Response {
-    let mut visit = Visit::new(&state, &headers, &id);
+pub(super) async fn show(mut step: Step, Path(name): Path<String>, RawQuery(query): RawQuery) -> Response {
     let return_to = parameter(query.as_deref(), "return_to");
-    visit.back = back(&state, return_to.as_deref());
-    let Some(service) = owner(&state, &name) else {
-        return visit.wrong(StatusCode::BAD_REQUEST, &visit.t.unknown_service());
-    };
-    let proven = match visitor::proven(&state, &headers).await {
+    step.back = back(&step.state, return_to.as_deref());
+    let Some(service) = step.owner(&name) else { return step.unknown_service() };
+    let proven = match visitor::proven(&step.state, &step.headers).await {
         Ok(caller) => caller.map(|proven| proven.id),
-        Err(_) => return visit.unavailable(),
+        Err(_) => return step.unavailable(),
     };
     let ticket = match parameter(query.as_deref(), "ticket") {
         Some(ticket) => ticket,
-        None => match own_ticket(&visit, service, query.as_deref(), &headers).await {
+        None => match own_ticket(&step, &service, query.as_deref()).await {
             Ok(ticket) => ticket,
             Err(response) => return response,
         },
     };
-    let known = state.cookies.read(&headers, Cookie::Browser).and_then(Browser::from_cookie);
-    let plan = state.consent.plan(service, &ticket, return_to.as_deref(), known.as_ref(), proven.as_ref(), visit.now);
+    let known = step.browser();
+    let consent = &step.state.consent;
+    let plan = consent.plan(&service, &ticket, return_to.as_deref(), known.as_ref(), proven.as_ref(), step.now);
     let plan = match plan.await {
         Ok(plan) => plan,
-        Err(error) => return visit.begin_error(error, service),
+        Err(error) => return step.begin_error(error, &service),
     };
-    visit.application = plan.ticket.application.clone();
+    step.application = plan.ticket.application.clone();
     let new = known.is_none();
-    let Ok(browser) = known.map_or_else(Browser::new, Ok) else { return visit.unavailable() };
-    if !state.settings.confirm {
-        return leave(&visit, service, plan, &browser).await;
+    let Ok(browser) = known.map_or_else(Browser::new, Ok) else { return step.unavailable() };
+    if !step.state.settings.confirm {
+        return leave(&step, &service, plan, &browser).await;
     }
-    let Ok(root) = state.roots.get().await else { return visit.unavailable() };
-    let mut response = connect_page(&visit, service, &plan, &browser.form_token(&root));
+    let Ok(root) = step.state.roots.get().await else { return step.unavailable() };
+    let mut response = connect_page(&step, &service, &plan, &browser.form_token(&root));
     if new {
-        state.cookies.set(response.headers_mut(), Cookie::Browser, browser.cookie(), None);
+        step.state.cookies.set(response.headers_mut(), Cookie::Browser, browser.cookie(), None);
     }
     response
 }
 
 /// A ticket for a browser that comes without one but shows whose it is.
-async fn own_ticket(
-    visit: &Visit<'_>,
-    service: &Service,
-    query: Option<&str>,
-    headers: &HeaderMap,
-) -> Result<String, Response> {
-    let state = visit.state;
+async fn own_ticket(step: &Step, service: &Service, query: Option<&str>) -> Result<String, Response> {
+    let state = &step.state;
     let account = parameter(query, "account").map_or(Ok(Account::default()), |text| Account::parse(&text));
     let Ok(account) = account else {
-        return Err(visit.wrong(StatusCode::BAD_REQUEST, &visit.t.bad_account()));
+        return Err(step.wrong(StatusCode::BAD_REQUEST, &step.t.bad_account()));
     };
-    let visitor = match visitor::visitor(state, headers).await {
+    let visitor = match visitor::visitor(state, &step.headers).await {
         Ok(Some(visitor)) => visitor,
-        Ok(None) => return Err(visit.wrong(StatusCode::BAD_REQUEST, &visit.t.ticket_missing())),
-        Err(_) => return Err(visit.unavailable()),
+        Ok(None) => return Err(step.wrong(StatusCode::BAD_REQUEST, &step.t.ticket_missing())),
+        Err(_) => return Err(step.unavailable()),
     };
     if !visitor.reach.covers(&service.owner, &account) {
-        return Err(visit.wrong(StatusCode::FORBIDDEN, &visit.t.not_covered()));
+        return Err(step.wrong(StatusCode::FORBIDDEN, &step.t.not_covered()));
     }
     let wish = Wish {
         caller: &visitor.caller,
@@ -120,11 +106,11 @@ async fn own_ticket(
         scopes: &[],
         return_to: None,
     };
-    state.consent.ticket(&wish, visit.now).await.map_err(|_| visit.unavailable())
+    state.consent.ticket(&wish, step.now).await.map_err(|_| step.unavailable())
 }
 
-fn connect_page(visit: &Visit<'_>, service: &Service, plan: &Plan, token: &str) -> Response {
-    let f = visit.frame();
+fn connect_page(step: &Step, service: &Service, plan: &Plan, token: &str) -> Response {
+    let f = step.frame();
     let about = Subject { service: &service.title, application: f.application, who: plan.ticket.who() };
     let account = plan.ticket.account.as_str();
     let identity = plan.existing.as_ref().map(|connection| connection.identity.as_deref());
@@ -137,57 +123,47 @@ fn connect_page(visit: &Visit<'_>, service: &Service, plan: &Plan, token: &str) 
         service: service.name.as_str(),
         account: (account != Account::DEFAULT).then_some(account),
         scopes: &in_words(service, &plan.scopes),
-        existing: identity.map(|identity| visit.t.connect_existing(about, identity)),
+        existing: identity.map(|identity| step.t.connect_existing(about, identity)),
         ticket: &plan.text,
         return_to: plan.return_to.as_ref().map(ToString::to_string),
         cancel: plan.return_to.as_ref().map(|url| url.with(&[("error", "access_denied")]).to_string()),
         token_field: TOKEN,
         token,
     };
-    page::render(&page, StatusCode::OK, &Forms::Provider { plain: &plain_origins(visit.state, service) })
+    page::render(&page, StatusCode::OK, &Forms::Provider { plain: &plain_origins(&step.state, service) })
 }
 
 /// `POST /connect/{service}`.
-pub(super) async fn go_on(
-    axum::extract::State(state): Shared,
-    Path(name): Path<String>,
-    Extension(id): Extension<RequestId>,
-    request: Request<Body>,
-) -> Response {
-    let headers = request.headers().clone();
-    let mut visit = Visit::new(&state, &headers, &id);
-    let Some(service) = owner(&state, &name) else {
-        return visit.wrong(StatusCode::BAD_REQUEST, &visit.t.unknown_service());
+pub(super) async fn go_on(mut step: Step, Path(name): Path<String>, request: Request<Body>) -> Response {
+    let (service, form, browser) = match step.form(&name, request).await {
+        Ok(sent) => sent,
+        Err(response) => return response,
     };
-    let (form, browser) = match forms::read(&state, request).await {
-        Ok(read) => read,
-        Err(error) => return visit.form_error(error),
-    };
-    let Some(ticket) = form.get("ticket") else { return visit.form_error(FormError::Unreadable) };
+    let Some(ticket) = form.get("ticket") else { return step.form_error(FormError::Unreadable) };
     let return_to = form.get("return_to").filter(|text| !text.is_empty());
-    visit.back = back(&state, return_to);
-    let proven: Option<CallerId> = match visitor::proven(&state, &headers).await {
+    step.back = back(&step.state, return_to);
+    let proven: Option<CallerId> = match visitor::proven(&step.state, &step.headers).await {
         Ok(caller) => caller.map(|proven| proven.id),
-        Err(_) => return visit.unavailable(),
+        Err(_) => return step.unavailable(),
     };
-    let plan = state.consent.plan(service, ticket, return_to, Some(&browser), proven.as_ref(), visit.now).await;
-    match plan {
-        Ok(plan) => leave(&visit, service, plan, &browser).await,
-        Err(error) => visit.begin_error(error, service),
+    let consent = &step.state.consent;
+    match consent.plan(&service, ticket, return_to, Some(&browser), proven.as_ref(), step.now).await {
+        Ok(plan) => leave(&step, &service, plan, &browser).await,
+        Err(error) => step.begin_error(error, &service),
     }
 }
 
 /// Off to the provider. The browser's cookie outlives the ticket and the stay there.
-async fn leave(visit: &Visit<'_>, service: &Service, plan: Plan, browser: &Browser) -> Response {
-    let life = Timestamp::from_seconds(plan.ticket.expires).until(visit.now) + STATE_TTL;
-    match visit.state.consent.begin(service, plan, browser, visit.now).await {
+async fn leave(step: &Step, service: &Service, plan: Plan, browser: &Browser) -> Response {
+    let life = Timestamp::from_seconds(plan.ticket.expires).until(step.now) + STATE_TTL;
+    match step.state.consent.begin(service, plan, browser, step.now).await {
         Ok(url) => {
-            visit.state.metrics.service(&service.name).connect(ConnectOutcome::Initiated);
+            step.state.metrics.service(&service.name).connect(ConnectOutcome::Initiated);
             let mut response = page::see_other(url.as_str());
-            let cookies = visit.state.cookies;
+            let cookies = step.state.cookies;
             cookies.set(response.headers_mut(), Cookie::Browser, browser.cookie(), Some(life.as_secs()));
             response
         }
-        Err(error) => visit.begin_error(error, service),
+        Err(error) => step.begin_error(error, service),
     }
 }

@@ -1,32 +1,32 @@
 //! The pages of a connect flow: `connect` before the provider, `callback` after it. Here is what they share.
 
-use std::sync::Arc;
+use std::{convert::Infallible, ops::Deref, sync::Arc};
 
 use axum::{
     Router,
+    body::Body,
+    extract::FromRequestParts,
     response::Response,
     routing::{get, post},
 };
-use http::{HeaderMap, StatusCode};
+use http::{Request, StatusCode, request::Parts};
 
 use super::{
     State, assets,
-    forms::FormError,
+    forms::{self, Form, FormError},
     no_head,
     page::{self, Action, Frame},
-    texts::{self, Language, Notice},
+    texts::Notice,
+    visit::Visit,
 };
 use crate::{
     clock::Timestamp,
-    consent::{BeginError, TicketError},
-    id::RequestId,
+    consent::{BeginError, Browser, TicketError},
     provider::Service,
 };
 
 mod callback;
 mod connect;
-
-type Shared = axum::extract::State<Arc<State>>;
 
 pub(super) fn routes() -> Router<Arc<State>> {
     Router::new()
@@ -53,24 +53,33 @@ pub(super) fn in_words<S: AsRef<str>>(service: &Service, scopes: &[S]) -> Vec<Sc
         .collect()
 }
 
-/// A request for one of these pages, as far as all of them need it.
-struct Visit<'a> {
-    state: &'a Arc<State>,
-    t: Language,
-    id: &'a RequestId,
+/// A visit to one of these pages, and what the flow tells of where it came from.
+struct Step {
+    visit: Visit,
     now: Timestamp,
     application: Option<String>,
     back: Option<String>,
 }
 
-impl<'a> Visit<'a> {
-    fn new(state: &'a Arc<State>, headers: &HeaderMap, id: &'a RequestId) -> Self {
-        let t = language(headers);
-        Self { state, t, id, now: state.now(), application: None, back: None }
-    }
+impl Deref for Step {
+    type Target = Visit;
 
+    fn deref(&self) -> &Visit {
+        &self.visit
+    }
+}
+
+impl FromRequestParts<Arc<State>> for Step {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, Infallible> {
+        Ok(Self { visit: Visit::of(parts, state), now: state.now(), application: None, back: None })
+    }
+}
+
+impl Step {
     fn frame(&self) -> Frame<'_> {
-        Frame::new(self.state, self.t, self.application.as_deref())
+        Frame::new(&self.state, self.t, self.application.as_deref())
     }
 
     /// A page that says what is wrong, with the way back to the application, or to the dashboard.
@@ -86,7 +95,7 @@ impl<'a> Visit<'a> {
             None => Action::new(format!("{}/dashboard", frame.base), self.t.words().to_dashboard),
         };
         let actions: Vec<Action> = first.into_iter().chain([back]).collect();
-        page::notice(frame, status, notice, &actions, self.id)
+        page::notice(frame, status, notice, &actions, &self.id)
     }
 
     fn unavailable(&self) -> Response {
@@ -107,19 +116,25 @@ impl<'a> Visit<'a> {
         self.wrong(StatusCode::BAD_REQUEST, &notice)
     }
 
+    fn unknown_service(&self) -> Response {
+        self.wrong(StatusCode::BAD_REQUEST, &self.t.unknown_service())
+    }
+
     fn form_error(&self, error: FormError) -> Response {
         self.wrong(error.status(), &error.notice(self.t))
     }
-}
 
-/// The language that a browser asks for.
-pub(super) fn language(headers: &HeaderMap) -> Language {
-    texts::choose(headers.get(http::header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()))
-}
+    /// The service that owns the connection which this name stands for.
+    fn owner(&self, name: &str) -> Option<Arc<Service>> {
+        self.state.services.get(name).and_then(|service| self.state.services.owner(service)).cloned()
+    }
 
-/// The service that owns the connection which this name stands for.
-fn owner<'s>(state: &'s State, name: &str) -> Option<&'s Arc<Service>> {
-    state.services.get(name).and_then(|service| state.services.owner(service))
+    /// A form of ours about a service, and the browser that sent it.
+    async fn form(&self, name: &str, request: Request<Body>) -> Result<(Arc<Service>, Form, Browser), Response> {
+        let service = self.owner(name).ok_or_else(|| self.unknown_service())?;
+        let (form, browser) = forms::read(&self.state, request).await.map_err(|error| self.form_error(error))?;
+        Ok((service, form, browser))
+    }
 }
 
 /// Parameters of a query, each of which may be there once.

@@ -1,25 +1,17 @@
 //! API keys on the dashboard: storing one, replacing it, taking it away, and the prompt to connect instead. A key goes in
 //! and is never shown again, not even in part.
 
-use askama::Template;
-use axum::{Extension, body::Body, extract::RawQuery, response::Response};
-use http::{HeaderMap, Request, StatusCode};
+use axum::response::Response;
+use http::StatusCode;
 
-use super::{Shared, browser, come_in, form_error, target, unavailable, wrong};
+use super::target::{Answered, Pressed, Question, Target};
 use crate::{
     clock::Timestamp,
     config::ApiKeyPhase,
     connection::KeyFacts,
-    id::RequestId,
     provider::Service,
     secret::SecretString,
-    web::{
-        consent_pages::{language, parameter},
-        cookies::Cookie,
-        forms::{self, TOKEN},
-        page::{self, Forms, Frame},
-        texts::{Language, Shown, Subject},
-    },
+    web::texts::{Language, Shown},
 };
 
 /// What an entry says of keys.
@@ -66,114 +58,48 @@ impl Prompt {
 }
 
 /// `POST /dashboard/api-key`.
-pub(super) async fn store(
-    axum::extract::State(state): Shared,
-    Extension(id): Extension<RequestId>,
-    request: Request<Body>,
-) -> Response {
-    let headers = request.headers().clone();
-    let t = language(&headers);
-    let visitor = match come_in(&state, t, &headers, &id).await {
-        Ok(visitor) => visitor,
-        Err(response) => return response,
-    };
-    let form = match forms::read(&state, request).await {
-        Ok((form, _)) => form,
-        Err(error) => return form_error(&state, t, error, &id),
-    };
-    let target = match target(&state, &visitor, form.get("service"), form.get("account"), t) {
-        Ok(target) => target,
-        Err((status, notice)) => return wrong(&state, t, status, &notice, &id),
-    };
-    let service = target.service;
-    if service.api_keys.is_retired(state.now()) {
-        return wrong(&state, t, StatusCode::FORBIDDEN, &t.keys_retired(&service.title), &id);
+pub(super) async fn store(Pressed { target, form }: Pressed) -> Response {
+    let (t, service) = (target.visit.t, &target.service);
+    if service.api_keys.is_retired(target.state().now()) {
+        return target.wrong(StatusCode::FORBIDDEN, &t.keys_retired(&service.title));
     }
     // Blanks around it come from copying.
     let key = SecretString::from(form.get("api_key").unwrap_or_default().trim().to_owned());
     if !service.takes_key(&key) {
-        return wrong(&state, t, StatusCode::BAD_REQUEST, &t.key_bad(), &id);
+        return target.wrong(StatusCode::BAD_REQUEST, &t.key_bad());
     }
-    match state.connections.store_api_key(&target.id, &key).await {
-        Ok(()) => page::see_other(&format!("{}/dashboard?key_stored={}", state.base(), service.name)),
-        Err(_) => unavailable(&state, t, &id),
+    match target.state().connections.store_api_key(&target.id, &key).await {
+        Ok(()) => target.done("key_stored"),
+        Err(_) => target.unavailable(),
     }
 }
 
-#[derive(Template)]
-#[template(path = "api-key-remove.html")]
-struct RemovePage<'a> {
-    f: Frame<'a>,
-    about: Subject<'a>,
-    service: &'a str,
-    account: &'a str,
-    token_field: &'a str,
-    token: &'a str,
+fn missing(target: &Target) -> Response {
+    target.wrong(StatusCode::NOT_FOUND, &target.visit.t.key_missing())
 }
 
 /// `GET /dashboard/api-key/remove?service=&account=`: asks first.
-pub(super) async fn ask(
-    axum::extract::State(state): Shared,
-    RawQuery(query): RawQuery,
-    Extension(id): Extension<RequestId>,
-    headers: HeaderMap,
-) -> Response {
-    let t = language(&headers);
-    let visitor = match come_in(&state, t, &headers, &id).await {
-        Ok(visitor) => visitor,
-        Err(response) => return response,
-    };
-    let (service, account) = (parameter(query.as_deref(), "service"), parameter(query.as_deref(), "account"));
-    let target = match target(&state, &visitor, service.as_deref(), account.as_deref(), t) {
-        Ok(target) => target,
-        Err((status, notice)) => return wrong(&state, t, status, &notice, &id),
-    };
-    match state.connections.get(&target.id).await {
+pub(super) async fn ask(target: Target) -> Answered {
+    match target.state().connections.get(&target.id).await {
         Ok(Some(connection)) if connection.api_key.is_some() => {}
-        Ok(_) => return wrong(&state, t, StatusCode::NOT_FOUND, &t.key_missing(), &id),
-        Err(_) => return unavailable(&state, t, &id),
+        Ok(_) => return Err(missing(&target)),
+        Err(_) => return Err(target.unavailable()),
     }
-    let Ok((browser, new)) = browser(&state, &headers) else { return unavailable(&state, t, &id) };
-    let Ok(root) = state.roots.get().await else { return unavailable(&state, t, &id) };
-    let f = Frame::new(&state, t, visitor.application.as_deref());
-    let page = RemovePage {
-        f,
-        about: Subject { service: &target.service.title, application: f.application, who: visitor.who() },
-        service: target.service.name.as_str(),
-        account: target.id.account.as_str(),
-        token_field: TOKEN,
-        token: &browser.form_token(&root),
+    let (t, about) = (target.visit.t, target.about());
+    let question = Question {
+        action: "/dashboard/api-key/remove",
+        heading: t.key_remove_heading(about.service),
+        body: t.key_remove_body(about, target.id.account.as_str()),
+        button: t.key_remove().to_owned(),
     };
-    let mut response = page::render(&page, StatusCode::OK, &Forms::Own);
-    if new {
-        state.cookies.set(response.headers_mut(), Cookie::Browser, browser.cookie(), None);
-    }
-    response
+    target.confirm(question).await
 }
 
 /// `POST /dashboard/api-key/remove`.
-pub(super) async fn remove(
-    axum::extract::State(state): Shared,
-    Extension(id): Extension<RequestId>,
-    request: Request<Body>,
-) -> Response {
-    let headers = request.headers().clone();
-    let t = language(&headers);
-    let visitor = match come_in(&state, t, &headers, &id).await {
-        Ok(visitor) => visitor,
-        Err(response) => return response,
-    };
-    let form = match forms::read(&state, request).await {
-        Ok((form, _)) => form,
-        Err(error) => return form_error(&state, t, error, &id),
-    };
-    let target = match target(&state, &visitor, form.get("service"), form.get("account"), t) {
-        Ok(target) => target,
-        Err((status, notice)) => return wrong(&state, t, status, &notice, &id),
-    };
-    match state.connections.remove_api_key(&target.id).await {
-        Ok(true) => page::see_other(&format!("{}/dashboard?key_removed={}", state.base(), target.service.name)),
-        Ok(false) => wrong(&state, t, StatusCode::NOT_FOUND, &t.key_missing(), &id),
-        Err(_) => unavailable(&state, t, &id),
+pub(super) async fn remove(Pressed { target, .. }: Pressed) -> Response {
+    match target.state().connections.remove_api_key(&target.id).await {
+        Ok(true) => target.done("key_removed"),
+        Ok(false) => missing(&target),
+        Err(_) => target.unavailable(),
     }
 }

@@ -1,22 +1,19 @@
 //! Another label for a connection: a page that asks, and its form.
 
 use askama::Template;
-use axum::{Extension, body::Body, extract::RawQuery, response::Response};
-use http::{HeaderMap, Request, StatusCode};
+use axum::response::Response;
+use http::StatusCode;
 
-use super::{Shared, Target, browser, come_in, exists, form_error, target, unavailable, wrong};
+use super::target::{Answered, Pressed, Target};
 use crate::{
-    connection::Renamed,
-    consent::{Browser, Reach, SESSION_TTL},
-    id::{Account, RequestId},
+    connection::{Renamed, Unavailable},
+    consent::{Reach, SESSION_TTL},
+    id::Account,
     web::{
-        State,
-        consent_pages::{language, parameter},
         cookies::Cookie,
-        forms::{self, TOKEN},
+        forms::TOKEN,
         page::{self, Forms, Frame},
-        texts::{Language, Subject},
-        visitor::Visitor,
+        texts::Subject,
     },
 };
 
@@ -35,119 +32,59 @@ struct RenamePage<'a> {
 }
 
 /// `GET /dashboard/rename?service=&account=`.
-pub(super) async fn ask(
-    axum::extract::State(state): Shared,
-    RawQuery(query): RawQuery,
-    Extension(id): Extension<RequestId>,
-    headers: HeaderMap,
-) -> Response {
-    let t = language(&headers);
-    let visitor = match come_in(&state, t, &headers, &id).await {
-        Ok(visitor) => visitor,
-        Err(response) => return response,
-    };
-    let (service, account) = (parameter(query.as_deref(), "service"), parameter(query.as_deref(), "account"));
-    let target = match target(&state, &visitor, service.as_deref(), account.as_deref(), t) {
-        Ok(target) => target,
-        Err((status, notice)) => return wrong(&state, t, status, &notice, &id),
-    };
-    match exists(&state, &target.id).await {
-        Ok(true) => {}
-        Ok(false) => return wrong(&state, t, StatusCode::NOT_FOUND, &t.no_connection(), &id),
-        Err(_) => return unavailable(&state, t, &id),
-    }
-    let Ok((browser, new)) = browser(&state, &headers) else { return unavailable(&state, t, &id) };
-    let label = target.id.account.as_str();
-    let mut response = page(&state, t, &visitor, &target, &browser, StatusCode::OK, label, None, &id).await;
-    if new {
-        state.cookies.set(response.headers_mut(), Cookie::Browser, browser.cookie(), None);
-    }
-    response
+pub(super) async fn ask(target: Target) -> Answered {
+    target.must_exist().await?;
+    page(&target, StatusCode::OK, target.id.account.as_str(), None).await
 }
 
-#[expect(clippy::too_many_arguments, reason = "all that the page shows, from two handlers")]
-async fn page(
-    state: &State,
-    t: Language,
-    visitor: &Visitor,
-    target: &Target<'_>,
-    browser: &Browser,
-    status: StatusCode,
-    label: &str,
-    error: Option<String>,
-    id: &RequestId,
-) -> Response {
-    let Ok(root) = state.roots.get().await else { return unavailable(state, t, id) };
-    let f = Frame::new(state, t, visitor.application.as_deref());
+async fn page(target: &Target, status: StatusCode, label: &str, error: Option<String>) -> Answered {
+    let proof = target.proof().await?;
     let page = RenamePage {
-        f,
-        about: Subject { service: &target.service.title, application: f.application, who: visitor.who() },
+        f: target.frame(),
+        about: target.about(),
         service: target.service.name.as_str(),
         account: target.id.account.as_str(),
         label,
         error,
         token_field: TOKEN,
-        token: &browser.form_token(&root),
+        token: &proof.token,
     };
-    page::render(&page, status, &Forms::Own)
+    Ok(proof.given_with(page::render(&page, status, &Forms::Own), target.state()))
 }
 
 /// `POST /dashboard/rename`.
-pub(super) async fn rename(
-    axum::extract::State(state): Shared,
-    Extension(id): Extension<RequestId>,
-    request: Request<Body>,
-) -> Response {
-    let headers = request.headers().clone();
-    let t = language(&headers);
-    let visitor = match come_in(&state, t, &headers, &id).await {
-        Ok(visitor) => visitor,
-        Err(response) => return response,
-    };
-    let (form, browser) = match forms::read(&state, request).await {
-        Ok(read) => read,
-        Err(error) => return form_error(&state, t, error, &id),
-    };
-    let target = match target(&state, &visitor, form.get("service"), form.get("account"), t) {
-        Ok(target) => target,
-        Err((status, notice)) => return wrong(&state, t, status, &notice, &id),
-    };
+pub(super) async fn rename(Pressed { target, form }: Pressed) -> Answered {
+    let t = target.visit.t;
     let text = form.get("label").unwrap_or_default();
-    let refused = |status, error| page(&state, t, &visitor, &target, &browser, status, text, Some(error), &id);
+    let refused = |status, error| page(&target, status, text, Some(error));
     let Ok(label) = Account::parse(text) else {
         return refused(StatusCode::BAD_REQUEST, t.label_malformed().to_owned()).await;
     };
-    match state.connections.rename(&target.id, &label).await {
+    match target.state().connections.rename(&target.id, &label).await {
         Ok(Renamed::Done) => {}
         Ok(Renamed::Taken) => {
             return refused(StatusCode::CONFLICT, t.label_taken(&target.service.title, label.as_str())).await;
         }
-        Ok(Renamed::Absent) => return wrong(&state, t, StatusCode::NOT_FOUND, &t.no_connection(), &id),
-        Err(_) => return unavailable(&state, t, &id),
+        Ok(Renamed::Absent) => return Err(target.absent()),
+        Err(_) => return Err(target.unavailable()),
     }
-    let mut response = page::see_other(&format!("{}/dashboard?renamed={}", state.base(), target.service.name));
-    if let Err(error) = follow(&state, &visitor, &target, label, &headers, &mut response).await {
+    let mut response = target.done("renamed");
+    if let Err(error) = follow(&target, label, &mut response).await {
         tracing::warn!(%error, "a session could not follow its connection to its new label");
     }
-    response
+    Ok(response)
 }
 
 /// A session that reaches one connection only goes along with it.
-async fn follow(
-    state: &State,
-    visitor: &Visitor,
-    target: &Target<'_>,
-    account: Account,
-    headers: &HeaderMap,
-    response: &mut Response,
-) -> Result<(), crate::connection::Unavailable> {
+async fn follow(target: &Target, account: Account, response: &mut Response) -> Result<(), Unavailable> {
+    let (state, visitor) = (target.state(), &target.visitor);
     if visitor.reach == Reach::All {
         return Ok(());
     }
     let reach = Reach::Only { service: target.service.name.clone(), account };
     let (caller, name) = (visitor.caller.clone(), visitor.name.clone());
     let cookie = state.consent.sign_in(caller, name, visitor.application.clone(), reach, state.now()).await?;
-    if let Some(old) = state.cookies.read(headers, Cookie::Session) {
+    if let Some(old) = state.cookies.read(&target.visit.headers, Cookie::Session) {
         state.consent.sign_out(old).await?;
     }
     state.cookies.set(response.headers_mut(), Cookie::Session, &cookie, Some(SESSION_TTL.as_secs()));

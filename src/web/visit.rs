@@ -1,0 +1,45 @@
+//! A request for a page, as far as all pages need it: in which language, from which browser. Who may see what is the
+//! pages' business.
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::extract::FromRequestParts;
+use http::{HeaderMap, header, request::Parts};
+
+use super::{
+    State,
+    cookies::Cookie,
+    request_id,
+    texts::{self, Language},
+};
+use crate::{consent::Browser, id::RequestId};
+
+/// The request.
+pub(super) struct Visit {
+    pub state: Arc<State>,
+    /// The language that the browser asks for.
+    pub t: Language,
+    pub id: RequestId,
+    pub headers: HeaderMap,
+}
+
+impl Visit {
+    pub fn of(parts: &Parts, state: &Arc<State>) -> Self {
+        let headers = parts.headers.clone();
+        let t = texts::choose(headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()));
+        Self { state: Arc::clone(state), t, id: request_id(parts), headers }
+    }
+
+    /// The browser, by its cookie.
+    pub fn browser(&self) -> Option<Browser> {
+        self.state.cookies.read(&self.headers, Cookie::Browser).and_then(Browser::from_cookie)
+    }
+}
+
+impl FromRequestParts<Arc<State>> for Visit {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, Infallible> {
+        Ok(Self::of(parts, state))
+    }
+}
