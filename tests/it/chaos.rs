@@ -452,8 +452,20 @@ impl Weather for ClockJumps {
 }
 
 /// Where Debian puts libfaketime.
-fn faketime() -> String {
+pub(crate) fn faketime() -> String {
     format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH)
+}
+
+/// From its next start on, the process's clock is off by what this file says (`+0s`, `-3600s`).
+pub(crate) fn set_clock_by(valetkey: &mut Valetkey, file: &std::path::Path) {
+    for (name, value) in [
+        ("LD_PRELOAD", faketime().as_str()),
+        ("FAKETIME_TIMESTAMP_FILE", file.to_str().expect("UTF-8")),
+        ("FAKETIME_NO_CACHE", "1"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ] {
+        valetkey.environment(name, value);
+    }
 }
 
 #[tokio::test]
@@ -468,14 +480,7 @@ async fn the_clock_of_one_replica_jumps_by_an_hour() {
     let file = fleet.rig.config_file().with_file_name("clock");
     std::fs::write(&file, "+0s").expect("written");
     fleet.rig.valetkey.kill();
-    for (name, value) in [
-        ("LD_PRELOAD", faketime.as_str()),
-        ("FAKETIME_TIMESTAMP_FILE", file.to_str().expect("UTF-8")),
-        ("FAKETIME_NO_CACHE", "1"),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-    ] {
-        fleet.rig.valetkey.environment(name, value);
-    }
+    set_clock_by(&mut fleet.rig.valetkey, &file);
     fleet.rig.valetkey.run().await;
     fleet.rig.valetkey.ready().await;
     weather("clock-jumps", fleet, ClockJumps(file), 20).await;

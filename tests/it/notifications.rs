@@ -381,3 +381,45 @@ async fn whoever_rests_on_an_api_key_that_will_end_is_told_once_and_can_connect_
     call(&rig.valetkey, &token).await.upstream(200);
     assert_eq!((mails.mails().len(), receiver.received().await.len()), (1, 1));
 }
+
+/// The process's clock is moved by libfaketime, from a start to the next; the rest of the world keeps its own.
+#[tokio::test]
+async fn the_way_of_an_api_key_to_its_end_is_told_by_mail_day_by_day() {
+    const DAY: i64 = 86_400;
+    let mails = MailServer::start().await;
+    let noon = jwt::now() - jwt::now() % DAY + DAY / 2;
+    let end = time::OffsetDateTime::from_unix_timestamp(noon + 33 * DAY).expect("a time").date().to_string();
+    let at_noon = |day: i64| format!("{:+}s", noon + day * DAY - jwt::now());
+    let mut rig = Rig::with(Store::Redis, |config, _| {
+        config
+            .set("callers.0.email_claim", "email")
+            .set("notifications.email", mail(&mails))
+            .set("services.crm.api_keys", json!({ "phase": "deprecated", "retire_on": end }))
+    })
+    .await;
+    let token = jwt_of("ada", json!({ "exp": jwt::now() + 100 * DAY }));
+    let key = crate::support::canary::secret("an API key", "an-api-key-of-the-tests-0123456789");
+    let request = rig.anonymous(Method::PUT, "/connections/crm/api-key").bearer_auth(&token);
+    let body = json!({ "api_key": key }).to_string();
+    let stored = rig.send(request.header("content-type", "application/json").body(body)).await;
+    assert_eq!(stored.status, 204, "{}", stored.text());
+    let clock = rig.config_file().with_file_name("clock");
+    crate::chaos::set_clock_by(&mut rig.valetkey, &clock);
+    // Ahead of the notice, at the notice, at each reminder, and once more on the last day.
+    for (day, told) in [(1, 0), (4, 1), (20, 2), (27, 3), (32, 4), (32, 4)] {
+        std::fs::write(&clock, at_noon(day)).expect("written");
+        rig.valetkey.kill();
+        rig.valetkey.run().await;
+        rig.valetkey.ready().await;
+        let what = format!("on day {day} there are {told} mails");
+        wait::until(&what, || async { (mails.mails().len() >= told).then_some(()) }).await;
+        assert_eq!(mails.mails().len(), told, "{what}");
+        assert_eq!(rig.send(rig.anonymous(Method::GET, "/connections").bearer_auth(&token)).await.status, 200);
+    }
+    std::fs::write(&clock, at_noon(34)).expect("written");
+    call(&rig.valetkey, &token).await.auth_required("crm", "api_key_retired");
+    assert_eq!(mails.mails().len(), 4);
+    for mail in mails.mails() {
+        assert!(mail["text"].as_str().expect("a text").contains(&end), "{mail}");
+    }
+}
