@@ -9,7 +9,7 @@ use crate::{
     oauth::{self, TokenHint},
     provider::{ScopeSet, Service},
     secret::SecretString,
-    store::{Expect, Key, Put, Version},
+    store::{Expect, Key, Put},
 };
 
 use super::{
@@ -181,7 +181,7 @@ impl Connections {
                 return Ok(None);
             }
             let now = self.now();
-            let version = Version::next(expect, now.micros());
+            let version = self.version_after(expect, now);
             let record = record.apply(change, now, version.0);
             let sealed = record.seal(&self.0.parts.vault, &key, version)?;
             let expect = expect.map_or(Expect::Absent, Expect::Version);

@@ -255,6 +255,8 @@ struct Inner {
     process: String,
     /// How many leases it has asked for.
     leases: AtomicU64,
+    /// How many versions it has chosen.
+    versions: AtomicU64,
     snapshots: Snapshots,
     loads: Flights<OwnerId, Result<Arc<Snapshot>, Unavailable>>,
     refreshes: Flights<Key, Result<(), refresh::Failure>>,
@@ -297,6 +299,7 @@ impl Connections {
         let inner = Inner {
             process,
             leases: AtomicU64::new(0),
+            versions: AtomicU64::new(0),
             snapshots: Snapshots::new(parts.cache.credentials, parts.cache.offline_max),
             loads: Flights::new(parts.handle.clone()),
             refreshes: Flights::new(parts.handle.clone()),

@@ -6,7 +6,7 @@ use crate::{
     clock::Timestamp,
     id::ConnectionId,
     oauth,
-    store::{Expect, Key, Put, RecordId, Version},
+    store::{Expect, Key, Put, RecordId},
 };
 
 use super::{Connection, Connections, Unavailable, record::Record, root, snapshot::Snapshot, state::Change};
@@ -38,7 +38,7 @@ impl Connections {
     pub async fn put_aside(&self, aside: Aside<'_>) -> Result<(), Unavailable> {
         let key = self.aside_key(aside.id, aside.name).await?;
         let now = self.now();
-        let version = Version::next(None, now.micros());
+        let version = self.version_after(None, now);
         let Aside { id, grant, identity, requested, shown, until, .. } = aside;
         let change = Change::Connected { grant, identity, requested: requested.to_vec() };
         let record = Record::empty(id.clone()).apply(change, now, version.0).aside(shown, until);
