@@ -244,11 +244,8 @@ fn view(record: &Record) -> Connection {
         last_used_at: None,
         invalidated_at: record.invalidated_at,
         invalid_reason: record.invalid.or(rests_on.err()),
-        identity_id: record.identity.as_ref().map(|identity| identity.id.clone()),
-        identity: record
-            .identity
-            .as_ref()
-            .map(|identity| identity.label.clone().unwrap_or_else(|| identity.id.clone())),
+        identity_id: record.identity.as_ref().map(|identity| identity.id.as_str().into()),
+        identity: record.identity.as_ref().map(|identity| identity.label.as_deref().unwrap_or(&identity.id).into()),
         api_key: record.api_key.as_ref().map(keys::facts),
     }
 }

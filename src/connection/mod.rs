@@ -107,10 +107,10 @@ pub struct Connection {
     pub invalid_reason: Option<Reason>,
     /// Who granted access, at the provider.
     #[schema(required)]
-    pub identity: Option<String>,
+    pub identity: Option<Box<str>>,
     /// What tells that account from every other one there, whatever it calls itself.
     #[serde(skip)]
-    pub identity_id: Option<String>,
+    pub identity_id: Option<Box<str>>,
     /// The API key beside or instead of a grant, as far as people may know.
     #[serde(skip)]
     pub api_key: Option<KeyFacts>,

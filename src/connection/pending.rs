@@ -92,8 +92,8 @@ impl Connections {
             return Ok(());
         }
         let snapshot = self.snapshot(&record.id.caller).await?;
-        let identity = record.identity.as_ref().map(|identity| &identity.id);
-        let same = |other: &Connection| other.service == record.id.service && other.identity_id.as_ref() == identity;
+        let identity = record.identity.as_ref().map(|identity| identity.id.as_str());
+        let same = |other: &Connection| other.service == record.id.service && other.identity_id.as_deref() == identity;
         if identity.is_some() && snapshot.connections.iter().any(|held| same(&held.connection)) {
             self.0.parts.store.delete(&key, Expect::Version(version)).await?;
             self.0.snapshots.changed(&key.owner);
