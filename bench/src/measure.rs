@@ -12,13 +12,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    fleet::{Core, Folder, Line, Process, Tried, program},
+    contestant::{Contestant, WORK},
+    failure::{Failure, Tried},
+    fleet::{Core, Process, program},
     http::Connection,
-    scene::{Contestant, WORK},
 };
-
-/// How many requests are counted one by one under valgrind.
-const COUNTED: usize = 500;
 
 /// How the load is made.
 #[derive(Debug, Clone, Copy)]
@@ -56,14 +54,11 @@ struct Wrk {
     p99: f64,
 }
 
-/// Any failure: all of them end the run.
-pub type Failure = Box<dyn std::error::Error>;
-
 fn wrk(url: &str, tokens: &Path, load: Load) -> Result<Wrk, Failure> {
     let script = tokens.with_file_name("wrk.lua");
     fs::write(&script, include_str!("wrk.lua")).tried("writing wrk.lua")?;
     let output = Command::new("taskset")
-        .args(["-c", &load.core.0.to_string(), "wrk", "-t1", "--timeout", "10s"])
+        .args(["-c", load.core.0, "wrk", "-t1", "--timeout", "10s"])
         .args([format!("-c{}", load.connections), format!("-d{}s", load.time.as_secs())])
         .arg("-s")
         .arg(&script)
@@ -143,60 +138,6 @@ pub fn ask(proxy: &Contestant, tokens: &[String]) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Thousand instructions in user space per request, counted by valgrind for a proxy that runs under [`under_callgrind`].
-/// Cold is the first pass over the users, hot the second.
-///
-/// # Errors
-/// Where valgrind doesn't count, or a request fails.
-pub fn counted(proxy: &Contestant, jwts: &Path, folder: &Folder) -> Result<[f64; 2], Failure> {
-    counted_as(proxy.who, proxy, jwts, folder)
-}
-
-/// The same for a proxy that was put under callgrind by another name.
-///
-/// # Errors
-/// The same.
-pub fn counted_as(name: &str, proxy: &Contestant, jwts: &Path, folder: &Folder) -> Result<[f64; 2], Failure> {
-    let jwts: Vec<String> = fs::read_to_string(jwts)?.lines().take(COUNTED).map(str::to_owned).collect();
-    // Connections of the proxy's pool and whatever is made once are none of a request's business.
-    ask(proxy, &jwts[..1])?;
-    let mut counts = [0.0; 2];
-    dump(proxy)?;
-    for (at, count) in counts.iter_mut().enumerate() {
-        ask(proxy, &jwts)?;
-        dump(proxy)?;
-        let file = folder.path().join(format!("{}.{}", callgrind_file(name), at + 2));
-        let text = fs::read_to_string(&file).tried("reading callgrind's counts")?;
-        let total = text.lines().find_map(|line| line.strip_prefix("totals: ").or(line.strip_prefix("summary: ")));
-        let total: f64 = total.and_then(|total| total.trim().parse().ok()).ok_or("callgrind has counted nothing")?;
-        *count = total / jwts.len() as f64 / 1000.0;
-    }
-    Ok(counts)
-}
-
-/// Puts a program under callgrind.
-///
-/// # Errors
-/// Where valgrind isn't here.
-pub fn under_callgrind(who: &'static str, folder: &Folder) -> Result<impl FnOnce(Line) -> Line, Failure> {
-    let valgrind = program("valgrind").ok_or("valgrind is not here: apt-get install valgrind")?;
-    let out = folder.path().join(callgrind_file(who));
-    Ok(move |line: Line| {
-        line.under(valgrind, &["--tool=callgrind".into(), format!("--callgrind-out-file={}", out.display())])
-    })
-}
-
-fn callgrind_file(who: &str) -> String {
-    format!("callgrind.{}", who.replace(' ', "-"))
-}
-
-/// Has callgrind write its counts since the last dump.
-fn dump(proxy: &Contestant) -> Result<(), Failure> {
-    let id = proxy.process.id().to_string();
-    let output = Command::new("callgrind_control").args(["--dump", &id]).output().tried("running callgrind_control")?;
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stdout).into_owned().into()) }
 }
 
 /// `perf stat` on the process, where the machine has counters.

@@ -3,7 +3,10 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,6 +14,8 @@ use http::{HeaderName, HeaderValue};
 use serde::Serialize;
 
 use crate::{clock::Timestamp, id::ConnectionId, provider::ScopeSet};
+
+use super::used::Noted;
 
 /// What kind of credential a connection rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -48,6 +53,8 @@ pub struct Credential {
     /// What was granted, where that is known.
     pub scopes: Option<ScopeSet>,
     proof: Proof,
+    /// Where its use is noted, once it was used.
+    pub(super) noted: OnceLock<Arc<Noted>>,
 }
 
 /// What calls have shown of a credential. Milliseconds since the epoch.
@@ -75,7 +82,7 @@ impl Credential {
         at_hand: Timestamp,
         scopes: Option<ScopeSet>,
     ) -> Self {
-        let proof = Proof::default();
+        let (proof, noted) = (Proof::default(), OnceLock::new());
         Self {
             id,
             kind,
@@ -89,6 +96,7 @@ impl Credential {
             at_hand,
             scopes,
             proof,
+            noted,
         }
     }
 
