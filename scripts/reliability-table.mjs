@@ -3,6 +3,7 @@
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 
 const FAULTS = {
+  interleavings: 'Model: kills, freezes, cuts, outages and failovers in virtual time, 1 to 3 processes',
   'kill-9-embedded': '`kill -9`, embedded store, 1 process',
   'kill-9-redis': '`kill -9`, Redis, 3 replicas',
   rotations: 'Rotations of one grant in a row, 3 replicas',

@@ -48,6 +48,8 @@ pub struct Credential {
     pub refresh_at: Option<Timestamp>,
     /// Whether there is a refresh token.
     pub refreshable: bool,
+    /// Since when this process has it at hand.
+    pub at_hand: Timestamp,
     /// What was granted, where that is known.
     pub scopes: Option<ScopeSet>,
     proof: Proof,
@@ -77,6 +79,7 @@ impl Credential {
         expires_at: Option<Timestamp>,
         refresh_at: Option<Timestamp>,
         refreshable: bool,
+        at_hand: Timestamp,
         scopes: Option<ScopeSet>,
     ) -> Self {
         let (proof, noted) = (Proof::default(), OnceLock::new());
@@ -90,6 +93,7 @@ impl Credential {
             expires_at,
             refresh_at,
             refreshable,
+            at_hand,
             scopes,
             proof,
             noted,
@@ -161,7 +165,19 @@ mod tests {
         let id = ConnectionId { caller: CallerId { issuer, subject }, service, account: Account::default() };
         let [issued, due, end] = [1000, refresh_at, 4600].map(|at| Some(Timestamp::from_seconds(at)));
         let (header, value) = (http::header::AUTHORIZATION, HeaderValue::from_static("Bearer t"));
-        Credential::new(id, AuthKind::OAuth, header, value, 1, issued, end, due, true, None)
+        Credential::new(
+            id,
+            AuthKind::OAuth,
+            header,
+            value,
+            1,
+            issued,
+            end,
+            due,
+            true,
+            Timestamp::from_seconds(1000),
+            None,
+        )
     }
 
     #[test]

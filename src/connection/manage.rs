@@ -1,9 +1,10 @@
 //! What people and applications do with connections beside using them: connect, list, disconnect, store an API key. Each
 //! change is a read, a pure change of state and a compare-and-set, tried again where someone else was quicker.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
+    clock::Timestamp,
     events::Kind,
     id::{Account, CallerId, ConnectionId, ServiceName},
     oauth::{self, TokenHint},
@@ -121,7 +122,7 @@ impl Connections {
         let (connections, handle) = (self.clone(), self.0.parts.handle.clone());
         let farewell = handle.spawn(async move { connections.finish_farewell(key).await });
         // A provider that is quick is waited for, so that "disconnected" is true in every respect; a slow one is not.
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(3), farewell).await;
+        let _ = tokio::time::timeout(Duration::from_secs(3), farewell).await;
         Ok(true)
     }
 
@@ -196,11 +197,11 @@ impl Connections {
 
     /// A record as it is held in memory.
     pub(super) fn hold(&self, record: &Record) -> Held {
-        let window = self.0.parts.refresh.window;
+        let (window, now) = (self.0.parts.refresh.window, self.now());
         let owner = self.owner_of(&record.id);
         let sharing = owner.iter().flat_map(|owner| self.0.parts.services.sharing(owner));
         let credentials = sharing
-            .filter_map(|service| Some((service.name.clone(), Arc::new(credential(record, service, window)?))))
+            .filter_map(|service| Some((service.name.clone(), Arc::new(credential(record, service, window, now)?))))
             .collect();
         Held { connection: view(record), credentials }
     }
@@ -263,7 +264,7 @@ pub(super) fn rests_on(record: &Record) -> Result<AuthKind, Reason> {
     }
 }
 
-fn credential(record: &Record, service: &Service, window: std::time::Duration) -> Option<Credential> {
+fn credential(record: &Record, service: &Service, window: Duration, now: Timestamp) -> Option<Credential> {
     let id = record.id.clone();
     match rests_on(record).ok()? {
         AuthKind::OAuth => {
@@ -278,6 +279,7 @@ fn credential(record: &Record, service: &Service, window: std::time::Duration) -
                 grant.expires_at,
                 refresh_at(grant.issued_at, grant.expires_at, window),
                 grant.refresh_token.is_some(),
+                now,
                 grant.scopes.as_ref().map(|scopes| ScopeSet::parse(&scopes.join(" "))),
             ))
         }
@@ -295,6 +297,7 @@ fn credential(record: &Record, service: &Service, window: std::time::Duration) -
                 None,
                 None,
                 false,
+                now,
                 None,
             ))
         }

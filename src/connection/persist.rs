@@ -146,7 +146,7 @@ impl Connections {
             let current = match put {
                 Put::Stored => {
                     self.0.snapshots.changed(&key.owner);
-                    self.0.snapshots.wrote(key, grant.version, grant.sealed, now);
+                    self.0.snapshots.wrote(key, grant.version, grant.sealed, self.now());
                     return Ok(Landed::Saved);
                 }
                 Put::Conflict(None) => return Ok(Landed::Gone),
@@ -214,12 +214,13 @@ impl Connections {
     /// After a failover that lost an acknowledged write, the store holds an older grant than this process wrote: writes
     /// that again. `true`: the record must be read again.
     pub(super) async fn repair(&self, key: Key, stored: &Record, version: Version) -> Result<bool, Unavailable> {
-        let Some((written, sealed)) = self.0.snapshots.written(&key) else { return Ok(false) };
+        let Some(ours) = self.0.snapshots.written(&key) else { return Ok(false) };
+        let (written, sealed) = (ours.0, &ours.1);
         let Some(held) = &stored.grant else { return Ok(false) };
         if held.generation >= written.0 {
             return Ok(false);
         }
-        let ours = Record::open(&self.0.parts.vault, &key, written, &sealed)?;
+        let ours = Record::open(&self.0.parts.vault, &key, written, sealed)?;
         // A later connection of this name may have a lower number, where clocks differ.
         if stored.farewell.is_some() || stored.connected_at != ours.connected_at {
             return Ok(false);
@@ -229,7 +230,7 @@ impl Connections {
             return Ok(true);
         }
         tracing::warn!("the store went back behind a grant that this process wrote; it is written again");
-        let grant = Grant { spends: held.generation, expect: version, version: written, sealed };
+        let grant = Grant { spends: held.generation, expect: version, version: written, sealed: sealed.clone() };
         self.try_to_land(key, grant).await?;
         Ok(true)
     }

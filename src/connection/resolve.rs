@@ -32,6 +32,8 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(25);
 /// How far the provider's clock, or the time that its answer took, may make a token end earlier than it seems.
 const CLOCKS_APART: Duration = Duration::from_secs(2);
+/// So long after a renewed token was stored it is at hand, where nothing holds that up.
+const AT_ONCE: Duration = Duration::from_secs(1);
 /// So often the record is looked at again when it changes under a call.
 const ROUNDS: u32 = 6;
 
@@ -163,7 +165,8 @@ impl Connections {
             return AfterRejection::Refuse(Unavailable::Busy.into());
         }
         let outcome = async {
-            // What another process renewed may be over by now, whatever the clocks say: it is worth a renewal of our own.
+            // What another process renewed, or what was long on its way, may be over by now, whatever the clocks say: it is
+            // worth a renewal of our own.
             if credential.kind == AuthKind::OAuth
                 && credential.refreshable
                 && !self.renewed_here(credential, began).await?
@@ -217,12 +220,15 @@ impl Connections {
         self.resolve(want).await
     }
 
-    /// Whether this process itself got the credential from the provider since `began`.
+    /// Whether this process itself got the credential from the provider since `began`, and had it at hand at once: what
+    /// took longer may have ended meanwhile, by the provider's doing, like the one before it.
     async fn renewed_here(&self, credential: &Credential, began: Timestamp) -> Result<bool, Unavailable> {
         let key = self.key(&credential.id).await?;
-        let ours = self.0.unsaved.sealed(&key).or_else(|| self.0.snapshots.written(&key));
-        Ok(ours.is_some_and(|(version, _)| version.0 == credential.generation)
-            && credential.issued_at.is_some_and(|issued| issued >= began))
+        let unsaved = self.0.unsaved.sealed(&key).map(|(version, _)| (version, credential.at_hand));
+        let ours = unsaved.or_else(|| self.0.snapshots.written(&key).map(|written| (written.0, written.2)));
+        Ok(ours.is_some_and(|(version, stored)| {
+            version.0 == credential.generation && credential.at_hand.since(stored) <= AT_ONCE
+        }) && credential.issued_at.is_some_and(|issued| issued >= began))
     }
 
     async fn refreshed(&self, credential: &Arc<Credential>) -> Result<(), Unusable> {

@@ -212,9 +212,9 @@ impl Snapshots {
         keys
     }
 
-    /// What this process last wrote there, if that is known.
-    pub fn written(&self, key: &Key) -> Option<(Version, Vec<u8>)> {
-        self.written.get(key).map(|written| (written.0, written.1.clone()))
+    /// What this process last wrote there, and when, if that is known.
+    pub fn written(&self, key: &Key) -> Option<Arc<(Version, Vec<u8>, Timestamp)>> {
+        self.written.get(key)
     }
 
     /// Nothing of this owner is kept, nor what this process wrote there.

@@ -97,7 +97,8 @@ fn a_refresh_without_a_refresh_token_or_scopes_leaves_them_as_they_were() {
 
 #[test]
 fn a_refresh_with_a_refresh_token_drops_the_old_one_and_heals_what_was_marked() {
-    let record = ruined().apply(Change::Refreshed { grant: grant("a2", Some("r2"), Some(&["less"])), asked: 12 }, NOW, 13);
+    let record =
+        ruined().apply(Change::Refreshed { grant: grant("a2", Some("r2"), Some(&["less"])), asked: 12 }, NOW, 13);
     assert_eq!(tokens(&record), ("a2", Some("r2")));
     assert_eq!((record.invalid, record.invalidated_at, record.mark.as_ref()), (None, None, None));
     assert_eq!(record.grant.unwrap().scopes, Some(vec!["less".to_owned()]));

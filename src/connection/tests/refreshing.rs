@@ -10,8 +10,9 @@ use super::{
     sim::{gate::Trouble, provider::Scripted},
 };
 use crate::{
-    connection::{Reason, Unusable},
-    oauth::Fault,
+    connection::{Reason, Unusable, persist::Landed, state::Change},
+    oauth::{Fault, Grant},
+    store::Version,
 };
 
 /// Too short for the healer to care: only calls renew such tokens.
@@ -195,4 +196,82 @@ async fn a_failover_that_loses_the_lease_does_not_make_another_spend_what_is_on_
     assert_eq!(first.generation, second.generation);
     assert_eq!(rig.asked(), 1);
     rig.assert_nothing_spent_twice();
+}
+
+#[tokio::test(start_paused = true)]
+async fn wherever_a_process_is_stopped_another_never_spends_what_it_is_about_to_send() {
+    // Nearly the whole lease: what is left of it wouldn't outlast the answer.
+    for (crossings, stopped) in (0..16).flat_map(|crossings| [(crossings, 13), (crossings, 14)]) {
+        let rig = Rig::start(2, 1, SHORT).await;
+        rig.expire().await;
+        rig.script([Scripted::Slow(Duration::from_secs(5))]);
+        rig.processes[0].gate.arm(crossings, Trouble::Stop(Duration::from_secs(stopped)));
+        let first = rig.call(0, 0);
+        sleep(Duration::from_millis(1)).await;
+        let second = rig.call(1, 0);
+        let _ = (first.await.unwrap(), second.await.unwrap());
+        rig.assert_sound();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_a_failover_took_away_is_set_again_where_the_answer_is_lost() {
+    let rig = Rig::start(1, 1, SHORT).await;
+    rig.expire().await;
+    rig.script([Scripted::Slow(Duration::from_secs(11))]);
+    let unheard = rig.call(0, 0);
+    until("the provider was asked", || async { rig.asked() == 1 }).await;
+    rig.fail_over().await;
+    assert_eq!(rig.record(0).mark, None);
+    assert_eq!(unheard.await.unwrap().unwrap_err(), Unusable::RefreshFailed);
+    assert!(rig.record(0).mark.is_some_and(|mark| mark.settled));
+    assert_eq!(rig.resolve(0, 0).await.unwrap_err(), connect_again(Reason::RefreshInterrupted));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_life_of_a_token_counts_from_when_it_was_asked_for() {
+    let rig = Rig::start(1, 1, SHORT).await;
+    rig.expire().await;
+    rig.script([Scripted::Slow(Duration::from_secs(6))]);
+    let before = rig.processes[0].connections.now();
+    let credential = rig.resolve(0, 0).await.expect("renewed");
+    assert_eq!(credential.expires_at, Some(before.plus(SHORT)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_renewals_of_one_grant_the_one_that_was_asked_for_later_counts() {
+    let grant = |token: &str| Grant {
+        access_token: token.into(),
+        refresh_token: None,
+        expires_in: Some(SHORT),
+        scopes: None,
+        refresh_expires_in: None,
+        id_token_subject: None,
+    };
+    for (theirs, ours, landed, kept) in [(10, 20, Landed::Saved, "ours"), (20, 10, Landed::Outrun, "theirs")] {
+        let rig = Rig::start(1, 1, SHORT).await;
+        let (connections, key) = (&rig.processes[0].connections, rig.user(0).key);
+        let (record, version) = connections.read(&key).await.unwrap().unwrap();
+        let used = record.grant.as_ref().unwrap().generation;
+        let now = connections.now();
+        let next = Version(version.0 + 1_000_000);
+        let own = record.clone().apply(Change::Refreshed { grant: grant("ours"), asked: ours }, now, next.0);
+        let change = Change::Refreshed { grant: grant("theirs"), asked: theirs };
+        connections.write(key, record, version, change).await.unwrap().expect("it still stands");
+        assert_eq!(connections.land(key, version, &own, used).await.unwrap(), landed);
+        assert_eq!(rig.record(0).grant.unwrap().access_token.expose(), kept);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_two_processes_choose_the_same_version_after_the_same_one() {
+    let rig = Rig::start(2, 1, SHORT).await;
+    let version = |process: usize, ahead: u64| {
+        let connections = &rig.processes[process].connections;
+        let now = connections.now();
+        connections.version_after(Some(Version(now.micros() + ahead)), now)
+    };
+    for ahead in [0, 3_600_000_000] {
+        assert_ne!(version(0, ahead), version(1, ahead));
+    }
 }

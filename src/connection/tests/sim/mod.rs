@@ -1,7 +1,8 @@
 //! A deterministic simulation: several processes over one store and one provider, with delays, lost answers, kills,
 //! freezes, partitions, outages and failovers drawn from a seed, in virtual time. What must never happen is judged by
 //! the provider (a token spent twice), by each call (a refusal without cause) and at the end (a grant lost, a connection
-//! risen from the dead). A failing seed is printed; `VALETKEY_SEED` runs it alone, with its steps.
+//! risen from the dead). A failing seed is printed; `VALETKEY_SEED` runs it alone, with its steps; `VALETKEY_FIRST` and
+//! `VALETKEY_RUNS` choose others.
 
 pub(super) mod gate;
 pub(super) mod journal;
@@ -51,12 +52,12 @@ fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-fn explore(runs: u64, first: u64) {
+fn explore(runs: u64, first: u64) -> Explored {
     if let Some(seed) = from_environment("VALETKEY_SEED") {
         let outcome = simulate(seed, true);
         println!("{}\n{:?}", outcome.lines.join("\n"), outcome.counts);
         assert!(outcome.violations.is_empty(), "seed {seed}: {:#?}", outcome.violations);
-        return;
+        return Explored { first: seed, runs: 1, different: 1, counts: outcome.counts };
     }
     let runs = from_environment("VALETKEY_RUNS").unwrap_or(runs);
     let first = from_environment("VALETKEY_FIRST").unwrap_or(first);
@@ -74,7 +75,8 @@ fn explore(runs: u64, first: u64) {
                     seen.lock().insert(outcome.hash);
                     total.lock().add(&outcome.counts);
                     if !outcome.violations.is_empty() {
-                        failed.lock().push((seed, outcome.violations));
+                        eprintln!("VALETKEY_SEED={seed} {:?}", outcome.violations);
+                        failed.lock().push(seed);
                     }
                     let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                     if done.is_multiple_of(PROGRESS) {
@@ -89,10 +91,37 @@ fn explore(runs: u64, first: u64) {
     failed.sort_unstable();
     println!("seeds {first} to {}: {} different interleavings", first + runs - 1, seen.lock().len());
     println!("{:?}", total.lock());
-    for (seed, violations) in failed.iter().take(40) {
-        println!("VALETKEY_SEED={seed} {violations:?}");
+    assert!(failed.is_empty(), "{} of {runs} runs failed; the first seed is {}", failed.len(), failed[0]);
+    Explored { first, runs, different: seen.into_inner().len(), counts: total.into_inner() }
+}
+
+/// What was tried, and nothing failed.
+struct Explored {
+    first: u64,
+    runs: u64,
+    different: usize,
+    counts: Counts,
+}
+
+impl Explored {
+    /// Leaves a line of the table for scripts/reliability-table.mjs, where that wants one.
+    #[expect(clippy::disallowed_methods, reason = "where to is told from the command line")]
+    fn report(&self, name: &str, began: std::time::Instant) {
+        let Some(folder) = std::env::var_os("VALETKEY_CHAOS_ROWS").map(std::path::PathBuf::from) else { return };
+        let counts = &self.counts;
+        let note = format!(
+            "{} different interleavings of {} runs; double refreshes 0, but for {} whose answer, lease or mark was lost with the one who knew",
+            self.different, self.runs, counts.inherent
+        );
+        let row = serde_json::json!({
+            "name": name, "faults": counts.kills + counts.stops + counts.cuts + counts.outages, "calls": counts.calls,
+            "cut": 0, "failed": 0, "steady_calls": 0, "steady_failed": 0, "rotations": counts.refreshes,
+            "lost_on_the_way": counts.lost_inherent, "lost_otherwise": 0, "note": note,
+            "seed": format!("{} to {}", self.first, self.first + self.runs - 1), "seconds": began.elapsed().as_secs(),
+        });
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join(format!("{name}.json")), row.to_string()).expect("written");
     }
-    assert!(failed.is_empty(), "{} of {runs} runs failed; the first seed is {}", failed.len(), failed[0].0);
 }
 
 #[test]
@@ -103,7 +132,25 @@ fn no_interleaving_of_faults_spends_a_token_twice_or_loses_a_grant() {
 #[test]
 #[ignore = "long: make chaos"]
 fn a_hundred_thousand_interleavings_lose_no_grant() {
-    explore(100_000, 1_000_000);
+    let began = std::time::Instant::now();
+    explore(100_000, 1_000_000).report("interleavings", began);
+}
+
+/// Each of them once ended in a token spent twice, a grant lost or a renewal for nothing; what the causes were is told by
+/// the tests in `refreshing`.
+const ONCE_FAILED: &[u64] = &[
+    1_001_060, 1_003_534, 1_007_942, 1_011_030, 1_011_704, 1_014_580, 1_016_687, 1_018_202, 1_020_807, 1_022_292,
+    1_022_900, 1_025_579, 1_031_209, 1_037_570, 1_037_659, 1_041_448, 1_041_645, 1_044_213, 1_046_363, 1_047_062,
+    1_047_897, 1_048_915, 1_051_290, 1_051_536, 1_051_854, 1_053_905, 1_054_073, 1_054_543, 1_055_704, 1_059_319,
+    1_065_092, 1_067_737, 1_069_884, 1_070_641, 1_073_918, 1_074_709, 1_076_619, 1_077_030, 1_081_385, 1_081_716,
+    1_083_488, 1_087_694,
+];
+
+#[test]
+fn seeds_that_once_failed_pass() {
+    for seed in ONCE_FAILED {
+        assert_eq!(simulate(*seed, false).violations, Vec::<String>::new(), "seed {seed}");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::oauth::{self, Fault, Transport, TransportError};
 
 /// So long a process waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A token that was issued this long ago has been seen by whoever asked for it.
+/// A token that was issued, and stored, this long ago has been seen by whoever asked for it.
 const FRESH: Duration = Duration::from_secs(1);
 /// So long a spent token is taken again, where there is grace.
 const GRACE: Duration = Duration::from_secs(20);
@@ -105,6 +105,8 @@ struct State {
     access: HashMap<String, Access>,
     refresh: HashMap<String, Refresh>,
     awaiting: usize,
+    /// When a token was last stored.
+    landed: Option<Instant>,
     down_until: Option<Instant>,
 }
 
@@ -200,7 +202,8 @@ impl Provider {
         if self.mode == Mode::Fixed {
             issued.elapsed() > PATIENCE
         } else {
-            state.awaiting == 0 && issued.elapsed() > FRESH
+            let stored = state.landed.unwrap_or(issued);
+            state.awaiting == 0 && issued.max(stored).elapsed() > FRESH
         }
     }
 
@@ -268,6 +271,7 @@ impl Provider {
         if let Some(spend) = spend.into_iter().find(|spend| spend.next == token && spend.landed.is_none()) {
             spend.landed = Some(Instant::now());
             state.awaiting -= 1;
+            state.landed = Some(Instant::now());
         }
     }
 
@@ -364,12 +368,15 @@ impl Provider {
         let early = sent.duration_since(family.asked) < self.life.mul_f64(0.7);
         let now = Instant::now();
         let unheard = |(by, sent, lost): &(Arc<Gate>, Instant, bool)| *lost || by.troubled(*sent, now);
+        // A request that was on its way already when another was answered: as with a token that is spent twice, a failover
+        // may have taken away all that told of it.
+        let from = if sent < family.issued { sent - Duration::from_secs(20) } else { family.issued };
         let excused = family.renewal.as_ref().is_some_and(unheard)
             || self.skewed
             || family.refused
             // It comes after its sender gave up; meanwhile another asked.
             || sent.elapsed() > PATIENCE
-            || self.journal.failover(family.issued, sent).is_some();
+            || self.journal.failover(from, now.min(sent.max(family.issued))).is_some();
         if early && !excused {
             self.journal.violated(format!("family {number} was renewed for nothing"));
         }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{
     gate::Trouble,
     journal::Journal,
-    provider::{Mode, Mood},
+    provider::{Death, Mode, Mood},
     store::Weather,
     world::{Nature, Process, User, World},
 };
@@ -263,7 +263,10 @@ impl Run {
             (Some(Reason::RejectedByUpstream), Some(_)) if user.was_late() => {}
             (Some(_), Some(_)) => world.journal.violated(format!("{:?}, but the token is good", record.invalid)),
             (Some(reason), None) => {
-                world.journal.count(|counts| counts.lost_inherent += 1);
+                let reused = |family| world.provider.death_of(family) == Some(Death::Reuse);
+                if user.families_since(Instant::now()).into_iter().any(reused) {
+                    world.journal.count(|counts| counts.lost_inherent += 1);
+                }
                 let explained = user.lost_for_a_cause(world, Instant::now());
                 if !explained
                     || !matches!(reason, Reason::Revoked | Reason::RefreshInterrupted | Reason::RejectedByUpstream)

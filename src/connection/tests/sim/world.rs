@@ -276,6 +276,14 @@ impl World {
         if spite && accepted {
             self.provider.refuse_for_nothing(token);
         }
+        let answer = if spite {
+            "refused for nothing"
+        } else if accepted {
+            "served"
+        } else {
+            "refused"
+        };
+        self.journal.step(&process.gate.name, token, &answer);
         accepted && !spite
     }
 }
