@@ -3,6 +3,7 @@
 
 use std::{
     fmt,
+    num::NonZeroU64,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -18,34 +19,37 @@ use time::{
 use utoipa::ToSchema;
 
 /// A moment, in milliseconds since the Unix epoch. Serialises as RFC 3339 in UTC, to the second.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, ToSchema)]
+///
+/// An `Option` of it takes no more room than the moment itself: caches hold half a dozen of them for each connection. What
+/// is kept is one more than the milliseconds, which is never zero.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
 #[schema(value_type = String, format = DateTime, description = "A moment as RFC 3339 in UTC, to the second.", examples("2026-11-23T15:04:05Z"))]
-pub struct Timestamp(u64);
+pub struct Timestamp(NonZeroU64);
 
 impl Timestamp {
     /// The moment this many milliseconds after the epoch.
     pub const fn from_millis(millis: u64) -> Self {
-        Self(millis)
+        Self(NonZeroU64::MIN.saturating_add(millis))
     }
 
     /// The moment this many seconds after the epoch.
     pub const fn from_seconds(seconds: u64) -> Self {
-        Self(seconds.saturating_mul(1000))
+        Self::from_millis(seconds.saturating_mul(1000))
     }
 
     /// Milliseconds since the epoch.
     pub const fn millis(self) -> u64 {
-        self.0
+        self.0.get() - 1
     }
 
     /// Whole seconds since the epoch (`NumericDate` of RFC 7519).
     pub const fn seconds(self) -> u64 {
-        self.0 / 1000
+        self.millis() / 1000
     }
 
     /// Microseconds since the epoch, for record versions.
     pub const fn micros(self) -> u64 {
-        self.0.saturating_mul(1000)
+        self.millis().saturating_mul(1000)
     }
 
     /// This much later.
@@ -55,12 +59,12 @@ impl Timestamp {
 
     /// This much earlier; not before the epoch.
     pub fn before(self, time: Duration) -> Self {
-        Self(self.0.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+        Self::from_millis(self.millis().saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
     }
 
     /// How long it has been since `earlier`; zero where that lies ahead.
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(self.0.saturating_sub(earlier.0))
+        Duration::from_millis(self.millis().saturating_sub(earlier.millis()))
     }
 
     /// How long it is until this moment; zero where it has passed.
@@ -70,7 +74,7 @@ impl Timestamp {
 
     /// Whether this moment has come.
     pub const fn reached(self, now: Self) -> bool {
-        now.0 >= self.0
+        now.millis() >= self.millis()
     }
 
     /// As `2026-11-23T15:04:05Z`.
@@ -105,7 +109,14 @@ impl Timestamp {
     /// Reads RFC 3339; any offset.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-        u64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok().map(Self)
+        u64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok().map(Self::from_millis)
+    }
+}
+
+impl Default for Timestamp {
+    /// The epoch.
+    fn default() -> Self {
+        Self::from_millis(0)
     }
 }
 
@@ -117,7 +128,7 @@ impl fmt::Display for Timestamp {
 
 impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:03}", self.rfc3339(), self.0 % 1000)
+        write!(f, "{}.{:03}", self.rfc3339(), self.millis() % 1000)
     }
 }
 
@@ -186,11 +197,11 @@ impl Clock {
         match &self.0 {
             Source::System => {
                 let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                Timestamp(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+                Timestamp::from_millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
             }
-            Source::Manual(millis) => Timestamp(millis.load(Ordering::SeqCst)),
+            Source::Manual(millis) => Timestamp::from_millis(millis.load(Ordering::SeqCst)),
             #[cfg(test)]
-            Source::Tokio(since, millis) => Timestamp(millis.load(Ordering::SeqCst)).plus(since.elapsed()),
+            Source::Tokio(since, millis) => Timestamp::from_millis(millis.load(Ordering::SeqCst)).plus(since.elapsed()),
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::{
     events::Kind,
     id::CallerId,
-    store::{Expect, Key, Put, Version},
+    store::{Expect, Key, Put},
     vault,
 };
 
@@ -83,7 +83,7 @@ impl Connections {
                 return Ok(None);
             }
             let now = self.now();
-            let version = Version::next(Some(newest.max(stored.version)), now.micros());
+            let version = self.version_after(Some(newest.max(stored.version)), now);
             let gone = record.clone().apply(Change::Disconnected, now, version.0);
             let put = if gone.farewell.is_none() {
                 self.0.parts.store.delete(&key, expect).await?

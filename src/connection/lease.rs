@@ -5,21 +5,32 @@
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, task::JoinHandle, time::Instant};
+use tokio::{
+    runtime::Handle,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 
 use crate::store::{Error, Key, Store, Taken};
 
 /// How long a lease outlives its holder.
 pub const TTL: Duration = Duration::from_secs(15);
+/// The longest work that a lease can be sure to outlast without being renewed meanwhile.
+pub const LONGEST: Duration = Duration::from_secs(12);
+/// How long after it was asked for it is renewed, …
+const INTERVAL: Duration = Duration::from_secs(5);
+/// … and after a failure again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A lease that is held. Dropping it stops the renewal; [`Lease::release`] also gives it back at once.
 pub struct Lease {
     store: Arc<dyn Store>,
     key: Key,
     holder: String,
-    /// Its number, which is the store's time when it was taken.
+    /// Its number, which is the store's time when it was taken: some time between these two moments.
     fence: u64,
-    taken: Instant,
+    asked: Instant,
+    answered: Instant,
     /// Until then nobody else can have it.
     until: Arc<Mutex<Instant>>,
     renewal: JoinHandle<()>,
@@ -45,9 +56,9 @@ impl Lease {
             Ok(Taken::Theirs { remaining }) => Ok(Asked::Theirs(remaining)),
             Ok(Taken::Mine { fence }) => {
                 let until = Arc::new(Mutex::new(asked + TTL));
-                let renewal = handle.spawn(renew(Arc::clone(store), key, holder.clone(), Arc::clone(&until)));
-                let taken = Instant::now();
-                Ok(Asked::Mine(Self { store: Arc::clone(store), key, holder, fence, taken, until, renewal }))
+                let answered = Instant::now();
+                let renewal = handle.spawn(keep(Arc::clone(store), key, holder.clone(), Arc::clone(&until)));
+                Ok(Asked::Mine(Self { store: Arc::clone(store), key, holder, fence, asked, answered, until, renewal }))
             }
             Err(error) => {
                 // If it is ours after all, others need not wait until it runs out.
@@ -58,15 +69,22 @@ impl Lease {
         }
     }
 
-    /// Whether it certainly is still ours: a process that was stopped, or cut off from the store, may find that its time
-    /// is over.
-    pub fn holds(&self) -> bool {
-        Instant::now() < *self.until.lock()
+    /// Whether it certainly stays ours for this long, should the store go away at once: renewed where it must be. A process
+    /// that was stopped, or that the store answered late, may find that little or nothing is left of it.
+    pub async fn secured_for(&self, time: Duration) -> bool {
+        let covers = || Instant::now() + time <= *self.until.lock();
+        covers() || (prolong(&self.store, &self.key, &self.holder, &self.until).await && covers())
     }
 
-    /// The time by the store's clock, in microseconds since the epoch: the same for all processes.
-    pub fn store_time(&self) -> u64 {
-        self.fence.saturating_add(u64::try_from(self.taken.elapsed().as_micros()).unwrap_or(u64::MAX))
+    /// The time by the store's clock, in microseconds since the epoch: the same for all processes, and no later than this.
+    /// How long the lease's answer was on its way, nobody knows.
+    pub fn store_time_at_most(&self) -> u64 {
+        self.fence.saturating_add(micros(self.asked.elapsed()))
+    }
+
+    /// As [`Lease::store_time_at_most`], and no earlier than this.
+    pub fn store_time_at_least(&self) -> u64 {
+        self.fence.saturating_add(micros(self.answered.elapsed()))
     }
 
     /// Gives the lease back. If the store is away it runs out by itself.
@@ -84,18 +102,37 @@ impl Drop for Lease {
     }
 }
 
-async fn renew(store: Arc<dyn Store>, key: Key, holder: String, until: Arc<Mutex<Instant>>) {
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Renews the lease well before its end, counted from when it was last asked for: the answer may have come late.
+async fn keep(store: Arc<dyn Store>, key: Key, holder: String, until: Arc<Mutex<Instant>>) {
+    let mut pause = Duration::ZERO;
     loop {
-        tokio::time::sleep(TTL / 3).await;
-        let asked = Instant::now();
-        match store.renew(&key, &holder, TTL).await {
-            Ok(true) => *until.lock() = asked + TTL,
-            Ok(false) => {
-                *until.lock() = asked;
-                tracing::warn!("a lease was lost while its holder worked; what it writes is still compared");
-                return;
-            }
-            Err(error) => tracing::warn!(%error, "a lease could not be renewed"),
+        let left = until.lock().saturating_duration_since(Instant::now());
+        sleep(left.saturating_sub(TTL - INTERVAL).max(pause)).await;
+        if !prolong(&store, &key, &holder, &until).await {
+            return;
         }
+        pause = PAUSE;
     }
+}
+
+/// Asks once for a whole new term. `false`: the lease is lost.
+async fn prolong(store: &Arc<dyn Store>, key: &Key, holder: &str, until: &Mutex<Instant>) -> bool {
+    let asked = Instant::now();
+    match store.renew(key, holder, TTL).await {
+        Ok(true) => {
+            let mut until = until.lock();
+            *until = (*until).max(asked + TTL);
+        }
+        Ok(false) => {
+            *until.lock() = asked;
+            tracing::warn!("a lease was lost while its holder worked; what it writes is still compared");
+            return false;
+        }
+        Err(error) => tracing::warn!(%error, "a lease could not be renewed"),
+    }
+    true
 }

@@ -9,7 +9,7 @@ use crate::{
     oauth::{self, TokenHint},
     provider::{ScopeSet, Service},
     secret::SecretString,
-    store::{Expect, Key, Put, Version},
+    store::{Expect, Key, Put},
 };
 
 use super::{
@@ -181,7 +181,7 @@ impl Connections {
                 return Ok(None);
             }
             let now = self.now();
-            let version = Version::next(expect, now.micros());
+            let version = self.version_after(expect, now);
             let record = record.apply(change, now, version.0);
             let sealed = record.seal(&self.0.parts.vault, &key, version)?;
             let expect = expect.map_or(Expect::Absent, Expect::Version);
@@ -244,11 +244,8 @@ fn view(record: &Record) -> Connection {
         last_used_at: None,
         invalidated_at: record.invalidated_at,
         invalid_reason: record.invalid.or(rests_on.err()),
-        identity_id: record.identity.as_ref().map(|identity| identity.id.clone()),
-        identity: record
-            .identity
-            .as_ref()
-            .map(|identity| identity.label.clone().unwrap_or_else(|| identity.id.clone())),
+        identity_id: record.identity.as_ref().map(|identity| identity.id.as_str().into()),
+        identity: record.identity.as_ref().map(|identity| identity.label.as_deref().unwrap_or(&identity.id).into()),
         api_key: record.api_key.as_ref().map(keys::facts),
     }
 }

@@ -107,10 +107,10 @@ pub struct Connection {
     pub invalid_reason: Option<Reason>,
     /// Who granted access, at the provider.
     #[schema(required)]
-    pub identity: Option<String>,
+    pub identity: Option<Box<str>>,
     /// What tells that account from every other one there, whatever it calls itself.
     #[serde(skip)]
-    pub identity_id: Option<String>,
+    pub identity_id: Option<Box<str>>,
     /// The API key beside or instead of a grant, as far as people may know.
     #[serde(skip)]
     pub api_key: Option<KeyFacts>,
@@ -255,6 +255,8 @@ struct Inner {
     process: String,
     /// How many leases it has asked for.
     leases: AtomicU64,
+    /// How many versions it has chosen.
+    versions: AtomicU64,
     snapshots: Snapshots,
     loads: Flights<OwnerId, Result<Arc<Snapshot>, Unavailable>>,
     refreshes: Flights<Key, Result<(), refresh::Failure>>,
@@ -297,6 +299,7 @@ impl Connections {
         let inner = Inner {
             process,
             leases: AtomicU64::new(0),
+            versions: AtomicU64::new(0),
             snapshots: Snapshots::new(parts.cache.credentials, parts.cache.offline_max),
             loads: Flights::new(parts.handle.clone()),
             refreshes: Flights::new(parts.handle.clone()),

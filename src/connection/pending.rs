@@ -6,7 +6,7 @@ use crate::{
     clock::Timestamp,
     id::ConnectionId,
     oauth,
-    store::{Expect, Key, Put, RecordId, Version},
+    store::{Expect, Key, Put, RecordId},
 };
 
 use super::{Connection, Connections, Unavailable, record::Record, root, snapshot::Snapshot, state::Change};
@@ -38,7 +38,7 @@ impl Connections {
     pub async fn put_aside(&self, aside: Aside<'_>) -> Result<(), Unavailable> {
         let key = self.aside_key(aside.id, aside.name).await?;
         let now = self.now();
-        let version = Version::next(None, now.micros());
+        let version = self.version_after(None, now);
         let Aside { id, grant, identity, requested, shown, until, .. } = aside;
         let change = Change::Connected { grant, identity, requested: requested.to_vec() };
         let record = Record::empty(id.clone()).apply(change, now, version.0).aside(shown, until);
@@ -92,8 +92,8 @@ impl Connections {
             return Ok(());
         }
         let snapshot = self.snapshot(&record.id.caller).await?;
-        let identity = record.identity.as_ref().map(|identity| &identity.id);
-        let same = |other: &Connection| other.service == record.id.service && other.identity_id.as_ref() == identity;
+        let identity = record.identity.as_ref().map(|identity| identity.id.as_str());
+        let same = |other: &Connection| other.service == record.id.service && other.identity_id.as_deref() == identity;
         if identity.is_some() && snapshot.connections.iter().any(|held| same(&held.connection)) {
             self.0.parts.store.delete(&key, Expect::Version(version)).await?;
             self.0.snapshots.changed(&key.owner);

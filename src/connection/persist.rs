@@ -159,14 +159,15 @@ impl Connections {
             match &theirs.grant {
                 // Given up, and something else was stored since.
                 None => return Ok(Landed::Gone),
-                Some(held) if held.generation != grant.spends => {
+                Some(held) if held.generation != grant.spends && !is_later(&ours, &theirs) => {
                     let same = theirs.connected_at == ours.connected_at;
                     return Ok(if same { Landed::Outrun } else { Landed::Superseded });
                 }
-                // It still holds the token that we spent (R4): ours is the only valid one.
+                // It still holds the token that we spent (R4), and ours is the only valid one; or one that somebody
+                // asked for before us, and who was stopped before the answer was stored: ours is the newer one.
                 Some(_) => {
                     grant.expect = current.version;
-                    grant.version = Version::next(Some(current.version), now.micros()).max(grant.version);
+                    grant.version = self.version_after(Some(current.version.max(grant.version)), now);
                     grant.sealed =
                         rebase(theirs, ours, grant.version).seal(&self.0.parts.vault, &key, grant.version)?;
                 }
@@ -253,6 +254,12 @@ impl Connections {
     pub(super) fn due(&self, record: &Record, now: Timestamp) -> Option<u64> {
         super::heal::due(record, now).map(Timestamp::millis)
     }
+}
+
+/// Whether ours is of the same connection, and was asked for after theirs.
+fn is_later(ours: &Record, theirs: &Record) -> bool {
+    let asked = |record: &Record| record.grant.as_ref().and_then(|grant| grant.asked);
+    ours.connected_at == theirs.connected_at && asked(ours) > asked(theirs)
 }
 
 /// Our grant on top of whatever else was written meanwhile.

@@ -79,6 +79,10 @@ pub struct StoredGrant {
     pub scopes: Option<Vec<String>>,
     /// Tells this access token from those before and after it: the version of the record that first held it.
     pub generation: u64,
+    /// The version of the record that told of its being asked for: of two renewals of one grant, the one that was asked
+    /// for later counts. None where it came with the consent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<u64>,
 }
 
 /// An API key at rest.

@@ -40,6 +40,9 @@ use super::{
 /// How long a flight waits for others. What it does itself is bounded by the limits of store and token endpoint, and is
 /// never cut off: a grant might be on its way.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Among so many versions, 65 ms worth of them, the next one is drawn.
+const VERSIONS: u64 = 1 << 16;
+
 /// Why a refresh brought no new token. A lost grant is no failure here: the record says so, and whoever asked reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
@@ -179,13 +182,14 @@ impl Connections {
             Err(Standing::Asked | Standing::Probed) => return Ok(Step::Again),
         };
 
-        let at = Some(lease.store_time());
+        let at = Some(lease.store_time_at_most());
         let mark = Mark { holder: self.0.process.clone(), spends: used, at, settled: false };
         let Some((marked, version)) = self.write(key, record, version, Change::RefreshStarted(mark)).await? else {
             return Ok(Step::Again);
         };
-        // The mark may have been long on its way, and another process may have taken over: it would spend the token, too.
-        if !lease.holds() {
+        // Lease and mark may have been long on their way, and another process would take over and spend the token, too,
+        // while this one waits for the answer.
+        if !lease.secured_for(self.0.parts.refresh.timeout.min(lease::LONGEST)).await {
             self.unanswered(key, marked, version, interrupted).await;
             return Ok(Step::Again);
         }
@@ -207,17 +211,16 @@ impl Connections {
         if mark.settled || mark.holder == self.0.process || !self.0.parts.store.is_shared() {
             return Duration::ZERO;
         }
-        let since = mark.at.map_or(0, |at| lease.store_time().saturating_sub(at));
+        let since = mark.at.map_or(0, |at| lease.store_time_at_least().saturating_sub(at));
         lease::TTL.saturating_sub(Duration::from_micros(since))
     }
 
     async fn renewed(&self, sent: Sent<'_>, grant: oauth::Grant) -> Result<Step, Failure> {
         let Sent { key, id, used, marked, version, asked, began, .. } = sent;
-        let now = self.now();
-        let next = Version::next(Some(version), now.micros());
-        // A process that was stopped meanwhile holds a token that may be over: no answer takes longer than the limit.
-        let is_late = now.since(asked) > self.0.parts.refresh.timeout;
-        let record = marked.apply(Change::Refreshed(grant), if is_late { asked } else { now }, next.0);
+        let next = self.version_after(Some(version), self.now());
+        // The token's life began between question and answer, and that may have been long, as where this process was
+        // stopped meanwhile: a token is never believed longer than the provider counts.
+        let record = marked.apply(Change::Refreshed { grant, asked: version.0 }, asked, next.0);
         let landed = self.land(key, version, &record, used).await?;
         match landed {
             Landed::Saved => {
@@ -278,7 +281,16 @@ impl Connections {
     /// interrupted: wrong about the cause, but nobody's loss.
     async fn unanswered(&self, key: Key, marked: Record, version: Version, may_be_spent: bool) {
         let change = if may_be_spent { Change::RefreshUnknown } else { Change::RefreshUnspent };
-        let _ = self.write(key, marked, version, change).await;
+        let (mark, used) = (marked.mark.clone(), marked.grant.as_ref().map(|grant| grant.generation));
+        let written = self.write(key, marked, version, change).await;
+        if may_be_spent && matches!(written, Ok(None)) {
+            // A failover may have lost the mark: without it nobody would know. Somebody else's tells as much.
+            let (Some(used), Some(mark)) = (used, mark) else { return };
+            let Ok(read) = self.rests_on(&key, used).await else { return };
+            if let Some((record, version)) = read.filter(|(record, _)| record.mark.is_none()) {
+                let _ = self.write(key, record, version, Change::RefreshStarted(Mark { settled: true, ..mark })).await;
+            }
+        }
     }
 
     /// The record, where it still rests on the token of generation `used` and that token may be renewed.
@@ -326,7 +338,7 @@ impl Connections {
         change: Change,
     ) -> Result<Option<(Record, Version)>, Unavailable> {
         let now = self.now();
-        let version = Version::next(Some(expect), now.micros());
+        let version = self.version_after(Some(expect), now);
         let record = record.apply(change, now, version.0);
         let sealed = record.seal(&self.0.parts.vault, &key, version)?;
         let due = self.due(&record, now);
@@ -337,6 +349,15 @@ impl Connections {
             }
             Put::Conflict(_) => Ok(None),
         }
+    }
+
+    /// A version after this one, which nobody else chooses after it: where a failover, or a grant that only this process
+    /// has, makes two records successors of the same one, neither may be taken for the other. A clock that is behind the
+    /// one before would lead all to the same number.
+    pub(super) fn version_after(&self, previous: Option<Version>, now: Timestamp) -> Version {
+        let mut hasher = DefaultHasher::new();
+        (&self.0.process, self.0.versions.fetch_add(1, Ordering::Relaxed), now.millis()).hash(&mut hasher);
+        Version(Version::next(previous, now.micros()).0.saturating_add(hasher.finish() % VERSIONS))
     }
 
     /// A number from 0 to 1 that spreads replicas out: another for each process and moment.

@@ -130,7 +130,7 @@ impl Connections {
     /// Step 2. `false`: something else stands there now.
     async fn arrive(&self, target: Key, expect: Option<Version>, record: Record) -> Result<bool, Unavailable> {
         let now = self.now();
-        let version = Version::next(expect, now.micros());
+        let version = self.version_after(expect, now);
         let record = record.apply(Change::Arrived, now, version.0);
         let sealed = record.seal(&self.0.parts.vault, &target, version)?;
         let expect = expect.map_or(Expect::Absent, Expect::Version);

@@ -190,7 +190,7 @@ impl Connections {
         let owner = self.owner(&credential.id.caller);
         let epoch = self.0.parts.store.channel_epoch();
         let Some(snapshot) = owner.and_then(|owner| self.0.snapshots.fresh(&owner, epoch)) else { return false };
-        let mut held = snapshot.connections.iter().flat_map(|held| &held.credentials);
+        let mut held = snapshot.connections.iter().flat_map(|held| held.credentials.iter());
         !held.any(|(_, held)| held.id == credential.id && held.generation == credential.generation)
     }
 

@@ -33,9 +33,9 @@ pub struct Snapshot {
     /// Until when it was true, in milliseconds since the epoch, once it is known that something changed; else 0.
     outdated_at: AtomicU64,
     /// All of them, by service and account.
-    pub connections: Vec<Held>,
+    pub connections: Box<[Held]>,
     /// Grants that wait for the application, and until when.
-    pub(super) aside: Vec<(Timestamp, Connection)>,
+    pub(super) aside: Box<[(Timestamp, Connection)]>,
 }
 
 /// One connection as it is held in memory.
@@ -44,7 +44,7 @@ pub struct Held {
     /// What people may see.
     pub connection: Connection,
     /// What calls carry, for each service that uses the connection.
-    pub credentials: Vec<(ServiceName, Arc<Credential>)>,
+    pub credentials: Box<[(ServiceName, Arc<Credential>)]>,
 }
 
 impl Held {
@@ -150,6 +150,8 @@ impl Snapshots {
         connections: Vec<Held>,
         aside: Vec<(Timestamp, Connection)>,
     ) -> Arc<Snapshot> {
+        // Without spare room: a list that grew one by one has four places for what is usually one connection.
+        let (connections, aside) = (connections.into(), aside.into());
         let snapshot = Arc::new(Snapshot { stamp, loaded_at: now, outdated_at: AtomicU64::new(0), connections, aside });
         self.cache.insert(owner, Arc::clone(&snapshot));
         snapshot
@@ -158,7 +160,7 @@ impl Snapshots {
     /// Replaces one connection in what is held, without making it any fresher: for a grant that only this process has.
     pub fn amend(&self, owner: OwnerId, held: Held) {
         let Some(old) = self.cache.get(&owner) else { return };
-        let mut connections = old.connections.clone();
+        let mut connections = old.connections.to_vec();
         let same = |other: &Held| {
             other.connection.service == held.connection.service && other.connection.account == held.connection.account
         };
@@ -170,7 +172,7 @@ impl Snapshots {
             stamp: old.stamp,
             loaded_at: old.loaded_at,
             outdated_at: AtomicU64::new(old.outdated_at.load(Ordering::Relaxed)),
-            connections,
+            connections: connections.into(),
             aside: old.aside.clone(),
         };
         self.cache.insert(owner, Arc::new(snapshot));

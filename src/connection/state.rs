@@ -23,7 +23,12 @@ pub enum Change {
     /// A refresh token is about to be sent.
     RefreshStarted(Mark),
     /// The provider renewed the grant.
-    Refreshed(oauth::Grant),
+    Refreshed {
+        /// The new grant.
+        grant: oauth::Grant,
+        /// The version of the record that told of its being asked for.
+        asked: u64,
+    },
     /// The refresh ended without an answer that could have spent the token.
     RefreshUnspent,
     /// The refresh ended, and whether the token is spent is unknown.
@@ -64,7 +69,7 @@ impl Record {
                 self.moving = None;
             }
             Change::RefreshStarted(mark) => self.mark = Some(mark),
-            Change::Refreshed(grant) => {
+            Change::Refreshed { grant, asked } => {
                 // RFC 6749 §6: an answer without a refresh token leaves the old one in force, and one without
                 // scopes leaves them as they were.
                 let (old_refresh, old_scopes) = match self.grant.take() {
@@ -72,7 +77,8 @@ impl Record {
                     None => (None, None),
                 };
                 let scopes = grant.scopes.clone().or(old_scopes);
-                self.grant = Some(stored(grant, old_refresh, scopes, now, version));
+                let renewed = stored(grant, old_refresh, scopes, now, version);
+                self.grant = Some(StoredGrant { asked: Some(asked), ..renewed });
                 self.refreshed_at = Some(now);
                 self.restore();
             }
@@ -155,5 +161,6 @@ fn stored(
         issued_at: Some(now),
         scopes,
         generation: version,
+        asked: None,
     }
 }

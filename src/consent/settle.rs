@@ -123,7 +123,7 @@ impl Consent {
             held.id.account = twin.account.clone();
             return Ok(None);
         }
-        let before = there.and_then(|connection| connection.identity.clone());
+        let before = there.and_then(|connection| connection.identity.clone()).map(String::from);
         Ok(before.map(|before| (before, new.label.clone().unwrap_or_else(|| new.id.clone()))))
     }
 

@@ -21,7 +21,7 @@ async fn granted(rig: &Rig, who: &str, account: &str, browser: &Browser) -> Resu
     rig.outcome("crm", &answer(&url), Some(browser)).await
 }
 
-async fn identity(rig: &Rig, account: &str) -> Option<String> {
+async fn identity(rig: &Rig, account: &str) -> Option<Box<str>> {
     rig.connections.get(&connection_id("ada", "crm", account)).await.unwrap().and_then(|found| found.identity)
 }
 

@@ -155,7 +155,7 @@ fn entry(service: &Service, connection: &Connection, t: Language, now: Timestamp
     Entry {
         account: connection.account.to_string(),
         labelled: false,
-        identity: connection.identity.clone(),
+        identity: connection.identity.clone().map(String::from),
         shown,
         hint: t.state_hint(shown, &service.title),
         scopes: in_words(service, &connection.scopes),

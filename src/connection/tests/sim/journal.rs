@@ -90,6 +90,8 @@ pub struct Journal {
     violations: Mutex<Vec<String>>,
     counts: Mutex<Counts>,
     failovers: Mutex<Vec<Instant>>,
+    /// From when to when the store answered nobody, in order of their beginning.
+    outages: Mutex<Vec<(Instant, Instant)>>,
 }
 
 impl Journal {
@@ -103,6 +105,7 @@ impl Journal {
             violations: Mutex::default(),
             counts: Mutex::default(),
             failovers: Mutex::default(),
+            outages: Mutex::default(),
         }
     }
 
@@ -135,6 +138,16 @@ impl Journal {
     pub fn failed_over(&self) {
         self.failovers.lock().push(Instant::now());
         self.count(|counts| counts.failovers += 1);
+    }
+
+    pub fn out_of_order(&self, until: Instant) {
+        self.outages.lock().push((Instant::now(), until));
+        self.count(|counts| counts.outages += 1);
+    }
+
+    /// When the store, which failed over at `at`, answered again.
+    pub fn restored(&self, at: Instant) -> Instant {
+        self.outages.lock().iter().fold(at, |end, (from, to)| if *from <= end { end.max(*to) } else { end })
     }
 
     /// When the store failed over between these moments, for the last time.

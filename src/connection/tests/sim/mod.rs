@@ -22,6 +22,9 @@ use parking_lot::Mutex;
 
 use journal::{Counts, Journal};
 
+/// After so many runs a long exploration says how far it is.
+const PROGRESS: u64 = 5000;
+
 struct Outcome {
     hash: u64,
     counts: Counts,
@@ -56,7 +59,8 @@ fn explore(runs: u64, first: u64) {
         return;
     }
     let runs = from_environment("VALETKEY_RUNS").unwrap_or(runs);
-    let next = AtomicU64::new(first);
+    let first = from_environment("VALETKEY_FIRST").unwrap_or(first);
+    let (next, done) = (AtomicU64::new(first), AtomicU64::new(0));
     let (seen, total, failed) = (Mutex::new(HashSet::new()), Mutex::new(Counts::default()), Mutex::new(vec![]));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
@@ -71,6 +75,11 @@ fn explore(runs: u64, first: u64) {
                     total.lock().add(&outcome.counts);
                     if !outcome.violations.is_empty() {
                         failed.lock().push((seed, outcome.violations));
+                    }
+                    let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                    if done.is_multiple_of(PROGRESS) {
+                        let (seen, failed) = (seen.lock().len(), failed.lock().len());
+                        eprintln!("{done} of {runs} runs done, {seen} different interleavings, {failed} failed so far");
                     }
                 }
             });

@@ -67,6 +67,8 @@ struct Family {
     dead: Option<Death>,
     newest: String,
     issued: Instant,
+    /// When it was asked for: its client can't know any better when its life began.
+    asked: Instant,
     /// Who asked for it, when, and whether the answer was lost on its way.
     renewal: Option<(Arc<Gate>, Instant, bool)>,
     /// The newest access token was refused at the API.
@@ -158,6 +160,7 @@ impl Provider {
             dead: None,
             newest: String::new(),
             issued: Instant::now(),
+            asked: Instant::now(),
             renewal: None,
             refused: false,
             connected: false,
@@ -210,6 +213,13 @@ impl Provider {
         }
     }
 
+    /// Nor is any other of this person, nor one that nobody heard of.
+    pub fn drop_all_access(&self, user: usize) {
+        let mut state = self.state.lock();
+        let State { families, access, .. } = &mut *state;
+        access.values_mut().filter(|access| families[access.family].user == user).for_each(|access| access.dead = true);
+    }
+
     /// Whether the API takes this access token; and whose it is.
     pub fn accepts(&self, token: &str) -> (bool, usize) {
         let mut state = self.state.lock();
@@ -239,6 +249,11 @@ impl Provider {
         let state = self.state.lock();
         let refresh = state.refresh.get(token)?;
         (refresh.spent.is_none() && state.families[refresh.family].dead.is_none()).then_some(refresh.family)
+    }
+
+    /// The family of a refresh token, whatever became of it.
+    pub fn family_of(&self, token: &str) -> Option<usize> {
+        self.state.lock().refresh.get(token).map(|refresh| refresh.family)
     }
 
     /// Whether it waits to hear that tokens are stored.
@@ -309,6 +324,7 @@ impl Provider {
             state.access.get_mut(&newest).unwrap().dead = true;
         }
         let (access, next) = state.issue(family, self.life, self.mode == Mode::Fixed);
+        state.families[family].asked = sent;
         state.families[family].renewal = Some((Arc::clone(sender), sent, lost));
         let life = self.life.as_secs();
         if self.mode == Mode::Fixed {
@@ -328,9 +344,11 @@ impl Provider {
         let now = Instant::now();
         let known = first.landed.unwrap_or(now);
         // A failover that takes lease and mark away leaves nothing to know by that a token is on its way. One that takes
-        // the new token away does not: who had it stored still has it, and has a few seconds to store it again.
+        // the new token away does not: who had it stored still has it, and has a few seconds to store it again once there
+        // is a store again. Where that process dies before, or is cut off, everybody who knew is gone with the write.
         let in_flight = self.journal.failover(first.sent - Duration::from_secs(20), known).is_some();
-        let forgotten = self.journal.failover(known, now).map_or(known, |at| at + Duration::from_secs(5));
+        let restored = |at| self.journal.restored(at) + Duration::from_secs(5);
+        let forgotten = self.journal.failover(known, now).map_or(known, restored);
         let inherent = first.lost || in_flight || first.by.troubled(first.sent, forgotten) || sender.troubled(sent, now)
             // It comes after its sender gave up: its answer, too, is lost.
             || sent.elapsed() > PATIENCE;
@@ -343,7 +361,7 @@ impl Provider {
 
     /// A token was renewed that was neither old nor refused.
     fn judge_haste(&self, number: usize, family: &Family, sent: Instant) {
-        let early = sent.duration_since(family.issued) < self.life.mul_f64(0.7);
+        let early = sent.duration_since(family.asked) < self.life.mul_f64(0.7);
         let now = Instant::now();
         let unheard = |(by, sent, lost): &(Arc<Gate>, Instant, bool)| *lost || by.troubled(*sent, now);
         let excused = family.renewal.as_ref().is_some_and(unheard)

@@ -160,15 +160,15 @@ impl Run {
 
     fn failover(&self, time: Duration, leases: bool) {
         let server = &self.world.server;
-        let held = |user: &User| {
-            server.record(&user.key).is_some_and(|record| record.farewell.is_none() && record.grant.is_some())
+        // With which family each is connected, as far as the store knows.
+        let connected = |user: &User| {
+            let grant = server.record(&user.key).filter(|record| record.farewell.is_none())?.grant?;
+            self.world.provider.family_of(grant.refresh_token?.expose())
         };
-        let before: Vec<bool> = self.world.users.iter().map(held).collect();
-        let connected = |user: &User| server.record(&user.key).and_then(|record| record.connected_at);
-        let since: Vec<_> = self.world.users.iter().map(connected).collect();
+        let before: Vec<_> = self.world.users.iter().map(connected).collect();
         server.failover(time, leases);
-        for (index, user) in self.world.users.iter().enumerate() {
-            if held(user) != before[index] || connected(user) != since[index] {
+        for (user, before) in self.world.users.iter().zip(before) {
+            if connected(user) != before {
                 user.forgotten();
                 self.world.provider.connected(user.number, None);
             }
@@ -220,10 +220,9 @@ impl Run {
             for process in &self.processes {
                 world.call_in_calm(user, process).await;
             }
-            // Once more, so that everybody must have renewed what everybody holds.
-            if let Some(family) = user.family() {
-                world.provider.drop_access(family);
-            }
+            // Once more, so that everybody must have renewed what everybody holds: a token that was spent unheard would not
+            // come to light as long as the access token before it serves.
+            world.provider.drop_all_access(user.number);
             sleep(if life < Duration::from_secs(60) { life } else { Duration::from_secs(1) }).await;
             for process in &self.processes {
                 world.call_in_calm(user, process).await;

@@ -104,8 +104,8 @@ impl Server {
     /// Nobody is answered for so long.
     pub fn outage(self: &Arc<Self>, time: Duration) {
         self.journal.step("sto", "outage", &time);
-        self.journal.count(|counts| counts.outages += 1);
         let now = Instant::now();
+        self.journal.out_of_order(now + time);
         {
             let mut state = self.state.lock();
             state.down_until = state.down_until.max(Some(now + time));

@@ -185,11 +185,18 @@ impl World {
 
     /// One call, as the proxy makes it. `spite`: the API refuses the first token for nothing.
     pub async fn call(&self, user: &User, process: &Process, spite: bool) {
+        // The dead answer nobody, whatever is left in their memory.
+        if process.gate.is_killed() {
+            return;
+        }
         process.open.fetch_add(1, Ordering::Relaxed);
         self.journal.count(|counts| counts.calls += 1);
         let (want, began) = (self.want(user), Instant::now());
         let outcome = self.attempt(&want, user, process, began, spite).await;
         process.open.fetch_sub(1, Ordering::Relaxed);
+        if process.gate.is_killed() {
+            return;
+        }
         self.journal.step(&process.gate.name, "call", &outcome);
         if let Err(unusable) = outcome
             && !user.explains(self, &unusable, began)

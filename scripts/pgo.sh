@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Builds target/dist/valetkey by profile: an instrumented build takes the bench's load, and `scripts/dist.sh` builds by
+# what it counted. Three builds, some half an hour on two cores. Needs an llvm-profdata that is no older than the
+# compiler's LLVM: rustup's llvm-tools, or Debian's.
+#
+# KEEP=FILE keeps the profile, for PROFDATA=FILE scripts/dist.sh.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+
+# The first llvm-profdata that reads what this compiler writes.
+profdata() {
+  local program version
+  for program in "$(rustc --print sysroot)/lib/rustlib/$host/bin/llvm-profdata" \
+    "llvm-profdata-$llvm" "llvm-profdata-$((llvm + 1))" llvm-profdata; do
+    version=$("$program" --version 2>/dev/null | sed -n 's/.*LLVM version \([0-9]*\).*/\1/p') || continue
+    ((${version:-0} < llvm)) || { echo "$program" && return; }
+  done
+  return 1
+}
+
+if ! merge=$(profdata); then
+  rustup component add llvm-tools >/dev/null 2>&1 || scripts/apt-install.sh "llvm-$llvm" || true
+  merge=$(profdata) || {
+    echo "There is no llvm-profdata of LLVM $llvm or newer. Please install one: rustup component add llvm-tools," \
+      "or your system's package llvm-$llvm. Without it, make dist builds without a profile." >&2
+    exit 1
+  }
+fi
+
+scripts/install-bench-deps.sh
+cargo build --release --locked --package valetkey-bench
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+# Counters are written into the mapped file as they count, because the bench ends processes by SIGKILL. Without LTO:
+# counting is inserted before it, and the build by profile inlines anew.
+RUSTFLAGS="-Cprofile-generate=$work -Cllvm-args=-runtime-counter-relocation" CARGO_PROFILE_DIST_LTO=off \
+  cargo build --profile dist --locked --package valetkey --bin valetkey --target "$host" --target-dir target/pgo
+
+cp target/release/{valetkey-bench,bare-pingora,bare-pingora-mimalloc} "target/pgo/$host/dist/valetkey" "$work"
+export LLVM_PROFILE_FILE="$work/valetkey-%p%c.profraw"
+"$work/valetkey-bench" --rounds 2 --seconds 4
+"$work/valetkey-bench" --rounds 1 --seconds 2 --full || echo "some of the load is missing from the profile" >&2
+unset LLVM_PROFILE_FILE
+
+"$merge" merge --output "$work/valetkey.profdata" "$work"/valetkey-*.profraw
+[[ -z ${KEEP:-} ]] || cp "$work/valetkey.profdata" "$KEEP"
+PROFDATA="$work/valetkey.profdata" scripts/dist.sh "$@"
