@@ -85,7 +85,8 @@ impl<T: Part> Unverified<T> {
     pub(super) fn read(token: &str) -> Result<Self, Reason> {
         let segment = token.split('.').nth(T::SEGMENT).ok_or(Reason::Malformed)?;
         let json = URL_SAFE_NO_PAD.decode(segment).map_err(|_| Reason::Malformed)?;
-        serde_json::from_slice(&json).map(Self).map_err(|error| match error.classify() {
+        let json = std::str::from_utf8(&json).map_err(|_| Reason::Malformed)?;
+        serde_json::from_str(json).map(Self).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => Reason::Invalid,
             _ => Reason::Malformed,
         })

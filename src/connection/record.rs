@@ -209,7 +209,9 @@ impl Record {
     pub fn open(vault: &Vault, key: &Key, version: Version, sealed: &[u8]) -> Result<Self, SealError> {
         let version = version.0.to_be_bytes();
         let plain = vault.open(&Context { purpose: Purpose::Record, parts: &place(key, &version) }, sealed)?;
-        serde_json::from_slice(plain.expose()).map_err(|_| SealError::Form)
+        // One look at all of it, instead of one at each text.
+        let text = std::str::from_utf8(plain.expose()).map_err(|_| SealError::Form)?;
+        serde_json::from_str(text).map_err(|_| SealError::Form)
     }
 }
 
