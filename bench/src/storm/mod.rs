@@ -68,7 +68,10 @@ pub fn run(arguments: &Arguments, progress: &Progress) -> Result<Vec<Fact>, Fail
     if begun.elapsed() + Duration::from_secs(1) > LIFE {
         return Err(format!("{all} connections could not be imported within {} s", LIFE.as_secs()).into());
     }
-    progress.say(&format!("{all} connections imported in {:.1} s; waiting until all expire", begun.elapsed().as_secs_f64()));
+    progress.say(&format!(
+        "{all} connections imported in {:.1} s; waiting until all expire",
+        begun.elapsed().as_secs_f64()
+    ));
     thread::sleep((LIFE + Duration::from_secs(1)).saturating_sub(begun.elapsed()));
 
     progress.begin(format!("storm: {} calls a second", arguments.storm_rate * REPLICAS), calm * REPLICAS);
@@ -113,7 +116,8 @@ fn tell(
         let added = p99.saturating_sub(latency);
         let what = format!("… p99 beyond the provider's {} ms", latency.as_millis());
         facts.push(Fact::new(what, ms(added), "≤ 20 ms", added <= GOAL));
-        facts.push(Fact::plain("… of the stand-in itself, which wakes late, p99", ms(seen.p99.saturating_sub(latency))));
+        facts
+            .push(Fact::plain("… of the stand-in itself, which wakes late, p99", ms(seen.p99.saturating_sub(latency))));
     }
 }
 
