@@ -9,8 +9,10 @@ const FAULTS = {
   'redis-outages': 'Redis killed and restarted, frozen, paused, full',
   'token-endpoint': 'Token endpoint down, hanging, breaking off, raving, slow',
   'replica-frozen': 'A replica frozen for up to 4 s (SIGSTOP), 3 replicas',
+  'replica-frozen-long': 'A replica frozen for 22 s, longer than a lease, 3 replicas',
   'sentinel-failover': 'Master killed under Sentinel',
-  'cluster-node': 'Node of a Cluster killed',
+  'cluster-node': 'Node of a Cluster killed, its replica promoted',
+  'cluster-lone-node': 'Node of a Cluster without a replica killed and restarted',
   'clock-jumps': 'Clock of a replica jumps, up to an hour either way',
 };
 

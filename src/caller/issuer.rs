@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jsonwebtoken::DecodingKey;
 use tokio::runtime::Handle;
 use url::{Host, Url};
 
@@ -10,6 +9,8 @@ use super::{
     Caller, IssuerProblem, Reason,
     jwks::{Jwks, Pace},
     keys::{KeyRing, is_hmac},
+    signature::Verifier,
+    unverified::{Claims, Unverified},
     verify::Rules,
 };
 use crate::{
@@ -37,7 +38,7 @@ enum Keys {
 /// A key, and which set of the issuer's keys it is from.
 pub(super) struct Found {
     /// The key.
-    pub(super) key: Arc<DecodingKey>,
+    pub(super) key: Arc<Verifier>,
     /// The set.
     pub(super) epoch: u64,
 }
@@ -154,11 +155,11 @@ impl TrustedIssuer {
     pub(super) fn verify(
         &self,
         token: &str,
-        key: &DecodingKey,
-        algorithm: Algorithm,
+        claims: Unverified<Claims>,
+        key: &Verifier,
         now: u64,
     ) -> Result<Caller, Reason> {
-        let verdict = self.rules.verify(token, key, algorithm, now)?;
+        let verdict = self.rules.verify(token, claims, key, now)?;
         Ok(Caller::new(verdict.id, verdict.expires_at, self.application.clone(), token))
     }
 }

@@ -10,7 +10,7 @@ use jsonwebtoken::{
 };
 use serde::Deserialize;
 
-use super::IssuerProblem;
+use super::{IssuerProblem, signature::Verifier};
 use crate::{config::Algorithm, secret::SecretString};
 
 /// The most keys a key set may have.
@@ -28,15 +28,16 @@ pub(super) struct KeyRing {
     keys: Vec<Key>,
 }
 
+/// A key, made ready for each algorithm that it may serve.
 struct Key {
     id: Option<String>,
-    algorithms: Vec<Algorithm>,
-    decoding: Arc<DecodingKey>,
+    verifiers: Vec<(Algorithm, Arc<Verifier>)>,
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key").field("id", &self.id).field("algorithms", &self.algorithms).finish_non_exhaustive()
+        let algorithms: Vec<_> = self.verifiers.iter().map(|(algorithm, _)| algorithm).collect();
+        f.debug_struct("Key").field("id", &self.id).field("algorithms", &algorithms).finish_non_exhaustive()
     }
 }
 
@@ -49,8 +50,8 @@ impl KeyRing {
         if secret.expose().len() < MIN_SECRET {
             return Err(IssuerProblem::ShortSecret);
         }
-        let decoding = DecodingKey::from_secret(secret.expose().as_bytes());
-        Ok(Self { keys: vec![Key { id: None, algorithms: allowed.to_vec(), decoding: Arc::new(decoding) }] })
+        let verifier = |algorithm| Verifier::from_secret(secret.expose().as_bytes(), algorithm);
+        Ok(Self { keys: vec![Key::new(None, allowed, verifier).ok_or(IssuerProblem::SecretMismatch)?] })
     }
 
     /// One public key in PEM.
@@ -74,7 +75,8 @@ impl KeyRing {
         if allowed.iter().any(|algorithm| !native.contains(algorithm)) {
             return Err(IssuerProblem::UnfitAlgorithm);
         }
-        Ok(Self { keys: vec![Key { id: None, algorithms: allowed.to_vec(), decoding: Arc::new(decoding) }] })
+        let verifier = |algorithm| Verifier::from_public(&jwk.algorithm, algorithm);
+        Ok(Self { keys: vec![Key::new(None, allowed, verifier).ok_or(IssuerProblem::UnreadableKey)?] })
     }
 
     /// The usable keys of a key set (RFC 7517 §5), which may be none; keys that can't be read are passed over, as they
@@ -99,8 +101,8 @@ impl KeyRing {
 
     /// The key that a token names, if it fits the algorithm. A token without a key id, and a key without one, count only
     /// where no other key could be meant.
-    pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<Arc<DecodingKey>> {
-        let mut fitting = self.keys.iter().filter(|key| key.algorithms.contains(&algorithm));
+    pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<Arc<Verifier>> {
+        let mut fitting = self.keys.iter().filter(|key| key.verifier(algorithm).is_some());
         let key = match (id, self.keys.as_slice()) {
             (Some(_), [only]) if only.id.is_none() => fitting.next(),
             (Some(id), _) => fitting.find(|key| key.id.as_deref() == Some(id)),
@@ -109,7 +111,7 @@ impl KeyRing {
                 _ => None,
             },
         };
-        key.map(|key| key.decoding.clone())
+        key.and_then(|key| key.verifier(algorithm).cloned())
     }
 }
 
@@ -132,8 +134,21 @@ impl Key {
         if algorithms.is_empty() {
             return None;
         }
-        let decoding = Arc::new(DecodingKey::from_jwk(&jwk).ok()?);
-        Some(Self { id: jwk.common.key_id, algorithms, decoding })
+        let verifier = |algorithm| Verifier::from_public(&jwk.algorithm, algorithm);
+        Self::new(jwk.common.key_id.clone(), &algorithms, verifier)
+    }
+
+    fn new(
+        id: Option<String>,
+        algorithms: &[Algorithm],
+        verifier: impl Fn(Algorithm) -> Option<Verifier>,
+    ) -> Option<Self> {
+        let ready = |algorithm: &Algorithm| Some((*algorithm, Arc::new(verifier(*algorithm)?)));
+        Some(Self { id, verifiers: algorithms.iter().map(ready).collect::<Option<_>>()? })
+    }
+
+    fn verifier(&self, algorithm: Algorithm) -> Option<&Arc<Verifier>> {
+        self.verifiers.iter().find(|(own, _)| *own == algorithm).map(|(_, verifier)| verifier)
     }
 }
 

@@ -4,13 +4,14 @@
 //! verified, as secrets, to know them again.
 //!
 //! `token` finds the JWT in headers; `unverified` reads from it only what picks issuer and key; `issuer`, `keys` and `jwks`
-//! hold what verifies; `verify` checks signature and claims; `cache` remembers what was verified.
+//! hold what verifies; `signature` and `verify` check signature and claims; `cache` remembers what was verified.
 
 mod cache;
 mod error;
 mod issuer;
 mod jwks;
 mod keys;
+mod signature;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -33,7 +34,7 @@ use self::{
     cache::{Verified, VerifiedTokens},
     issuer::TrustedIssuer,
     jwks::Pace,
-    unverified::{IssuerHint, JoseHeader, Unverified},
+    unverified::{Claims, JoseHeader, Unverified},
 };
 use crate::{
     config::CallerIssuer,
@@ -183,11 +184,12 @@ impl Callers {
         if !token::is_well_formed(token) {
             return Err(Reason::Malformed.into());
         }
-        let (position, issuer) = self.issuer_of(token)?;
+        let claims = Unverified::<Claims>::read(token)?;
+        let (position, issuer) = self.issuer_of(&claims)?;
         let header = Unverified::<JoseHeader>::read(token)?;
         let algorithm = header.algorithm().filter(|algorithm| issuer.allows(*algorithm)).ok_or(Reason::Invalid)?;
         let found = issuer.key(header.key_id(), algorithm).await?;
-        let caller = Arc::new(issuer.verify(token, &found.key, algorithm, now)?);
+        let caller = Arc::new(issuer.verify(token, claims, &found.key, now)?);
         if let Some(observer) = &self.observer {
             observer(&caller);
         }
@@ -216,8 +218,7 @@ impl Callers {
     }
 
     /// The issuer that the token names; the first of that name decides.
-    fn issuer_of(&self, token: &str) -> Result<(usize, &TrustedIssuer), Reason> {
-        let claims = Unverified::<IssuerHint>::read(token)?;
+    fn issuer_of(&self, claims: &Unverified<Claims>) -> Result<(usize, &TrustedIssuer), Reason> {
         let named = claims.issuer();
         let found = self.issuers.iter().enumerate().find(|(_, issuer)| Some(issuer.name().as_str()) == named);
         found.ok_or(Reason::Invalid)

@@ -53,9 +53,9 @@ pub fn presented<'h>(
 
 /// What is the JWT if it is one: the usual case of a single `Authorization: Bearer`, without a look at its bytes. Whoever
 /// knows these very bytes as a verified JWT may take them for one; everybody else asks [`presented`], and so where this is
-/// `None`.
-pub fn likely(headers: &HeaderMap) -> Option<&[u8]> {
-    if headers.contains_key(VALETKEY_TOKEN) {
+/// `None`. `ours` says whether there may be headers of Valetkey's own.
+pub fn likely(headers: &HeaderMap, ours: bool) -> Option<&[u8]> {
+    if ours && headers.contains_key(VALETKEY_TOKEN) {
         return None;
     }
     let mut values = headers.get_all(AUTHORIZATION).iter();
@@ -65,20 +65,21 @@ pub fn likely(headers: &HeaderMap) -> Option<&[u8]> {
 
 /// Whether this has the form of a signed JWT (RFC 7515 §3.1) of a bearable length.
 pub(super) fn is_well_formed(text: &str) -> bool {
-    let mut dots = 0;
-    let mut empty = true;
-    for byte in text.bytes() {
-        match byte {
-            b'.' if empty => return false,
-            b'.' => {
-                dots += 1;
-                empty = true;
-            }
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => empty = false,
-            _ => return false,
-        }
+    if text.len() > MAX_TOKEN {
+        return false;
     }
-    dots == 2 && !empty && text.len() <= MAX_TOKEN
+    // Without a branch, so that it takes sixteen bytes at a time.
+    let sound = |byte: u8| {
+        ((byte | 0x20).wrapping_sub(b'a') < 26)
+            | (byte.wrapping_sub(b'0') < 10)
+            | (byte == b'-')
+            | (byte == b'_')
+            | (byte == b'.')
+    };
+    let odd = text.bytes().fold(false, |odd, byte| odd | !sound(byte));
+    let mut segments = text.split('.');
+    let filled = segments.by_ref().take(3).filter(|segment| !segment.is_empty()).count();
+    !odd && filled == 3 && segments.next().is_none()
 }
 
 /// The header's only value.

@@ -1,13 +1,17 @@
 //! What is read of a JWT before anything about it is known to be true. It may pick the issuer and the key that are asked
 //! next, and nothing else: no key, URL or algorithm is ever taken from it (`jku`, `jwk`, `x5u` and `x5c` aren't even read).
+//! Only a key that accepts the signature lets the claims out, so that they need not be read a second time.
 
-use std::borrow::Cow;
+use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _, MapAccess, Visitor},
+};
 use serde_json::{Map, Value};
 
-use super::Reason;
+use super::{Reason, signature::Verifier};
 use crate::config::Algorithm;
 
 /// Something read from a JWT that nobody has vouched for.
@@ -28,17 +32,41 @@ pub(super) struct JoseHeader {
     crit: Option<serde::de::IgnoredAny>,
 }
 
-/// What picks an issuer (RFC 7519 §4.1.1).
-#[derive(Debug, Deserialize)]
-pub(super) struct IssuerHint {
-    iss: Option<Cow<'static, str>>,
+/// All claims; a JWT that names one twice is refused (RFC 7519 §4).
+#[derive(Debug)]
+pub(super) struct Claims(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Claims {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Unique;
+
+        impl<'de> Visitor<'de> for Unique {
+            type Value = Claims;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("claims")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Claims, A::Error> {
+                let mut claims = Map::new();
+                while let Some((name, value)) = map.next_entry()? {
+                    if claims.insert(name, value).is_some() {
+                        return Err(A::Error::custom("a claim comes twice"));
+                    }
+                }
+                Ok(Claims(claims))
+            }
+        }
+
+        deserializer.deserialize_map(Unique)
+    }
 }
 
 impl Part for JoseHeader {
     const SEGMENT: usize = 0;
 }
 
-impl Part for IssuerHint {
+impl Part for Claims {
     const SEGMENT: usize = 1;
 }
 
@@ -94,10 +122,20 @@ impl Unverified<JoseHeader> {
     }
 }
 
-impl Unverified<IssuerHint> {
-    /// The issuer it names.
+impl Unverified<Claims> {
+    /// The issuer it names (RFC 7519 §4.1.1).
     pub(super) fn issuer(&self) -> Option<&str> {
-        self.0.iss.as_deref()
+        self.0.0.get("iss")?.as_str()
+    }
+
+    /// The claims, which were read from `token`, once this key has accepted its signature (RFC 7515 §5.2).
+    ///
+    /// # Errors
+    /// [`Reason::Invalid`] where it doesn't.
+    pub(super) fn verified(self, token: &str, key: &Verifier) -> Result<Map<String, Value>, Reason> {
+        let (signed, signature) = token.rsplit_once('.').ok_or(Reason::Malformed)?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Reason::Invalid)?;
+        if key.accepts(signed.as_bytes(), &signature) { Ok(self.0.0) } else { Err(Reason::Invalid) }
     }
 }
 
@@ -126,6 +164,17 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_that_comes_twice_leaves_no_choice_of_reading() {
+        let claims = |json: &str| Unverified::<Claims>::read(&format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(json)));
+        assert_eq!(claims(r#"{"iss":"a","exp":1}"#).unwrap().issuer(), Some("a"));
+        for json in
+            [r#"{"iss":"a","iss":"a"}"#, r#"{"iss":"a","sub":"x","sub":"y"}"#, r#"{"iss":"a","i\u0073s":"b"}"#, "[]"]
+        {
+            assert_eq!(claims(json).unwrap_err(), Reason::Invalid, "{json}");
+        }
+    }
+
+    #[test]
     fn odd_headers_are_refused_without_a_panic() {
         for json in ["", "[", "null", "1", r#""x""#] {
             assert!(header(json).is_err(), "{json}");
@@ -134,6 +183,6 @@ mod tests {
             assert_eq!(header(json).unwrap_err(), Reason::Invalid, "{json}");
         }
         assert_eq!(Unverified::<JoseHeader>::read("!.e30.c2ln").unwrap_err(), Reason::Malformed);
-        assert_eq!(Unverified::<IssuerHint>::read("e30").unwrap_err(), Reason::Malformed);
+        assert_eq!(Unverified::<Claims>::read("e30").unwrap_err(), Reason::Malformed);
     }
 }

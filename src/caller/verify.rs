@@ -1,9 +1,12 @@
 //! Signature and claims of a JWT, checked by the issuer's rules. Pure: the key is found and the time is given.
 
-use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::{Map, Value};
 
-use super::{LEEWAY, Reason, keys::library};
+use super::{
+    LEEWAY, Reason,
+    signature::Verifier,
+    unverified::{Claims, Unverified},
+};
 use crate::{
     config::{Algorithm, CallerIssuer},
     id::{CallerId, Issuer, Subject},
@@ -13,8 +16,9 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Rules {
     issuer: Issuer,
+    audience: String,
     user_claim: String,
-    validations: Vec<(Algorithm, Validation)>,
+    algorithms: Vec<Algorithm>,
 }
 
 /// What a good token says.
@@ -29,9 +33,12 @@ pub(super) struct Verdict {
 impl Rules {
     /// The rules as configured.
     pub(super) fn new(config: &CallerIssuer) -> Self {
-        let validations =
-            config.algorithms.iter().map(|algorithm| (*algorithm, validation(config, *algorithm))).collect();
-        Self { issuer: config.issuer.clone(), user_claim: config.user_claim.clone(), validations }
+        Self {
+            issuer: config.issuer.clone(),
+            audience: config.audience.as_str().to_owned(),
+            user_claim: config.user_claim.clone(),
+            algorithms: config.algorithms.clone(),
+        }
     }
 
     /// The issuer they are for.
@@ -41,7 +48,7 @@ impl Rules {
 
     /// Whether tokens may be signed by this algorithm.
     pub(super) fn allows(&self, algorithm: Algorithm) -> bool {
-        self.validations.iter().any(|(allowed, _)| *allowed == algorithm)
+        self.algorithms.contains(&algorithm)
     }
 
     /// Checks a token; the times come last, so that only a token that was good tells that it is over.
@@ -51,16 +58,14 @@ impl Rules {
     pub(super) fn verify(
         &self,
         token: &str,
-        key: &DecodingKey,
-        algorithm: Algorithm,
+        claims: Unverified<Claims>,
+        key: &Verifier,
         now: u64,
     ) -> Result<Verdict, Reason> {
-        let (_, validation) =
-            self.validations.iter().find(|(allowed, _)| *allowed == algorithm).ok_or(Reason::Invalid)?;
-        let claims =
-            jsonwebtoken::decode::<Map<String, Value>>(token, key, validation).map_err(|_| Reason::Invalid)?.claims;
-        // The library would also take a list of issuers.
-        if claims.get("iss").and_then(Value::as_str) != Some(self.issuer.as_str()) {
+        let claims = claims.verified(token, key)?;
+        if claims.get("iss").and_then(Value::as_str) != Some(self.issuer.as_str())
+            || !is_for(&self.audience, claims.get("aud"))
+        {
             return Err(Reason::Invalid);
         }
         let subject = claims.get(&self.user_claim).and_then(Value::as_str).ok_or(Reason::Invalid)?;
@@ -71,16 +76,15 @@ impl Rules {
     }
 }
 
-/// What the library checks: signature, algorithm, `iss`, `aud`, and that the required claims are there. It knows no time
-/// but the system's, so times are checked here.
-fn validation(config: &CallerIssuer, algorithm: Algorithm) -> Validation {
-    let mut validation = Validation::new(library(algorithm));
-    validation.set_issuer(&[config.issuer.as_str()]);
-    validation.set_audience(&[config.audience.as_str()]);
-    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-    validation.validate_exp = false;
-    validation.validate_nbf = false;
-    validation
+/// Whether `aud`, a text or a list of texts (RFC 7519 §4.1.3), names this audience.
+fn is_for(audience: &str, aud: Option<&Value>) -> bool {
+    match aud {
+        Some(Value::String(one)) => one == audience,
+        Some(Value::Array(list)) => {
+            list.iter().all(Value::is_string) && list.iter().any(|one| one.as_str() == Some(audience))
+        }
+        _ => false,
+    }
 }
 
 /// Checks `exp`, `nbf` and `iat` (RFC 7519 §4.1.4 to 4.1.6) and tells `exp`.

@@ -3,7 +3,10 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,6 +14,8 @@ use http::{HeaderName, HeaderValue};
 use serde::Serialize;
 
 use crate::{clock::Timestamp, id::ConnectionId, provider::ScopeSet};
+
+use super::used::Noted;
 
 /// What kind of credential a connection rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -46,6 +51,8 @@ pub struct Credential {
     /// What was granted, where that is known.
     pub scopes: Option<ScopeSet>,
     proof: Proof,
+    /// Where its use is noted, once it was used.
+    pub(super) noted: OnceLock<Arc<Noted>>,
 }
 
 /// What calls have shown of a credential. Milliseconds since the epoch.
@@ -72,8 +79,21 @@ impl Credential {
         refreshable: bool,
         scopes: Option<ScopeSet>,
     ) -> Self {
-        let proof = Proof::default();
-        Self { id, kind, header, value, generation, issued_at, expires_at, refresh_at, refreshable, scopes, proof }
+        let (proof, noted) = (Proof::default(), OnceLock::new());
+        Self {
+            id,
+            kind,
+            header,
+            value,
+            generation,
+            issued_at,
+            expires_at,
+            refresh_at,
+            refreshable,
+            scopes,
+            proof,
+            noted,
+        }
     }
 
     /// Whether it is over. A token that the provider calls good for another second is used for that second.

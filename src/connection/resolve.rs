@@ -109,8 +109,16 @@ impl Connections {
     /// # Errors
     /// What the person, the application or the operator has to do, or who is away.
     pub async fn resolve(&self, want: &Want<'_>) -> Result<Arc<Credential>, Unusable> {
+        self.resolve_of(None, want).await
+    }
+
+    /// The same; `owner` is the caller's name in the store, where that is known.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn resolve_of(&self, owner: Option<OwnerId>, want: &Want<'_>) -> Result<Arc<Credential>, Unusable> {
         for _ in 0..ROUNDS {
-            let (snapshot, belief) = self.recall(want.caller).await?;
+            let (snapshot, belief) = self.recall(owner, want.caller).await?;
             let now = self.now();
             match decide(&snapshot, want, now) {
                 Decision::Use(credential) => {
@@ -189,7 +197,7 @@ impl Connections {
     /// A call that began at `began` was accepted with this credential.
     pub fn accepted(&self, credential: &Credential, began: Timestamp) {
         if credential.accepted(began) {
-            self.0.used.note(&credential.id, began);
+            self.0.used.note_of(credential, began);
             if credential.kind == AuthKind::ApiKey {
                 self.note_key_use(&credential.id, began);
             }
@@ -262,12 +270,15 @@ impl Connections {
     /// What is known of a caller: from memory where it can be believed, else from the store, else, while that is away,
     /// from memory all the same.
     pub(super) async fn snapshot(&self, caller: &CallerId) -> Result<Arc<Snapshot>, Unavailable> {
-        self.recall(caller).await.map(|(snapshot, _)| snapshot)
+        self.recall(None, caller).await.map(|(snapshot, _)| snapshot)
     }
 
-    async fn recall(&self, caller: &CallerId) -> Result<(Arc<Snapshot>, Belief), Unavailable> {
+    async fn recall(&self, owner: Option<OwnerId>, caller: &CallerId) -> Result<(Arc<Snapshot>, Belief), Unavailable> {
         let store = &self.0.parts.store;
-        let owner = root::owner(self.0.parts.roots.get().await?.as_ref(), caller);
+        let owner = match owner {
+            Some(owner) => owner,
+            None => root::owner(self.0.parts.roots.get().await?.as_ref(), caller),
+        };
         // A flight that began before the latest change may bring what was true before it.
         for _ in 0..ROUNDS {
             if let Some(snapshot) = self.0.snapshots.fresh(&owner, store.channel_epoch()) {

@@ -2,7 +2,14 @@
 //! every call's way, beside the records: no version moves for it, and a time that is lost is nobody's loss. What stands in
 //! the store are hashed names and times.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use quick_cache::sync::Cache;
 use tokio::time::{interval, timeout};
@@ -14,7 +21,7 @@ use crate::{
     vault::Root,
 };
 
-use super::{Connections, Unavailable, root};
+use super::{Connections, Credential, Unavailable, root};
 
 /// A connection's time is written at most this often.
 const COARSE: Duration = Duration::from_secs(60 * 60);
@@ -30,13 +37,20 @@ const ATTEMPTS: u32 = 3;
 const ENTRY: usize = 24;
 
 /// When connections were last used, as this process has seen it; bounded.
-pub struct LastUsed(Cache<(CallerId, ServiceName, Account), Noted>);
+pub struct LastUsed(Cache<(CallerId, ServiceName, Account), Arc<Noted>>);
 
-#[derive(Clone, Copy)]
-struct Noted {
-    seen: Timestamp,
-    /// What of that the store knows.
-    written: Option<Timestamp>,
+/// When a connection was last used, in milliseconds since the epoch. Its credential keeps it at hand.
+#[derive(Default)]
+pub struct Noted {
+    seen: AtomicU64,
+    /// What of that the store knows; 0 for nothing.
+    written: AtomicU64,
+}
+
+impl Noted {
+    fn seen(&self) -> Timestamp {
+        Timestamp::from_millis(self.seen.load(Ordering::Relaxed))
+    }
 }
 
 /// Times as they are stored.
@@ -69,9 +83,26 @@ impl LastUsed {
 
     /// A call used the connection.
     pub fn note(&self, id: &ConnectionId, now: Timestamp) {
+        self.noted(id).seen.store(now.millis(), Ordering::Relaxed);
+    }
+
+    /// A call used the connection with this credential.
+    pub fn note_of(&self, credential: &Credential, now: Timestamp) {
+        match credential.noted.get() {
+            // Nobody else has it where it was pushed out, or its owner forgotten.
+            Some(noted) if Arc::strong_count(noted) > 1 => noted.seen.store(now.millis(), Ordering::Relaxed),
+            Some(_) => self.note(&credential.id, now),
+            None => {
+                let noted = credential.noted.get_or_init(|| self.noted(&credential.id));
+                noted.seen.store(now.millis(), Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn noted(&self, id: &ConnectionId) -> Arc<Noted> {
         let name = (id.caller.clone(), id.service.clone(), id.account.clone());
-        let written = self.0.peek(&name).and_then(|noted| noted.written);
-        self.0.insert(name, Noted { seen: now, written });
+        let Ok(noted) = self.0.get_or_insert_with(&name, || Ok::<_, std::convert::Infallible>(Arc::default()));
+        noted
     }
 
     /// The connection has another label now.
@@ -82,7 +113,7 @@ impl LastUsed {
     }
 
     fn get(&self, caller: &CallerId, service: &ServiceName, account: &Account) -> Option<Timestamp> {
-        self.0.get(&(caller.clone(), service.clone(), account.clone())).map(|noted| noted.seen)
+        self.0.get(&(caller.clone(), service.clone(), account.clone())).map(|noted| noted.seen())
     }
 
     fn forget(&self, caller: &CallerId) {
@@ -91,20 +122,24 @@ impl LastUsed {
 
     /// What was used since it was last written, where that is so long ago.
     fn unwritten(&self, coarse: Duration) -> Vec<(ConnectionId, Timestamp)> {
-        let stale = |noted: &Noted| {
-            noted.written.is_none_or(|written| written < noted.seen && noted.seen.since(written) >= coarse)
+        let stale = |noted: &Noted| match noted.written.load(Ordering::Relaxed) {
+            0 => true,
+            written => {
+                let (written, seen) = (Timestamp::from_millis(written), noted.seen());
+                written < seen && seen.since(written) >= coarse
+            }
         };
         self.0
             .iter()
             .filter(|(_, noted)| stale(noted))
-            .map(|((caller, service, account), noted)| (ConnectionId { caller, service, account }, noted.seen))
+            .map(|((caller, service, account), noted)| (ConnectionId { caller, service, account }, noted.seen()))
             .collect()
     }
 
     fn written(&self, id: &ConnectionId, at: Timestamp) {
         let name = (id.caller.clone(), id.service.clone(), id.account.clone());
         if let Some(noted) = self.0.peek(&name) {
-            self.0.replace(name, Noted { written: Some(at), ..noted }, true).ok();
+            noted.written.store(at.millis(), Ordering::Relaxed);
         }
     }
 }

@@ -67,7 +67,9 @@ impl Gate {
             left => left,
         };
         let (Left::Resolve, Some(call)) = (left, context.call_mut()) else { return Ok(()) };
-        match self.core.connections.resolve(&call.want()).await {
+        let connections = &self.core.connections;
+        let owner = call.caller.owner(|id| connections.owner(id));
+        match connections.resolve_of(owner, &call.want()).await {
             Ok(credential) => {
                 call.credential = Some(credential);
                 Ok(())

@@ -97,7 +97,8 @@ pub fn dress<'a>(
     }
     if !tunnel {
         let cache_control = if seen.cache_control { scrub::cache_control(&header.headers) } else { scrub::PRIVATE };
-        header.insert_header(header::CACHE_CONTROL, cache_control)?;
+        header.insert_header("Cache-Control", cache_control)?;
+        make_room(header);
     }
     if call.credential.as_ref().is_some_and(|credential| credential.kind == AuthKind::ApiKey) {
         for (name, value) in &call.route.service.key_notice {
@@ -111,6 +112,14 @@ pub fn dress<'a>(
         header.insert_header(name, value)?;
     }
     Ok(())
+}
+
+/// Pingora sets `Date` and `Connection` next, and its maps grow when they are full, even for a name that they hold. The
+/// upstream's `Connection` is not for the client anyway.
+fn make_room(header: &mut ResponseHeader) {
+    if header.headers.len() >= header.headers.capacity() {
+        header.remove_header(&header::CONNECTION);
+    }
 }
 
 /// The proxy's own origin as the client sees it: the request's scheme and `Host`.

@@ -1,10 +1,10 @@
 //! One call to a service: what the request's head says it is, before anything is sent. Pure but for the JWT's keys; every
 //! way out is a [`Refusal`].
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{borrow::Cow, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, Version, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts};
 
 use crate::{
     caller::{Caller, likely, presented},
@@ -53,6 +53,8 @@ pub struct Call {
     pub method: Method,
     /// How the upstream is spoken to.
     pub manner: Manner,
+    /// What of the request is meant for Valetkey alone.
+    pub hops: Hops,
     /// What the call carries.
     pub credential: Option<Arc<Credential>>,
     /// How far the upstream's refusals have been followed.
@@ -105,9 +107,13 @@ impl Call {
         text(&self.raw[self.form.clone()])
     }
 
-    /// Path and query as they came, and the path's length.
-    pub fn below(&self) -> (&str, usize) {
-        (text(&self.raw[self.path.start..]), self.path.len())
+    /// Path and query as they go upstream.
+    pub fn target(&self) -> Bytes {
+        let below = self.raw.slice(self.path.start..);
+        match target::upstream(&self.route.service.base, text(&below), self.path.len()) {
+            Cow::Borrowed(_) => below,
+            Cow::Owned(target) => target.into(),
+        }
     }
 }
 
@@ -147,7 +153,7 @@ pub fn read(core: &Core, head: &Parts, raw: Bytes, serves_proxy: bool) -> Result
 impl Unclaimed {
     /// The caller, where the JWT was verified before.
     pub fn known_caller(&self, core: &Core, head: &Parts, now: u64) -> Option<Arc<Caller>> {
-        core.callers.cached(likely(&head.headers)?, now)
+        core.callers.cached(likely(&head.headers, self.traits.ours)?, now)
     }
 
     /// The caller; waits where the JWT's keys must be fetched.
@@ -171,7 +177,9 @@ impl Unclaimed {
         let Self { route, raw, form, path, account, traits } = self;
         let (account, scopes) =
             if traits.ours { (agreed_account(head, account)?, named_scopes(head)?) } else { (account, Vec::new()) };
-        if let Some(length) = content_length(head).filter(|_| traits.content_length) {
+        if traits.content_length
+            && let Some(length) = content_length(head)
+        {
             within_body(length, core, &route.service)?;
         }
         let manner = if traits.manner { manner(head) } else { Manner::Plain };
@@ -182,6 +190,7 @@ impl Unclaimed {
             account,
             scopes,
             manner,
+            hops: traits.hops,
             raw,
             form,
             path,
@@ -210,6 +219,19 @@ struct Traits {
     content_length: bool,
     /// There is what decides the [`Manner`].
     manner: bool,
+    hops: Hops,
+}
+
+/// What a request's hop-by-hop headers (RFC 9110 §7.6.1) leave to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Hops {
+    /// There are none.
+    #[default]
+    None,
+    /// `Connection` says `keep-alive` or `close`, and there is nothing else.
+    Plain,
+    /// There are others: Pingora goes through them all.
+    Some,
 }
 
 impl Traits {
@@ -220,11 +242,25 @@ impl Traits {
             traits.size += text.len() + value.len() + 4;
             match text {
                 "content-length" => traits.content_length = true,
-                "content-type" | "upgrade" => traits.manner = true,
+                "content-type" => traits.manner = true,
+                "connection" => traits.hops = traits.hops.and(Hops::named_by(value)),
+                "te" | "trailer" | "transfer-encoding" | "http2-settings" => traits.hops = Hops::Some,
+                "upgrade" => (traits.manner, traits.hops) = (true, Hops::Some),
                 _ => traits.ours |= text.starts_with("valetkey-"),
             }
         }
         traits
+    }
+}
+
+impl Hops {
+    fn named_by(connection: &HeaderValue) -> Self {
+        let plain = [&b"keep-alive"[..], b"close"].iter().any(|word| connection.as_bytes().eq_ignore_ascii_case(word));
+        if plain { Self::Plain } else { Self::Some }
+    }
+
+    fn and(self, other: Self) -> Self {
+        if self == Self::Some { self } else { other }
     }
 }
 
@@ -289,5 +325,37 @@ pub fn within_body(size: u64, core: &Core, service: &Service) -> Result<(), Refu
     match service.limits.body_bytes.or(core.limits.body_bytes) {
         Some(limit) if size > limit => Err(Refusal::too_large(TooLarge::Body)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_plain_connection_header_is_left_to_us() {
+        let of = |lines: &[(&'static str, &'static str)]| {
+            let pair = |(name, value): &(&'static str, &'static str)| {
+                (HeaderName::from_static(name), HeaderValue::from_static(value))
+            };
+            Traits::of(&lines.iter().map(pair).collect()).hops
+        };
+        assert_eq!(of(&[("accept", "*/*")]), Hops::None);
+        assert_eq!(of(&[("connection", "Keep-Alive")]), Hops::Plain);
+        assert_eq!(of(&[("connection", "close"), ("keep-alive", "timeout=5")]), Hops::Plain);
+        for (name, value) in [
+            ("connection", "keep-alive, x-hop"),
+            ("connection", ""),
+            ("connection", "host"),
+            ("te", "trailers"),
+            ("trailer", "x"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "websocket"),
+            ("http2-settings", "x"),
+        ] {
+            assert_eq!(of(&[(name, value)]), Hops::Some, "{name}: {value}");
+            assert_eq!(of(&[("connection", "close"), (name, value)]), Hops::Some, "{name}: {value}");
+            assert_eq!(of(&[(name, value), ("connection", "close")]), Hops::Some, "{name}: {value}");
+        }
     }
 }

@@ -40,7 +40,7 @@ pub struct Context {
     /// What the last answer meant, before it was acted on.
     pub finding: Option<Finding>,
     /// An answer that is held until enough of its body is known.
-    pub held: Option<Held>,
+    pub held: Option<Box<Held>>,
 }
 
 /// Where a request goes.

@@ -2,19 +2,25 @@
 
 use std::sync::Arc;
 
-use http::header;
-use pingora::{Error, ErrorType, Result, http::RequestHeader, proxy::Session, upstreams::peer::HttpPeer};
+use http::{header, uri::PathAndQuery};
+use pingora::{Error, ErrorType, OrErr, Result, http::RequestHeader, proxy::Session, upstreams::peer::HttpPeer};
 
 use crate::refusal::REQUEST_ID;
 
-use super::{Gate, call::Call, context::Context, scrub, target, upstream::Manner};
+use super::{
+    Gate,
+    call::{Call, Hops},
+    context::Context,
+    scrub,
+    upstream::Manner,
+};
 
 impl Gate {
     /// The peer, where the upstream's addresses are known.
     pub(super) fn peer_at_once(&self, context: &Context) -> Option<Box<HttpPeer>> {
         let call = context.call()?;
         let address = call.route.name.at_once(context.unreachable, context.started)?;
-        Some(Box::new(call.route.peers.at(address, call.manner)))
+        Some(Box::new(call.route.peers.at(address, call.manner, call.hops)))
     }
 
     pub(super) async fn peer(&self, context: &mut Context) -> Result<Box<HttpPeer>> {
@@ -28,10 +34,11 @@ impl Gate {
             return Err(Error::explain(ErrorType::ConnectNoRoute, "the upstream's name has no address").into_up());
         };
         let address = addresses[unreachable % addresses.len()];
-        Ok(Box::new(call.route.peers.at(address, call.manner)))
+        Ok(Box::new(call.route.peers.at(address, call.manner, call.hops)))
     }
 
-    /// Pingora has taken the hop-by-hop headers out by now, so nothing that `Connection` names can remove what is put in.
+    /// The hop-by-hop headers are out by now but for a plain `Connection`, so nothing that it names can remove what is put
+    /// in.
     pub(super) fn send_call(&self, session: &Session, request: &mut RequestHeader, call: &Call) -> Result<()> {
         let Some(credential) = &call.credential else {
             return Error::e_explain(ErrorType::InternalError, "a call without a credential");
@@ -41,6 +48,9 @@ impl Gate {
         for name in scrub::request_headers_to_drop(&request.headers, credentials, &credential.header) {
             request.remove_header(&name);
         }
+        if call.hops == Hops::Plain {
+            request.remove_header(&header::CONNECTION);
+        }
         for (name, value) in &service.headers {
             if !request.headers.contains_key(name) {
                 request.insert_header(name.clone(), value.clone())?;
@@ -49,15 +59,20 @@ impl Gate {
         if call.route.needs_plain_bodies {
             request.insert_header(header::ACCEPT_ENCODING, "identity")?;
         }
-        request.insert_header(credential.header.clone(), credential.value.clone())?;
-        request.insert_header(header::HOST, call.route.host.clone())?;
+        // Pingora's maps grow when they are full, even for a name that they hold.
+        if request.headers.len() >= request.headers.capacity() {
+            request.remove_header(&header::HOST);
+        }
+        request.insert_header(call.route.written(&credential.header), credential.value.clone())?;
+        request.insert_header("Host", call.route.host.clone())?;
         if call.manner == Manner::Grpc
             && session.req_header().headers.get(header::TE).is_some_and(|te| te == "trailers")
         {
             request.insert_header(header::TE, "trailers")?;
         }
-        let (below, path_length) = call.below();
-        request.set_raw_path(target::upstream(&service.base, below, path_length).as_bytes())
+        let target = PathAndQuery::from_maybe_shared(call.target());
+        request.set_uri(target.or_err(ErrorType::InvalidHTTPHeader, "the target can't go upstream")?.into());
+        Ok(())
     }
 
     pub(super) fn send_own(&self, request: &mut RequestHeader, context: &Context) -> Result<()> {

@@ -2,15 +2,16 @@
 //! idling between requests, and how many connections one client address may hold. Wraps the proxy as Pingora's server app.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
-    future::{Future, poll_fn},
+    future::Future,
     net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
     thread,
     time::{Duration, Instant},
 };
@@ -33,9 +34,20 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nValetkey-Status: rat
 Valetkey-Request-Id: not-assigned\r\nCache-Control: no-store\r\nContent-Type: application/json\r\nContent-Length: 122\r\nConnection: close\r\n\r\n\
 {\"status\":\"rate_limited\",\"message\":\"Too many connections from this client\",\"retryable\":true,\"request_id\":\"not-assigned\"}\r\n";
 
-tokio::task_local! {
-    /// The deadline of the connection that this task serves. Streams of HTTP/2 have tasks of their own, and none.
-    static OWN: Arc<Deadline>;
+thread_local! {
+    /// The deadline of the connection that is served at this moment. Streams of HTTP/2 have tasks of their own, and none.
+    /// (What tokio has for this costs three times as much, and it is paid with every turn of every connection.)
+    static OWN: Cell<Option<Arc<Deadline>>> = const { Cell::new(None) };
+}
+
+/// Does something with the deadline of the connection that is served, if there is one.
+fn with_own(act: impl FnOnce(&Deadline)) -> bool {
+    OWN.with(|own| {
+        let deadline = own.take();
+        let found = deadline.as_deref().map(act).is_some();
+        own.set(deadline);
+        found
+    })
 }
 
 /// By when the head that is waited for must be there. It moves twice a request, which costs nothing but a store: nobody
@@ -118,8 +130,8 @@ impl Deadlines {
 
     /// A request's head has come: its answer may take as long as it takes.
     pub fn head_is_there(&self, session: &ServerSession) {
-        let lift = |deadline: &Arc<Deadline>| deadline.at.store(NEVER, Ordering::Relaxed);
-        if OWN.try_with(lift).is_ok() {
+        let lift = |deadline: &Deadline| deadline.at.store(NEVER, Ordering::Relaxed);
+        if with_own(lift) {
             return;
         }
         let Some(address) = session.client_addr().and_then(|address| address.as_inet()) else { return };
@@ -131,7 +143,7 @@ impl Deadlines {
     /// The answer is through at `now`: the next head is waited for. HTTP/2 has streams side by side and an idle limit of
     /// its own.
     pub fn answer_is_done(&self, now: Instant) {
-        let _ = OWN.try_with(|deadline| deadline.set(now, NEXT_HEAD));
+        with_own(|deadline| deadline.set(now, NEXT_HEAD));
     }
 
     fn add(&self, address: SocketAddr, now: Instant) -> Arc<Deadline> {
@@ -210,13 +222,8 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
             let _ = stream.shutdown().await;
             return None;
         }
-        let serve = async {
-            match self.app_for(&mut stream).await {
-                Some(app) => app.process_new(stream, shutdown).await,
-                None => None,
-            }
-        };
-        within(&deadline, Box::pin(OWN.scope(Arc::clone(&deadline), serve))).await.flatten()
+        let app = Within::new(&deadline, Box::pin(self.app_for(&mut stream))).await??;
+        Within::new(&deadline, app.process_new(stream, shutdown)).await?
     }
 
     async fn cleanup(&self) {
@@ -224,21 +231,38 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
     }
 }
 
-/// `None` where the deadline passed first.
-async fn within<F: Future + Unpin>(deadline: &Deadline, mut serve: F) -> Option<F::Output> {
-    let mut known: Option<Waker> = None;
-    poll_fn(|cx| {
-        if !known.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+/// What serves a connection, for as long as its deadline allows; `None` where that passed first.
+struct Within<F> {
+    /// Lent to [`OWN`] while `serve` is at work.
+    deadline: Option<Arc<Deadline>>,
+    task: Option<Waker>,
+    serve: F,
+}
+
+impl<F> Within<F> {
+    fn new(deadline: &Arc<Deadline>, serve: F) -> Self {
+        Self { deadline: Some(Arc::clone(deadline)), task: None, serve }
+    }
+}
+
+impl<F: Future + Unpin> Future for Within<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(deadline) = self.deadline.take() else { return Poll::Ready(None) };
+        if !self.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
             *deadline.task.lock() = Some(cx.waker().clone());
-            known = Some(cx.waker().clone());
+            self.task = Some(cx.waker().clone());
         }
         // Unless the head came in that very moment.
         if deadline.passed.load(Ordering::Acquire) && deadline.at.load(Ordering::Relaxed) != NEVER {
             return Poll::Ready(None);
         }
-        Pin::new(&mut serve).poll(cx).map(Some)
-    })
-    .await
+        OWN.set(Some(deadline));
+        let served = Pin::new(&mut self.serve).poll(cx);
+        self.deadline = OWN.take();
+        served.map(Some)
+    }
 }
 
 #[cfg(test)]
@@ -252,9 +276,9 @@ mod tests {
         let (deadlines, now) = (Deadlines::default(), Instant::now());
         let deadline = deadlines.add(CLIENT, now);
         deadlines.check(now + FIRST_HEAD - LOOK);
-        let early = within(&deadline, Box::pin(async { 7 })).await;
+        let early = Within::new(&deadline, Box::pin(async { 7 })).await;
         assert_eq!(early, Some(7), "there was time left");
-        let waiting = tokio::spawn(async move { within(&deadline, Box::pin(std::future::pending::<()>())).await });
+        let waiting = tokio::spawn(Within::new(&deadline, Box::pin(std::future::pending::<()>())));
         tokio::task::yield_now().await;
         deadlines.check(now + FIRST_HEAD + LOOK);
         assert_eq!(waiting.await.unwrap(), None);
@@ -268,7 +292,8 @@ mod tests {
         deadline.at.store(NEVER, Ordering::Relaxed);
         deadlines.check(now + 100 * FIRST_HEAD);
         assert!(!passed());
-        OWN.scope(Arc::clone(&deadline), async { deadlines.answer_is_done(now + 100 * FIRST_HEAD) }).await;
+        let answered = async { deadlines.answer_is_done(now + 100 * FIRST_HEAD) };
+        Within::new(&deadline, Box::pin(answered)).await;
         deadlines.check(now + 100 * FIRST_HEAD + NEXT_HEAD - LOOK);
         assert!(!passed());
         deadlines.check(now + 100 * FIRST_HEAD + NEXT_HEAD + LOOK);

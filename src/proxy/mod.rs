@@ -6,7 +6,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use http::HeaderValue;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
 
 use crate::{
     caller::Callers,
@@ -67,6 +68,8 @@ struct Route {
     service: Arc<Service>,
     /// `Host`, as it goes upstream.
     host: HeaderValue,
+    /// The headers that carry credentials, as they are written.
+    written: [(HeaderName, Bytes); 2],
     name: Name,
     peers: Peers,
     metrics: ServiceMetrics,
@@ -74,6 +77,16 @@ struct Route {
     judged_by_body: bool,
     /// Whether they must come uncompressed for that.
     needs_plain_bodies: bool,
+}
+
+impl Route {
+    /// A header's name as it is written to the upstream; ready for those that carry credentials.
+    fn written(&self, name: &HeaderName) -> Bytes {
+        match self.written.iter().find(|(known, _)| known == name) {
+            Some((_, written)) => written.clone(),
+            None => Bytes::copy_from_slice(name.as_str().as_bytes()),
+        }
+    }
 }
 
 /// What `serve` hands in.
@@ -118,6 +131,8 @@ impl Core {
                 service: Arc::clone(service),
                 host: HeaderValue::from_str(service.base.authority())
                     .expect("a URL's authority is ASCII without spaces or control characters"),
+                written: [service.inject.header(), service.api_key.header()]
+                    .map(|name| (name.clone(), Bytes::from(name.as_str().to_owned()))),
                 name: Name::new(service.base.host(), service.base.port()),
                 peers: Peers::new(service).map_err(|bad| (service.name.clone(), bad))?,
                 metrics: parts.metrics.service(&service.name),

@@ -37,7 +37,7 @@ impl Gate {
         if !has_body || wants_body(&call.route.service, header.status, &header.headers).is_none() {
             return Ok(false);
         }
-        context.held = Some(Held { header: header.clone(), body: BytesMut::new() });
+        context.held = Some(Box::new(Held { header: header.clone(), body: BytesMut::new() }));
         session.set_ignore_info_resp(true);
         header.set_status(StatusCode::EARLY_HINTS)?;
         for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
@@ -67,8 +67,9 @@ impl Gate {
             context.held = Some(held);
             return Ok(());
         }
-        *body = Some(held.body.freeze());
-        self.release(session, held.header, context)
+        let Held { header, body: held } = *held;
+        *body = Some(held.freeze());
+        self.release(session, header, context)
     }
 
     /// Writes the real header. Nothing else is on its way to the client at this moment, so it fits into what the socket

@@ -40,17 +40,15 @@ const ODD: Malformed = "The path holds characters that must be percent-encoded";
 /// # Errors
 /// Where it is of another form, holds raw control or non-ASCII bytes, or its path could leave the service's base URL.
 pub fn parse(raw: &[u8]) -> Result<Target<'_>, Malformed> {
-    if raw.iter().any(|byte| !(0x21..=0x7e).contains(byte) || *byte == b'#') {
+    // Folds take many bytes at a time, where `any` looks at one after the other.
+    if raw.iter().fold(false, |odd, byte| odd | !(0x21..=0x7e).contains(byte) | (*byte == b'#')) {
         return Err(ODD);
     }
     let text = std::str::from_utf8(raw).map_err(|_| ODD)?;
     if !text.starts_with('/') {
         return Err("Only targets that begin with a slash are served");
     }
-    let (path, query) = match raw.iter().position(|byte| *byte == b'?') {
-        Some(at) => (&text[..at], Some(&text[at + 1..])),
-        None => (text, None),
-    };
+    let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
     let Some(rest) = path.strip_prefix("/proxy/") else {
         return if path == "/proxy" { Ok(unnamed(path, query)) } else { Ok(Target::Own) };
     };
@@ -85,7 +83,7 @@ fn unnamed<'a>(path: &'a str, query: Option<&'a str>) -> Target<'a> {
 
 /// Whether no reading of this path, decoded once, climbs out of the prefix that it is appended to.
 fn stays_below(path: &str) -> Result<(), Malformed> {
-    if !path.bytes().any(|byte| matches!(byte, b'%' | b'.' | b'\\')) {
+    if !path.bytes().fold(false, |seen, byte| seen | (byte == b'%') | (byte == b'.') | (byte == b'\\')) {
         return Ok(());
     }
     if path.contains('\\') {

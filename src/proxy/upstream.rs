@@ -10,14 +10,14 @@ use std::{
 
 use pingora::{
     protocols::{ALPN, TcpKeepalive},
-    upstreams::peer::{HttpPeer, Peer as _},
+    upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer as _},
     utils::tls::{CertKey, WrappedX509, parse_x509},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use crate::{config::UpstreamProtocol, provider::Service};
 
-use super::streams::CalmConnector;
+use super::{call::Hops, streams::CalmConnector};
 
 /// What of a call decides how its upstream is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -103,9 +103,13 @@ impl Peers {
     }
 
     /// The peer for a call at `address`.
-    pub fn at(&self, address: SocketAddr, manner: Manner) -> HttpPeer {
+    pub fn at(&self, address: SocketAddr, manner: Manner, hops: Hops) -> HttpPeer {
         let mut peer = self.0[manner as usize].clone();
         peer._address = address.into();
+        if hops != Hops::Some {
+            // Pingora would look for ten headers of which none is there, or only one that `forward` takes out.
+            peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
+        }
         peer
     }
 }

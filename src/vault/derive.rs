@@ -1,12 +1,13 @@
 //! Keys from one root secret that all replicas share: blind index keys, so that the store's keys say nothing of whom they
 //! belong to, and the keys of tickets and states that travel through browsers. Separate labels give unrelated keys.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
+use aws_lc_rs::{
+    hkdf::{HKDF_SHA256, Salt},
+    hmac,
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use hkdf::Hkdf;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::{Error, Purpose, aead, prefixed, random};
@@ -23,7 +24,7 @@ const TEXT_MAX: usize = 16 * 1024;
 pub struct Root {
     secret: Secret<[u8; 32]>,
     // Keyed once: blinding is on the way of every look-up in the store.
-    index: Hmac<Sha256>,
+    index: Arc<hmac::Key>,
 }
 
 impl Root {
@@ -38,9 +39,8 @@ impl Root {
     /// The secret as [`Root::expose`] gave it.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         let secret = Secret::new(bytes);
-        let key = derive(&secret, &[], "valetkey blind index v1");
-        let index = Hmac::new_from_slice(&*key).expect("HMAC takes keys of any length (RFC 2104 §2)");
-        Self { secret, index }
+        let key = derive(secret.expose(), &[], "valetkey blind index v1");
+        Self { secret, index: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &*key)) }
     }
 
     /// The secret itself, to be sealed into the store and for nothing else.
@@ -51,10 +51,9 @@ impl Root {
     /// A name that says nothing to who lacks the root: HMAC-SHA256 of label and parts, length-prefixed, cut to 128 bits.
     /// The same input gives the same name on every replica.
     pub fn blind(&self, label: &str, parts: &[&[u8]]) -> [u8; 16] {
-        let mut mac = self.index.clone();
-        mac.update(&prefixed(std::iter::once(label.as_bytes()).chain(parts.iter().copied())));
-        let digest: [u8; 32] = mac.finalize().into_bytes().into();
-        *digest.first_chunk().expect("16 bytes are fewer than SHA-256's 32")
+        let named = prefixed(std::iter::once(label.as_bytes()).chain(parts.iter().copied()));
+        let digest = hmac::sign(&self.index, &named);
+        *digest.as_ref().first_chunk().expect("16 bytes are fewer than SHA-256's 32")
     }
 
     /// Seals into URL-safe text: `v1.` and base64url of salt (16) ‖ nonce (12) ‖ ciphertext ‖ tag (16), AES-256-GCM
@@ -86,7 +85,7 @@ impl Root {
     }
 
     fn sealing_key(&self, purpose: Purpose, salt: &[u8; SALT]) -> Zeroizing<[u8; 32]> {
-        derive(&self.secret, salt, &format!("valetkey sealed text v1 {}", purpose.label()))
+        derive(self.secret.expose(), salt, &format!("valetkey sealed text v1 {}", purpose.label()))
     }
 }
 
@@ -100,10 +99,13 @@ fn bound(purpose: Purpose, aad: &[&[u8]]) -> Vec<u8> {
     prefixed([PREFIX.as_bytes(), purpose.label().as_bytes()].into_iter().chain(aad.iter().copied()))
 }
 
-fn derive(secret: &Secret<[u8; 32]>, salt: &[u8], label: &str) -> Zeroizing<[u8; 32]> {
+/// HKDF-SHA256 (RFC 5869). What comes up on the way is zeroed.
+pub(super) fn derive(secret: &[u8; 32], salt: &[u8], label: &str) -> Zeroizing<[u8; 32]> {
     let mut output = Zeroizing::new([0; 32]);
-    Hkdf::<Sha256>::new(Some(salt), secret.expose())
-        .expand(label.as_bytes(), &mut *output)
+    Salt::new(HKDF_SHA256, salt)
+        .extract(secret)
+        .expand(&[label.as_bytes()], HKDF_SHA256)
+        .and_then(|key| key.fill(&mut *output))
         .expect("32 bytes are fewer than HKDF-SHA256's 8160");
     output
 }

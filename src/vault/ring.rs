@@ -3,11 +3,9 @@
 
 use std::sync::Arc;
 
-use hkdf::Hkdf;
-use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::{Error, aead, random};
+use super::{Error, aead, derive::derive, random};
 use crate::{config::VaultKey, secret::Secret};
 
 /// The key of one sealing.
@@ -76,9 +74,5 @@ impl KeyService for KeyRing {
 
 /// The key under which one data key is wrapped: HKDF-SHA256 (RFC 5869) of the ring's key with a salt of its own.
 fn wrapping_key(key: &VaultKey, salt: &[u8; SALT]) -> Zeroizing<[u8; 32]> {
-    let mut output = Zeroizing::new([0; 32]);
-    Hkdf::<Sha256>::new(Some(salt), key.key.expose())
-        .expand(b"valetkey wrapping key v1", &mut *output)
-        .expect("32 bytes are fewer than HKDF-SHA256's 8160");
-    output
+    derive(key.key.expose(), salt, "valetkey wrapping key v1")
 }

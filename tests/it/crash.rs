@@ -4,7 +4,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::chaos;
+use crate::chaos::{A_NETWORK, Blow, strikes};
 use crate::refresh::{assert_no_reuse, assert_served, connect_expired, refreshes};
 use crate::support::{Rig, Store, on_both_stores, wait};
 
@@ -101,5 +101,5 @@ async fn another_replica_takes_over_what_a_killed_one_held() {
 
 #[tokio::test]
 async fn a_few_kills_at_random_moments_lose_nothing_but_what_was_on_its_way() {
-    chaos::kills(Store::Embedded, 1, 6).await;
+    strikes("kill-9-short", Blow::Kill, (Store::Embedded, 1), A_NETWORK, 6).await;
 }

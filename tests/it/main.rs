@@ -49,6 +49,9 @@ mod lifecycle;
 /// What Pingora does by itself that Valetkey must not.
 mod pingora_traps;
 
+/// TLS to upstreams: sessions resumed, HTTP/2 by ALPN.
+mod upstream_tls;
+
 /// Mail and webhooks: who hears of what, and how often.
 mod notifications;
 

@@ -404,7 +404,7 @@ async fn the_way_of_an_api_key_to_its_end_is_told_by_mail_day_by_day() {
     let stored = rig.send(request.header("content-type", "application/json").body(body)).await;
     assert_eq!(stored.status, 204, "{}", stored.text());
     let clock = rig.config_file().with_file_name("clock");
-    crate::chaos::set_clock_by(&mut rig.valetkey, &clock);
+    crate::support::clock::set_clock_by(&mut rig.valetkey, &clock);
     // Ahead of the notice, at the notice, at each reminder, and once more on the last day.
     for (day, told) in [(1, 0), (4, 1), (20, 2), (27, 3), (32, 4), (32, 4)] {
         std::fs::write(&clock, at_noon(day)).expect("written");

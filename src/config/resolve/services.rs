@@ -30,6 +30,12 @@ pub(super) fn services(
     for (name, raw) in raw {
         let path = path.key(&name);
         let parsed = match ServiceName::parse(&name) {
+            Ok(_) if name == "confirm" => {
+                let taken =
+                    finding("`confirm` can't be the name of a service: `/connections/confirm` is a way of its own");
+                cx.report.problem(&path, taken.hint("give the service another name"));
+                None
+            }
             Ok(parsed) => Some(parsed),
             Err(malformed) => {
                 cx.report.problem(&path, finding(format!("This can't be the name of a service: {malformed}")));

@@ -228,6 +228,7 @@ fn services_clients_and_providers() {
         ("  crm:\n    base_url: https://crm.example.com/api\n", "  crm: # HERE\n", "services.crm.base_url", "missing", "base_url: https://"),
         ("    token_url: https://crm.example.com/token\n", "", "services.crm.token_url", "missing", "token_url: https://"),
         ("  crm:\n", "  CRM: # HERE\n", "services.CRM", "name of a service", ""),
+        ("  crm:\n", "  confirm: # HERE\n", "services.confirm", "name of a service", "another name"),
     ]);
     check(&[
         ("  github:\n", "  gihtub: # HERE\n", "services.gihtub", "no provider's name", "did you mean `github`?"),

@@ -66,13 +66,22 @@ pub(crate) struct Load {
 impl Load {
     /// `at_once` callers a user, who go round the `targets` (base URLs).
     pub(crate) fn start(users: &[String], at_once: usize, targets: &[String]) -> Self {
+        Self::rounds(users, at_once, &[targets])
+    }
+
+    /// `at_once` callers a user at each of the `targets`: one that hangs holds up its own callers alone.
+    pub(crate) fn at_each(users: &[String], at_once: usize, targets: &[String]) -> Self {
+        Self::rounds(users, at_once, &targets.chunks(1).collect::<Vec<_>>())
+    }
+
+    fn rounds(users: &[String], at_once: usize, rounds: &[&[String]]) -> Self {
         let people: Vec<_> =
             users.iter().map(|name| Arc::new(Person { name: name.clone(), ..Person::default() })).collect();
         let mut load =
             Self { people, stop: Arc::default(), workers: JoinSet::new(), tally: Arc::new(Tally::default()) };
         let client = http();
         for person in &load.people {
-            for _ in 0..at_once {
+            for targets in rounds.iter().flat_map(|round| std::iter::repeat_n(round, at_once)) {
                 let urls = targets.iter().map(|target| format!("{target}/proxy/crm/whoami")).collect();
                 let (person, stop, tally) = (person.clone(), load.stop.clone(), load.tally.clone());
                 load.workers.spawn(work(client.clone(), person, urls, stop, tally));

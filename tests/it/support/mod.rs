@@ -8,6 +8,7 @@ pub(crate) mod authorization_server;
 pub(crate) mod browser;
 pub(crate) mod canary;
 pub(crate) mod chance;
+pub(crate) mod clock;
 pub(crate) mod config;
 pub(crate) mod html;
 pub(crate) mod jwt;

@@ -135,12 +135,12 @@ impl Cluster {
             node.say(&["CLUSTER", "ADDSLOTSRANGE", from, to]).await;
         }
         let cluster = Self { nodes };
-        cluster.agree("cluster_known_nodes:4").await;
+        cluster.agree_on("cluster_known_nodes:4").await;
         let id = cluster.nodes[0].say(&["CLUSTER", "MYID"]).await;
         let id = id.split("\r\n").nth(1).expect("an id");
         cluster.nodes[3].say(&["CLUSTER", "REPLICATE", id]).await;
         await_replication(&cluster.nodes[3]).await;
-        cluster.agree("cluster_slots_ok:16384").await;
+        cluster.agree().await;
         // Until all know of the replica, none could vote for it.
         for node in &cluster.nodes {
             wait::until("the replica is known", || async {
@@ -151,7 +151,12 @@ impl Cluster {
         cluster
     }
 
-    async fn agree(&self, sign: &str) {
+    /// Waits until every node sees all slots served.
+    pub(crate) async fn agree(&self) {
+        self.agree_on("cluster_slots_ok:16384").await;
+    }
+
+    async fn agree_on(&self, sign: &str) {
         for node in &self.nodes {
             wait::until("the cluster agrees", || async {
                 let state = node.say(&["CLUSTER", "INFO"]).await;
