@@ -27,14 +27,14 @@ lint: ## Formatting and clippy; warnings are errors
 	cargo clippy --all-targets --locked -- -D warnings
 
 .PHONY: bench
-bench: ## Requests per second and CPU per request, beside a bare Pingora proxy
+bench: ## Requests per second and CPU per request, beside bare Pingora, nginx + Lua and Envoy
 	@scripts/install-build-deps.sh
 	@scripts/install-bench-deps.sh
 	cargo build --release --locked --package valetkey --package valetkey-bench
 	target/release/valetkey-bench
 
 .PHONY: bench-full
-bench-full: ## The same with every row: latency, transfers, memory, start, all JWT algorithms, instructions
+bench-full: ## Every row too: latency, memory, JWT algorithms, refresh storm, a million connections, instructions
 	@scripts/install-build-deps.sh
 	@scripts/install-bench-deps.sh
 	cargo build --release --locked --package valetkey --package valetkey-bench
