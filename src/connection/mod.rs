@@ -3,13 +3,12 @@
 //! - `record`: the sealed form; `state`: how it changes (one total function)
 //! - `root`: the shared secret that names and tickets derive from
 //! - `snapshot`: what this process knows of a caller, and until when it may believe it
-//! - `resolve`: (caller, service, account) → credential, and what an upstream's refusal means
+//! - `resolve`: (caller, service, account) → credential, and what an upstream's refusal means; `decide`: its pure part
 //! - `refresh`: one refresh everywhere; `flight`: single flight in a process; `lease`: between processes; `persist`: no new
 //!   grant is ever lost; `circuit`: patience with a token endpoint
 //! - `keys`: API keys' retirement, use and census; `migration`: the daily work on them
 //! - `manage`: connect, list, disconnect; `rename`: another label; `pending`: grants that wait for somebody's word
-//! - `erase`: a whole user; `used`: when connections were last used
-//! - `heal`: ahead of time, and what others left
+//! - `erase`: a whole user; `used`: when connections were last used; `heal`: ahead of time, and what others left
 //!
 //! Nothing here knows HTTP requests, pages or how a refusal is worded; nothing above may touch a credential but through here.
 
@@ -38,6 +37,7 @@ use crate::{
 
 mod circuit;
 mod credential;
+mod decide;
 mod erase;
 mod flight;
 mod heal;

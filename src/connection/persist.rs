@@ -15,7 +15,7 @@ use crate::{
     store::{Expect, Key, Put, Version},
 };
 
-use super::{Connections, Unavailable, record::Record};
+use super::{Connections, Unavailable, record::Record, state::Change};
 
 /// Between two tries to write.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -113,6 +113,43 @@ impl Unsaved {
 }
 
 impl Connections {
+    /// The record as it stands: this process's own unsaved one, else the store's.
+    pub(super) async fn read(&self, key: &Key) -> Result<Option<(Record, Version)>, Unavailable> {
+        let open = |version, sealed: &[u8]| Record::open(&self.0.parts.vault, key, version, sealed);
+        if let Some((version, sealed)) = self.0.unsaved.sealed(key) {
+            return Ok(Some((open(version, &sealed)?, version)));
+        }
+        let Some(stored) = self.0.parts.store.get(key).await? else { return Ok(None) };
+        let record = open(stored.version, &stored.value)?;
+        if !self.repair(*key, &record, stored.version).await? {
+            return Ok(Some((record, stored.version)));
+        }
+        let Some(stored) = self.0.parts.store.get(key).await? else { return Ok(None) };
+        Ok(Some((open(stored.version, &stored.value)?, stored.version)))
+    }
+
+    /// Applies a change where `expect` still stands. `None`: something else stands there now.
+    pub(super) async fn write(
+        &self,
+        key: Key,
+        record: Record,
+        expect: Version,
+        change: Change,
+    ) -> Result<Option<(Record, Version)>, Unavailable> {
+        let now = self.now();
+        let version = self.version_after(Some(expect), now);
+        let record = record.apply(change, now, version.0);
+        let sealed = record.seal(&self.0.parts.vault, &key, version)?;
+        let due = self.due(&record, now);
+        match self.0.parts.store.put(&key, Expect::Version(expect), version, &sealed, due).await? {
+            Put::Stored => {
+                self.0.snapshots.changed(&key.owner);
+                Ok(Some((record, version)))
+            }
+            Put::Conflict(_) => Ok(None),
+        }
+    }
+
     /// Stores `record`, which holds a grant bought with the refresh token of generation `spends`, where version `expect`
     /// stands.
     pub(super) async fn land(

@@ -24,7 +24,7 @@ use crate::{
     id::ConnectionId,
     oauth,
     provider::OAuth,
-    store::{self, Change as Notice, Expect, Key, Put, Version},
+    store::{self, Change as Notice, Key, Version},
     telemetry::metrics::RefreshOutcome,
 };
 
@@ -312,43 +312,6 @@ impl Connections {
             self.0.snapshots.changed(&key.owner);
         }
         Ok(rests)
-    }
-
-    /// The record as it stands: this process's own unsaved one, else the store's.
-    pub(super) async fn read(&self, key: &Key) -> Result<Option<(Record, Version)>, Unavailable> {
-        let open = |version, sealed: &[u8]| Record::open(&self.0.parts.vault, key, version, sealed);
-        if let Some((version, sealed)) = self.0.unsaved.sealed(key) {
-            return Ok(Some((open(version, &sealed)?, version)));
-        }
-        let Some(stored) = self.0.parts.store.get(key).await? else { return Ok(None) };
-        let record = open(stored.version, &stored.value)?;
-        if !self.repair(*key, &record, stored.version).await? {
-            return Ok(Some((record, stored.version)));
-        }
-        let Some(stored) = self.0.parts.store.get(key).await? else { return Ok(None) };
-        Ok(Some((open(stored.version, &stored.value)?, stored.version)))
-    }
-
-    /// Applies a change where `expect` still stands. `None`: something else stands there now.
-    pub(super) async fn write(
-        &self,
-        key: Key,
-        record: Record,
-        expect: Version,
-        change: Change,
-    ) -> Result<Option<(Record, Version)>, Unavailable> {
-        let now = self.now();
-        let version = self.version_after(Some(expect), now);
-        let record = record.apply(change, now, version.0);
-        let sealed = record.seal(&self.0.parts.vault, &key, version)?;
-        let due = self.due(&record, now);
-        match self.0.parts.store.put(&key, Expect::Version(expect), version, &sealed, due).await? {
-            Put::Stored => {
-                self.0.snapshots.changed(&key.owner);
-                Ok(Some((record, version)))
-            }
-            Put::Conflict(_) => Ok(None),
-        }
     }
 
     /// A version after this one, which nobody else chooses after it: where a failover, or a grant that only this process

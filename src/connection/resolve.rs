@@ -18,13 +18,13 @@ use crate::{
 };
 
 use super::{
-    AuthKind, Connection, Connections, Credential, Reason, Status, Unavailable, Unusable,
+    AuthKind, Connections, Credential, Reason, Unavailable, Unusable,
     circuit::Standing,
-    keys,
+    decide::{Decision, decide},
     record::Record,
     refresh::Failure,
     root,
-    snapshot::{Held, Selection, Snapshot},
+    snapshot::Snapshot,
     state::Change,
 };
 
@@ -77,14 +77,6 @@ enum Belief {
     Fresh,
     /// It is what the store said when it could last be asked.
     Offline,
-}
-
-/// What a held connection is good for at this moment.
-enum Decision {
-    Use(Arc<Credential>),
-    Refresh(Arc<Credential>),
-    Expired(Arc<Credential>),
-    Refuse(Unusable),
 }
 
 impl Connections {
@@ -371,43 +363,3 @@ impl Connections {
 }
 
 static DEFAULT_ACCOUNT: LazyLock<Account> = LazyLock::new(Account::default);
-
-/// What a caller's connections are good for at this moment. Pure.
-fn decide(snapshot: &Snapshot, want: &Want<'_>, now: Timestamp) -> Decision {
-    let held = match snapshot.select(&want.service.owner, want.account) {
-        Selection::One(held) => held,
-        Selection::None(account) => {
-            return Decision::Refuse(Unusable::AuthRequired { reason: Reason::NotConnected, account });
-        }
-        Selection::Several(accounts) => return Decision::Refuse(Unusable::AccountRequired { accounts }),
-    };
-    let account = || held.connection.account.clone();
-    if let Some(reason) = keys::retired(&held.connection, &want.service.api_keys, now) {
-        return Decision::Refuse(Unusable::AuthRequired { reason, account: account() });
-    }
-    let Some(credential) = usable(held, want.service) else {
-        let reason = refusal_reason(&held.connection);
-        return Decision::Refuse(Unusable::AuthRequired { reason, account: account() });
-    };
-    if credential.is_over(now) {
-        let credential = Arc::clone(credential);
-        return if credential.refreshable { Decision::Refresh(credential) } else { Decision::Expired(credential) };
-    }
-    let missing = want.service.missing_scopes(want.method, want.path, want.scopes, credential.scopes.as_ref());
-    if !missing.is_empty() {
-        return Decision::Refuse(Unusable::MissingScopes { scopes: missing, account: account() });
-    }
-    Decision::Use(Arc::clone(credential))
-}
-
-fn usable<'a>(held: &'a Held, service: &Service) -> Option<&'a Arc<Credential>> {
-    (held.connection.status == Status::Active).then(|| held.credential(&service.name)).flatten()
-}
-
-fn refusal_reason(connection: &Connection) -> Reason {
-    match (connection.status, connection.invalid_reason) {
-        (Status::Pending, _) => Reason::Pending,
-        (_, Some(reason)) => reason,
-        (Status::Active | Status::Invalid, None) => Reason::NotConnected,
-    }
-}

@@ -1,0 +1,64 @@
+//! What a caller's connections are good for at one moment. Pure: it reads a snapshot and the time it is given, and
+//! changes, asks and waits for nothing.
+
+use std::sync::Arc;
+
+use crate::{clock::Timestamp, provider::Service};
+
+use super::{
+    Connection, Credential, Reason, Status, Unusable, keys,
+    resolve::Want,
+    snapshot::{Held, Selection, Snapshot},
+};
+
+/// What a held connection is good for at this moment.
+pub(super) enum Decision {
+    /// This credential goes upstream.
+    Use(Arc<Credential>),
+    /// Its token is over and can be renewed.
+    Refresh(Arc<Credential>),
+    /// Its token is over for good.
+    Expired(Arc<Credential>),
+    /// There is none to go on with.
+    Refuse(Unusable),
+}
+
+/// What a caller's connections are good for at this moment.
+pub(super) fn decide(snapshot: &Snapshot, want: &Want<'_>, now: Timestamp) -> Decision {
+    let held = match snapshot.select(&want.service.owner, want.account) {
+        Selection::One(held) => held,
+        Selection::None(account) => {
+            return Decision::Refuse(Unusable::AuthRequired { reason: Reason::NotConnected, account });
+        }
+        Selection::Several(accounts) => return Decision::Refuse(Unusable::AccountRequired { accounts }),
+    };
+    let account = || held.connection.account.clone();
+    if let Some(reason) = keys::retired(&held.connection, &want.service.api_keys, now) {
+        return Decision::Refuse(Unusable::AuthRequired { reason, account: account() });
+    }
+    let Some(credential) = usable(held, want.service) else {
+        let reason = refusal_reason(&held.connection);
+        return Decision::Refuse(Unusable::AuthRequired { reason, account: account() });
+    };
+    if credential.is_over(now) {
+        let credential = Arc::clone(credential);
+        return if credential.refreshable { Decision::Refresh(credential) } else { Decision::Expired(credential) };
+    }
+    let missing = want.service.missing_scopes(want.method, want.path, want.scopes, credential.scopes.as_ref());
+    if !missing.is_empty() {
+        return Decision::Refuse(Unusable::MissingScopes { scopes: missing, account: account() });
+    }
+    Decision::Use(Arc::clone(credential))
+}
+
+fn usable<'a>(held: &'a Held, service: &Service) -> Option<&'a Arc<Credential>> {
+    (held.connection.status == Status::Active).then(|| held.credential(&service.name)).flatten()
+}
+
+fn refusal_reason(connection: &Connection) -> Reason {
+    match (connection.status, connection.invalid_reason) {
+        (Status::Pending, _) => Reason::Pending,
+        (_, Some(reason)) => reason,
+        (Status::Active | Status::Invalid, None) => Reason::NotConnected,
+    }
+}
