@@ -7,7 +7,7 @@ use std::{
     io::{BufWriter, Write as _},
     path::PathBuf,
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -27,7 +27,7 @@ use crate::{
         servers::{Redis, upstream},
     },
     storm::Provider,
-    users::{Signing, jwts, name, upstream_token},
+    users::{Signing, jwts, name, since_epoch, upstream_token},
 };
 
 /// The store that the large one is compared with.
@@ -240,7 +240,7 @@ impl Meter<'_> {
 
 /// What `valetkey import` reads.
 fn records(users: std::ops::Range<usize>, life: Duration, folder: &Folder) -> Result<PathBuf, Failure> {
-    let end = (SystemTime::now().duration_since(UNIX_EPOCH)? + life).as_secs();
+    let end = (since_epoch() + life).as_secs();
     let path = folder.path().join("connections.jsonl");
     let mut file = BufWriter::new(File::create(&path)?);
     for user in users {

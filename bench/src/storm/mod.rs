@@ -6,7 +6,7 @@
 use std::{
     fmt::Write as _,
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -22,7 +22,7 @@ use crate::{
         configuration::{Configured, Service},
         servers::{Redis, upstream_knowing},
     },
-    users::{Signing, jwts, name},
+    users::{Signing, jwts, name, since_epoch},
 };
 
 mod drive;
@@ -60,7 +60,7 @@ pub fn run(arguments: &Arguments, progress: &Progress) -> Result<Vec<Fact>, Fail
         .collect::<Result<Vec<_>, _>>()?;
     let jwts: Vec<String> = jwts(all, Signing::Hs256)?.lines().map(str::to_owned).collect();
 
-    let (begun, now) = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH)?);
+    let (begun, now) = (Instant::now(), since_epoch());
     let end = (now + LIFE).as_secs();
     files[0].import(&folder.write("connections.jsonl", &records(all, end)?)?)?;
     let replicas = files.iter().map(|file| file.start(BOTH, &folder, same)).collect::<Result<Vec<Process>, _>>()?;
