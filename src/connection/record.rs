@@ -83,6 +83,10 @@ pub struct StoredGrant {
     /// for later counts. None where it came with the consent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<u64>,
+    /// When it was asked for, nobody knew what had come of an earlier request: that may yet be carried out, and end this
+    /// access token.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub contested: bool,
 }
 
 /// An API key at rest.

@@ -216,11 +216,12 @@ impl Connections {
     }
 
     async fn renewed(&self, sent: Sent<'_>, grant: oauth::Grant) -> Result<Step, Failure> {
-        let Sent { key, id, used, marked, version, asked, began, .. } = sent;
+        let Sent { key, id, used, marked, version, asked, began, interrupted } = sent;
         let next = self.version_after(Some(version), self.now());
         // The token's life began between question and answer, and that may have been long, as where this process was
         // stopped meanwhile: a token is never believed longer than the provider counts.
-        let record = marked.apply(Change::Refreshed { grant, asked: version.0 }, asked, next.0);
+        let change = Change::Refreshed { grant, asked: version.0, contested: interrupted };
+        let record = marked.apply(change, asked, next.0);
         let landed = self.land(key, version, &record, used).await?;
         match landed {
             Landed::Saved => {

@@ -212,15 +212,21 @@ impl Connections {
         self.resolve(want).await
     }
 
-    /// Whether this process itself got the credential from the provider since `began`, and had it at hand at once: what
-    /// took longer may have ended meanwhile, by the provider's doing, like the one before it.
+    /// Whether this process itself got the credential from the provider since `began`, had it at hand at once, and no
+    /// earlier request can have ended it: what took longer may have ended meanwhile, by the provider's doing, like the
+    /// one before it.
     async fn renewed_here(&self, credential: &Credential, began: Timestamp) -> Result<bool, Unavailable> {
         let key = self.key(&credential.id).await?;
         let unsaved = self.0.unsaved.sealed(&key).map(|(version, _)| (version, credential.at_hand));
         let ours = unsaved.or_else(|| self.0.snapshots.written(&key).map(|written| (written.0, written.2)));
-        Ok(ours.is_some_and(|(version, stored)| {
+        let here = ours.is_some_and(|(version, stored)| {
             version.0 == credential.generation && credential.at_hand.since(stored) <= AT_ONCE
-        }) && credential.issued_at.is_some_and(|issued| issued >= began))
+        }) && credential.issued_at.is_some_and(|issued| issued >= began);
+        if !here {
+            return Ok(false);
+        }
+        let contested = |record: &Record| record.grant.as_ref().is_some_and(|grant| grant.contested);
+        Ok(!self.read(&key).await?.is_some_and(|(record, _)| contested(&record)))
     }
 
     async fn refreshed(&self, credential: &Arc<Credential>) -> Result<(), Unusable> {
@@ -278,14 +284,19 @@ impl Connections {
             None => root::owner(self.0.parts.roots.get().await?.as_ref(), caller),
         };
         // A flight that began before the latest change may bring what was true before it.
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             if let Some(snapshot) = self.0.snapshots.fresh(&owner, store.channel_epoch()) {
                 return Ok((snapshot, Belief::Fresh));
             }
-            let (connections, of) = (self.clone(), caller.clone());
-            let load = self.0.loads.join(owner, || async move { connections.load(owner, Some(&of)).await });
+            let (connections, of, mut begun) = (self.clone(), caller.clone(), round > 0);
+            let load = self.0.loads.join(owner, || {
+                begun = true;
+                async move { connections.load(owner, Some(&of)).await }
+            });
             match load.await.unwrap_or(Err(Unavailable::Busy)) {
-                Ok(snapshot) if store.channel_epoch().is_none() => return Ok((snapshot, Belief::Fresh)),
+                // While no notices come, nothing tells of a change, and what others began to read before this call may be
+                // long past, as where the process was stopped meanwhile.
+                Ok(snapshot) if begun && store.channel_epoch().is_none() => return Ok((snapshot, Belief::Fresh)),
                 Ok(_) => {}
                 Err(unavailable) => {
                     let offline = self.0.snapshots.offline(&owner, self.now()).ok_or(unavailable)?;

@@ -28,6 +28,8 @@ pub enum Change {
         grant: oauth::Grant,
         /// The version of the record that told of its being asked for.
         asked: u64,
+        /// What came of an earlier request is unknown.
+        contested: bool,
     },
     /// The refresh ended without an answer that could have spent the token.
     RefreshUnspent,
@@ -69,7 +71,7 @@ impl Record {
                 self.moving = None;
             }
             Change::RefreshStarted(mark) => self.mark = Some(mark),
-            Change::Refreshed { grant, asked } => {
+            Change::Refreshed { grant, asked, contested } => {
                 // RFC 6749 §6: an answer without a refresh token leaves the old one in force, and one without
                 // scopes leaves them as they were.
                 let (old_refresh, old_scopes) = match self.grant.take() {
@@ -78,7 +80,7 @@ impl Record {
                 };
                 let scopes = grant.scopes.clone().or(old_scopes);
                 let renewed = stored(grant, old_refresh, scopes, now, version);
-                self.grant = Some(StoredGrant { asked: Some(asked), ..renewed });
+                self.grant = Some(StoredGrant { asked: Some(asked), contested, ..renewed });
                 self.refreshed_at = Some(now);
                 self.restore();
             }
@@ -162,5 +164,6 @@ fn stored(
         scopes,
         generation: version,
         asked: None,
+        contested: false,
     }
 }

@@ -87,7 +87,11 @@ fn what_was_asked_for_was_granted_where_the_provider_does_not_say() {
 
 #[test]
 fn a_refresh_without_a_refresh_token_or_scopes_leaves_them_as_they_were() {
-    let record = connected().apply(Change::Refreshed { grant: grant("a2", None, None), asked: 10 }, NOW.plus(HOUR), 11);
+    let record = connected().apply(
+        Change::Refreshed { grant: grant("a2", None, None), asked: 10, contested: false },
+        NOW.plus(HOUR),
+        11,
+    );
     assert_eq!(tokens(&record), ("a2", Some("r1")));
     let grant = record.grant.as_ref().unwrap();
     assert_eq!(grant.scopes, Some(vec!["contacts".to_owned()]));
@@ -97,8 +101,11 @@ fn a_refresh_without_a_refresh_token_or_scopes_leaves_them_as_they_were() {
 
 #[test]
 fn a_refresh_with_a_refresh_token_drops_the_old_one_and_heals_what_was_marked() {
-    let record =
-        ruined().apply(Change::Refreshed { grant: grant("a2", Some("r2"), Some(&["less"])), asked: 12 }, NOW, 13);
+    let record = ruined().apply(
+        Change::Refreshed { grant: grant("a2", Some("r2"), Some(&["less"])), asked: 12, contested: false },
+        NOW,
+        13,
+    );
     assert_eq!(tokens(&record), ("a2", Some("r2")));
     assert_eq!((record.invalid, record.invalidated_at, record.mark.as_ref()), (None, None, None));
     assert_eq!(record.grant.unwrap().scopes, Some(vec!["less".to_owned()]));

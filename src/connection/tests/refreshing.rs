@@ -255,8 +255,12 @@ async fn of_two_renewals_of_one_grant_the_one_that_was_asked_for_later_counts() 
         let used = record.grant.as_ref().unwrap().generation;
         let now = connections.now();
         let next = Version(version.0 + 1_000_000);
-        let own = record.clone().apply(Change::Refreshed { grant: grant("ours"), asked: ours }, now, next.0);
-        let change = Change::Refreshed { grant: grant("theirs"), asked: theirs };
+        let own = record.clone().apply(
+            Change::Refreshed { grant: grant("ours"), asked: ours, contested: false },
+            now,
+            next.0,
+        );
+        let change = Change::Refreshed { grant: grant("theirs"), asked: theirs, contested: false };
         connections.write(key, record, version, change).await.unwrap().expect("it still stands");
         assert_eq!(connections.land(key, version, &own, used).await.unwrap(), landed);
         assert_eq!(rig.record(0).grant.unwrap().access_token.expose(), kept);

@@ -370,7 +370,7 @@ impl Provider {
         let unheard = |(by, sent, lost): &(Arc<Gate>, Instant, bool)| *lost || by.troubled(*sent, now);
         // A request that was on its way already when another was answered: as with a token that is spent twice, a failover
         // may have taken away all that told of it.
-        let from = if sent < family.issued { sent - Duration::from_secs(20) } else { family.issued };
+        let from = if sent < family.issued { sent - Duration::from_secs(20) } else { family.asked };
         let excused = family.renewal.as_ref().is_some_and(unheard)
             || self.skewed
             || family.refused
