@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::rig::{Rig, connect_again};
+use super::{
+    rig::{Rig, connect_again},
+    sim::gate::Trouble,
+};
 use crate::{
-    connection::{Connections, Reason, Unusable, Want},
+    connection::{Connections, Reason, Unavailable, Unusable, Want},
     id::{Account, ConnectionId},
     oauth::Grant,
 };
@@ -133,4 +136,22 @@ async fn while_the_store_is_away_nobody_is_sent_away_for_what_may_have_changed()
     let elsewhere = label("elsewhere");
     let unknown = connections(&rig).resolve(&Want { account: Some(&elsewhere), ..want }).await;
     assert!(matches!(unknown, Err(Unusable::Unavailable(_))), "{unknown:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_no_notices_come_nobody_is_sent_away_for_what_was_read_before_their_call() {
+    let rig = Rig::start(3, 2, HOUR).await;
+    rig.world.disconnect(rig.user(0), &rig.processes[1]).await;
+    rig.resolve(2, 1).await.expect("somebody else is connected");
+    let gate = &rig.processes[2].gate;
+    // Right after it has read the list.
+    gate.arm(1, Trouble::Stop(Duration::from_secs(20)));
+    let before = rig.call(2, 0);
+    sleep(Duration::from_secs(1)).await;
+    rig.world.connect(rig.user(0), &rig.processes[1]).await;
+    let after = rig.call(2, 0);
+    sleep(Duration::from_secs(1)).await;
+    gate.strike(Trouble::Cut(Duration::from_secs(30)));
+    assert_eq!(before.await.unwrap().unwrap_err(), connect_again(Reason::NotConnected));
+    assert_eq!(after.await.unwrap().unwrap_err(), Unavailable::Store.into());
 }

@@ -10,7 +10,7 @@ use super::{
     sim::{gate::Trouble, provider::Scripted},
 };
 use crate::{
-    connection::{Reason, Unusable, persist::Landed, state::Change},
+    connection::{AfterRejection, Reason, Unusable, persist::Landed, state::Change},
     oauth::{Fault, Grant},
     store::Version,
 };
@@ -236,6 +236,27 @@ async fn the_life_of_a_token_counts_from_when_it_was_asked_for() {
     let before = rig.processes[0].connections.now();
     let credential = rig.resolve(0, 0).await.expect("renewed");
     assert_eq!(credential.expires_at, Some(before.plus(SHORT)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_token_is_renewed_once_more_where_an_earlier_request_may_have_ended_it() {
+    let rig = Rig::start(1, 1, SHORT).await;
+    rig.expire().await;
+    rig.script([Scripted::Fault(Fault::Timeout)]);
+    assert_eq!(rig.resolve(0, 0).await.unwrap_err(), Unusable::RefreshFailed);
+    let (connections, want) = (&rig.processes[0].connections, rig.world.want(rig.user(0)));
+    let began = connections.now();
+    let contested = rig.resolve(0, 0).await.expect("renewed");
+    rig.world.provider.refuse_for_nothing(contested.value.to_str().unwrap().trim_start_matches("Bearer "));
+    let AfterRejection::Replay(certain) = connections.rejected_again(&want, &contested, began).await else {
+        panic!("the refusal says nothing of the grant")
+    };
+    assert_ne!(contested.generation, certain.generation);
+    let AfterRejection::Refuse(told) = connections.rejected_again(&want, &certain, began).await else {
+        panic!("nothing explains this refusal but the grant's end")
+    };
+    assert_eq!(told, connect_again(Reason::RejectedByUpstream));
+    rig.assert_nothing_spent_twice();
 }
 
 #[tokio::test(start_paused = true)]
