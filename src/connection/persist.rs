@@ -230,6 +230,15 @@ impl Connections {
         });
     }
 
+    /// Stores what only this process has of `key`, where there is something: before that, no mark can be set on it, and
+    /// nothing of it may be spent.
+    pub(super) async fn save_first(&self, key: Key) -> Result<(), Unavailable> {
+        if self.0.unsaved.sealed(&key).is_some() {
+            self.save(key).await;
+        }
+        if self.0.unsaved.sealed(&key).is_some() { Err(Unavailable::Store) } else { Ok(()) }
+    }
+
     async fn save(&self, key: Key) {
         let Some(grant) = self.0.unsaved.waiting.lock().get(&key).cloned() else { return };
         let (version, sealed) = (grant.version, grant.sealed.clone());

@@ -115,6 +115,7 @@ impl Connections {
         let deadline = began + PATIENCE;
         let mut notices = self.0.parts.store.changes();
         loop {
+            self.save_first(key).await?;
             match self.rests_on(&key, used).await? {
                 Some((record, _)) if refresh_token(&record).is_some() => {}
                 _ => {
