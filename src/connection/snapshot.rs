@@ -231,3 +231,25 @@ impl Snapshots {
         &self.counters[usize::from(u16::from_be_bytes([a, b])) % COUNTERS]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::caller::Caller;
+
+    /// What an `Arc` counts by.
+    const COUNTS: usize = 2 * size_of::<usize>();
+
+    #[test]
+    fn a_cached_caller_with_one_connection_takes_little_beside_its_texts() {
+        let caller = COUNTS + size_of::<Caller>();
+        let snapshot = COUNTS + size_of::<Snapshot>() + size_of::<Held>();
+        let credential = size_of::<(ServiceName, Arc<Credential>)>() + COUNTS + size_of::<Credential>();
+        assert!(caller + snapshot + credential <= 700, "{caller} + {snapshot} + {credential} bytes");
+    }
+
+    #[test]
+    fn a_moment_that_may_be_missing_takes_no_more_than_one_that_is_there() {
+        assert_eq!(size_of::<Option<Timestamp>>(), size_of::<Timestamp>());
+    }
+}
