@@ -35,14 +35,11 @@ cargo build --release --locked --package valetkey-bench
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# Without LTO: counting is inserted before it, and the build by profile inlines anew.
-RUSTFLAGS="-Cprofile-generate=$work" CARGO_PROFILE_DIST_LTO=off \
-  cargo build --profile dist --locked --package valetkey --bin valetkey --target "$host" --target-dir target/pgo
+INSTRUMENT=$work OUT=$work/instrumented scripts/dist.sh "$@"
 
 # The bench ends processes by SIGKILL, but counts are written at an orderly end. So what it starts is a script; once that
 # is gone, the program is told to end, and the next one waits until it has.
 cp target/release/{valetkey-bench,bare-pingora,bare-pingora-mimalloc} "$work"
-cp "target/pgo/$host/dist/valetkey" "$work/instrumented"
 cat >"$work/valetkey" <<'SCRIPT'
 #!/usr/bin/env bash
 here=$(dirname "$0")
