@@ -30,8 +30,8 @@ pub enum AuthKind {
 
 /// A credential that calls can carry.
 pub struct Credential {
-    /// The connection it belongs to.
-    pub id: ConnectionId,
+    /// The connection it belongs to; shared with what notes its use.
+    pub id: Arc<ConnectionId>,
     /// Token or key.
     pub kind: AuthKind,
     /// The header that carries it …
@@ -70,7 +70,7 @@ impl Credential {
     /// A credential that nothing has been seen of.
     #[expect(clippy::too_many_arguments, reason = "every part is known at once, and none has a default")]
     pub fn new(
-        id: ConnectionId,
+        id: Arc<ConnectionId>,
         kind: AuthKind,
         header: HeaderName,
         value: HeaderValue,
@@ -166,7 +166,7 @@ mod tests {
         let [issued, due, end] = [1000, refresh_at, 4600].map(|at| Some(Timestamp::from_seconds(at)));
         let (header, value) = (http::header::AUTHORIZATION, HeaderValue::from_static("Bearer t"));
         Credential::new(
-            id,
+            Arc::new(id),
             AuthKind::OAuth,
             header,
             value,

@@ -198,10 +198,13 @@ impl Connections {
     /// A record as it is held in memory.
     pub(super) fn hold(&self, record: &Record) -> Held {
         let (window, now) = (self.0.parts.refresh.window, self.now());
-        let owner = self.owner_of(&record.id);
+        let (id, owner) = (Arc::new(record.id.clone()), self.owner_of(&record.id));
         let sharing = owner.iter().flat_map(|owner| self.0.parts.services.sharing(owner));
         let credentials = sharing
-            .filter_map(|service| Some((service.name.clone(), Arc::new(credential(record, service, window, now)?))))
+            .filter_map(|service| {
+                let credential = credential(Arc::clone(&id), record, service, window, now)?;
+                Some((service.name.clone(), Arc::new(credential)))
+            })
             .collect();
         Held { connection: view(record), credentials }
     }
@@ -264,8 +267,14 @@ pub(super) fn rests_on(record: &Record) -> Result<AuthKind, Reason> {
     }
 }
 
-fn credential(record: &Record, service: &Service, window: Duration, now: Timestamp) -> Option<Credential> {
-    let id = record.id.clone();
+/// What calls to `service` carry; `id` is the record's.
+fn credential(
+    id: Arc<ConnectionId>,
+    record: &Record,
+    service: &Service,
+    window: Duration,
+    now: Timestamp,
+) -> Option<Credential> {
     match rests_on(record).ok()? {
         AuthKind::OAuth => {
             let grant = record.grant.as_ref()?;
