@@ -241,7 +241,7 @@ fn view(record: &Record) -> Connection {
             Err(_) if grant.is_some() => AuthKind::OAuth,
             Err(_) => AuthKind::ApiKey,
         },
-        scopes: grant.and_then(|grant| grant.scopes.clone()).unwrap_or_default(),
+        scopes: grant.and_then(|grant| grant.scopes.clone()).unwrap_or_default().into(),
         connected_at: record.connected_at,
         refreshed_at: record.refreshed_at,
         expires_at: grant.and_then(|grant| grant.expires_at),
@@ -281,7 +281,7 @@ fn credential(
             Some(Credential::new(
                 id,
                 AuthKind::OAuth,
-                service.inject.header().clone(),
+                Arc::clone(service.inject.shared_header()),
                 service.inject.header_value(&grant.access_token).ok()?,
                 grant.generation,
                 grant.issued_at,
@@ -295,7 +295,7 @@ fn credential(
         AuthKind::ApiKey => {
             let key = record.api_key.as_ref()?;
             let value = service.api_key.header_value(&key.key).ok()?;
-            let name = service.api_key.header().clone();
+            let name = Arc::clone(service.api_key.shared_header());
             Some(Credential::new(
                 id,
                 AuthKind::ApiKey,

@@ -91,8 +91,12 @@ impl Snapshot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     changes: u64,
-    epoch: Option<u64>,
+    /// The store's unbroken stretch of notices, or [`BROKEN`].
+    epoch: u64,
 }
+
+/// Notices don't come: no stretch has this number.
+const BROKEN: u64 = u64::MAX;
 
 /// The snapshots of this process, bounded in number.
 #[derive(Debug)]
@@ -121,7 +125,7 @@ impl Snapshots {
     /// The present moment in the history of this owner. Taken before the store is read. `epoch` is the store's unbroken
     /// stretch of notices.
     pub fn stamp(&self, owner: &OwnerId, epoch: Option<u64>) -> Stamp {
-        Stamp { changes: self.counter(owner).load(Ordering::SeqCst), epoch }
+        Stamp { changes: self.counter(owner).load(Ordering::SeqCst), epoch: epoch.unwrap_or(BROKEN) }
     }
 
     /// The snapshot, where it can be believed.
