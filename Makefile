@@ -40,6 +40,16 @@ bench-full: ## Every row too: latency, memory, JWT algorithms, refresh storm, a 
 	cargo build --release --locked --package valetkey --package valetkey-bench
 	target/release/valetkey-bench --full --callgrind
 
+.PHONY: dist
+dist: ## The binary for images, target/dist/valetkey: all optimisations, no profile
+	@scripts/install-build-deps.sh
+	scripts/dist.sh
+
+.PHONY: dist-pgo
+dist-pgo: ## The same by profile: counts under the bench's load first, then builds by what it counted (half an hour)
+	@scripts/install-build-deps.sh
+	scripts/pgo.sh
+
 .PHONY: chaos
 chaos: ## The slow tests: kills, freezes and cut connections, many times over
 	@scripts/install-test-deps.sh

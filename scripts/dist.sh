@@ -1,25 +1,30 @@
 #!/usr/bin/env bash
 # Builds the binary for images and packages: target/dist/valetkey. Fat LTO, one codegen unit; where the linker is
-# the compiler's own lld, equal functions folded and relocations packed. Arguments go to cargo.
+# the compiler's own lld, equal functions folded, relocations packed, and code that is rarely run kept apart. Arguments go
+# to cargo.
 #
-# PROFDATA=FILE uses a profile of `scripts/pgo.sh`.
+# PROFDATA=FILE uses a profile of `scripts/pgo.sh`; INSTRUMENT=FOLDER builds what counts for one instead, into that
+# folder. OUT=FILE puts the binary elsewhere.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 host=$(rustc -vV | sed -n 's/^host: //p')
+out=${OUT:-target/dist/valetkey}
 # With --target, build scripts and procedural macros are built without these flags.
 target=(--target "$host" --target-dir target/dist-build)
+# Both builds have the same profile: cargo hashes it into the names of functions, by which counts are found again.
+[[ -z ${INSTRUMENT:-} ]] || export RUSTFLAGS="${RUSTFLAGS:-} -Cprofile-generate=$(realpath "$INSTRUMENT")"
 [[ -z ${PROFDATA:-} ]] || export RUSTFLAGS="${RUSTFLAGS:-} -Cprofile-use=$(realpath "$PROFDATA")"
 
 link=()
 if [[ $host == x86_64-unknown-linux-gnu ]]; then # where rustc brings lld and links by it, since 1.90
-  link+=(-Clink-arg=-Wl,--icf=all -Clink-arg=-Wl,-O2)
+  link+=(-Clink-arg=-Wl,--icf=all -Clink-arg=-Wl,-O2 -Clink-arg=-Wl,-z,keep-text-section-prefix)
   # Packed relocations are read by glibc 2.36 and newer (Debian 12, Ubuntu 22.10).
   glibc=$(getconf GNU_LIBC_VERSION | cut -d' ' -f2)
   [[ $(printf '%s\n' 2.36 "$glibc" | sort -V | head -n 1) != 2.36 ]] || link+=(-Clink-arg=-Wl,-z,pack-relative-relocs)
 fi
 
 cargo rustc --profile dist --locked --bin valetkey "${target[@]}" "$@" -- "${link[@]}"
-mkdir -p target/dist
-cp "target/dist-build/$host/dist/valetkey" target/dist/valetkey
-ls -l target/dist/valetkey
+mkdir -p "$(dirname "$out")"
+cp "target/dist-build/$host/dist/valetkey" "$out"
+ls -l "$out"

@@ -35,16 +35,24 @@ cargo build --release --locked --package valetkey-bench
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# Counters are written into the mapped file as they count, because the bench ends processes by SIGKILL. Without LTO:
-# counting is inserted before it, and the build by profile inlines anew.
-RUSTFLAGS="-Cprofile-generate=$work -Cllvm-args=-runtime-counter-relocation" CARGO_PROFILE_DIST_LTO=off \
-  cargo build --profile dist --locked --package valetkey --bin valetkey --target "$host" --target-dir target/pgo
+INSTRUMENT=$work OUT=$work/instrumented scripts/dist.sh "$@"
 
-cp target/release/{valetkey-bench,bare-pingora,bare-pingora-mimalloc} "target/pgo/$host/dist/valetkey" "$work"
-export LLVM_PROFILE_FILE="$work/valetkey-%p%c.profraw"
-"$work/valetkey-bench" --rounds 2 --seconds 4
-"$work/valetkey-bench" --rounds 1 --seconds 2 --full || echo "some of the load is missing from the profile" >&2
-unset LLVM_PROFILE_FILE
+# The bench ends processes by SIGKILL, but counts are written at an orderly end. So what it starts is a script; once that
+# is gone, the program is told to end, and the next one waits until it has.
+cp target/release/{valetkey-bench,bare-pingora,bare-pingora-mimalloc} "$work"
+cat >"$work/valetkey" <<'SCRIPT'
+#!/usr/bin/env bash
+here=$(dirname "$0")
+exec 9>"$here/lock"
+flock 9
+"$here/instrumented" "$@" &
+child=$!
+(exec 9>&-; while kill -0 $$ 2>/dev/null; do sleep 0.1; done; kill -TERM $child) >/dev/null 2>&1 &
+wait $child
+SCRIPT
+chmod +x "$work/valetkey"
+LLVM_PROFILE_FILE="$work/valetkey-%p.profraw" "$work/valetkey-bench" --rounds 1 --seconds 4
+flock "$work/lock" true # the last one has ended, too
 
 "$merge" merge --output "$work/valetkey.profdata" "$work"/valetkey-*.profraw
 [[ -z ${KEEP:-} ]] || cp "$work/valetkey.profdata" "$KEEP"

@@ -41,6 +41,9 @@ pub struct Arguments {
     /// What the stand-in token endpoint takes for an answer, in milliseconds
     #[arg(long, default_value_t = 50, value_name = "MS")]
     pub provider_latency: u64,
+    /// Only what callers and idle connections take in memory
+    #[arg(long)]
+    pub memory: bool,
     /// Only the million: what start, healer and lists cost with that many connections in Redis
     #[arg(long)]
     pub million: bool,
@@ -61,6 +64,6 @@ pub struct Arguments {
 impl Arguments {
     /// Whether proxies race.
     pub fn races(&self) -> bool {
-        self.full || !(self.storm || self.million)
+        self.full || !(self.storm || self.million || self.memory)
     }
 }

@@ -116,6 +116,11 @@ impl Process {
         self.status_kib("VmRSS:")
     }
 
+    /// Of that, pages of files: the program and its libraries.
+    pub fn files_kib(&self) -> u64 {
+        self.status_kib("RssFile:")
+    }
+
     /// The most memory it ever had resident, in KiB.
     pub fn peak_kib(&self) -> u64 {
         self.status_kib("VmHWM:")

@@ -51,6 +51,11 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.races() {
         race(arguments, &progress, &mut report)?;
     }
+    if arguments.memory && !arguments.full {
+        progress.begin("memory of callers and idle connections", 1);
+        let scene = Scene::set(arguments.users, &Signing::ALL[..1], REST)?;
+        report.facts.push(("memory", full::memory(&scene)?));
+    }
     if arguments.full || arguments.storm {
         let facts = storm::run(arguments, &progress)?;
         report.facts.push(("refresh storm, three replicas", facts));

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -30,12 +30,12 @@ pub enum AuthKind {
 
 /// A credential that calls can carry.
 pub struct Credential {
-    /// The connection it belongs to.
-    pub id: ConnectionId,
+    /// The connection it belongs to; shared with what notes its use.
+    pub id: Arc<ConnectionId>,
     /// Token or key.
     pub kind: AuthKind,
     /// The header that carries it …
-    pub header: HeaderName,
+    pub header: Arc<HeaderName>,
     /// … and its value, marked sensitive.
     pub value: HeaderValue,
     /// Tells it from its predecessors and successors.
@@ -57,22 +57,22 @@ pub struct Credential {
     pub(super) noted: OnceLock<Arc<Noted>>,
 }
 
-/// What calls have shown of a credential. Milliseconds since the epoch.
+/// What calls have shown of a credential.
 #[derive(Default)]
 struct Proof {
-    /// The latest begin of a call that the upstream accepted.
+    /// The latest begin of a call that the upstream accepted, in milliseconds since the epoch.
     accepted: AtomicU64,
-    /// When a renewal was last started for it.
-    renewal: AtomicU64,
+    /// When a renewal was last started for it, in seconds since the epoch.
+    renewal: AtomicU32,
 }
 
 impl Credential {
     /// A credential that nothing has been seen of.
     #[expect(clippy::too_many_arguments, reason = "every part is known at once, and none has a default")]
     pub fn new(
-        id: ConnectionId,
+        id: Arc<ConnectionId>,
         kind: AuthKind,
-        header: HeaderName,
+        header: Arc<HeaderName>,
         value: HeaderValue,
         generation: u64,
         issued_at: Option<Timestamp>,
@@ -119,9 +119,9 @@ impl Credential {
     /// Whether this call is the one to start a renewal: one a second is enough. A clock that was set back since is no
     /// reason to wait until it has caught up.
     pub fn claim_renewal(&self, now: Timestamp) -> bool {
+        let now = u32::try_from(now.seconds()).unwrap_or(u32::MAX);
         let last = self.proof.renewal.load(Ordering::Relaxed);
-        now.millis().abs_diff(last) >= 1000
-            && self.proof.renewal.compare_exchange(last, now.millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        now != last && self.proof.renewal.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Whether a call begun after `began` was accepted with it: proof, at `now`, that a refusal is the upstream's own.
@@ -164,9 +164,9 @@ mod tests {
         let service = ServiceName::parse("crm").unwrap();
         let id = ConnectionId { caller: CallerId { issuer, subject }, service, account: Account::default() };
         let [issued, due, end] = [1000, refresh_at, 4600].map(|at| Some(Timestamp::from_seconds(at)));
-        let (header, value) = (http::header::AUTHORIZATION, HeaderValue::from_static("Bearer t"));
+        let (header, value) = (Arc::new(http::header::AUTHORIZATION), HeaderValue::from_static("Bearer t"));
         Credential::new(
-            id,
+            Arc::new(id),
             AuthKind::OAuth,
             header,
             value,

@@ -198,10 +198,13 @@ impl Connections {
     /// A record as it is held in memory.
     pub(super) fn hold(&self, record: &Record) -> Held {
         let (window, now) = (self.0.parts.refresh.window, self.now());
-        let owner = self.owner_of(&record.id);
+        let (id, owner) = (Arc::new(record.id.clone()), self.owner_of(&record.id));
         let sharing = owner.iter().flat_map(|owner| self.0.parts.services.sharing(owner));
         let credentials = sharing
-            .filter_map(|service| Some((service.name.clone(), Arc::new(credential(record, service, window, now)?))))
+            .filter_map(|service| {
+                let credential = credential(Arc::clone(&id), record, service, window, now)?;
+                Some((service.name.clone(), Arc::new(credential)))
+            })
             .collect();
         Held { connection: view(record), credentials }
     }
@@ -238,7 +241,7 @@ fn view(record: &Record) -> Connection {
             Err(_) if grant.is_some() => AuthKind::OAuth,
             Err(_) => AuthKind::ApiKey,
         },
-        scopes: grant.and_then(|grant| grant.scopes.clone()).unwrap_or_default(),
+        scopes: grant.and_then(|grant| grant.scopes.clone()).unwrap_or_default().into(),
         connected_at: record.connected_at,
         refreshed_at: record.refreshed_at,
         expires_at: grant.and_then(|grant| grant.expires_at),
@@ -264,15 +267,21 @@ pub(super) fn rests_on(record: &Record) -> Result<AuthKind, Reason> {
     }
 }
 
-fn credential(record: &Record, service: &Service, window: Duration, now: Timestamp) -> Option<Credential> {
-    let id = record.id.clone();
+/// What calls to `service` carry; `id` is the record's.
+fn credential(
+    id: Arc<ConnectionId>,
+    record: &Record,
+    service: &Service,
+    window: Duration,
+    now: Timestamp,
+) -> Option<Credential> {
     match rests_on(record).ok()? {
         AuthKind::OAuth => {
             let grant = record.grant.as_ref()?;
             Some(Credential::new(
                 id,
                 AuthKind::OAuth,
-                service.inject.header().clone(),
+                Arc::clone(service.inject.shared_header()),
                 service.inject.header_value(&grant.access_token).ok()?,
                 grant.generation,
                 grant.issued_at,
@@ -286,7 +295,7 @@ fn credential(record: &Record, service: &Service, window: Duration, now: Timesta
         AuthKind::ApiKey => {
             let key = record.api_key.as_ref()?;
             let value = service.api_key.header_value(&key.key).ok()?;
-            let name = service.api_key.header().clone();
+            let name = Arc::clone(service.api_key.shared_header());
             Some(Credential::new(
                 id,
                 AuthKind::ApiKey,

@@ -86,7 +86,8 @@ pub struct Connection {
     /// What it rests on.
     pub auth_kind: AuthKind,
     /// What was granted; empty where that is unknown.
-    pub scopes: Vec<String>,
+    #[schema(value_type = Vec<String>)]
+    pub scopes: Box<[String]>,
     /// When it was made.
     #[schema(required)]
     pub connected_at: Option<Timestamp>,

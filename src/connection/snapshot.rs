@@ -91,8 +91,12 @@ impl Snapshot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     changes: u64,
-    epoch: Option<u64>,
+    /// The store's unbroken stretch of notices, or [`BROKEN`].
+    epoch: u64,
 }
+
+/// Notices don't come: no stretch has this number.
+const BROKEN: u64 = u64::MAX;
 
 /// The snapshots of this process, bounded in number.
 #[derive(Debug)]
@@ -121,7 +125,7 @@ impl Snapshots {
     /// The present moment in the history of this owner. Taken before the store is read. `epoch` is the store's unbroken
     /// stretch of notices.
     pub fn stamp(&self, owner: &OwnerId, epoch: Option<u64>) -> Stamp {
-        Stamp { changes: self.counter(owner).load(Ordering::SeqCst), epoch }
+        Stamp { changes: self.counter(owner).load(Ordering::SeqCst), epoch: epoch.unwrap_or(BROKEN) }
     }
 
     /// The snapshot, where it can be believed.
@@ -229,5 +233,27 @@ impl Snapshots {
     fn counter(&self, owner: &OwnerId) -> &AtomicU64 {
         let [a, b, ..] = owner.0;
         &self.counters[usize::from(u16::from_be_bytes([a, b])) % COUNTERS]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::caller::Caller;
+
+    /// What an `Arc` counts by.
+    const COUNTS: usize = 2 * size_of::<usize>();
+
+    #[test]
+    fn a_cached_caller_with_one_connection_takes_little_beside_its_texts() {
+        let caller = COUNTS + size_of::<Caller>();
+        let snapshot = COUNTS + size_of::<Snapshot>() + size_of::<Held>();
+        let credential = size_of::<(ServiceName, Arc<Credential>)>() + COUNTS + size_of::<Credential>();
+        assert!(caller + snapshot + credential <= 700, "{caller} + {snapshot} + {credential} bytes");
+    }
+
+    #[test]
+    fn a_moment_that_may_be_missing_takes_no_more_than_one_that_is_there() {
+        assert_eq!(size_of::<Option<Timestamp>>(), size_of::<Timestamp>());
     }
 }

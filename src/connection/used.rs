@@ -37,7 +37,7 @@ const ATTEMPTS: u32 = 3;
 const ENTRY: usize = 24;
 
 /// When connections were last used, as this process has seen it; bounded.
-pub struct LastUsed(Cache<(CallerId, ServiceName, Account), Arc<Noted>>);
+pub struct LastUsed(Cache<Arc<ConnectionId>, Arc<Noted>>);
 
 /// When a connection was last used, in milliseconds since the epoch. Its credential keeps it at hand.
 #[derive(Default)]
@@ -67,9 +67,9 @@ pub struct Times {
 impl Times {
     /// When this one was, as far as anybody knows.
     pub fn of(&self, service: &ServiceName, account: &Account) -> Option<Timestamp> {
-        let here = self.connections.0.used.get(&self.caller, service, account);
         let (service, account) = (service.clone(), account.clone());
         let id = ConnectionId { caller: self.caller.clone(), service, account };
+        let here = self.connections.0.used.get(&id);
         let record = self.root.as_ref().map(|root| root::key(root, &id).record);
         here.max(record.and_then(|record| self.stored.get(&record).copied()))
     }
@@ -83,7 +83,7 @@ impl LastUsed {
 
     /// A call used the connection.
     pub fn note(&self, id: &ConnectionId, now: Timestamp) {
-        self.noted(id).seen.store(now.millis(), Ordering::Relaxed);
+        self.noted(&Arc::new(id.clone())).seen.store(now.millis(), Ordering::Relaxed);
     }
 
     /// A call used the connection with this credential.
@@ -91,7 +91,7 @@ impl LastUsed {
         match credential.noted.get() {
             // Nobody else has it where it was pushed out, or its owner forgotten.
             Some(noted) if Arc::strong_count(noted) > 1 => noted.seen.store(now.millis(), Ordering::Relaxed),
-            Some(_) => self.note(&credential.id, now),
+            Some(_) => self.noted(&credential.id).seen.store(now.millis(), Ordering::Relaxed),
             None => {
                 let noted = credential.noted.get_or_init(|| self.noted(&credential.id));
                 noted.seen.store(now.millis(), Ordering::Relaxed);
@@ -99,29 +99,28 @@ impl LastUsed {
         }
     }
 
-    fn noted(&self, id: &ConnectionId) -> Arc<Noted> {
-        let name = (id.caller.clone(), id.service.clone(), id.account.clone());
-        let Ok(noted) = self.0.get_or_insert_with(&name, || Ok::<_, std::convert::Infallible>(Arc::default()));
+    fn noted(&self, id: &Arc<ConnectionId>) -> Arc<Noted> {
+        let Ok(noted) = self.0.get_or_insert_with(id, || Ok::<_, std::convert::Infallible>(Arc::default()));
         noted
     }
 
     /// The connection has another label now.
     pub fn renamed(&self, from: &ConnectionId, to: &ConnectionId) {
-        if let Some(time) = self.get(&from.caller, &from.service, &from.account) {
+        if let Some(time) = self.get(from) {
             self.note(to, time);
         }
     }
 
-    fn get(&self, caller: &CallerId, service: &ServiceName, account: &Account) -> Option<Timestamp> {
-        self.0.get(&(caller.clone(), service.clone(), account.clone())).map(|noted| noted.seen())
+    fn get(&self, id: &ConnectionId) -> Option<Timestamp> {
+        self.0.get(id).map(|noted| noted.seen())
     }
 
     fn forget(&self, caller: &CallerId) {
-        self.0.retain(|(other, _, _), _| other != caller);
+        self.0.retain(|id, _| id.caller != *caller);
     }
 
     /// What was used since it was last written, where that is so long ago.
-    fn unwritten(&self, coarse: Duration) -> Vec<(ConnectionId, Timestamp)> {
+    fn unwritten(&self, coarse: Duration) -> Vec<(Arc<ConnectionId>, Timestamp)> {
         let stale = |noted: &Noted| match noted.written.load(Ordering::Relaxed) {
             0 => true,
             written => {
@@ -129,16 +128,11 @@ impl LastUsed {
                 written < seen && seen.since(written) >= coarse
             }
         };
-        self.0
-            .iter()
-            .filter(|(_, noted)| stale(noted))
-            .map(|((caller, service, account), noted)| (ConnectionId { caller, service, account }, noted.seen()))
-            .collect()
+        self.0.iter().filter(|(_, noted)| stale(noted)).map(|(id, noted)| (id, noted.seen())).collect()
     }
 
     fn written(&self, id: &ConnectionId, at: Timestamp) {
-        let name = (id.caller.clone(), id.service.clone(), id.account.clone());
-        if let Some(noted) = self.0.peek(&name) {
+        if let Some(noted) = self.0.peek(id) {
             noted.written.store(at.millis(), Ordering::Relaxed);
         }
     }
@@ -165,7 +159,7 @@ impl Connections {
     async fn write_use_now(&self, coarse: Duration) {
         let unwritten = self.0.used.unwritten(coarse);
         let Some(root) = self.0.parts.roots.known().filter(|_| !unwritten.is_empty()) else { return };
-        let mut by_owner: BTreeMap<OwnerId, Vec<(ConnectionId, Timestamp)>> = BTreeMap::new();
+        let mut by_owner: BTreeMap<OwnerId, Vec<(Arc<ConnectionId>, Timestamp)>> = BTreeMap::new();
         for (id, at) in unwritten {
             by_owner.entry(root::owner(root, &id.caller)).or_default().push((id, at));
         }

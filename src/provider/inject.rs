@@ -1,5 +1,7 @@
 //! How a credential becomes a header.
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue};
 
 use crate::{config::Injection, secret::SecretString};
@@ -7,7 +9,7 @@ use crate::{config::Injection, secret::SecretString};
 /// A header and the text around the credential in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inject {
-    header: HeaderName,
+    header: Arc<HeaderName>,
     before: String,
     after: String,
 }
@@ -41,7 +43,7 @@ impl Inject {
     /// # Errors
     /// A sentence for the operator.
     pub fn parse(injection: &Injection) -> Result<Self, &'static str> {
-        let header = header_name(&injection.header)?;
+        let header = Arc::new(header_name(&injection.header)?);
         let (before, after) = injection.template.split_once("{token}").ok_or("the template lacks {token}")?;
         if after.contains("{token}") {
             return Err("the template has {token} twice");
@@ -54,6 +56,11 @@ impl Inject {
 
     /// The header's name.
     pub fn header(&self) -> &HeaderName {
+        &self.header
+    }
+
+    /// The same, for the many credentials that go into it.
+    pub fn shared_header(&self) -> &Arc<HeaderName> {
         &self.header
     }
 

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{ProviderFields, provider::ScopeRule};
 
-/// A set of scopes, as a provider or an application spells them.
+/// A set of scopes, as a provider or an application spells them. One text, because thousands of credentials hold one: the
+/// scopes in alphabetical order, each followed by a space.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ScopeSet(BTreeSet<String>);
+pub struct ScopeSet(Box<str>);
 
 /// Longest scope, and most of them in one text: beyond that it is no list of scopes.
 const LENGTH_MAX: usize = 512;
@@ -16,17 +17,24 @@ const COUNT_MAX: usize = 200;
 impl ScopeSet {
     /// Parses scopes between spaces or commas. What RFC 6749 §3.3 doesn't allow in a scope is left out.
     pub fn parse(text: &str) -> Self {
-        Self(words(text).into_iter().collect())
+        Self::of(words(text))
+    }
+
+    /// The set of these words, none of which holds a space.
+    fn of(mut words: Vec<String>) -> Self {
+        words.sort_unstable();
+        words.dedup();
+        Self(words.iter().flat_map(|word| [word.as_str(), " "]).collect())
     }
 
     /// Whether the very spelling is there.
     pub fn contains(&self, scope: &str) -> bool {
-        self.0.contains(scope)
+        self.iter().any(|held| held == scope)
     }
 
     /// In alphabetical order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
+        self.0.split_terminator(' ')
     }
 
     /// Whether there is none.
@@ -37,7 +45,7 @@ impl ScopeSet {
 
 impl<S: AsRef<str>> FromIterator<S> for ScopeSet {
     fn from_iter<I: IntoIterator<Item = S>>(list: I) -> Self {
-        Self(list.into_iter().flat_map(|text| words(text.as_ref())).collect())
+        Self::of(list.into_iter().flat_map(|text| words(text.as_ref())).collect())
     }
 }
 

@@ -1,10 +1,11 @@
 //! Limits on connections that Pingora doesn't have: a deadline for a whole request head, however slowly it drips, one for
-//! idling between requests, and how many connections one client address may hold. Wraps the proxy as Pingora's server app.
+//! idling between requests, and how many connections one client address may hold. Wraps the proxy as Pingora's server app;
+//! between two requests of HTTP/1 it holds nothing but the stream.
 
 use std::{
     cell::Cell,
     collections::HashMap,
-    future::Future,
+    future::{Future, poll_fn},
     net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{
@@ -19,16 +20,18 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use pingora::{
-    apps::ServerApp,
+    apps::{HttpServerApp, ServerApp},
     protocols::{Stream, http::ServerSession},
     server::ShutdownWatch,
 };
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
 /// How long the first request head of a connection may take.
 const FIRST_HEAD: Duration = Duration::from_secs(20);
 /// How long after an answer the next head may take, waiting for it included.
 const NEXT_HEAD: Duration = Duration::from_secs(75);
+/// Pingora's own limit for the pause between two reads of a head, in seconds.
+const KEEP_ALIVE: u64 = 60;
 /// What a client hears that has too many connections already. There is no request yet to answer in any other form.
 const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nValetkey-Status: rate_limited\r\nRetry-After: 1\r\n\
 Valetkey-Request-Id: not-assigned\r\nCache-Control: no-store\r\nContent-Type: application/json\r\nContent-Length: 122\r\nConnection: close\r\n\r\n\
@@ -81,10 +84,14 @@ impl Deadline {
         let at = self.at.load(Ordering::Relaxed);
         if at != NEVER && now.saturating_duration_since(self.began) >= Duration::from_millis(at) {
             self.passed.store(true, Ordering::Release);
-            let task = self.task.lock().clone();
-            if let Some(task) = task {
-                task.wake();
-            }
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        let task = self.task.lock().clone();
+        if let Some(task) = task {
+            task.wake();
         }
     }
 }
@@ -94,11 +101,13 @@ impl Deadline {
 pub struct Deadlines {
     began: Instant,
     all: Mutex<HashMap<SocketAddr, Arc<Deadline>>>,
+    /// The listener closes: who waits for a request waits no longer.
+    closing: AtomicBool,
 }
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { began: Instant::now(), all: Mutex::default() }
+        Self { began: Instant::now(), all: Mutex::default(), closing: AtomicBool::new(false) }
     }
 }
 
@@ -126,6 +135,12 @@ impl Deadlines {
         for deadline in self.all.lock().values() {
             deadline.check(now);
         }
+    }
+
+    /// Lets go of the connections that wait for a request.
+    fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        self.all.lock().values().for_each(|deadline| deadline.wake());
     }
 
     /// A request's head has come: its answer may take as long as it takes.
@@ -209,8 +224,40 @@ impl<A> Guarded<A> {
     }
 }
 
+impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
+    /// Serves one request after the other, as Pingora does. But what serves a request, some 25 KiB, is made when the next
+    /// begins, not while it is waited for.
+    async fn one_by_one(&self, stream: Stream, shutdown: &ShutdownWatch) {
+        let mut session = ServerSession::new_http1(stream);
+        session.set_keepalive(if *shutdown.borrow() { None } else { Some(KEEP_ALIVE) });
+        while let Some(kept) = self.inner.process_new_http(session, shutdown).await {
+            let (mut stream, settings) = kept.consume();
+            if !self.begins(&mut stream).await {
+                return;
+            }
+            session = ServerSession::new_http1(stream);
+            if let Some(settings) = settings {
+                settings.apply_to_session(&mut session);
+            }
+        }
+    }
+
+    /// Waits until a request begins, or the connection ends, which is then for the session to see. `false`: it is no longer
+    /// waited for.
+    async fn begins(&self, stream: &mut Stream) -> bool {
+        poll_fn(|cx| {
+            if self.deadlines.closing.load(Ordering::SeqCst) {
+                return Poll::Ready(false);
+            }
+            // Reads ahead into the stream's own buffer, and takes nothing out of it.
+            Pin::new(&mut *stream).poll_read(cx, &mut ReadBuf::new(&mut [])).map(|_| true)
+        })
+        .await
+    }
+}
+
 #[async_trait]
-impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
+impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
     async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let digest = stream.get_socket_digest();
         let address =
@@ -223,10 +270,15 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
             return None;
         }
         let app = Within::new(&deadline, Box::pin(self.app_for(&mut stream))).await??;
-        Within::new(&deadline, app.process_new(stream, shutdown)).await?
+        if self.h2c.is_none() || !Arc::ptr_eq(app, &self.inner) {
+            return Within::new(&deadline, app.process_new(stream, shutdown)).await?;
+        }
+        Within::new(&deadline, Box::pin(self.one_by_one(stream, shutdown))).await;
+        None
     }
 
     async fn cleanup(&self) {
+        self.deadlines.close();
         self.inner.cleanup().await;
     }
 }

@@ -20,6 +20,8 @@ use crate::{
 mod memory;
 mod transfers;
 
+pub use memory::memory;
+
 /// Measures them all.
 ///
 /// # Errors
@@ -33,7 +35,7 @@ pub fn run(scene: &Scene, load: Load, progress: &Progress) -> Result<Vec<Fact>, 
     progress.step();
     transfers::transfers(scene, &mut facts)?;
     progress.step();
-    memory::memory(scene, &mut facts)?;
+    facts.extend(memory(scene)?);
     progress.step();
     let size = fs::metadata(program("valetkey").ok_or("valetkey is not here")?)?.len() as f64 / 1e6;
     facts.push(Fact::new("binary, stripped", format!("{size:.1} MB"), "≤ 25 MB", size <= 25.0));

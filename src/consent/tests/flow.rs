@@ -46,7 +46,7 @@ async fn a_grant_is_stored_once_and_the_ticket_is_over_then() {
     let completed = rig.call_back("crm", &answer(&url), Some(&browser)).await.unwrap();
     assert_eq!(completed.caller, caller("ada"));
     assert_eq!(completed.connection.identity.as_deref(), Some("ada@crm.example"));
-    assert_eq!(completed.connection.scopes, ["contacts"]);
+    assert_eq!(*completed.connection.scopes, ["contacts"]);
     let sent = rig.provider.bodies.lock().join("");
     assert!(sent.contains("code_verifier=") && !url.as_str().contains("code_verifier"), "{sent}");
     // Neither the state nor the ticket can be used again.
