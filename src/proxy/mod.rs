@@ -35,7 +35,7 @@ mod policy;
 mod rate;
 mod ready;
 mod refuse;
-mod rewrite;
+pub mod rewrite;
 mod scrub;
 mod server;
 mod streams;
