@@ -45,6 +45,7 @@ mod keys;
 mod lease;
 mod manage;
 mod migration;
+mod notices;
 mod pending;
 mod persist;
 mod record;
@@ -334,35 +335,6 @@ impl Connections {
 
     fn now(&self) -> Timestamp {
         self.0.parts.clock.now()
-    }
-
-    /// Follows the store's change notices for as long as the process lives.
-    fn watch_changes(&self) {
-        let connections = self.clone();
-        let mut changes = self.0.parts.store.changes();
-        self.0.parts.handle.spawn(async move {
-            let mut tick = tokio::time::interval(Duration::from_secs(1));
-            loop {
-                tokio::select! {
-                    change = changes.recv() => match change {
-                        Ok(store::Change::Record(key)) => {
-                            if connections.0.snapshots.changed(&key.owner) {
-                                connections.read_again(key.owner);
-                            }
-                        }
-                        // Nothing to do: stamps of the broken stretch no longer compare equal.
-                        Ok(store::Change::Gap) => connections.0.unsaved.gap(),
-                        Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => connections.0.snapshots.changed_all(),
-                        Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
-                    },
-                    _ = tick.tick() => {
-                        if connections.0.parts.store.channel_up() {
-                            connections.0.snapshots.trusted(connections.now());
-                        }
-                    }
-                }
-            }
-        });
     }
 
     /// Tells that a call of this caller lacked scopes: once for a grant and these scopes, however many calls there are.

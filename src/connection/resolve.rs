@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::{
     clock::Timestamp,
@@ -36,11 +36,6 @@ const CLOCKS_APART: Duration = Duration::from_secs(2);
 const AT_ONCE: Duration = Duration::from_secs(1);
 /// So often the record is looked at again when it changes under a call.
 const ROUNDS: u32 = 6;
-
-/// So often is a change read before it is left to the next call, …
-const RELOADS: u32 = 10;
-/// … with this pause after a failure.
-const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a call wants.
 #[derive(Debug, Clone, Copy)]
@@ -307,27 +302,8 @@ impl Connections {
         Ok((self.load(owner, Some(caller)).await?, Belief::Fresh))
     }
 
-    /// Reads what changed before anybody asks, and again if the store fails: should it go away, what serves meanwhile is
-    /// the latest.
-    pub(super) fn read_again(&self, owner: OwnerId) {
-        let connections = self.clone();
-        self.0.parts.handle.spawn(async move {
-            for _ in 0..RELOADS {
-                let store = &connections.0.parts.store;
-                if connections.0.snapshots.fresh(&owner, store.channel_epoch()).is_some() {
-                    return;
-                }
-                let loading = connections.clone();
-                let load = connections.0.loads.join(owner, || async move { loading.load(owner, None).await });
-                if !matches!(load.await, Some(Ok(_))) {
-                    sleep(RELOAD_PAUSE).await;
-                }
-            }
-        });
-    }
-
     /// Reads a caller's connections. What is held of them shares the texts of `caller`, where that is known.
-    async fn load(&self, owner: OwnerId, caller: Option<&CallerId>) -> Result<Arc<Snapshot>, Unavailable> {
+    pub(super) async fn load(&self, owner: OwnerId, caller: Option<&CallerId>) -> Result<Arc<Snapshot>, Unavailable> {
         let store = &self.0.parts.store;
         let stamp = self.0.snapshots.stamp(&owner, store.channel_epoch());
         let (mut held, mut aside) = (Vec::new(), Vec::new());

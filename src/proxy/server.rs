@@ -22,9 +22,9 @@ use super::{
 
 /// How many idle connections to upstreams are kept, in all. Fewer than there are concurrent calls cost a handshake each.
 const IDLE_UPSTREAM_CONNECTIONS: usize = 4096;
-/// What a client's connection reads ahead, in bytes, and holds while it is idle: a usual request's head. Longer ones take another
-/// read; bodies are read past it.
-const READ_BUFFER: usize = 4 * 1024;
+/// What a client's connection reads ahead, in bytes, and holds while it is idle: a usual request's head. What a longer one has
+/// beyond that takes another read; bodies are read past it.
+const READ_BUFFER: usize = 2 * 1024;
 const H2_IDLE: Duration = Duration::from_secs(75);
 /// So many connection attempts and replays a request at most; phases bound each kind on its own.
 const ATTEMPTS: usize = 8;
