@@ -1,16 +1,24 @@
 //! Tokens that were verified before, so that a caller's second request costs one look-up. An entry is found by a hash of
 //! the whole token, keyed anew in each process, and counts only where every byte is the same. The token is held as a
-//! secret, once, by the caller that it proved.
+//! secret, once, by the caller that it proved. Expired tokens, which nobody sends again, are swept out as new ones come: a
+//! cache that is large enough for everybody shouldn't be filled by yesterday's.
 
 use std::{
     fmt,
     hash::{Hash, Hasher},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use quick_cache::{Equivalent, sync::Cache};
 
-use super::Caller;
+use super::{Caller, verify::has_expired};
+
+/// After so many new tokens, or a quarter of what is held if that is more, the expired ones are swept out: each new token
+/// pays for a look at four at most.
+const SWEEP: usize = 1024;
 
 /// A token in the cache, by the caller that holds it.
 struct Held(Arc<Caller>);
@@ -56,33 +64,42 @@ pub(super) struct Verified {
 }
 
 /// The tokens that were verified, a bounded number of them.
-pub(super) struct VerifiedTokens(Cache<Held, Verified>);
+pub(super) struct VerifiedTokens {
+    cache: Cache<Held, Verified>,
+    /// How many came since the last sweep.
+    since_sweep: AtomicUsize,
+}
 
 impl fmt::Debug for VerifiedTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerifiedTokens").field("len", &self.0.len()).finish_non_exhaustive()
+        f.debug_struct("VerifiedTokens").field("len", &self.cache.len()).finish_non_exhaustive()
     }
 }
 
 impl VerifiedTokens {
     /// A cache of this many tokens at most.
     pub(super) fn new(capacity: usize) -> Self {
-        Self(Cache::new(capacity))
+        Self { cache: Cache::new(capacity), since_sweep: AtomicUsize::new(0) }
     }
 
     /// What is remembered.
     pub(super) fn get(&self, token: &[u8]) -> Option<Verified> {
-        self.0.get(&Presented(token))
+        self.cache.get(&Presented(token))
     }
 
-    /// Remembers.
-    pub(super) fn insert(&self, verified: Verified) {
-        self.0.insert(Held(Arc::clone(&verified.caller)), verified);
+    /// Remembers; `now` is in seconds since the Unix epoch.
+    pub(super) fn insert(&self, verified: Verified, now: u64) {
+        self.cache.insert(Held(Arc::clone(&verified.caller)), verified);
+        let new = self.since_sweep.fetch_add(1, Ordering::Relaxed);
+        if new >= SWEEP && new >= self.cache.len() / 4 {
+            self.since_sweep.store(0, Ordering::Relaxed);
+            self.cache.retain(|_, verified| !has_expired(verified.caller.expires_at, now));
+        }
     }
 
     /// Forgets.
     pub(super) fn remove(&self, token: &[u8]) {
-        self.0.remove(&Presented(token));
+        self.cache.remove(&Presented(token));
     }
 }
 
@@ -98,7 +115,7 @@ mod tests {
     #[test]
     fn a_token_is_found_by_all_of_its_bytes() {
         let cache = VerifiedTokens::new(10);
-        cache.insert(entry("a.b.c"));
+        cache.insert(entry("a.b.c"), 0);
         assert!(cache.get(b"a.b.c").is_some());
         for other in ["a.b.d", "a.b.", "a.b.cc", "A.b.c", ""] {
             assert!(cache.get(other.as_bytes()).is_none(), "{other}");
@@ -112,9 +129,22 @@ mod tests {
         for capacity in [0, 100] {
             let cache = VerifiedTokens::new(capacity);
             for number in 0..10_000 {
-                cache.insert(entry(&number.to_string()));
+                cache.insert(entry(&number.to_string()), 0);
             }
-            assert!(cache.0.len() <= capacity, "{}", cache.0.len());
+            assert!(cache.cache.len() <= capacity, "{}", cache.cache.len());
         }
+    }
+
+    #[test]
+    fn expired_tokens_make_room_as_new_ones_come() {
+        let cache = VerifiedTokens::new(1_000_000);
+        let begin = 1_000_000;
+        for second in begin..begin + 20_000 {
+            let caller = Arc::new(caller_with("u", second + 600, &second.to_string()));
+            cache.insert(Verified { caller, issuer: 0, epoch: 0 }, second);
+        }
+        // Those that live are the last 660 with the leeway; what has expired since the last sweep may still be there.
+        assert!(cache.cache.len() <= 660 + SWEEP + 1, "{}", cache.cache.len());
+        assert!(cache.get((begin + 19_999).to_string().as_bytes()).is_some());
     }
 }

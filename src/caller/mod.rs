@@ -193,7 +193,7 @@ impl Callers {
         if let Some(observer) = &self.observer {
             observer(&caller);
         }
-        self.verified.insert(Verified { caller: caller.clone(), issuer: position, epoch: found.epoch });
+        self.verified.insert(Verified { caller: caller.clone(), issuer: position, epoch: found.epoch }, now);
         Ok(caller)
     }
 

@@ -4,7 +4,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
@@ -14,8 +14,6 @@ use http::{HeaderName, HeaderValue};
 use serde::Serialize;
 
 use crate::{clock::Timestamp, id::ConnectionId, provider::ScopeSet};
-
-use super::used::Noted;
 
 /// What kind of credential a connection rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -30,7 +28,7 @@ pub enum AuthKind {
 
 /// A credential that calls can carry.
 pub struct Credential {
-    /// The connection it belongs to; shared with what notes its use.
+    /// The connection it belongs to; shared by all credentials that rest on it.
     pub id: Arc<ConnectionId>,
     /// Token or key.
     pub kind: AuthKind,
@@ -53,8 +51,7 @@ pub struct Credential {
     /// What was granted, where that is known.
     pub scopes: Option<ScopeSet>,
     proof: Proof,
-    /// Where its use is noted, once it was used.
-    pub(super) noted: OnceLock<Arc<Noted>>,
+    earlier: Earlier,
 }
 
 /// What calls have shown of a credential.
@@ -64,6 +61,15 @@ struct Proof {
     accepted: AtomicU64,
     /// When a renewal was last started for it, in seconds since the epoch.
     renewal: AtomicU32,
+}
+
+/// What is known of its connection's use beside [`Proof`], in milliseconds since the epoch; 0 for nothing.
+#[derive(Default)]
+struct Earlier {
+    /// When a call last used it by a predecessor of this credential.
+    used: AtomicU64,
+    /// What of all uses the store knows.
+    written: AtomicU64,
 }
 
 impl Credential {
@@ -82,7 +88,7 @@ impl Credential {
         at_hand: Timestamp,
         scopes: Option<ScopeSet>,
     ) -> Self {
-        let (proof, noted) = (Proof::default(), OnceLock::new());
+        let (proof, earlier) = (Proof::default(), Earlier::default());
         Self {
             id,
             kind,
@@ -96,7 +102,7 @@ impl Credential {
             at_hand,
             scopes,
             proof,
-            noted,
+            earlier,
         }
     }
 
@@ -116,6 +122,31 @@ impl Credential {
         began.millis() >= before.saturating_add(1000)
     }
 
+    /// When a call last used the connection, by this credential or one before it, as far as this process knows.
+    pub fn last_used(&self) -> Option<Timestamp> {
+        let here = self.proof.accepted.load(Ordering::Relaxed);
+        moment(here.max(self.earlier.used.load(Ordering::Relaxed)))
+    }
+
+    /// What of that the store knows.
+    pub fn use_written(&self) -> Option<Timestamp> {
+        moment(self.earlier.written.load(Ordering::Relaxed))
+    }
+
+    /// The store knows this time of use, or a later one.
+    pub fn set_use_written(&self, at: Timestamp) {
+        self.earlier.written.fetch_max(at.millis(), Ordering::Relaxed);
+    }
+
+    /// It takes the place of `other`: what is known of the connection's use goes over to it. That says nothing of whether
+    /// it is alive.
+    pub fn succeeds(&self, other: &Self) {
+        if let Some(used) = other.last_used() {
+            self.earlier.used.fetch_max(used.millis(), Ordering::Relaxed);
+        }
+        self.earlier.written.fetch_max(other.earlier.written.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
     /// Whether this call is the one to start a renewal: one a second is enough. A clock that was set back since is no
     /// reason to wait until it has caught up.
     pub fn claim_renewal(&self, now: Timestamp) -> bool {
@@ -131,6 +162,10 @@ impl Credential {
         let accepted = self.proof.accepted.load(Ordering::Relaxed);
         accepted > began.millis() && accepted <= now.millis() && !self.is_due(now) && !self.is_over(now)
     }
+}
+
+fn moment(millis: u64) -> Option<Timestamp> {
+    (millis > 0).then(|| Timestamp::from_millis(millis))
 }
 
 impl fmt::Debug for Credential {
@@ -198,6 +233,20 @@ mod tests {
         assert!(credential.claim_renewal(Timestamp::from_seconds(9000)));
         assert!(!credential.claim_renewal(Timestamp::from_millis(9_000_500)));
         assert!(credential.claim_renewal(Timestamp::from_seconds(4400)));
+    }
+
+    #[test]
+    fn a_successor_knows_of_the_connections_use_and_not_of_its_own_life() {
+        let at = Timestamp::from_seconds;
+        let (before, after) = (credential(4300), credential(4300));
+        assert_eq!(before.last_used(), None);
+        before.accepted(at(2001));
+        before.set_use_written(at(1500));
+        after.succeeds(&before);
+        assert_eq!((after.last_used(), after.use_written()), (Some(at(2001)), Some(at(1500))));
+        assert!(!after.proven_alive(at(2000), at(2003)));
+        after.accepted(at(2002));
+        assert_eq!(after.last_used(), Some(at(2002)));
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Connections {
         let _ = timeout(PATIENCE, farewells).await;
         erased.revocation_pending = self.0.parts.store.list(&owner).await?.len();
         self.0.snapshots.forget(&owner, &keys);
-        self.forget_use(caller, owner).await?;
+        self.forget_use(owner).await?;
         Ok(erased)
     }
 

@@ -220,7 +220,7 @@ impl Connections {
 
     fn seen(&self, held: &Held, used: &Times) -> Connection {
         let mut connection = held.connection.clone();
-        connection.last_used_at = used.of(&connection.service, &connection.account);
+        connection.last_used_at = used.of(held);
         if let Some(owner) = self.0.parts.services.get(connection.service.as_str()) {
             keys::retire(&mut connection, &owner.api_keys, self.now());
         }

@@ -264,7 +264,6 @@ struct Inner {
     refreshes: Flights<Key, Result<(), refresh::Failure>>,
     circuits: Circuits,
     unsaved: Unsaved,
-    used: used::LastUsed,
     counters: HashMap<ServiceName, ServiceMetrics>,
     key_uses: keys::Uses,
 }
@@ -307,7 +306,6 @@ impl Connections {
             refreshes: Flights::new(parts.handle.clone()),
             circuits: Circuits::default(),
             unsaved: Unsaved::default(),
-            used: used::LastUsed::new(parts.cache.credentials),
             counters: parts.services.iter().map(|s| (s.name.clone(), parts.metrics.service(&s.name))).collect(),
             key_uses: keys::Uses::new(parts.cache.credentials),
             parts,

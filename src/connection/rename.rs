@@ -53,15 +53,19 @@ impl Connections {
         if id.account == *to {
             return Ok(Renamed::Done);
         }
-        if self.read(&self.key(&target).await?).await?.is_some_and(|(record, _)| stands(&record)) {
+        let target = self.key(&target).await?;
+        if self.read(&target).await?.is_some_and(|(record, _)| stands(&record)) {
             return Ok(Renamed::Taken);
         }
+        let used = self.known_use(&from.owner, id);
         if !self.set_moving(from, to).await? {
             return Ok(Renamed::Absent);
         }
         let renamed = self.finish_move(from).await?;
         if renamed == Renamed::Done {
-            self.0.used.renamed(id, &target);
+            if let Some(at) = used {
+                self.take_use_over(target, at).await;
+            }
             tracing::info!(service = %id.service, "a connection was given another label");
         }
         Ok(renamed)

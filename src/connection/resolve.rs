@@ -186,11 +186,8 @@ impl Connections {
 
     /// A call that began at `began` was accepted with this credential.
     pub fn accepted(&self, credential: &Credential, began: Timestamp) {
-        if credential.accepted(began) {
-            self.0.used.note_of(credential, began);
-            if credential.kind == AuthKind::ApiKey {
-                self.note_key_use(&credential.id, began);
-            }
+        if credential.accepted(began) && credential.kind == AuthKind::ApiKey {
+            self.note_key_use(&credential.id, began);
         }
     }
 

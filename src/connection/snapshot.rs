@@ -52,6 +52,25 @@ impl Held {
     pub fn credential(&self, service: &ServiceName) -> Option<&Arc<Credential>> {
         self.credentials.iter().find(|(name, _)| name == service).map(|(_, credential)| credential)
     }
+
+    /// When a call last used it, as far as this process knows.
+    pub fn last_used(&self) -> Option<Timestamp> {
+        self.credentials.iter().filter_map(|(_, credential)| credential.last_used()).max()
+    }
+
+    fn is_named_as(&self, other: &Self) -> bool {
+        let (one, other) = (&self.connection, &other.connection);
+        one.service == other.service && one.account == other.account
+    }
+
+    /// It takes the place of `other`, which goes by the same name.
+    fn succeeds(&self, other: &Self) {
+        for (service, credential) in &self.credentials {
+            if let Some(before) = other.credential(service) {
+                credential.succeeds(before);
+            }
+        }
+    }
 }
 
 /// Which of a caller's connections to a service is meant.
@@ -154,6 +173,13 @@ impl Snapshots {
         connections: Vec<Held>,
         aside: Vec<(Timestamp, Connection)>,
     ) -> Arc<Snapshot> {
+        if let Some(before) = self.cache.peek(&owner) {
+            for held in &connections {
+                if let Some(before) = before.connections.iter().find(|before| before.is_named_as(held)) {
+                    held.succeeds(before);
+                }
+            }
+        }
         // Without spare room: a list that grew one by one has four places for what is usually one connection.
         let (connections, aside) = (connections.into(), aside.into());
         let snapshot = Arc::new(Snapshot { stamp, loaded_at: now, outdated_at: AtomicU64::new(0), connections, aside });
@@ -165,11 +191,11 @@ impl Snapshots {
     pub fn amend(&self, owner: OwnerId, held: Held) {
         let Some(old) = self.cache.get(&owner) else { return };
         let mut connections = old.connections.to_vec();
-        let same = |other: &Held| {
-            other.connection.service == held.connection.service && other.connection.account == held.connection.account
-        };
-        match connections.iter_mut().find(|other| same(other)) {
-            Some(place) => *place = held,
+        match connections.iter_mut().find(|other| other.is_named_as(&held)) {
+            Some(place) => {
+                held.succeeds(place);
+                *place = held;
+            }
             None => connections.push(held),
         }
         let snapshot = Snapshot {
@@ -180,6 +206,16 @@ impl Snapshots {
             aside: old.aside.clone(),
         };
         self.cache.insert(owner, Arc::new(snapshot));
+    }
+
+    /// What is held of this owner, fresh or not.
+    pub fn held(&self, owner: &OwnerId) -> Option<Arc<Snapshot>> {
+        self.cache.peek(owner)
+    }
+
+    /// All that is held, in no order.
+    pub fn all(&self) -> impl Iterator<Item = (OwnerId, Arc<Snapshot>)> {
+        self.cache.iter()
     }
 
     /// Something of this owner changed. Says whether anything of theirs is held.

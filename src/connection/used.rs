@@ -1,27 +1,22 @@
-//! When connections were last used. Each process notes what it sees in memory and writes it to the store now and then, off
-//! every call's way, beside the records: no version moves for it, and a time that is lost is nobody's loss. What stands in
-//! the store are hashed names and times.
+//! When connections were last used. Each process notes what it sees at the credentials that it holds and writes it to the
+//! store now and then, off every call's way, beside the records: no version moves for it, and a time that is lost is
+//! nobody's loss. What stands in the store are hashed names and times.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use quick_cache::sync::Cache;
 use tokio::time::{interval, timeout};
 
 use crate::{
     clock::Timestamp,
-    id::{Account, CallerId, ConnectionId, ServiceName},
-    store::{self, Claim, OwnerId, RecordId},
+    id::{CallerId, ConnectionId},
+    store::{self, Claim, Key, OwnerId, RecordId},
     vault::Root,
 };
 
-use super::{Connections, Credential, Unavailable, root};
+use super::{
+    Connection, Connections, Credential, Unavailable, root,
+    snapshot::{Held, Selection},
+};
 
 /// A connection's time is written at most this often.
 const COARSE: Duration = Duration::from_secs(60 * 60);
@@ -36,29 +31,11 @@ const ATTEMPTS: u32 = 3;
 /// A connection's name and time.
 const ENTRY: usize = 24;
 
-/// When connections were last used, as this process has seen it; bounded.
-pub struct LastUsed(Cache<Arc<ConnectionId>, Arc<Noted>>);
-
-/// When a connection was last used, in milliseconds since the epoch. Its credential keeps it at hand.
-#[derive(Default)]
-pub struct Noted {
-    seen: AtomicU64,
-    /// What of that the store knows; 0 for nothing.
-    written: AtomicU64,
-}
-
-impl Noted {
-    fn seen(&self) -> Timestamp {
-        Timestamp::from_millis(self.seen.load(Ordering::Relaxed))
-    }
-}
-
 /// Times as they are stored.
 type Stored = BTreeMap<RecordId, Timestamp>;
 
-/// When a caller's connections were last used.
+/// When a caller's connections were last used, as all processes wrote it.
 pub struct Times {
-    connections: Connections,
     caller: CallerId,
     root: Option<Arc<Root>>,
     stored: Stored,
@@ -66,76 +43,19 @@ pub struct Times {
 
 impl Times {
     /// When this one was, as far as anybody knows.
-    pub fn of(&self, service: &ServiceName, account: &Account) -> Option<Timestamp> {
-        let (service, account) = (service.clone(), account.clone());
-        let id = ConnectionId { caller: self.caller.clone(), service, account };
-        let here = self.connections.0.used.get(&id);
+    pub fn of(&self, held: &Held) -> Option<Timestamp> {
+        let Connection { service, account, .. } = &held.connection;
+        let id = ConnectionId { caller: self.caller.clone(), service: service.clone(), account: account.clone() };
         let record = self.root.as_ref().map(|root| root::key(root, &id).record);
-        here.max(record.and_then(|record| self.stored.get(&record).copied()))
+        held.last_used().max(record.and_then(|record| self.stored.get(&record).copied()))
     }
 }
 
-impl LastUsed {
-    /// Remembers so many.
-    pub fn new(capacity: usize) -> Self {
-        Self(Cache::new(capacity))
-    }
-
-    /// A call used the connection.
-    pub fn note(&self, id: &ConnectionId, now: Timestamp) {
-        self.noted(&Arc::new(id.clone())).seen.store(now.millis(), Ordering::Relaxed);
-    }
-
-    /// A call used the connection with this credential.
-    pub fn note_of(&self, credential: &Credential, now: Timestamp) {
-        match credential.noted.get() {
-            // Nobody else has it where it was pushed out, or its owner forgotten.
-            Some(noted) if Arc::strong_count(noted) > 1 => noted.seen.store(now.millis(), Ordering::Relaxed),
-            Some(_) => self.noted(&credential.id).seen.store(now.millis(), Ordering::Relaxed),
-            None => {
-                let noted = credential.noted.get_or_init(|| self.noted(&credential.id));
-                noted.seen.store(now.millis(), Ordering::Relaxed);
-            }
-        }
-    }
-
-    fn noted(&self, id: &Arc<ConnectionId>) -> Arc<Noted> {
-        let Ok(noted) = self.0.get_or_insert_with(id, || Ok::<_, std::convert::Infallible>(Arc::default()));
-        noted
-    }
-
-    /// The connection has another label now.
-    pub fn renamed(&self, from: &ConnectionId, to: &ConnectionId) {
-        if let Some(time) = self.get(from) {
-            self.note(to, time);
-        }
-    }
-
-    fn get(&self, id: &ConnectionId) -> Option<Timestamp> {
-        self.0.get(id).map(|noted| noted.seen())
-    }
-
-    fn forget(&self, caller: &CallerId) {
-        self.0.retain(|id, _| id.caller != *caller);
-    }
-
-    /// What was used since it was last written, where that is so long ago.
-    fn unwritten(&self, coarse: Duration) -> Vec<(Arc<ConnectionId>, Timestamp)> {
-        let stale = |noted: &Noted| match noted.written.load(Ordering::Relaxed) {
-            0 => true,
-            written => {
-                let (written, seen) = (Timestamp::from_millis(written), noted.seen());
-                written < seen && seen.since(written) >= coarse
-            }
-        };
-        self.0.iter().filter(|(_, noted)| stale(noted)).map(|(id, noted)| (id, noted.seen())).collect()
-    }
-
-    fn written(&self, id: &ConnectionId, at: Timestamp) {
-        if let Some(noted) = self.0.peek(id) {
-            noted.written.store(at.millis(), Ordering::Relaxed);
-        }
-    }
+/// When the credential's connection was last used, where the store should hear of it.
+fn unwritten(credential: &Credential, coarse: Duration) -> Option<Timestamp> {
+    let used = credential.last_used()?;
+    let due = credential.use_written().is_none_or(|written| written < used && used.since(written) >= coarse);
+    due.then_some(used)
 }
 
 impl Connections {
@@ -157,21 +77,43 @@ impl Connections {
     }
 
     async fn write_use_now(&self, coarse: Duration) {
-        let unwritten = self.0.used.unwritten(coarse);
-        let Some(root) = self.0.parts.roots.known().filter(|_| !unwritten.is_empty()) else { return };
-        let mut by_owner: BTreeMap<OwnerId, Vec<(Arc<ConnectionId>, Timestamp)>> = BTreeMap::new();
-        for (id, at) in unwritten {
-            by_owner.entry(root::owner(root, &id.caller)).or_default().push((id, at));
-        }
-        for (owner, used) in by_owner {
-            let times = used.iter().map(|(id, at)| (root::key(root, id).record, *at)).collect();
+        let Some(root) = self.0.parts.roots.known() else { return };
+        for (owner, used) in self.unwritten_use(coarse) {
+            let times = used.iter().map(|(credential, at)| (root::key(root, &credential.id).record, *at)).collect();
             match self.merge_use(owner, &times).await {
-                Ok(()) => used.iter().for_each(|(id, at)| self.0.used.written(id, *at)),
+                Ok(()) => used.iter().for_each(|(credential, at)| credential.set_use_written(*at)),
                 Err(error) => {
                     tracing::debug!(%error, "times of use are written later");
                     return;
                 }
             }
+        }
+    }
+
+    /// What was used since it was last written, where that is so long ago; by caller, in order.
+    fn unwritten_use(&self, coarse: Duration) -> BTreeMap<OwnerId, Vec<(Arc<Credential>, Timestamp)>> {
+        let mut all: BTreeMap<OwnerId, Vec<(Arc<Credential>, Timestamp)>> = BTreeMap::new();
+        for (owner, snapshot) in self.0.snapshots.all() {
+            for (_, credential) in snapshot.connections.iter().flat_map(|held| &held.credentials) {
+                if let Some(at) = unwritten(credential, coarse) {
+                    all.entry(owner).or_default().push((Arc::clone(credential), at));
+                }
+            }
+        }
+        all
+    }
+
+    /// When the connection was last used, as far as this process knows.
+    pub(super) fn known_use(&self, owner: &OwnerId, id: &ConnectionId) -> Option<Timestamp> {
+        let snapshot = self.0.snapshots.held(owner)?;
+        let Selection::One(held) = snapshot.select(&id.service, Some(&id.account)) else { return None };
+        held.last_used()
+    }
+
+    /// The connection at `key` was last used then: for one that has another label now.
+    pub(super) async fn take_use_over(&self, key: Key, at: Timestamp) {
+        if let Err(error) = self.merge_use(key.owner, &Stored::from([(key.record, at)])).await {
+            tracing::debug!(%error, "the time of use is not known under the new label");
         }
     }
 
@@ -204,12 +146,11 @@ impl Connections {
             None => None,
         };
         let stored = stored.as_deref().map(read).unwrap_or_default();
-        Times { connections: self.clone(), caller: caller.clone(), root, stored }
+        Times { caller: caller.clone(), root, stored }
     }
 
     /// Nothing of the caller's use is kept.
-    pub(super) async fn forget_use(&self, caller: &CallerId, owner: OwnerId) -> Result<(), Unavailable> {
-        self.0.used.forget(caller);
+    pub(super) async fn forget_use(&self, owner: OwnerId) -> Result<(), Unavailable> {
         self.0.parts.store.take(&name(&owner)).await?;
         Ok(())
     }

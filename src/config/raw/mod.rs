@@ -242,11 +242,12 @@ pub struct RawCache {
     /// How long cached credentials serve while the store is away.
     #[schemars(extend("default" = "1h"))]
     pub offline_max: Option<Span>,
-    /// How many credentials are kept.
-    #[schemars(range(min = 1, max = 10_000_000), extend("default" = 10_000))]
+    /// How many callers' credentials are kept. Twice the number of callers who are active at the same time is well: what is
+    /// kept is shared out by chance, and who is left out is read from the store with each call. Each takes about 1 KiB.
+    #[schemars(range(min = 1, max = 10_000_000), extend("default" = 50_000))]
     pub credentials: Option<usize>,
-    /// How many verified JWTs are kept.
-    #[schemars(range(min = 1, max = 10_000_000), extend("default" = 10_000))]
+    /// How many verified JWTs are kept, until they expire.
+    #[schemars(range(min = 1, max = 10_000_000), extend("default" = 50_000))]
     pub callers: Option<usize>,
 }
 

@@ -159,8 +159,8 @@ fn shutdown(raw: &RawShutdown) -> Shutdown {
 fn cache(raw: &RawCache) -> Cache {
     Cache {
         offline_max: or(raw.offline_max, Duration::from_secs(3600)),
-        credentials: raw.credentials.unwrap_or(10_000),
-        callers: raw.callers.unwrap_or(10_000),
+        credentials: raw.credentials.unwrap_or(50_000),
+        callers: raw.callers.unwrap_or(50_000),
     }
 }
 

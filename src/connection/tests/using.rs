@@ -5,7 +5,11 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::rig::Rig;
-use crate::clock::Timestamp;
+use crate::{
+    clock::Timestamp,
+    connection::Renamed,
+    id::{Account, ConnectionId},
+};
 
 const LIFE: Duration = Duration::from_secs(24 * 3600);
 
@@ -82,4 +86,18 @@ async fn a_store_that_is_away_costs_no_more_than_the_time_of_use() {
     let told = told_by(&rig, 1).await;
     assert!(told.is_none_or(|told| told == used));
     rig.resolve(1, 0).await.expect("the grant is as it was");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_use_is_known_after_a_renewal_and_under_another_label() {
+    let rig = Rig::start(1, 1, LIFE).await;
+    let (connections, user) = (&rig.processes[0].connections, rig.user(0));
+    let used = use_it(&rig, 0).await;
+    rig.expire().await;
+    rig.resolve(0, 0).await.expect("renewed");
+    assert_eq!(told_by(&rig, 0).await, Some(used));
+    let label = Account::parse("work").unwrap();
+    assert_eq!(connections.rename(&user.id, &label).await.unwrap(), Renamed::Done);
+    let renamed = ConnectionId { account: label, ..user.id.clone() };
+    assert_eq!(connections.get(&renamed).await.unwrap().unwrap().last_used_at, Some(used));
 }
