@@ -50,26 +50,14 @@ pub struct Credential {
     pub at_hand: Timestamp,
     /// What was granted, where that is known.
     pub scopes: Option<ScopeSet>,
-    proof: Proof,
-    earlier: Earlier,
-}
-
-/// What calls have shown of a credential.
-#[derive(Default)]
-struct Proof {
     /// The latest begin of a call that the upstream accepted, in milliseconds since the epoch.
     accepted: AtomicU64,
     /// When a renewal was last started for it, in seconds since the epoch.
     renewal: AtomicU32,
-}
-
-/// What is known of its connection's use beside [`Proof`], in milliseconds since the epoch; 0 for nothing.
-#[derive(Default)]
-struct Earlier {
-    /// When a call last used it by a predecessor of this credential.
-    used: AtomicU64,
-    /// What of all uses the store knows.
-    written: AtomicU64,
+    /// When a call last used the connection by a predecessor, and what of all uses the store knows, in milliseconds since
+    /// the epoch; 0 for nothing.
+    used_before: AtomicU64,
+    use_written: AtomicU64,
 }
 
 impl Credential {
@@ -88,7 +76,6 @@ impl Credential {
         at_hand: Timestamp,
         scopes: Option<ScopeSet>,
     ) -> Self {
-        let (proof, earlier) = (Proof::default(), Earlier::default());
         Self {
             id,
             kind,
@@ -101,8 +88,10 @@ impl Credential {
             refreshable,
             at_hand,
             scopes,
-            proof,
-            earlier,
+            accepted: AtomicU64::default(),
+            renewal: AtomicU32::default(),
+            used_before: AtomicU64::default(),
+            use_written: AtomicU64::default(),
         }
     }
 
@@ -118,48 +107,48 @@ impl Credential {
 
     /// A call that began at `began` was accepted with it. Says whether that is news: once a second at most.
     pub fn accepted(&self, began: Timestamp) -> bool {
-        let before = self.proof.accepted.fetch_max(began.millis(), Ordering::Relaxed);
+        let before = self.accepted.fetch_max(began.millis(), Ordering::Relaxed);
         began.millis() >= before.saturating_add(1000)
     }
 
     /// When a call last used the connection, by this credential or one before it, as far as this process knows.
     pub fn last_used(&self) -> Option<Timestamp> {
-        let here = self.proof.accepted.load(Ordering::Relaxed);
-        moment(here.max(self.earlier.used.load(Ordering::Relaxed)))
+        let here = self.accepted.load(Ordering::Relaxed);
+        moment(here.max(self.used_before.load(Ordering::Relaxed)))
     }
 
     /// What of that the store knows.
     pub fn use_written(&self) -> Option<Timestamp> {
-        moment(self.earlier.written.load(Ordering::Relaxed))
+        moment(self.use_written.load(Ordering::Relaxed))
     }
 
     /// The store knows this time of use, or a later one.
     pub fn set_use_written(&self, at: Timestamp) {
-        self.earlier.written.fetch_max(at.millis(), Ordering::Relaxed);
+        self.use_written.fetch_max(at.millis(), Ordering::Relaxed);
     }
 
     /// It takes the place of `other`: what is known of the connection's use goes over to it. That says nothing of whether
     /// it is alive.
     pub fn succeeds(&self, other: &Self) {
         if let Some(used) = other.last_used() {
-            self.earlier.used.fetch_max(used.millis(), Ordering::Relaxed);
+            self.used_before.fetch_max(used.millis(), Ordering::Relaxed);
         }
-        self.earlier.written.fetch_max(other.earlier.written.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.use_written.fetch_max(other.use_written.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Whether this call is the one to start a renewal: one a second is enough. A clock that was set back since is no
     /// reason to wait until it has caught up.
     pub fn claim_renewal(&self, now: Timestamp) -> bool {
         let now = u32::try_from(now.seconds()).unwrap_or(u32::MAX);
-        let last = self.proof.renewal.load(Ordering::Relaxed);
-        now != last && self.proof.renewal.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let last = self.renewal.load(Ordering::Relaxed);
+        now != last && self.renewal.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Whether a call begun after `began` was accepted with it: proof, at `now`, that a refusal is the upstream's own.
     /// Not once it is due for renewal, when it may well have ended between the two; nor by an acceptance that lies ahead
     /// of a clock that was set back.
     pub fn proven_alive(&self, began: Timestamp, now: Timestamp) -> bool {
-        let accepted = self.proof.accepted.load(Ordering::Relaxed);
+        let accepted = self.accepted.load(Ordering::Relaxed);
         accepted > began.millis() && accepted <= now.millis() && !self.is_due(now) && !self.is_over(now)
     }
 }
