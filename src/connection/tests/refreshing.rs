@@ -199,22 +199,6 @@ async fn a_failover_that_loses_the_lease_does_not_make_another_spend_what_is_on_
 }
 
 #[tokio::test(start_paused = true)]
-async fn wherever_a_process_is_stopped_another_never_spends_what_it_is_about_to_send() {
-    // Nearly the whole lease: what is left of it wouldn't outlast the answer.
-    for (crossings, stopped) in (0..16).flat_map(|crossings| [(crossings, 13), (crossings, 14)]) {
-        let rig = Rig::start(2, 1, SHORT).await;
-        rig.expire().await;
-        rig.script([Scripted::Slow(Duration::from_secs(5))]);
-        rig.processes[0].gate.arm(crossings, Trouble::Stop(Duration::from_secs(stopped)));
-        let first = rig.call(0, 0);
-        sleep(Duration::from_millis(1)).await;
-        let second = rig.call(1, 0);
-        let _ = (first.await.unwrap(), second.await.unwrap());
-        rig.assert_sound();
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_mark_that_a_failover_took_away_is_set_again_where_the_answer_is_lost() {
     let rig = Rig::start(1, 1, SHORT).await;
     rig.expire().await;
