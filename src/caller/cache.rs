@@ -52,20 +52,9 @@ impl Equivalent<Held> for Presented<'_> {
     }
 }
 
-/// What is remembered of a token.
-#[derive(Clone)]
-pub(super) struct Verified {
-    /// Whose it is.
-    pub(super) caller: Arc<Caller>,
-    /// Who vouched, by its place among the issuers.
-    pub(super) issuer: usize,
-    /// The issuer's set of keys at that time; another set means to verify again.
-    pub(super) epoch: u64,
-}
-
 /// The tokens that were verified, a bounded number of them.
 pub(super) struct VerifiedTokens {
-    cache: Cache<Held, Verified>,
+    cache: Cache<Held, Arc<Caller>>,
     /// How many came since the last sweep.
     since_sweep: AtomicUsize,
 }
@@ -83,17 +72,17 @@ impl VerifiedTokens {
     }
 
     /// What is remembered.
-    pub(super) fn get(&self, token: &[u8]) -> Option<Verified> {
+    pub(super) fn get(&self, token: &[u8]) -> Option<Arc<Caller>> {
         self.cache.get(&Presented(token))
     }
 
     /// Remembers; `now` is in seconds since the Unix epoch.
-    pub(super) fn insert(&self, verified: Verified, now: u64) {
-        self.cache.insert(Held(Arc::clone(&verified.caller)), verified);
+    pub(super) fn insert(&self, caller: Arc<Caller>, now: u64) {
+        self.cache.insert(Held(Arc::clone(&caller)), caller);
         let new = self.since_sweep.fetch_add(1, Ordering::Relaxed);
         if new >= SWEEP && new >= self.cache.len() / 4 {
             self.since_sweep.store(0, Ordering::Relaxed);
-            self.cache.retain(|_, verified| !has_expired(verified.caller.expires_at, now));
+            self.cache.retain(|_, caller| !has_expired(caller.expires_at, now));
         }
     }
 
@@ -108,8 +97,8 @@ mod tests {
     use super::*;
     use crate::caller::testing::caller_with;
 
-    fn entry(token: &str) -> Verified {
-        Verified { caller: Arc::new(caller_with("u", 10, token)), issuer: 0, epoch: 0 }
+    fn entry(token: &str) -> Arc<Caller> {
+        Arc::new(caller_with("u", 10, token))
     }
 
     #[test]
@@ -140,8 +129,7 @@ mod tests {
         let cache = VerifiedTokens::new(1_000_000);
         let begin = 1_000_000;
         for second in begin..begin + 20_000 {
-            let caller = Arc::new(caller_with("u", second + 600, &second.to_string()));
-            cache.insert(Verified { caller, issuer: 0, epoch: 0 }, second);
+            cache.insert(Arc::new(caller_with("u", second + 600, &second.to_string())), second);
         }
         // Those that live are the last 660 with the leeway; what has expired since the last sweep may still be there.
         assert!(cache.cache.len() <= 660 + SWEEP + 1, "{}", cache.cache.len());

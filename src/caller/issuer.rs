@@ -24,7 +24,7 @@ use crate::{
 pub(super) struct TrustedIssuer {
     rules: Rules,
     keys: Keys,
-    application: Option<Arc<str>>,
+    application: Option<String>,
 }
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(super) struct Found {
     /// The key.
     pub(super) key: Arc<Verifier>,
     /// The set.
-    pub(super) epoch: u64,
+    pub(super) epoch: u32,
 }
 
 /// Keys as configured, as far as they can be had without fetching.
@@ -98,7 +98,7 @@ impl TrustedIssuer {
             Configured::Fixed(ring) => Keys::Fixed(ring),
             Configured::Remote(url) => Keys::Remote(Jwks::start(config, url, outbound.clone(), runtime, pace)),
         };
-        Ok(Self { rules: Rules::new(config), keys, application: config.application.as_deref().map(Into::into) })
+        Ok(Self { rules: Rules::new(config), keys, application: config.application.clone() })
     }
 
     /// Its name.
@@ -107,8 +107,8 @@ impl TrustedIssuer {
     }
 
     /// The application it stands for.
-    pub(super) fn application(&self) -> Option<&Arc<str>> {
-        self.application.as_ref()
+    pub(super) fn application(&self) -> Option<&str> {
+        self.application.as_deref()
     }
 
     /// Whether its tokens may be signed by this algorithm.
@@ -133,7 +133,7 @@ impl TrustedIssuer {
     }
 
     /// Which set of its keys is current.
-    pub(super) fn epoch(&self) -> u64 {
+    pub(super) fn epoch(&self) -> u32 {
         match &self.keys {
             Keys::Fixed(_) => 0,
             Keys::Remote(jwks) => jwks.epoch(),
@@ -156,10 +156,10 @@ impl TrustedIssuer {
         &self,
         token: &str,
         claims: Unverified<Claims>,
-        key: &Verifier,
+        found: &Found,
         now: u64,
     ) -> Result<Caller, Reason> {
-        let verdict = self.rules.verify(token, claims, key, now)?;
-        Ok(Caller::new(verdict.id, verdict.expires_at, self.application.clone(), token))
+        let verdict = self.rules.verify(token, claims, &found.key, now)?;
+        Ok(Caller::new(verdict.id, verdict.expires_at, found.epoch, token))
     }
 }

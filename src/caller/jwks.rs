@@ -78,7 +78,7 @@ struct Snapshot {
     ring: KeyRing,
     /// What it was read from, to see whether another one differs.
     body: Vec<u8>,
-    epoch: u64,
+    epoch: u32,
     fetched_at: Instant,
 }
 
@@ -150,7 +150,7 @@ impl Jwks {
     }
 
     /// Which set is current; another number means other keys.
-    pub(super) fn epoch(&self) -> u64 {
+    pub(super) fn epoch(&self) -> u32 {
         self.shared.current.load().as_ref().map_or(0, |snapshot| snapshot.epoch)
     }
 
@@ -262,7 +262,7 @@ impl Fetcher {
         let before = self.shared.current.load();
         let epoch = match before.as_ref() {
             Some(before) if before.body == body => before.epoch,
-            Some(before) => before.epoch + 1,
+            Some(before) => before.epoch.wrapping_add(1),
             None => 0,
         };
         if ring.is_empty() {

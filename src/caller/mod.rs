@@ -31,7 +31,7 @@ use tokio::runtime::Handle;
 pub use self::error::{IssuerError, IssuerProblem, Reason, Unauthenticated};
 pub use self::token::{likely, presented};
 use self::{
-    cache::{Verified, VerifiedTokens},
+    cache::VerifiedTokens,
     issuer::TrustedIssuer,
     jwks::Pace,
     unverified::{Claims, JoseHeader, Unverified},
@@ -53,17 +53,17 @@ pub struct Caller {
     pub id: CallerId,
     /// When the JWT expires, in seconds since the Unix epoch, without leeway.
     pub expires_at: u64,
-    /// The application's name, where the issuer has one of its own.
-    pub application: Option<Arc<str>>,
     token: Secret<Box<str>>,
     claims: OnceLock<Box<Map<String, Value>>>,
     owner: OnceLock<OwnerId>,
+    /// The issuer's set of keys that vouched; another set means to verify again.
+    epoch: u32,
 }
 
 impl Caller {
-    fn new(id: CallerId, expires_at: u64, application: Option<Arc<str>>, token: &str) -> Self {
+    fn new(id: CallerId, expires_at: u64, epoch: u32, token: &str) -> Self {
         let token = Secret::new(token.into());
-        Self { id, expires_at, application, token, claims: OnceLock::new(), owner: OnceLock::new() }
+        Self { id, expires_at, token, claims: OnceLock::new(), owner: OnceLock::new(), epoch }
     }
 
     /// All claims of the JWT. Most calls need none of them, so they are read when they are first asked for.
@@ -163,10 +163,10 @@ impl Callers {
     /// The caller whose JWT this is, if it was verified before and is still good: no I/O, no waiting. `now` is in seconds
     /// since the Unix epoch.
     pub fn cached(&self, token: &[u8], now: u64) -> Option<Arc<Caller>> {
-        let entry = self.verified.get(token)?;
-        let same_keys = self.issuers.get(entry.issuer).is_some_and(|issuer| issuer.epoch() == entry.epoch);
-        if same_keys && !verify::has_expired(entry.caller.expires_at, now) {
-            return Some(entry.caller);
+        let caller = self.verified.get(token)?;
+        let same_keys = self.issuer(&caller.id.issuer).is_some_and(|issuer| issuer.epoch() == caller.epoch);
+        if same_keys && !verify::has_expired(caller.expires_at, now) {
+            return Some(caller);
         }
         self.verified.remove(token);
         None
@@ -185,15 +185,15 @@ impl Callers {
             return Err(Reason::Malformed.into());
         }
         let claims = Unverified::<Claims>::read(token)?;
-        let (position, issuer) = self.issuer_of(&claims)?;
+        let issuer = self.issuer_of(&claims)?;
         let header = Unverified::<JoseHeader>::read(token)?;
         let algorithm = header.algorithm().filter(|algorithm| issuer.allows(*algorithm)).ok_or(Reason::Invalid)?;
         let found = issuer.key(header.key_id(), algorithm).await?;
-        let caller = Arc::new(issuer.verify(token, claims, &found.key, now)?);
+        let caller = Arc::new(issuer.verify(token, claims, &found, now)?);
         if let Some(observer) = &self.observer {
             observer(&caller);
         }
-        self.verified.insert(Verified { caller: caller.clone(), issuer: position, epoch: found.epoch }, now);
+        self.verified.insert(caller.clone(), now);
         Ok(caller)
     }
 
@@ -209,18 +209,22 @@ impl Callers {
 
     /// Whether callers of this issuer are believed.
     pub fn knows(&self, issuer: &Issuer) -> bool {
-        self.issuers.iter().any(|known| known.name() == issuer)
+        self.issuer(issuer).is_some()
     }
 
     /// The application's name for callers of this issuer, where it has one of its own.
-    pub fn application(&self, issuer: &Issuer) -> Option<Arc<str>> {
-        self.issuers.iter().find(|known| known.name() == issuer)?.application().cloned()
+    pub fn application(&self, issuer: &Issuer) -> Option<&str> {
+        self.issuer(issuer)?.application()
+    }
+
+    /// The issuer of this name; the first decides.
+    fn issuer(&self, name: &Issuer) -> Option<&TrustedIssuer> {
+        self.issuers.iter().find(|issuer| issuer.name() == name)
     }
 
     /// The issuer that the token names; the first of that name decides.
-    fn issuer_of(&self, claims: &Unverified<Claims>) -> Result<(usize, &TrustedIssuer), Reason> {
+    fn issuer_of(&self, claims: &Unverified<Claims>) -> Result<&TrustedIssuer, Reason> {
         let named = claims.issuer();
-        let found = self.issuers.iter().enumerate().find(|(_, issuer)| Some(issuer.name().as_str()) == named);
-        found.ok_or(Reason::Invalid)
+        self.issuers.iter().find(|issuer| Some(issuer.name().as_str()) == named).ok_or(Reason::Invalid)
     }
 }

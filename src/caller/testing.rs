@@ -133,7 +133,7 @@ pub(crate) fn issuer(keys: IssuerKeys, algorithms: &[Algorithm]) -> CallerIssuer
 /// A verified caller of [`ISSUER`], with this token.
 pub(crate) fn caller_with(subject: &str, expires_at: u64, token: &str) -> Caller {
     let id = CallerId { issuer: Issuer::parse(ISSUER).unwrap(), subject: Subject::parse(subject).unwrap() };
-    Caller::new(id, expires_at, None, token)
+    Caller::new(id, expires_at, 0, token)
 }
 
 /// An issuer's server: answers every request with what it is set to, and counts them.

@@ -212,9 +212,8 @@ async fn the_same_subject_of_two_issuers_is_two_callers() {
     let theirs = sign_hmac(b"another secret of thirty-two byte", Algorithm::HS256, &but("iss", json!("other")));
     let two = callers.authenticate(&theirs, NOW).await.unwrap();
     assert_ne!(one.id, two.id);
-    assert_eq!(one.application, None);
-    assert_eq!(two.application.as_deref(), Some("Billing"));
-    assert_eq!(callers.application(&other.issuer).as_deref(), Some("Billing"));
+    assert_eq!(callers.application(&one.id.issuer), None);
+    assert_eq!(callers.application(&two.id.issuer), Some("Billing"));
     // A token of one issuer under the name of the other.
     assert_eq!(reason(&callers, &sign(&but("iss", json!("other")))).await, Some(Reason::Invalid));
 }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use crate::{clock::Timestamp, provider::Service};
 
 use super::{
-    Connection, Credential, Reason, Status, Unusable, keys,
+    Credential, Reason, Status, Unusable,
+    held::{Footing, Held},
+    keys,
     resolve::Want,
-    snapshot::{Held, Selection, Snapshot},
+    snapshot::{Selection, Snapshot},
 };
 
 /// What a held connection is good for at this moment.
@@ -32,12 +34,12 @@ pub(super) fn decide(snapshot: &Snapshot, want: &Want<'_>, now: Timestamp) -> De
         }
         Selection::Several(accounts) => return Decision::Refuse(Unusable::AccountRequired { accounts }),
     };
-    let account = || held.connection.account.clone();
-    if let Some(reason) = keys::retired(&held.connection, &want.service.api_keys, now) {
+    let account = || held.id.account.clone();
+    if let Some(reason) = keys::retired(held.footing, &want.service.api_keys, now) {
         return Decision::Refuse(Unusable::AuthRequired { reason, account: account() });
     }
     let Some(credential) = usable(held, want.service) else {
-        let reason = refusal_reason(&held.connection);
+        let reason = refusal_reason(held.footing);
         return Decision::Refuse(Unusable::AuthRequired { reason, account: account() });
     };
     if credential.is_over(now) {
@@ -52,11 +54,11 @@ pub(super) fn decide(snapshot: &Snapshot, want: &Want<'_>, now: Timestamp) -> De
 }
 
 fn usable<'a>(held: &'a Held, service: &Service) -> Option<&'a Arc<Credential>> {
-    (held.connection.status == Status::Active).then(|| held.credential(&service.name)).flatten()
+    (held.footing.status == Status::Active).then(|| held.credential(&service.name)).flatten()
 }
 
-fn refusal_reason(connection: &Connection) -> Reason {
-    match (connection.status, connection.invalid_reason) {
+fn refusal_reason(footing: Footing) -> Reason {
+    match (footing.status, footing.reason) {
         (Status::Pending, _) => Reason::Pending,
         (_, Some(reason)) => reason,
         (Status::Active | Status::Invalid, None) => Reason::NotConnected,

@@ -16,6 +16,7 @@ use crate::{
 
 use super::{
     AuthKind, Connection, Connections, Reason, Status, Unavailable,
+    held::Footing,
     manage::rests_on,
     record::{Record, StoredKey},
     state::Change,
@@ -40,18 +41,18 @@ pub(super) fn facts(key: &StoredKey) -> KeyFacts {
 }
 
 /// Why calls get no credential where all that is left is a key, and keys are retired at `now`.
-pub(super) fn retired(connection: &Connection, keys: &ApiKeys, now: Timestamp) -> Option<Reason> {
-    if connection.auth_kind != AuthKind::ApiKey || !keys.is_retired(now) {
+pub(super) fn retired(footing: Footing, keys: &ApiKeys, now: Timestamp) -> Option<Reason> {
+    if footing.auth_kind != AuthKind::ApiKey || !keys.is_retired(now) {
         return None;
     }
     // Of what is active on a key, the reason is that of the grant's loss.
-    let lost = connection.invalid_reason.filter(|_| connection.status == Status::Active);
+    let lost = footing.reason.filter(|_| footing.status == Status::Active);
     Some(lost.unwrap_or(Reason::ApiKeyRetired))
 }
 
 /// The connection as it is at `now`.
 pub(super) fn retire(connection: &mut Connection, keys: &ApiKeys, now: Timestamp) {
-    let Some(reason) = retired(connection, keys, now) else { return };
+    let Some(reason) = retired(connection.footing(), keys, now) else { return };
     if reason != Reason::ApiKeyRetired {
         connection.auth_kind = AuthKind::OAuth;
     }

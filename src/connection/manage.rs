@@ -14,13 +14,8 @@ use crate::{
 };
 
 use super::{
-    AuthKind, Connection, Connections, Credential, Reason, Status, Unavailable, Unusable,
-    credential::refresh_at,
-    keys,
-    record::Record,
-    snapshot::{Held, Selection},
-    state::Change,
-    used::Times,
+    AuthKind, Connection, Connections, Credential, Reason, Status, Unavailable, Unusable, credential::refresh_at,
+    held::Held, keys, record::Record, snapshot::Selection, state::Change, used::Times,
 };
 
 /// So often is a change tried again when someone else was quicker.
@@ -206,7 +201,7 @@ impl Connections {
                 Some((service.name.clone(), Arc::new(credential)))
             })
             .collect();
-        Held { connection: view(record), credentials }
+        Held::new(id, view(record), credentials)
     }
 
     /// A grant that waits for the application, as people may see it.
@@ -219,7 +214,7 @@ impl Connections {
     }
 
     fn seen(&self, held: &Held, used: &Times) -> Connection {
-        let mut connection = held.connection.clone();
+        let mut connection = held.connection();
         connection.last_used_at = used.of(held);
         if let Some(owner) = self.0.parts.services.get(connection.service.as_str()) {
             keys::retire(&mut connection, &owner.api_keys, self.now());

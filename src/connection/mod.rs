@@ -2,7 +2,7 @@
 //!
 //! - `record`: the sealed form; `state`: how it changes (one total function)
 //! - `root`: the shared secret that names and tickets derive from
-//! - `snapshot`: what this process knows of a caller, and until when it may believe it
+//! - `snapshot`: what this process knows of a caller, and until when it may believe it; `held`: one connection there
 //! - `resolve`: (caller, service, account) → credential, and what an upstream's refusal means; `decide`: its pure part
 //! - `refresh`: one refresh everywhere; `flight`: single flight in a process; `lease`: between processes; `persist`: no new
 //!   grant is ever lost; `circuit`: patience with a token endpoint
@@ -41,6 +41,7 @@ mod decide;
 mod erase;
 mod flight;
 mod heal;
+mod held;
 mod keys;
 mod lease;
 mod manage;

@@ -9,7 +9,9 @@ use crate::{
     store::{Expect, Key, Put, RecordId},
 };
 
-use super::{Connection, Connections, Unavailable, record::Record, root, snapshot::Snapshot, state::Change};
+use super::{
+    Connection, Connections, Unavailable, held::Held, record::Record, root, snapshot::Snapshot, state::Change,
+};
 
 /// A grant to be put aside.
 #[derive(Debug)]
@@ -93,8 +95,8 @@ impl Connections {
         }
         let snapshot = self.snapshot(&record.id.caller).await?;
         let identity = record.identity.as_ref().map(|identity| identity.id.as_str());
-        let same = |other: &Connection| other.service == record.id.service && other.identity_id.as_deref() == identity;
-        if identity.is_some() && snapshot.connections.iter().any(|held| same(&held.connection)) {
+        let same = |other: &Held| other.id.service == record.id.service && other.identity_id() == identity;
+        if identity.is_some() && snapshot.connections.iter().any(same) {
             self.0.parts.store.delete(&key, Expect::Version(version)).await?;
             self.0.snapshots.changed(&key.owner);
             return Ok(());

@@ -324,9 +324,7 @@ impl Connections {
                 held.push(self.hold(&record));
             }
         }
-        held.sort_by(|a, b| {
-            (&a.connection.service, &a.connection.account).cmp(&(&b.connection.service, &b.connection.account))
-        });
+        held.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(self.0.snapshots.keep(owner, stamp, self.now(), held, aside))
     }
 }

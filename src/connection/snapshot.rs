@@ -19,7 +19,7 @@ use crate::{
     store::{Key, OwnerId, Version},
 };
 
-use super::{Connection, Credential};
+use super::{Connection, held::Held};
 
 /// How many change counters there are. Callers share them; a neighbour's change costs one more read of the store.
 const COUNTERS: usize = 4096;
@@ -38,41 +38,6 @@ pub struct Snapshot {
     pub(super) aside: Box<[(Timestamp, Connection)]>,
 }
 
-/// One connection as it is held in memory.
-#[derive(Debug, Clone)]
-pub struct Held {
-    /// What people may see.
-    pub connection: Connection,
-    /// What calls carry, for each service that uses the connection.
-    pub credentials: Box<[(ServiceName, Arc<Credential>)]>,
-}
-
-impl Held {
-    /// The credential for calls to `service`.
-    pub fn credential(&self, service: &ServiceName) -> Option<&Arc<Credential>> {
-        self.credentials.iter().find(|(name, _)| name == service).map(|(_, credential)| credential)
-    }
-
-    /// When a call last used it, as far as this process knows.
-    pub fn last_used(&self) -> Option<Timestamp> {
-        self.credentials.iter().filter_map(|(_, credential)| credential.last_used()).max()
-    }
-
-    fn is_named_as(&self, other: &Self) -> bool {
-        let (one, other) = (&self.connection, &other.connection);
-        one.service == other.service && one.account == other.account
-    }
-
-    /// It takes the place of `other`, which goes by the same name.
-    fn succeeds(&self, other: &Self) {
-        for (service, credential) in &self.credentials {
-            if let Some(before) = other.credential(service) {
-                credential.succeeds(before);
-            }
-        }
-    }
-}
-
 /// Which of a caller's connections to a service is meant.
 #[derive(Debug)]
 pub enum Selection<'a> {
@@ -87,10 +52,10 @@ pub enum Selection<'a> {
 impl Snapshot {
     /// The connection that `account` means (CONTRACT §1): the named one; else `default`; else the only one.
     pub fn select(&self, owner: &ServiceName, account: Option<&Account>) -> Selection<'_> {
-        let mut of_service = self.connections.iter().filter(|held| held.connection.service == *owner);
+        let mut of_service = self.connections.iter().filter(|held| held.id.service == *owner);
         if let Some(account) = account {
             return of_service
-                .find(|held| held.connection.account == *account)
+                .find(|held| held.id.account == *account)
                 .map_or_else(|| Selection::None(account.clone()), Selection::One);
         }
         let Some(first) = of_service.next() else { return Selection::None(Account::default()) };
@@ -99,9 +64,9 @@ impl Snapshot {
             return Selection::One(first);
         }
         let all = || std::iter::once(first).chain(rest.iter().copied());
-        match all().find(|held| held.connection.account.as_str() == Account::DEFAULT) {
+        match all().find(|held| held.id.account.as_str() == Account::DEFAULT) {
             Some(default) => Selection::One(default),
-            None => Selection::Several(all().map(|held| held.connection.account.clone()).collect()),
+            None => Selection::Several(all().map(|held| held.id.account.clone()).collect()),
         }
     }
 }
@@ -175,7 +140,7 @@ impl Snapshots {
     ) -> Arc<Snapshot> {
         if let Some(before) = self.cache.peek(&owner) {
             for held in &connections {
-                if let Some(before) = before.connections.iter().find(|before| before.is_named_as(held)) {
+                if let Some(before) = before.connections.iter().find(|before| before.id == held.id) {
                     held.succeeds(before);
                 }
             }
@@ -191,7 +156,7 @@ impl Snapshots {
     pub fn amend(&self, owner: OwnerId, held: Held) {
         let Some(old) = self.cache.get(&owner) else { return };
         let mut connections = old.connections.to_vec();
-        match connections.iter_mut().find(|other| other.is_named_as(&held)) {
+        match connections.iter_mut().find(|other| other.id == held.id) {
             Some(place) => {
                 held.succeeds(place);
                 *place = held;
@@ -275,7 +240,7 @@ impl Snapshots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::caller::Caller;
+    use crate::{caller::Caller, connection::Credential};
 
     /// What an `Arc` counts by.
     const COUNTS: usize = 2 * size_of::<usize>();

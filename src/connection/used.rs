@@ -13,10 +13,7 @@ use crate::{
     vault::Root,
 };
 
-use super::{
-    Connection, Connections, Credential, Unavailable, root,
-    snapshot::{Held, Selection},
-};
+use super::{Connections, Credential, Unavailable, held::Held, root, snapshot::Selection};
 
 /// A connection's time is written at most this often.
 const COARSE: Duration = Duration::from_secs(60 * 60);
@@ -36,7 +33,6 @@ type Stored = BTreeMap<RecordId, Timestamp>;
 
 /// When a caller's connections were last used, as all processes wrote it.
 pub struct Times {
-    caller: CallerId,
     root: Option<Arc<Root>>,
     stored: Stored,
 }
@@ -44,9 +40,7 @@ pub struct Times {
 impl Times {
     /// When this one was, as far as anybody knows.
     pub fn of(&self, held: &Held) -> Option<Timestamp> {
-        let Connection { service, account, .. } = &held.connection;
-        let id = ConnectionId { caller: self.caller.clone(), service: service.clone(), account: account.clone() };
-        let record = self.root.as_ref().map(|root| root::key(root, &id).record);
+        let record = self.root.as_ref().map(|root| root::key(root, &held.id).record);
         held.last_used().max(record.and_then(|record| self.stored.get(&record).copied()))
     }
 }
@@ -146,7 +140,7 @@ impl Connections {
             None => None,
         };
         let stored = stored.as_deref().map(read).unwrap_or_default();
-        Times { caller: caller.clone(), root, stored }
+        Times { root, stored }
     }
 
     /// Nothing of the caller's use is kept.

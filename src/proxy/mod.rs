@@ -151,7 +151,10 @@ impl Core {
         if let Unusable::MissingScopes { scopes, account } = unusable {
             self.connections.lacks_scopes(&caller.id, service, account, scopes).await;
         }
-        Remedies { consent: &self.consent, caller, service, scopes }.refuse(unusable, self.clock.now()).await
+        let application = self.callers.application(&caller.id.issuer);
+        Remedies { consent: &self.consent, caller, application, service, scopes }
+            .refuse(unusable, self.clock.now())
+            .await
     }
 }
 

@@ -60,6 +60,8 @@ pub struct Remedies<'a> {
     pub consent: &'a Consent,
     /// Who called.
     pub caller: &'a Caller,
+    /// The application's name, where the caller's issuer has one of its own.
+    pub application: Option<&'a str>,
     /// What they called.
     pub service: &'a Service,
     /// Scopes that the call names, on top of the service's own: a link asks for them, too.
@@ -109,7 +111,7 @@ impl Remedies<'_> {
         let wish = Wish {
             caller: &self.caller.id,
             name: name.as_deref(),
-            application: self.caller.application.as_deref(),
+            application: self.application,
             service: self.service,
             account,
             scopes,

@@ -81,7 +81,7 @@ pub(super) async fn proven(state: &State, headers: &HeaderMap) -> Result<Option<
                 return Ok(Some(Proven {
                     id: caller.id.clone(),
                     name: shown_name(caller.claims()),
-                    application: caller.application.as_deref().map(str::to_owned),
+                    application: state.callers.application(&caller.id.issuer).map(str::to_owned),
                 }));
             }
             Err(error) if error.reason == caller::Reason::KeysUnavailable => return Err(Unavailable::Keys),
@@ -133,6 +133,6 @@ async fn ask_application(state: &State, url: &Url, headers: &HeaderMap) -> Resul
         tracing::warn!("connect.session.check_url named an issuer that is not configured");
         return Ok(None);
     }
-    let application = state.callers.application(&vouched.issuer).as_deref().map(str::to_owned);
+    let application = state.callers.application(&vouched.issuer).map(str::to_owned);
     Ok(Some(Proven { id: CallerId { issuer: vouched.issuer, subject: vouched.user }, name: None, application }))
 }

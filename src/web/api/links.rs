@@ -113,7 +113,7 @@ pub(super) async fn connect_link(
         let wish = Wish {
             caller: &caller.id,
             name: name.as_deref(),
-            application: caller.application.as_deref(),
+            application: state.callers.application(&caller.id.issuer),
             service,
             account: &label(&state, &caller, service, account).await?,
             scopes: &scopes,
@@ -147,7 +147,8 @@ struct DashboardLinkAnswer {
 pub(super) async fn dashboard_link(axum::extract::State(state): Shared, asked: Asked) -> Response {
     let served = async {
         let caller = asked.caller(&state).await?;
-        let (name, application) = (shown_name(caller.claims()), caller.application.as_deref().map(str::to_owned));
+        let application = state.callers.application(&caller.id.issuer).map(str::to_owned);
+        let name = shown_name(caller.claims());
         let link = state.consent.dashboard_link(caller.id.clone(), name, application, state.now()).await?;
         json(&DashboardLinkAnswer { dashboard_url: link.url, expires_in: link.expires_in })
     };
@@ -246,7 +247,8 @@ async fn look_ahead(state: &State, caller: &Caller, item: PreflightItem) -> Serv
             answer.insert("status".into(), "ready".into());
         }
         Err(unusable) => {
-            let remedies = Remedies { consent: &state.consent, caller, service, scopes: &scopes };
+            let application = state.callers.application(&caller.id.issuer);
+            let remedies = Remedies { consent: &state.consent, caller, application, service, scopes: &scopes };
             let refusal = remedies.refuse(&unusable, state.now()).await;
             answer.extend(refusal.members());
         }
