@@ -8,12 +8,16 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::{gate::Gate, journal::Journal};
-use crate::oauth::{self, Fault, Transport, TransportError};
+use crate::oauth::{self, Fault, Transport};
+
+mod judge;
+mod line;
+
+use line::Line;
 
 /// So long a process waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -342,45 +346,6 @@ impl Provider {
         );
         (200, answer)
     }
-
-    /// A spent token came again: that is the inherent window, or a fault.
-    fn judge(&self, token: &str, first: &Spend, sender: &Arc<Gate>, sent: Instant) {
-        let now = Instant::now();
-        let known = first.landed.unwrap_or(now);
-        // A failover that takes lease and mark away leaves nothing to know by that a token is on its way. One that takes
-        // the new token away does not: who had it stored still has it, and has a few seconds to store it again once there
-        // is a store again. Where that process dies before, or is cut off, everybody who knew is gone with the write.
-        let in_flight = self.journal.failover(first.sent - Duration::from_secs(20), known).is_some();
-        let restored = |at| self.journal.restored(at) + Duration::from_secs(5);
-        let forgotten = self.journal.failover(known, now).map_or(known, restored);
-        let inherent = first.lost || in_flight || first.by.troubled(first.sent, forgotten) || sender.troubled(sent, now)
-            // It comes after its sender gave up: its answer, too, is lost.
-            || sent.elapsed() > PATIENCE;
-        if inherent {
-            self.journal.count(|counts| counts.inherent += 1);
-        } else {
-            self.journal.violated(format!("{token} was spent by {} and again by {}", first.by.name, sender.name));
-        }
-    }
-
-    /// A token was renewed that was neither old nor refused.
-    fn judge_haste(&self, number: usize, family: &Family, sent: Instant) {
-        let early = sent.duration_since(family.asked) < self.life.mul_f64(0.7);
-        let now = Instant::now();
-        let unheard = |(by, sent, lost): &(Arc<Gate>, Instant, bool)| *lost || by.troubled(*sent, now);
-        // A request that was on its way already when another was answered: as with a token that is spent twice, a failover
-        // may have taken away all that told of it.
-        let from = if sent < family.issued { sent - Duration::from_secs(20) } else { family.asked };
-        let excused = family.renewal.as_ref().is_some_and(unheard)
-            || self.skewed
-            || family.refused
-            // It comes after its sender gave up; meanwhile another asked.
-            || sent.elapsed() > PATIENCE
-            || self.journal.failover(from, now.min(sent.max(family.issued))).is_some();
-        if early && !excused {
-            self.journal.violated(format!("family {number} was renewed for nothing"));
-        }
-    }
 }
 
 impl State {
@@ -406,80 +371,5 @@ impl State {
         if self.families[family].newest == token {
             self.families[family].refused = true;
         }
-    }
-}
-
-struct Line {
-    provider: Arc<Provider>,
-    gate: Arc<Gate>,
-}
-
-#[async_trait]
-impl Transport for Line {
-    async fn call(&self, request: http::Request<Vec<u8>>, _: bool) -> Result<http::Response<Vec<u8>>, TransportError> {
-        let (provider, random, sent) = (&self.provider, &self.provider.journal.random, Instant::now());
-        self.gate.cross().await;
-        let mood = *provider.mood.lock();
-        let most = if random.in_thousand(mood.slow) { 15_000 } else { mood.delay };
-        let (before, mut after) = (random.millis(0, most), random.millis(0, most));
-        let (mut lost, mut belied) = (random.in_thousand(mood.lost_answers), None);
-        let mut fault = random.in_thousand(mood.fails).then(|| match random.below(4) {
-            0 => Scripted::Fault(Fault::Connect),
-            1 => Scripted::Answer(503, "<h1>busy</h1>"),
-            2 => Scripted::Answer(429, ""),
-            _ => Scripted::Answer(401, r#"{"error":"invalid_client"}"#),
-        });
-        let scripted = provider.script.lock().pop_front();
-        match scripted {
-            Some(Scripted::Lost) => lost = true,
-            Some(Scripted::Slow(time)) => after = time,
-            Some(Scripted::Belied(status, body)) => belied = Some((status, body.to_owned())),
-            Some(other) => fault = Some(other),
-            None => {}
-        }
-        let path = request.uri().path().to_owned();
-        let token = url::form_urlencoded::parse(request.body())
-            .find(|(name, _)| name == "refresh_token" || name == "token")
-            .map(|(_, value)| value.into_owned())
-            .unwrap_or_default();
-        if path == "/token" {
-            provider.requests.lock().push((Instant::now(), token.clone()));
-        }
-        let late = before > PATIENCE;
-        lost |= late || before + after > PATIENCE;
-        let outcome = if let Some(Scripted::Fault(kind)) = fault {
-            Err(kind)
-        } else if late {
-            let (provider, gate) = (Arc::clone(provider), Arc::clone(&self.gate));
-            tokio::spawn(async move {
-                sleep(before).await;
-                provider.answer(&path, &token, &gate, sent, true);
-            });
-            sleep(PATIENCE).await;
-            Err(Fault::Timeout)
-        } else {
-            if !before.is_zero() {
-                sleep(before).await;
-            }
-            let answer = match fault {
-                Some(Scripted::Answer(status, body)) => (status, body.to_owned()),
-                _ => {
-                    let answer = provider.answer(&path, &token, &self.gate, sent, lost || belied.is_some());
-                    belied.unwrap_or(answer)
-                }
-            };
-            if !after.is_zero() {
-                sleep(after.min(PATIENCE.saturating_sub(before))).await;
-            }
-            if lost {
-                Err(if before + after > PATIENCE { Fault::Timeout } else { Fault::Protocol })
-            } else {
-                Ok(answer)
-            }
-        };
-        self.gate.cross().await;
-        let (status, body) = outcome.map_err(|kind| TransportError { kind })?;
-        let response = http::Response::builder().status(status).header("content-type", "application/json");
-        Ok(response.body(body.into_bytes()).unwrap())
     }
 }

@@ -7,22 +7,19 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use parking_lot::Mutex;
-use tokio::{
-    sync::broadcast,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 
 use super::{gate::Gate, journal::Journal, provider::Provider};
 use crate::{
     connection::record::Record,
-    store::{Change, Claim, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned},
+    store::{Change, Expect, Key, Put, Taken, Version, Versioned},
     vault::Vault,
 };
 
-/// So long a process waits for the store's answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+mod handle;
+
+pub use handle::Handle;
 
 /// What was written this long ago survives a failover.
 const REPLICATED: Duration = Duration::from_secs(2);
@@ -201,193 +198,6 @@ impl Server {
             });
         }
     }
-}
-
-/// The store as one process reaches it.
-pub struct Handle {
-    server: Arc<Server>,
-    gate: Arc<Gate>,
-}
-
-fn away() -> Error {
-    Error::Unavailable { reason: "as simulated".into() }
-}
-
-async fn pause(millis: u64) {
-    if millis > 0 {
-        sleep(Duration::from_millis(millis)).await;
-    }
-}
-
-impl Handle {
-    async fn act<T: Send + std::fmt::Debug + 'static>(
-        &self,
-        name: &'static str,
-        work: impl FnOnce(&mut State) -> T + Send + 'static,
-    ) -> Result<T, Error> {
-        let (server, random) = (&self.server, &self.server.journal.random);
-        self.gate.cross().await;
-        let weather = *server.weather.lock();
-        let (before, after) = (random.below(weather.delay + 1), random.below(weather.delay + 1));
-        let (lost_request, lost_answer) =
-            (random.in_thousand(weather.lost_requests), random.in_thousand(weather.lost_answers));
-        let outcome = if random.in_thousand(weather.late) {
-            let late = PATIENCE + random.millis(1, 6000);
-            let (server, who) = (Arc::clone(server), self.gate.name.clone());
-            tokio::spawn(async move {
-                sleep(late).await;
-                if !server.is_down() {
-                    let done = server.execute(work);
-                    server.journal.step(&who, name, &("late", done));
-                }
-            });
-            sleep(PATIENCE).await;
-            Err("late")
-        } else {
-            pause(before).await;
-            if lost_request || self.gate.is_cut() || server.is_down() {
-                Err("not done")
-            } else {
-                let done = server.execute(work);
-                server.journal.step(&self.gate.name, name, &done);
-                pause(after).await;
-                if lost_answer || self.gate.is_cut() { Err("done, unheard") } else { Ok(done) }
-            }
-        };
-        self.gate.cross().await;
-        outcome.map_err(|fault| {
-            server.journal.step(&self.gate.name, name, &fault);
-            away()
-        })
-    }
-}
-
-#[async_trait]
-impl Store for Handle {
-    async fn get(&self, key: &Key) -> Result<Option<Versioned>, Error> {
-        let key = *key;
-        self.act("get", move |state| state.records.get(&key).map(|(stored, _)| stored.clone())).await
-    }
-
-    async fn list(&self, owner: &OwnerId) -> Result<Vec<(RecordId, Versioned)>, Error> {
-        let owner = *owner;
-        let of_owner = move |state: &mut State| {
-            let all = state.records.iter().filter(|(key, _)| key.owner == owner);
-            all.map(|(key, (stored, _))| (key.record, stored.clone())).collect()
-        };
-        self.act("list", of_owner).await
-    }
-
-    async fn put(
-        &self,
-        key: &Key,
-        expect: Expect,
-        version: Version,
-        value: &[u8],
-        due: Option<u64>,
-    ) -> Result<Put, Error> {
-        let (key, value) = (*key, value.to_vec());
-        self.act("put", move |state| state.put(key, expect, Versioned { version, value }, due)).await
-    }
-
-    async fn delete(&self, key: &Key, expect: Expect) -> Result<Put, Error> {
-        let key = *key;
-        self.act("delete", move |state| state.delete(key, expect)).await
-    }
-
-    async fn due(&self, until_ms: u64, limit: usize) -> Result<Vec<(Key, u64)>, Error> {
-        let list = move |state: &mut State| {
-            let due = state.records.iter().filter_map(|(key, (_, due))| Some((*key, (*due)?)));
-            let mut due: Vec<_> = due.filter(|(_, at)| *at <= until_ms).collect();
-            due.sort_by_key(|(_, at)| *at);
-            due.truncate(limit);
-            due
-        };
-        self.act("due", list).await
-    }
-
-    async fn lease(&self, key: &Key, holder: &str, ttl: Duration) -> Result<Taken, Error> {
-        let (key, holder) = (*key, holder.to_owned());
-        self.act("lease", move |state| state.lease(key, holder, ttl)).await
-    }
-
-    async fn renew(&self, key: &Key, holder: &str, ttl: Duration) -> Result<bool, Error> {
-        let (key, holder) = (*key, holder.to_owned());
-        self.act("renew", move |state| state.held(&key, &holder).map(|until| *until = Instant::now() + ttl).is_some())
-            .await
-    }
-
-    async fn release(&self, key: &Key, holder: &str) -> Result<(), Error> {
-        let (key, holder) = (*key, holder.to_owned());
-        let release = move |state: &mut State| {
-            if state.held(&key, &holder).is_some() {
-                state.leases.remove(&key);
-            }
-        };
-        self.act("release", release).await
-    }
-
-    async fn put_once(&self, id: &str, value: &[u8], _: Option<Duration>) -> Result<Claim, Error> {
-        let (id, value) = (id.to_owned(), value.to_vec());
-        let claim = move |state: &mut State| match state.once.get(&id) {
-            Some(stored) => Claim::Theirs(stored.clone()),
-            None => {
-                state.once.insert(id, value);
-                Claim::Mine
-            }
-        };
-        self.act("put_once", claim).await
-    }
-
-    async fn peek(&self, id: &str) -> Result<Option<Vec<u8>>, Error> {
-        let id = id.to_owned();
-        self.act("peek", move |state| state.once.get(&id).cloned()).await
-    }
-
-    async fn take(&self, id: &str) -> Result<Option<Vec<u8>>, Error> {
-        let id = id.to_owned();
-        self.act("take", move |state| state.once.remove(&id)).await
-    }
-
-    async fn replace(&self, id: &str, expected: &[u8], value: &[u8], _: Option<Duration>) -> Result<bool, Error> {
-        let (id, expected, value) = (id.to_owned(), expected.to_vec(), value.to_vec());
-        let replace = move |state: &mut State| match state.once.get_mut(&id) {
-            Some(stored) if *stored == expected => {
-                *stored = value;
-                true
-            }
-            _ => false,
-        };
-        self.act("replace", replace).await
-    }
-
-    async fn count(&self) -> Result<u64, Error> {
-        self.act("count", |state| state.records.len() as u64).await
-    }
-
-    async fn scan(&self, _: Option<String>, _: usize) -> Result<Page, Error> {
-        let all = |state: &mut State| state.records.iter().map(|(key, (stored, _))| (*key, stored.clone())).collect();
-        Ok((self.act("scan", all).await?, None))
-    }
-
-    async fn ping(&self) -> Result<(), Error> {
-        self.act("ping", |_| ()).await
-    }
-
-    fn changes(&self) -> broadcast::Receiver<Change> {
-        self.gate.notices.subscribe()
-    }
-
-    fn channel_up(&self) -> bool {
-        !self.gate.is_cut() && !self.server.is_down()
-    }
-
-    fn channel_epoch(&self) -> Option<u64> {
-        let breaks = self.gate.cuts() + self.server.state.lock().outages.len() as u64;
-        self.channel_up().then_some(breaks)
-    }
-
-    async fn close(&self) {}
 }
 
 impl State {

@@ -1,0 +1,49 @@
+//! What must never happen at the provider: a token that is spent twice outside the window that no protocol closes, and
+//! one that is renewed for nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{super::gate::Gate, Family, PATIENCE, Provider, Spend};
+
+impl Provider {
+    /// A spent token came again: that is the inherent window, or a fault.
+    pub(super) fn judge(&self, token: &str, first: &Spend, sender: &Arc<Gate>, sent: Instant) {
+        let now = Instant::now();
+        let known = first.landed.unwrap_or(now);
+        // A failover that takes lease and mark away leaves nothing to know by that a token is on its way. One that takes
+        // the new token away does not: who had it stored still has it, and has a few seconds to store it again once there
+        // is a store again. Where that process dies before, or is cut off, everybody who knew is gone with the write.
+        let in_flight = self.journal.failover(first.sent - Duration::from_secs(20), known).is_some();
+        let restored = |at| self.journal.restored(at) + Duration::from_secs(5);
+        let forgotten = self.journal.failover(known, now).map_or(known, restored);
+        let inherent = first.lost || in_flight || first.by.troubled(first.sent, forgotten) || sender.troubled(sent, now)
+            // It comes after its sender gave up: its answer, too, is lost.
+            || sent.elapsed() > PATIENCE;
+        if inherent {
+            self.journal.count(|counts| counts.inherent += 1);
+        } else {
+            self.journal.violated(format!("{token} was spent by {} and again by {}", first.by.name, sender.name));
+        }
+    }
+
+    /// A token was renewed that was neither old nor refused.
+    pub(super) fn judge_haste(&self, number: usize, family: &Family, sent: Instant) {
+        let early = sent.duration_since(family.asked) < self.life.mul_f64(0.7);
+        let now = Instant::now();
+        let unheard = |(by, sent, lost): &(Arc<Gate>, Instant, bool)| *lost || by.troubled(*sent, now);
+        // A request that was on its way already when another was answered: as with a token that is spent twice, a failover
+        // may have taken away all that told of it.
+        let from = if sent < family.issued { sent - Duration::from_secs(20) } else { family.asked };
+        let excused = family.renewal.as_ref().is_some_and(unheard)
+            || self.skewed
+            || family.refused
+            // It comes after its sender gave up; meanwhile another asked.
+            || sent.elapsed() > PATIENCE
+            || self.journal.failover(from, now.min(sent.max(family.issued))).is_some();
+        if early && !excused {
+            self.journal.violated(format!("family {number} was renewed for nothing"));
+        }
+    }
+}
