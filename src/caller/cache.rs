@@ -68,7 +68,11 @@ impl fmt::Debug for VerifiedTokens {
 impl VerifiedTokens {
     /// A cache of this many tokens at most.
     pub(super) fn new(capacity: usize) -> Self {
-        Self { cache: Cache::new(capacity), since_sweep: AtomicUsize::new(0) }
+        let cache = Cache::new(capacity);
+        // All the room at once (half of it is kept for what was evicted): places that nobody has used take no memory, but
+        // tables that grow by doubling and move do.
+        cache.reserve(capacity / 2);
+        Self { cache, since_sweep: AtomicUsize::new(0) }
     }
 
     /// What is remembered.

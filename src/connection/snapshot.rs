@@ -97,8 +97,11 @@ pub struct Snapshots {
 impl Snapshots {
     /// Keeps at most `capacity` callers.
     pub fn new(capacity: usize, offline_max: Duration) -> Self {
+        let cache = Cache::new(capacity);
+        // All the room at once, as with verified JWTs (`caller/cache.rs`).
+        cache.reserve(capacity / 2);
         Self {
-            cache: Cache::new(capacity),
+            cache,
             counters: std::iter::repeat_with(AtomicU64::default).take(COUNTERS).collect(),
             written: Cache::new(capacity),
             trusted_until: AtomicU64::new(0),
