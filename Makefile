@@ -4,7 +4,7 @@ SHELL := /bin/bash
 
 .PHONY: help
 help: ## This list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
 
 .PHONY: demo
 demo: ## See Valetkey at work: needs no account, no Redis, no configuration
@@ -39,6 +39,13 @@ bench-full: ## Every row too: latency, memory, JWT algorithms, refresh storm, a 
 	@scripts/install-bench-deps.sh
 	cargo build --release --locked --package valetkey --package valetkey-bench
 	target/release/valetkey-bench --full --callgrind
+
+.PHONY: bench-instructions
+bench-instructions: ## Instructions a request, user and kernel, in an emulated machine: the same on every machine
+	@scripts/install-build-deps.sh
+	@scripts/install-bench-deps.sh
+	cargo build --release --locked --package valetkey --package valetkey-bench
+	scripts/count-instructions.sh
 
 .PHONY: bench-micro
 bench-micro: ## The pieces of a hot call, each by itself: route, caller, resolve, scopes, rewrite

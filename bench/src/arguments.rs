@@ -44,6 +44,12 @@ pub struct Arguments {
     /// Only what callers and idle connections take in memory
     #[arg(long)]
     pub memory: bool,
+    /// Only what a proxy adds to a lone call's latency
+    #[arg(long)]
+    pub latency: bool,
+    /// Only 1 GiB each way
+    #[arg(long)]
+    pub transfers: bool,
     /// Only the million: what start, healer and lists cost with that many connections in Redis
     #[arg(long)]
     pub million: bool,
@@ -53,6 +59,10 @@ pub struct Arguments {
     /// Count instructions in user space too, under valgrind: slow, but the same every time
     #[arg(long)]
     pub callgrind: bool,
+    /// In an emulated machine, where a nanosecond is an instruction: all share its one core, cold calls with every JWT
+    /// algorithm (scripts/count-instructions.sh)
+    #[arg(long)]
+    pub emulated: bool,
     /// Keep callgrind's files in this folder, for `callgrind_annotate`
     #[arg(long, value_name = "FOLDER")]
     pub keep: Option<PathBuf>,
@@ -64,6 +74,11 @@ pub struct Arguments {
 impl Arguments {
     /// Whether proxies race.
     pub fn races(&self) -> bool {
-        self.full || !(self.storm || self.million || self.memory)
+        self.full || !(self.storm || self.million || self.rows())
+    }
+
+    /// Whether single rows are asked for.
+    pub fn rows(&self) -> bool {
+        self.memory || self.latency || self.transfers
     }
 }

@@ -16,8 +16,6 @@ use crate::{
 
 /// How long a process may take to accept connections; under valgrind everything takes long.
 const UP_WITHIN: Duration = Duration::from_secs(90);
-/// `USER_HZ`: fixed at 100 in Linux's interface to programs.
-const TICKS_PER_SECOND: u64 = 100;
 
 /// The cores that a process may use, as `taskset -c` takes them.
 #[derive(Debug, Clone, Copy)]
@@ -99,16 +97,18 @@ impl Process {
         self.child.id()
     }
 
-    /// CPU time used so far, of all its threads, in user and kernel (proc(5), `utime` and `stime`).
+    /// CPU time used so far, in user and kernel, by the threads that it has (sched(7)'s account, in nanoseconds).
     ///
     /// # Errors
     /// Where the process is gone.
     pub fn cpu(&self) -> Result<Duration, Error> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).tried("reading a process's CPU time")?;
-        // The name may hold spaces and parentheses; what follows the last one is regular.
-        let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
-        let ticks: u64 = after.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-        Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+        let threads = fs::read_dir(format!("/proc/{}/task", self.id())).tried("reading a process's threads")?;
+        // A thread may end just now; those that do the work don't.
+        let on_cpu = |thread: fs::DirEntry| {
+            let account = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            account.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        Ok(Duration::from_nanos(threads.flatten().filter_map(on_cpu).sum()))
     }
 
     /// The memory it has resident now, in KiB.

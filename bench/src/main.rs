@@ -10,8 +10,16 @@ use std::{process::ExitCode, time::Duration};
 use clap::Parser;
 
 use crate::{
-    arguments::Arguments, failure::Failure, fleet::REST, measure::Load, peers::Peer, progress::Progress, race::Race,
-    report::Report, scene::Scene, users::Signing,
+    arguments::Arguments,
+    failure::Failure,
+    fleet::REST,
+    measure::Load,
+    peers::Peer,
+    progress::Progress,
+    race::Race,
+    report::{Fact, Report},
+    scene::Scene,
+    users::Signing,
 };
 
 mod arguments;
@@ -44,17 +52,15 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
-    if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+    if !arguments.emulated && std::thread::available_parallelism().map_or(1, usize::from) < 2 {
         return Err("two cores are needed: one for the proxy, one for everything else".into());
     }
     let (progress, mut report) = (Progress::new(), Report::default());
     if arguments.races() {
         race(arguments, &progress, &mut report)?;
     }
-    if arguments.memory && !arguments.full {
-        progress.begin("memory of callers and idle connections", 1);
-        let scene = Scene::set(arguments.users, &Signing::ALL[..1], REST)?;
-        report.facts.push(("memory", full::memory(&scene)?));
+    if arguments.rows() && !arguments.full {
+        report.facts.push(("measure", rows(arguments, &progress)?));
     }
     if arguments.full || arguments.storm {
         let facts = storm::run(arguments, &progress)?;
@@ -68,11 +74,37 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The single rows that are asked for.
+fn rows(arguments: &Arguments, progress: &Progress) -> Result<Vec<Fact>, Failure> {
+    progress.begin("single rows", 1);
+    let scene = Scene::set(arguments.users, &Signing::ALL[..1], REST)?;
+    let mut facts = Vec::new();
+    if arguments.latency {
+        facts.extend(full::latency(&scene, load(arguments))?);
+    }
+    if arguments.transfers {
+        facts.extend(full::transfers(&scene)?);
+    }
+    if arguments.memory {
+        facts.extend(full::memory(&scene)?);
+    }
+    Ok(facts)
+}
+
+fn load(arguments: &Arguments) -> Load {
+    Load {
+        connections: arguments.connections,
+        time: Duration::from_secs(arguments.seconds),
+        core: REST,
+        emulated: arguments.emulated,
+    }
+}
+
 fn race(arguments: &Arguments, progress: &Progress, report: &mut Report) -> Result<(), Failure> {
-    let signings = if arguments.full { &Signing::ALL[..] } else { &Signing::ALL[..1] };
+    let signings = if arguments.full || arguments.emulated { &Signing::ALL[..] } else { &Signing::ALL[..1] };
     progress.begin(format!("upstream, Redis, {} connections imported", arguments.users), 1);
     let scene = Scene::set(arguments.users, signings, REST)?;
-    let load = Load { connections: arguments.connections, time: Duration::from_secs(arguments.seconds), core: REST };
+    let load = load(arguments);
     let peers = peers(arguments, progress, report);
     Race { scene: &scene, load, rounds: arguments.rounds, signings, peers }.run(progress, report)?;
     if arguments.full {

@@ -1,13 +1,8 @@
 //! The rows beside requests per second: latency of a lone call, big transfers, memory, start and size.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{fs, time::Instant};
 
 use crate::{
-    contestant::{WORK, YARDSTICK},
     failure::Failure,
     fleet::{PROXY, program, same},
     measure::{self, Load},
@@ -17,10 +12,13 @@ use crate::{
     users::good_jwt,
 };
 
+mod latency;
 mod memory;
 mod transfers;
 
+pub use latency::latency;
 pub use memory::memory;
+pub use transfers::transfers;
 
 /// Measures them all.
 ///
@@ -31,9 +29,9 @@ pub fn run(scene: &Scene, load: Load, progress: &Progress) -> Result<Vec<Fact>, 
     let mut facts = Vec::new();
     start(scene, &mut facts)?;
     progress.step();
-    latency(scene, load, &mut facts)?;
+    facts.extend(latency(scene, load)?);
     progress.step();
-    transfers::transfers(scene, &mut facts)?;
+    facts.extend(transfers(scene)?);
     progress.step();
     facts.extend(memory(scene)?);
     progress.step();
@@ -54,32 +52,5 @@ fn start(scene: &Scene, facts: &mut Vec<Fact>) -> Result<(), Failure> {
     times.sort_unstable();
     let value = times[2].as_millis();
     facts.push(Fact::new("process start to first answered call", format!("{value} ms"), "≤ 100 ms", value <= 100));
-    Ok(())
-}
-
-fn latency(scene: &Scene, load: Load, facts: &mut Vec<Fact>) -> Result<(), Failure> {
-    let (bare, valetkey) = (scene.bare(YARDSTICK, scene.upstream, PROXY, same)?, scene.valetkey(PROXY, same)?);
-    let load = Load { time: load.time.min(Duration::from_secs(4)), ..load };
-    let url = |address: SocketAddr, path: &str| format!("http://{address}{path}");
-    let (mut direct, mut plain, mut ours) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..3 {
-        direct.push(measure::latency(&url(scene.upstream, WORK), &scene.tokens(), load)?);
-        plain.push(measure::latency(&url(bare.address, &bare.path(WORK)), &scene.jwts, load)?);
-        ours.push(measure::latency(&url(valetkey.address, &valetkey.path(WORK)), &scene.jwts, load)?);
-    }
-    for (at, name, goal, most) in [(0, "p50", "≤ 60 µs", 60.0), (1, "p99", "≤ 150 µs", 150.0)] {
-        let median = |all: &[[f64; 2]]| {
-            let mut values: Vec<f64> = all.iter().map(|pair| pair[at]).collect();
-            values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
-        let (direct, plain, ours) = (median(&direct), median(&plain), median(&ours));
-        let what = format!("latency added to a direct call, one connection, {name}");
-        let added = ours - direct;
-        facts.push(Fact::new(what, format!("{added:.0} µs"), goal, added <= most));
-        let beyond = ours - plain;
-        let what = format!("… beyond bare Pingora's {:.0} µs, {name}", plain - direct);
-        facts.push(Fact::new(what, format!("{beyond:.0} µs"), "≤ 15 µs", beyond <= 15.0));
-    }
     Ok(())
 }

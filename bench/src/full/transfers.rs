@@ -20,7 +20,10 @@ const GIB: u64 = 1 << 30;
 const FLAT_KIB: u64 = 1024;
 
 /// CPU time a GiB, and whether memory grows.
-pub fn transfers(scene: &Scene, facts: &mut Vec<Fact>) -> Result<(), Failure> {
+///
+/// # Errors
+/// Where a proxy doesn't come up, or a transfer breaks off.
+pub fn transfers(scene: &Scene) -> Result<Vec<Fact>, Failure> {
     let listener = TcpListener::bind(scene.sink)?;
     thread::spawn(move || listener.incoming().flatten().for_each(|stream| drop(thread::spawn(|| swallow(stream)))));
     let token = good_jwt(0)?;
@@ -43,13 +46,14 @@ pub fn transfers(scene: &Scene, facts: &mut Vec<Fact>) -> Result<(), Failure> {
         ("1 GiB download", down(&to_nginx)?, down(&valetkey)?),
         ("1 GiB upload", up(&to_sink, "/")?, up(&valetkey, "/proxy/sink/")?),
     ];
+    let mut facts = Vec::new();
     for (what, (plain, _), (ours, grown)) in rows {
         let ratio = ours / plain;
         let value = format!("{ours:.2} s CPU, {ratio:.2} × bare Pingora, memory + {grown} KiB");
         let met = ratio <= 1.05 && grown <= FLAT_KIB;
         facts.push(Fact::new(what, value, "≤ 1.05 ×, memory flat", met));
     }
-    Ok(())
+    Ok(facts)
 }
 
 /// Takes requests' bodies by their `Content-Length`.
