@@ -57,8 +57,11 @@ pub enum ServeError {
 /// # Errors
 /// Where a certificate can't be used.
 pub fn serve(core: &Arc<Core>, doors: Vec<Door>, grace: Duration) -> Result<(), ServeError> {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
     let conf = || ServerConf {
-        threads: thread::available_parallelism().map_or(1, usize::from),
+        threads,
+        // A single thread has nobody to steal from, and pays for it with every turn of every connection.
+        work_stealing: threads > 1,
         upstream_keepalive_pool_size: IDLE_UPSTREAM_CONNECTIONS,
         max_retries: ATTEMPTS,
         // Pingora sleeps all of this before it ends its runtimes, idle or not; nobody waits for it (see `drain`).

@@ -36,9 +36,41 @@ async fn until_received(upstream: &Upstream, count: usize) {
 #[tokio::test]
 async fn sigterm_lets_calls_in_flight_finish_and_then_ends_with_0() {
     let (upstream, release) = holding().await;
-    let mut rig = behind(&upstream, |config| config.set("shutdown", json!({ "delay": "1s", "grace": "20s" }))).await;
+    let mut rig = behind(&upstream, with_a_short_delay).await;
+    ends_after_calls_in_flight(&mut rig, &upstream, &release).await;
+}
+
+/// There Pingora's runtime is another one (`proxy/server.rs`).
+#[tokio::test]
+async fn on_a_single_core_calls_are_served_and_finished_too() {
+    let (upstream, release) = holding().await;
+    let mut rig = behind(&upstream, with_a_short_delay).await;
+    rig.valetkey.terminate();
+    rig.valetkey.process().exit().await;
+    rig.valetkey.under(&["taskset".to_owned(), "-c".to_owned(), first_core()]);
+    rig.valetkey.run().await;
+    rig.valetkey.ready().await;
+    // More connections than there are threads.
+    let many = futures_util::future::join_all((0..50).map(|_| rig.get("ada", "/proxy/crm/x"))).await;
+    assert!(many.iter().all(|answer| (answer.status, answer.text().as_str()) == (200, "ok")));
+    ends_after_calls_in_flight(&mut rig, &upstream, &release).await;
+}
+
+fn with_a_short_delay(config: Config) -> Config {
+    config.set("shutdown", json!({ "delay": "1s", "grace": "20s" }))
+}
+
+/// A core that this process may use.
+fn first_core() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
+    let cores = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("Linux has it");
+    cores.trim().chars().take_while(char::is_ascii_digit).collect()
+}
+
+async fn ends_after_calls_in_flight(rig: &mut Rig, upstream: &Upstream, release: &Notify) {
+    let before = upstream.received().len();
     let call = tokio::spawn(rig.request("ada", Method::GET, "/proxy/crm/held").send());
-    until_received(&upstream, 1).await;
+    until_received(upstream, before + 1).await;
     rig.valetkey.terminate();
     wait::until("readiness has fallen", || async { (rig.admin_get("/readyz").await.status == 503).then_some(()) })
         .await;
