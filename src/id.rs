@@ -1,18 +1,19 @@
 //! A newtype for every identifier that crosses a module's border, so that a service name can't stand where an account
 //! is meant. Each is checked once, where it comes in; cheap to clone. Holds no secrets and does no I/O.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
+use arcstr::ArcStr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Declares a cheap, immutable text newtype.
+/// Declares a cheap, immutable text newtype, a pointer in size: thousands are held.
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
         #[serde(transparent)]
-        pub struct $name(Arc<str>);
+        pub struct $name(ArcStr);
 
         impl $name {
             /// The text itself.

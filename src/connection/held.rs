@@ -9,7 +9,7 @@ use crate::{
     id::{ConnectionId, ServiceName},
 };
 
-use super::{AuthKind, Connection, Credential, KeyFacts, Reason, Status};
+use super::{AuthKind, Connection, Credential, KeyFacts, Reason, Status, few::Few};
 
 /// One connection as it is held in memory.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub struct Held {
     scopes: Box<[String]>,
     apart: Option<Box<Apart>>,
     /// What calls carry, for each service that uses the connection.
-    pub credentials: Box<[(ServiceName, Arc<Credential>)]>,
+    pub credentials: Few<(ServiceName, Arc<Credential>)>,
 }
 
 /// What a connection stands on, as of its record; the clock may yet retire an API key.
@@ -52,7 +52,7 @@ impl Held {
     pub fn new(
         id: Arc<ConnectionId>,
         connection: Connection,
-        credentials: Box<[(ServiceName, Arc<Credential>)]>,
+        credentials: Few<(ServiceName, Arc<Credential>)>,
     ) -> Self {
         let footing = connection.footing();
         let Connection { connected_at, refreshed_at, expires_at, scopes, .. } = connection;
@@ -100,7 +100,7 @@ impl Held {
 
     /// It takes the place of `other`, which goes by the same name.
     pub fn succeeds(&self, other: &Self) {
-        for (service, credential) in &self.credentials {
+        for (service, credential) in self.credentials.iter() {
             if let Some(before) = other.credential(service) {
                 credential.succeeds(before);
             }

@@ -2,7 +2,8 @@
 //!
 //! - `record`: the sealed form; `state`: how it changes (one total function)
 //! - `root`: the shared secret that names and tickets derive from
-//! - `snapshot`: what this process knows of a caller, and until when it may believe it; `held`: one connection there
+//! - `snapshot`: what this process knows of a caller, and until when it may believe it; `held`: one connection there;
+//!   `few`: a list of usually one
 //! - `resolve`: (caller, service, account) → credential, and what an upstream's refusal means; `decide`: its pure part
 //! - `refresh`: one refresh everywhere; `flight`: single flight in a process; `lease`: between processes; `persist`: no new
 //!   grant is ever lost; `circuit`: patience with a token endpoint
@@ -39,6 +40,7 @@ mod circuit;
 mod credential;
 mod decide;
 mod erase;
+mod few;
 mod flight;
 mod heal;
 mod held;

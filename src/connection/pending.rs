@@ -118,6 +118,10 @@ impl Connections {
 impl Snapshot {
     /// The grants that wait for the application.
     pub fn aside(&self, now: Timestamp) -> impl Iterator<Item = &Connection> {
-        self.aside.iter().filter(move |(until, _)| !until.reached(now)).map(|(_, connection)| connection)
+        self.aside
+            .iter()
+            .flat_map(|aside| aside.iter())
+            .filter(move |(until, _)| !until.reached(now))
+            .map(|(_, connection)| connection)
     }
 }

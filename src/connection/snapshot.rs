@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -19,7 +19,7 @@ use crate::{
     store::{Key, OwnerId, Version},
 };
 
-use super::{Connection, held::Held};
+use super::{Connection, few::Few, held::Held};
 
 /// How many change counters there are. Callers share them; a neighbour's change costs one more read of the store.
 const COUNTERS: usize = 4096;
@@ -33,9 +33,10 @@ pub struct Snapshot {
     /// Until when it was true, in milliseconds since the epoch, once it is known that something changed; else 0.
     outdated_at: AtomicU64,
     /// All of them, by service and account.
-    pub connections: Box<[Held]>,
-    /// Grants that wait for the application, and until when.
-    pub(super) aside: Box<[(Timestamp, Connection)]>,
+    pub connections: Few<Held>,
+    /// Grants that wait for the application, and until when; hardly anybody has any.
+    #[expect(clippy::box_collection, reason = "a pointer is all that nothing costs")]
+    pub(super) aside: Option<Box<Vec<(Timestamp, Connection)>>>,
 }
 
 /// Which of a caller's connections to a service is meant.
@@ -71,22 +72,23 @@ impl Snapshot {
     }
 }
 
-/// A moment in the history of a caller's connections.
+/// A moment in the history of a caller's connections. Small, as each snapshot has one: two moments look alike only if
+/// exactly 2³² changes lie between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    changes: u64,
+    changes: u32,
     /// The store's unbroken stretch of notices, or [`BROKEN`].
-    epoch: u64,
+    epoch: u32,
 }
 
 /// Notices don't come: no stretch has this number.
-const BROKEN: u64 = u64::MAX;
+const BROKEN: u32 = u32::MAX;
 
 /// The snapshots of this process, bounded in number.
 #[derive(Debug)]
 pub struct Snapshots {
     cache: Cache<OwnerId, Arc<Snapshot>>,
-    counters: Vec<AtomicU64>,
+    counters: Vec<AtomicU32>,
     /// Sealed records with renewed grants as this process last wrote them, in case a failover loses them.
     written: Cache<Key, Arc<(Version, Vec<u8>, Timestamp)>>,
     /// When the channel was last known to be whole, in milliseconds since the epoch.
@@ -102,7 +104,7 @@ impl Snapshots {
         cache.reserve(capacity / 2);
         Self {
             cache,
-            counters: std::iter::repeat_with(AtomicU64::default).take(COUNTERS).collect(),
+            counters: std::iter::repeat_with(AtomicU32::default).take(COUNTERS).collect(),
             written: Cache::new(capacity),
             trusted_until: AtomicU64::new(0),
             offline_max,
@@ -112,7 +114,9 @@ impl Snapshots {
     /// The present moment in the history of this owner. Taken before the store is read. `epoch` is the store's unbroken
     /// stretch of notices.
     pub fn stamp(&self, owner: &OwnerId, epoch: Option<u64>) -> Stamp {
-        Stamp { changes: self.counter(owner).load(Ordering::SeqCst), epoch: epoch.unwrap_or(BROKEN) }
+        #[expect(clippy::cast_possible_truncation, reason = "a process doesn't live through so many stretches")]
+        let epoch = epoch.map_or(BROKEN, |epoch| epoch as u32);
+        Stamp { changes: self.counter(owner).load(Ordering::SeqCst), epoch }
     }
 
     /// The snapshot, where it can be believed.
@@ -148,9 +152,13 @@ impl Snapshots {
                 }
             }
         }
-        // Without spare room: a list that grew one by one has four places for what is usually one connection.
-        let (connections, aside) = (connections.into(), aside.into());
-        let snapshot = Arc::new(Snapshot { stamp, loaded_at: now, outdated_at: AtomicU64::new(0), connections, aside });
+        let snapshot = Arc::new(Snapshot {
+            stamp,
+            loaded_at: now,
+            outdated_at: AtomicU64::new(0),
+            connections: connections.into(),
+            aside: (!aside.is_empty()).then(|| Box::new(aside)),
+        });
         self.cache.insert(owner, Arc::clone(&snapshot));
         snapshot
     }
@@ -234,7 +242,7 @@ impl Snapshots {
         }
     }
 
-    fn counter(&self, owner: &OwnerId) -> &AtomicU64 {
+    fn counter(&self, owner: &OwnerId) -> &AtomicU32 {
         let [a, b, ..] = owner.0;
         &self.counters[usize::from(u16::from_be_bytes([a, b])) % COUNTERS]
     }
@@ -243,7 +251,7 @@ impl Snapshots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{caller::Caller, connection::Credential};
+    use crate::{caller::Caller, connection::Credential, id::ConnectionId};
 
     /// What an `Arc` counts by.
     const COUNTS: usize = 2 * size_of::<usize>();
@@ -251,9 +259,11 @@ mod tests {
     #[test]
     fn a_cached_caller_with_one_connection_takes_little_beside_its_texts() {
         let caller = COUNTS + size_of::<Caller>();
-        let snapshot = COUNTS + size_of::<Snapshot>() + size_of::<Held>();
-        let credential = size_of::<(ServiceName, Arc<Credential>)>() + COUNTS + size_of::<Credential>();
-        assert!(caller + snapshot + credential <= 700, "{caller} + {snapshot} + {credential} bytes");
+        let snapshot = COUNTS + size_of::<Snapshot>();
+        let name = COUNTS + size_of::<ConnectionId>();
+        let credential = COUNTS + size_of::<Credential>();
+        let all = [caller, snapshot, name, credential];
+        assert!(all.iter().sum::<usize>() <= 432, "{all:?} bytes");
     }
 
     #[test]

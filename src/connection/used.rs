@@ -88,7 +88,7 @@ impl Connections {
     fn unwritten_use(&self, coarse: Duration) -> BTreeMap<OwnerId, Vec<(Arc<Credential>, Timestamp)>> {
         let mut all: BTreeMap<OwnerId, Vec<(Arc<Credential>, Timestamp)>> = BTreeMap::new();
         for (owner, snapshot) in self.0.snapshots.all() {
-            for (_, credential) in snapshot.connections.iter().flat_map(|held| &held.credentials) {
+            for (_, credential) in snapshot.connections.iter().flat_map(|held| held.credentials.iter()) {
                 if let Some(at) = unwritten(credential, coarse) {
                     all.entry(owner).or_default().push((Arc::clone(credential), at));
                 }
