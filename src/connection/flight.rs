@@ -56,7 +56,8 @@ where
         // A runtime that shuts down drops the task at once, and with it the landing, which needs the lock.
         drop(under_way);
         let landing = Landing { key, under_way: Arc::clone(&self.under_way) };
-        let work = start();
+        // The runtime moves a task's future three times, and this one is large.
+        let work = Box::pin(start());
         self.handle.spawn(async move {
             let value = work.await;
             drop(landing);

@@ -4,6 +4,7 @@
 use std::{borrow::Cow, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts};
 
 use crate::{
@@ -31,7 +32,7 @@ pub struct Unclaimed {
     /// The service that is called.
     route: Arc<Route>,
     /// The target as it came, and its parts.
-    raw: Bytes,
+    raw: ByteString,
     form: Range<usize>,
     path: Range<usize>,
     /// The account in the path.
@@ -60,7 +61,7 @@ pub struct Call {
     /// How far the upstream's refusals have been followed.
     pub remedy: Remedy,
     /// The target as it came, checked to be ASCII, and its parts.
-    raw: Bytes,
+    raw: ByteString,
     form: Range<usize>,
     path: Range<usize>,
 }
@@ -98,28 +99,23 @@ impl Call {
 
     /// The path below `base_url`, without the query.
     pub fn path(&self) -> &str {
-        let path = text(&self.raw[self.path.clone()]);
+        let path = &self.raw[self.path.clone()];
         if path.is_empty() { "/" } else { path }
     }
 
     /// `@account` as the path had it, for URLs that lead back.
     pub fn form(&self) -> &str {
-        text(&self.raw[self.form.clone()])
+        &self.raw[self.form.clone()]
     }
 
     /// Path and query as they go upstream.
     pub fn target(&self) -> Bytes {
-        let below = self.raw.slice(self.path.start..);
-        match target::upstream(&self.route.service.base, text(&below), self.path.len()) {
-            Cow::Borrowed(_) => below,
+        let below = &self.raw[self.path.start..];
+        match target::upstream(&self.route.service.base, below, self.path.len()) {
+            Cow::Borrowed(below) => self.raw.slice_ref(below).into_bytes(),
             Cow::Owned(target) => target.into(),
         }
     }
-}
-
-/// Targets are ASCII: `target::parse` takes no other.
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap_or_default()
 }
 
 /// Reads a request's head as far as it can be without knowing who calls. `raw` is its target as it came. `None`: it is for
@@ -134,6 +130,7 @@ pub fn read(core: &Core, head: &Parts, raw: Bytes, serves_proxy: bool) -> Result
     let traits = Traits::of(&head.headers);
     within(raw.len(), core.limits.uri_bytes, TooLarge::Target)?;
     within(traits.size, core.limits.header_bytes, TooLarge::Headers)?;
+    let raw = ByteString::try_from(raw).map_err(|_| Refusal::bad_request(target::ODD))?;
     let (name, account, form, path) = match target::parse(&raw).map_err(Refusal::bad_request)? {
         Target::Proxy { service, account, prefix, path, .. } if serves_proxy => {
             let at = prefix.bytes().position(|byte| byte == b'@').unwrap_or(prefix.len());

@@ -29,7 +29,7 @@ use super::{
     answer::{self, DEAD, Origin, REFUSED, taken_back},
     call::{self, Remedy},
     context::{Context, Finding, Way},
-    ready::{GoOn, Logged, Phase, done},
+    ready::{Logged, No, Phase, Yes, done},
     refuse::refuse,
 };
 
@@ -76,7 +76,7 @@ impl ProxyHttp for Gate {
     {
         let left = self.admit_from_memory(session, context);
         if let Ok(Left::Nothing) = left {
-            return Box::pin(GoOn);
+            return Box::pin(No);
         }
         Box::pin(async move {
             let admitted = match left {
@@ -88,6 +88,18 @@ impl ProxyHttp for Gate {
                 Err(refusal) => refuse(&self.core, session, context, &refusal).await.map(|_| true),
             }
         })
+    }
+
+    /// Said here because the default allocates for it.
+    fn proxy_upstream_filter<'a: 's, 'b: 's, 'c: 's, 's>(
+        &'a self,
+        _session: &'b mut Session,
+        _context: &'c mut Box<Context>,
+    ) -> Phase<'s, bool>
+    where
+        Self: 's,
+    {
+        Box::pin(Yes)
     }
 
     fn upstream_peer<'a: 's, 'b: 's, 'c: 's, 's>(

@@ -23,14 +23,25 @@ impl Future for Done {
     }
 }
 
-/// `request_filter` that lets a request go on, likewise.
-pub struct GoOn;
+/// A phase that says no, likewise: `request_filter`, where the request hasn't been answered.
+pub struct No;
 
-impl Future for GoOn {
+impl Future for No {
     type Output = Result<bool>;
 
     fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Result<bool>> {
         Poll::Ready(Ok(false))
+    }
+}
+
+/// A phase that says yes, likewise: `proxy_upstream_filter`, where the request goes upstream.
+pub struct Yes;
+
+impl Future for Yes {
+    type Output = Result<bool>;
+
+    fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Result<bool>> {
+        Poll::Ready(Ok(true))
     }
 }
 

@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr2};
+
 use crate::{
     id::{Account, ServiceName},
     provider::BaseUrl,
@@ -33,22 +35,25 @@ pub enum Target<'a> {
 pub type Malformed = &'static str;
 
 const LEAVES: Malformed = "The path could leave the service's base URL";
-const ODD: Malformed = "The path holds characters that must be percent-encoded";
+/// What is said of a target that isn't ASCII, or whose bytes aren't even text.
+pub const ODD: Malformed = "The path holds characters that must be percent-encoded";
 
 /// Reads a request target in origin form.
 ///
 /// # Errors
 /// Where it is of another form, holds raw control or non-ASCII bytes, or its path could leave the service's base URL.
-pub fn parse(raw: &[u8]) -> Result<Target<'_>, Malformed> {
+pub fn parse(text: &str) -> Result<Target<'_>, Malformed> {
     // Folds take many bytes at a time, where `any` looks at one after the other.
-    if raw.iter().fold(false, |odd, byte| odd | !(0x21..=0x7e).contains(byte) | (*byte == b'#')) {
+    if text.bytes().fold(false, |odd, byte| odd | !(0x21..=0x7e).contains(&byte) | (byte == b'#')) {
         return Err(ODD);
     }
-    let text = std::str::from_utf8(raw).map_err(|_| ODD)?;
     if !text.starts_with('/') {
         return Err("Only targets that begin with a slash are served");
     }
-    let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
+    let (path, query) = match memchr(b'?', text.as_bytes()) {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
+    };
     let Some(rest) = path.strip_prefix("/proxy/") else {
         return if path == "/proxy" { Ok(unnamed(path, query)) } else { Ok(Target::Own) };
     };
@@ -71,7 +76,7 @@ pub fn parse(raw: &[u8]) -> Result<Target<'_>, Malformed> {
 /// has its spaces escaped.
 pub fn of_request_line(head: &[u8]) -> &[u8] {
     let head = head.trim_ascii_start();
-    let line = head.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    let line = &head[..memchr2(b'\r', b'\n', head).unwrap_or(head.len())];
     let after_method = line.iter().position(|byte| *byte == b' ').map_or(&[][..], |at| &line[at + 1..]);
     let end = after_method.iter().rposition(|byte| *byte == b' ').unwrap_or(after_method.len());
     &after_method[..end]
@@ -141,7 +146,7 @@ mod tests {
     use super::*;
 
     fn proxied(raw: &str) -> (String, Option<String>, String, Option<String>) {
-        match parse(raw.as_bytes()) {
+        match parse(raw) {
             Ok(Target::Proxy { service: Some(service), account, path, query, .. }) => (
                 service.to_string(),
                 account.map(|account| account.to_string()),
@@ -198,21 +203,21 @@ mod tests {
             "/%7f",
             "/a%2F%2e%2E",
         ] {
-            assert!(parse(format!("/proxy/crm{path}").as_bytes()).is_err(), "{path}");
+            assert!(parse(&format!("/proxy/crm{path}")).is_err(), "{path}");
         }
     }
 
     #[test]
     fn odd_targets_are_refused() {
         for raw in [
-            &b"http://evil/proxy/x"[..],
-            b"*",
-            b"",
-            b"/proxy/crm/\xc3\xa4",
-            b"/proxy/crm/a#b",
-            b"/proxy/crm/a b",
-            b"/proxy/crm@/x",
-            b"/proxy/crm@a%40b/x",
+            "http://evil/proxy/x",
+            "*",
+            "",
+            "/proxy/crm/ä",
+            "/proxy/crm/a#b",
+            "/proxy/crm/a b",
+            "/proxy/crm@/x",
+            "/proxy/crm@a%40b/x",
         ] {
             assert!(parse(raw).is_err(), "{raw:?}");
         }
@@ -223,10 +228,10 @@ mod tests {
         for raw in
             ["/proxy", "/proxy/", "/proxy//evil", "/proxy/svc.evil/", "/proxy/svc:80/", "/proxy/Sv/", "/proxy/sv%63/"]
         {
-            assert!(matches!(parse(raw.as_bytes()), Ok(Target::Proxy { service: None, .. })), "{raw}");
+            assert!(matches!(parse(raw), Ok(Target::Proxy { service: None, .. })), "{raw}");
         }
-        assert_eq!(parse(b"/proxyx/a"), Ok(Target::Own));
-        assert_eq!(parse(b"/connect/github?ticket=a"), Ok(Target::Own));
+        assert_eq!(parse("/proxyx/a"), Ok(Target::Own));
+        assert_eq!(parse("/connect/github?ticket=a"), Ok(Target::Own));
     }
 
     #[test]

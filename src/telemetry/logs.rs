@@ -1,7 +1,8 @@
 //! Logs: one subscriber, on standard error. Records of Valetkey's own pass as the filter (`RUST_LOG`) says. Those of our
 //! dependencies are capped whatever it says, because some print requests with their credentials: everything foreign at
 //! `warn`, and Pingora's, whose errors embed raw bytes of requests and answers, only as the fact that there was one and
-//! where. `VALETKEY_UNSAFE_LOGS=1` lifts the caps, for debugging with worthless credentials.
+//! where. `VALETKEY_UNSAFE_LOGS=1` lifts the caps, for debugging with worthless credentials; what Pingora would say below
+//! `warn` isn't even compiled into a release build.
 
 use std::{io, panic};
 

@@ -7,6 +7,7 @@ mod generated;
 mod meaning;
 mod notifications;
 mod problems;
+mod text;
 
 /// Two providers, one with OAuth and one with API keys only.
 struct Known;

@@ -2,7 +2,7 @@
 
 use super::{super::*, KEY, parsed};
 
-const GOOD: &str = "\
+pub(super) const GOOD: &str = "\
 public_url: https://connect.example.com
 application: { name: Acme }
 listeners:
@@ -40,12 +40,12 @@ services:
 ";
 
 /// The good configuration with a part of it replaced.
-fn with(part: &str, other: &str) -> String {
+pub(super) fn with(part: &str, other: &str) -> String {
     assert_eq!(GOOD.matches(part).count(), 1, "{part:?} should be there once");
     GOOD.replace(part, other)
 }
 
-fn problems(text: &str) -> Vec<Problem> {
+pub(super) fn problems(text: &str) -> Vec<Problem> {
     match parsed(text) {
         Ok(_) => Vec::new(),
         Err(problems) => problems.all,
@@ -372,31 +372,4 @@ fn a_broken_service_is_not_told_again_by_those_that_share_it() {
         .replace("  crm:", "  owner: nothing\n  crm:");
     let found = problems(&text);
     assert!(found.len() == 1 && found[0].path == "services.owner", "{found:?}");
-}
-
-#[test]
-fn no_text_makes_it_panic() {
-    let lines: Vec<&str> = GOOD.lines().collect();
-    for at in 0..lines.len() {
-        let without: Vec<&str> = lines.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, line)| *line).collect();
-        let halved: Vec<&str> =
-            lines.iter().enumerate().map(|(n, line)| if n == at { &line[..line.len() / 2] } else { line }).collect();
-        for text in [lines[..at].join("\n"), without.join("\n"), halved.join("\n")] {
-            let _ = parsed(&text);
-            let _ = parsed(&text.replace(['a', 'e'], "[").replace("  ", " - "));
-        }
-    }
-}
-
-#[test]
-fn a_byte_order_mark_and_windows_line_breaks_are_no_problem() {
-    assert_eq!(problems(&format!("\u{feff}{}", GOOD.replace('\n', "\r\n"))), []);
-}
-
-proptest::proptest! {
-    #[test]
-    fn any_text_is_read_or_refused(text in "(\\PC|[\n\t:{}\\[\\]&*!|>'\"$%#-]){0,80}") {
-        let _ = parsed(&text);
-        let _ = parsed(&with("name: Acme", &text));
-    }
 }
