@@ -191,9 +191,10 @@ export async function says(page, text) {
 
 /** Fails where a page is wider than its window. */
 export async function fits(page) {
-  const { content, window } = await page.evaluate(() => ({
-    content: document.documentElement.scrollWidth,
-    window: document.documentElement.clientWidth,
+  // By way of an element, which is waited for: a document that has only just begun has none.
+  const { content, window } = await page.locator('body').evaluate(({ ownerDocument: { documentElement: root } }) => ({
+    content: root.scrollWidth,
+    window: root.clientWidth,
   }));
   assert.ok(content <= window, `${page.url()} is ${content} wide in a window of ${window}`);
 }
