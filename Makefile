@@ -39,6 +39,7 @@ bench-full: ## Every row too: latency, memory, JWT algorithms, refresh storm, a 
 	@scripts/install-bench-deps.sh
 	cargo build --release --locked --package valetkey --package valetkey-bench
 	target/release/valetkey-bench --full --callgrind
+	scripts/count-instructions.sh
 
 .PHONY: bench-instructions
 bench-instructions: ## Instructions a request, user and kernel, in an emulated machine: the same on every machine
