@@ -30,6 +30,7 @@ impl<T> From<Vec<T>> for Few<T> {
             (Some(one), true) => Self::One(one),
             (last, _) => {
                 all.extend(last);
+                all.shrink_to_fit();
                 Self::Others(Box::new(all))
             }
         }

@@ -29,8 +29,7 @@ pub fn memory(scene: &Scene) -> Result<Vec<Fact>, Failure> {
         thread::sleep(Duration::from_secs(2));
         valetkey.process.resident_kib().saturating_sub(valetkey.process.files_kib()) as f64
     };
-    let of_files = |own: f64| (own + valetkey.process.files_kib() as f64, valetkey.process.files_kib() as f64);
-    let (at_start, files) = of_files(settled());
+    let (at_start, files) = (settled(), valetkey.process.files_kib() as f64);
     let few = jwts.len() / 5;
     measure::ask(&valetkey, &jwts[..few])?;
     let before = settled();
@@ -38,7 +37,7 @@ pub fn memory(scene: &Scene) -> Result<Vec<Fact>, Failure> {
     let after = settled();
     let own = jwts[few..].iter().map(String::len).sum::<usize>() as f64 / (jwts.len() - few) as f64;
     let each = (after - before) * 1024.0 / (jwts.len() - few) as f64;
-    let value = format!("{:.1} MiB, {:.1} of it pages of files", at_start / 1024.0, files / 1024.0);
+    let value = format!("{:.1} MiB, {:.1} of it pages of files", (at_start + files) / 1024.0, files / 1024.0);
     facts.push(Fact::plain("memory, ready and idle", value));
     let active = format!("memory, {} active callers, one connection", jwts.len());
     let peak = valetkey.process.peak_kib() as f64 / 1024.0;
