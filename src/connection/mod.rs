@@ -240,6 +240,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// The time.
     pub clock: Clock,
+    /// The runtime that calls run on: what they wait for is read there.
+    pub calls: Handle,
     /// The long-lived runtime that refreshes run on.
     pub handle: Handle,
     /// What is kept in memory.
@@ -305,7 +307,7 @@ impl Connections {
             leases: AtomicU64::new(0),
             versions: AtomicU64::new(0),
             snapshots: Snapshots::new(parts.cache.credentials, parts.cache.offline_max),
-            loads: Flights::new(parts.handle.clone()),
+            loads: Flights::new(parts.calls.clone()),
             refreshes: Flights::new(parts.handle.clone()),
             circuits: Circuits::default(),
             unsaved: Unsaved::default(),

@@ -199,6 +199,7 @@ impl Rig {
             events: Events::new(vec![]),
             metrics: Arc::default(),
             clock: clock.clone(),
+            calls: Handle::current(),
             handle: Handle::current(),
             cache: config.cache,
             refresh: config.refresh,

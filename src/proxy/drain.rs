@@ -1,7 +1,7 @@
 //! How the process stops. On SIGTERM (or SIGINT, or when whoever runs it says so) readiness falls at once; new connections
 //! are still taken for `shutdown.delay`, so that load balancers notice; then listeners close, and what is in flight, refreshes
-//! included, has `shutdown.grace`. A second signal ends it at once. Pingora itself always sleeps its whole grace period,
-//! so its thread is told when to close the listeners and is then not waited for.
+//! included, has `shutdown.grace`. A second signal ends it at once. (Pingora's own server would always sleep the whole grace
+//! period.)
 
 use std::{
     sync::{
@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
-use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
+use pingora::server::ShutdownWatch;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
@@ -25,8 +25,7 @@ use crate::{config::Shutdown, connection::Connections, telemetry::Metrics};
 #[derive(Debug, Clone, Default)]
 pub struct Drain {
     draining: Arc<AtomicBool>,
-    closing: CancellationToken,
-    at_once: CancellationToken,
+    closing: watch::Sender<bool>,
 }
 
 /// How often it is looked whether anything is still in flight.
@@ -38,6 +37,11 @@ impl Drain {
     /// Whether the process is stopping.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Becomes true when the listeners are to close.
+    pub(super) fn listeners_close(&self) -> ShutdownWatch {
+        self.closing.subscribe()
     }
 
     /// Waits for a signal (or `asked`), then drains. Returns when the process may end.
@@ -57,16 +61,13 @@ impl Drain {
         tracing::info!(delay = ?shutdown.delay, grace = ?shutdown.grace, "draining");
         tokio::select! {
             () = self.let_go(shutdown, metrics, connections) => {}
-            () = signals.next() => {
-                tracing::warn!("stopping at once: a second signal came");
-                self.at_once.cancel();
-            }
+            () = signals.next() => tracing::warn!("stopping at once: a second signal came"),
         }
     }
 
     async fn let_go(&self, shutdown: Shutdown, metrics: &Metrics, connections: &Connections) {
         sleep(shutdown.delay).await;
-        self.closing.cancel();
+        self.closing.send_replace(true);
         let deadline = Instant::now() + shutdown.grace;
         while metrics.in_flight() > 0 && Instant::now() < deadline {
             sleep(LOOK).await;
@@ -74,17 +75,6 @@ impl Drain {
         let left = deadline.saturating_duration_since(Instant::now()).max(LEAST_FOR_REFRESHES);
         if !connections.drain(left).await {
             tracing::error!(lost = connections.under_way(), "stopping with renewed grants that could not be stored");
-        }
-    }
-}
-
-/// Tells Pingora when to close the listeners.
-#[async_trait]
-impl ShutdownSignalWatch for Drain {
-    async fn recv(&self) -> ShutdownSignal {
-        tokio::select! {
-            () = self.closing.cancelled() => ShutdownSignal::GracefulTerminate,
-            () = self.at_once.cancelled() => ShutdownSignal::FastShutdown,
         }
     }
 }

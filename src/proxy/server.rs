@@ -1,6 +1,6 @@
-//! The listeners: one Pingora service each, on Pingora's own threads.
+//! The listeners: one Pingora service each, on the runtime that carries calls.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use pingora::{
@@ -8,9 +8,10 @@ use pingora::{
     listeners::{ListenerConfig, tls::TlsSettings},
     protocols::l4::stream::L4BufferSettings,
     proxy::{HttpProxy, http_proxy},
-    server::{RunArgs, Server, configuration::ServerConf},
-    services::listening::Service,
+    server::configuration::ServerConf,
+    services::{Service as _, listening::Service},
 };
+use tokio::runtime::Handle;
 
 use crate::config::{ListenerTls, Roles};
 
@@ -52,28 +53,19 @@ pub enum ServeError {
     Thread(std::io::Error),
 }
 
-/// Serves these doors on threads of their own, until the drain says that listeners close.
+/// Serves these doors on this runtime, until the drain says that listeners close. (Pingora's own server would bring runtimes
+/// of its own: a call that asks the store would wake another thread, and that one this, each at the price of a system call.)
 ///
 /// # Errors
 /// Where a certificate can't be used.
-pub fn serve(core: &Arc<Core>, doors: Vec<Door>, grace: Duration) -> Result<(), ServeError> {
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let conf = || ServerConf {
-        threads,
-        // A single thread has nobody to steal from, and pays for it with every turn of every connection.
-        work_stealing: threads > 1,
+pub fn serve(core: &Arc<Core>, doors: Vec<Door>, calls: &Handle) -> Result<(), ServeError> {
+    let clients = Arc::new(Mutex::new(HashMap::new()));
+    let (mut watched, mut services) = (Vec::new(), Vec::new());
+    let conf = Arc::new(ServerConf {
         upstream_keepalive_pool_size: IDLE_UPSTREAM_CONNECTIONS,
         max_retries: ATTEMPTS,
-        // Pingora sleeps all of this before it ends its runtimes, idle or not; nobody waits for it (see `drain`).
-        grace_period_seconds: Some(grace.as_secs() + 5),
-        graceful_shutdown_timeout_seconds: Some(1),
         ..ServerConf::default()
-    };
-    let clients = Arc::new(Mutex::new(HashMap::new()));
-    let mut watched = Vec::new();
-    let mut server = Server::new_with_opt_and_conf(None, conf());
-    server.bootstrap();
-    let conf = Arc::new(conf());
+    });
     for door in doors {
         let deadlines = Arc::new(Deadlines::default());
         watched.push(Arc::downgrade(&deadlines));
@@ -101,12 +93,13 @@ pub fn serve(core: &Arc<Core>, doors: Vec<Door>, grace: Duration) -> Result<(), 
                 service.add_listener(listener.l4_buffer(buffer));
             }
         }
-        server.add_service(service);
+        services.push(service);
     }
     Deadlines::watch(watched).map_err(ServeError::Thread)?;
-    let shutdown_signal = Box::new(core.drain.clone());
-    let run = move || server.run(RunArgs { shutdown_signal });
-    thread::Builder::new().name("listeners".into()).spawn(run).map_err(ServeError::Thread)?;
+    for mut service in services {
+        let shutdown = core.drain.listeners_close();
+        calls.spawn(async move { service.start_service(None, shutdown, 1).await });
+    }
     Ok(())
 }
 

@@ -5,13 +5,11 @@ mod health;
 mod notices;
 mod open;
 mod outgoing;
+mod runtimes;
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
-use tokio::{
-    runtime::{Handle, Runtime},
-    sync::oneshot,
-};
+use tokio::{runtime::Runtime, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -33,6 +31,8 @@ use crate::{
 };
 
 pub use open::OpenError;
+
+use runtimes::{CallRuntime, Handles};
 
 /// Notices that are due get at most this long after everything else has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -97,7 +97,7 @@ impl Heart {
     /// # Errors
     /// What of the configuration can't be made real.
     pub fn new(config: &Config, runtime: &Runtime) -> Result<Self, Error> {
-        Self::of(config, runtime, Connections::new, Vec::new(), Arc::default())
+        Self::of(config, &Handles::both(runtime), Connections::new, Vec::new(), Arc::default())
     }
 
     /// The same without any work in the background: for commands beside running replicas.
@@ -105,22 +105,21 @@ impl Heart {
     /// # Errors
     /// What of the configuration can't be made real; where another process holds the embedded store, that.
     pub fn for_command(config: &Config, runtime: &Runtime) -> Result<Self, Error> {
-        Self::of(config, runtime, Connections::for_command, Vec::new(), Arc::default())
+        Self::of(config, &Handles::both(runtime), Connections::for_command, Vec::new(), Arc::default())
     }
 
     /// `more`: sinks for events, beside the log.
     fn of(
         config: &Config,
-        runtime: &Runtime,
+        on: &Handles,
         make: fn(connection::Parts) -> Connections,
         more: Vec<Box<dyn Sink>>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Error> {
-        let handle = runtime.handle().clone();
         let clock = Clock::system();
-        let outbound = Outbound::new(OutboundOptions::default(), handle.clone())?;
+        let outbound = Outbound::new(OutboundOptions::default(), on.background.clone())?;
         let services = Arc::new(Services::resolve(config).map_err(Error::Services)?);
-        let store: Arc<dyn Store> = Arc::new(Counted::new(open::store(&config.store, &handle)?, Arc::clone(&metrics)));
+        let store: Arc<dyn Store> = Arc::new(Counted::new(open::store(&config.store, on)?, Arc::clone(&metrics)));
         let vault = Arc::new(Vault::new(&config.vault));
         let roots = Roots::new(Arc::clone(&store), Arc::clone(&vault));
         let oauth = Arc::new(oauth::Client::new(Arc::new(outgoing::ThroughOutbound {
@@ -138,7 +137,8 @@ impl Heart {
             events: Events::new(sinks),
             metrics: Arc::clone(&metrics),
             clock,
-            handle,
+            calls: on.calls.clone(),
+            handle: on.background.clone(),
             cache: config.cache,
             refresh: config.refresh,
             public_url: config.public_url.clone(),
@@ -158,13 +158,14 @@ impl Heart {
 /// What of the configuration can't be made real.
 pub fn run(config: Config, control: Control) -> Result<(), Error> {
     let runtime = Runtime::new().map_err(|_| Error::System("threads"))?;
+    let calls = CallRuntime::start().map_err(|_| Error::System("threads"))?;
+    let on = Handles { calls: calls.handle().clone(), background: runtime.handle().clone() };
     let clock = Clock::system();
     let metrics = Arc::new(Metrics::new());
     let inbox = (!config.notifications.is_empty()).then(|| Inbox::new(clock.clone(), Arc::clone(&metrics)));
     let more = inbox.iter().map(|inbox| Box::new(inbox.clone()) as Box<dyn Sink>).collect();
-    let heart = Heart::of(&config, &runtime, Connections::new, more, Arc::clone(&metrics))?;
+    let heart = Heart::of(&config, &on, Connections::new, more, Arc::clone(&metrics))?;
     check_addresses(&config.listeners)?;
-    let handle = runtime.handle().clone();
     let drain = proxy::Drain::default();
     let consent = Arc::new(Consent::new(
         heart.roots.clone(),
@@ -181,12 +182,12 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
         Arc::clone(&heart.services),
         clock.clone(),
     );
-    let (contacts, notifier) = notifications(&config, &heart, inbox, Arc::new(around), clock.clone(), &handle)?;
+    let (contacts, notifier) = notifications(&config, &heart, inbox, Arc::new(around), clock.clone(), &on)?;
     let noting = contacts.clone();
-    let callers = Callers::new(&config.callers, config.cache.callers, heart.outbound.clone(), handle.clone())?
+    let callers = Callers::new(&config.callers, config.cache.callers, heart.outbound.clone(), on.background.clone())?
         .telling(move |caller| noting.note(&caller.id, || caller.claims(), caller.expires_at));
     let callers = Arc::new(callers);
-    let health = health::Probe::start(&heart, Arc::clone(&callers), drain.clone(), &handle);
+    let health = health::Probe::start(&heart, Arc::clone(&callers), drain.clone(), &on.background);
     let state = Arc::new(web::State::new(web::Parts {
         consent: Arc::clone(&consent),
         connections: heart.connections.clone(),
@@ -222,9 +223,9 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
         drain: drain.clone(),
     })
     .map_err(|(service, bad)| Error::Certificate(service, bad))?;
-    open_doors(&config, &Arc::new(core), &state, &runtime)?;
+    open_doors(&config, &Arc::new(core), &state, &runtime, &on)?;
     let addresses = config.listeners.iter().map(|listener| listener.address).collect();
-    handle.spawn(async move {
+    on.background.spawn(async move {
         health.doors_open(addresses).await;
         health.first_ready().await;
         if let Some(ready) = control.ready {
@@ -238,6 +239,7 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
         }
         heart.close().await;
     });
+    drop(calls);
     runtime.shutdown_background();
     Ok(())
 }
@@ -249,12 +251,12 @@ fn notifications(
     inbox: Option<Inbox>,
     around: Arc<notices::Around>,
     clock: Clock,
-    handle: &Handle,
+    on: &Handles,
 ) -> Result<(Contacts, Option<Notifier>), Error> {
     let issuers = if config.notifications.email.is_some() { config.callers.as_slice() } else { &[] };
     let (store, remembered) = (Arc::clone(&heart.store), config.cache.callers);
     let contacts =
-        Contacts::new(issuers, remembered, Arc::clone(&store), Arc::clone(&around) as _, clock, handle.clone());
+        Contacts::new(issuers, remembered, Arc::clone(&store), Arc::clone(&around) as _, clock, on.background.clone());
     let Some(inbox) = inbox else { return Ok((contacts, None)) };
     let parts = events::Parts {
         store,
@@ -263,17 +265,19 @@ fn notifications(
         contacts: contacts.clone(),
         outbound: heart.outbound.clone(),
         settings: config.notifications.clone(),
-        handle: handle.clone(),
+        handle: on.background.clone(),
     };
     Ok((contacts, Some(Notifier::start(inbox, parts)?)))
 }
 
-/// The admin listener is up first and last, on this runtime; everything that carries calls is Pingora's.
+/// The admin listener is up first and last, on this runtime; everything that carries calls is Pingora's,
+/// on theirs.
 fn open_doors(
     config: &Config,
     core: &Arc<proxy::Core>,
     state: &Arc<web::State>,
     runtime: &Runtime,
+    on: &Handles,
 ) -> Result<(), Error> {
     let mut doors = Vec::new();
     for listener in &config.listeners {
@@ -287,12 +291,12 @@ fn open_doors(
                 address: listener.address,
                 serves: listener.serves,
                 tls: listener.tls.clone(),
-                own_routes: web::behind_a_pipe(router, runtime.handle().clone()),
+                own_routes: web::behind_a_pipe(router, on.background.clone()),
             });
         }
         tracing::info!(address = %listener.address, serves = %listener.serves, "listening");
     }
-    Ok(proxy::serve(core, doors, config.shutdown.grace)?)
+    Ok(proxy::serve(core, doors, &on.calls)?)
 }
 
 /// Pingora would panic on an address that is taken.

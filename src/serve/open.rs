@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
-
 use crate::{
     config::{self, RedisTopology},
     secret::Secret,
@@ -12,6 +10,8 @@ use crate::{
         redis::{self, RedisOptions, TlsOptions, Topology},
     },
 };
+
+use super::runtimes::Handles;
 
 /// The store can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -28,10 +28,10 @@ pub enum OpenError {
 ///
 /// # Errors
 /// Where the file can't be used, or the options can't be meant.
-pub fn store(config: &config::Store, handle: &Handle) -> Result<Arc<dyn Store>, OpenError> {
+pub fn store(config: &config::Store, on: &Handles) -> Result<Arc<dyn Store>, OpenError> {
     Ok(match config {
         config::Store::Embedded { path } => Arc::new(EmbeddedStore::open(path)?),
-        config::Store::Redis(redis) => Arc::new(RedisStore::connect(&options(redis), handle)?),
+        config::Store::Redis(redis) => Arc::new(RedisStore::connect(&options(redis), &on.calls, &on.background)?),
     })
 }
 

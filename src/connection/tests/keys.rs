@@ -104,6 +104,7 @@ impl World {
                 metrics: Arc::default(),
                 events: Events::new(vec![Box::new(told.clone())]),
                 clock: clock.clone(),
+                calls: Handle::current(),
                 handle: Handle::current(),
                 cache: config.cache,
                 refresh: config.refresh,

@@ -57,17 +57,18 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// Checks the settings and begins to connect on `handle`, whose runtime must outlive the store; calls may come from
-    /// any runtime with timers. That Redis can't be reached is no error here.
+    /// Checks the settings and begins to connect on `near`, the runtime from which most calls come; they may come from any
+    /// with timers. What goes on all the time, listening to others' changes, is done on `beside`. Both must outlive the
+    /// store. That Redis can't be reached is no error here.
     ///
     /// # Errors
     /// [`OptionsError`] for settings that cannot work.
-    pub fn connect(options: &RedisOptions, handle: &Handle) -> Result<Self, OptionsError> {
+    pub fn connect(options: &RedisOptions, near: &Handle, beside: &Handle) -> Result<Self, OptionsError> {
         let targets = Targets::new(options)?;
         let closed = CancellationToken::new();
-        let link = Link::start(targets, options.limits.clone(), handle.clone(), closed.clone());
+        let link = Link::start(targets, options.limits.clone(), near.clone(), closed.clone());
         let notices = Arc::new(Notices::new());
-        handle.spawn(listener::listen(Arc::clone(&link), Arc::clone(&notices), closed.clone()));
+        beside.spawn(listener::listen(Arc::clone(&link), Arc::clone(&notices), closed.clone()));
         Ok(Self { link, notices, closed })
     }
 

@@ -141,6 +141,7 @@ impl World {
             events: Events::default(),
             metrics: Arc::default(),
             clock: Clock::of_tokio(START.plus(self.journal.elapsed()).plus(ahead)),
+            calls: Handle::current(),
             handle: Handle::current(),
             cache: config::Cache { offline_max: Duration::from_secs(300), credentials: 16, callers: 16 },
             refresh: config::Refresh::default(),

@@ -298,7 +298,7 @@ fn connections_outlive_the_runtime_that_used_them_first() {
     };
     let server = Server::start();
     let home = runtime(1);
-    let store = RedisStore::connect(&server.options(), home.handle()).expect("the settings are right");
+    let store = RedisStore::connect(&server.options(), home.handle(), home.handle()).expect("the settings are right");
     for number in 1..=3 {
         let visitor = runtime(1);
         visitor.block_on(async {

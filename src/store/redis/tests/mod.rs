@@ -15,7 +15,7 @@ async fn started() -> (RedisStore, Server) {
 }
 
 fn connect(options: RedisOptions) -> RedisStore {
-    RedisStore::connect(&options, &Handle::current()).expect("the settings are right")
+    RedisStore::connect(&options, &Handle::current(), &Handle::current()).expect("the settings are right")
 }
 
 suite!(started);
