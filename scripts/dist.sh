@@ -4,7 +4,8 @@
 # to cargo.
 #
 # PROFDATA=FILE uses a profile of `scripts/pgo.sh`; INSTRUMENT=FOLDER builds what counts for one instead, into that
-# folder. OUT=FILE puts the binary elsewhere.
+# folder. OUT=FILE puts the binary elsewhere. CPU=x86-64-v3 (say) builds for processors of that level or above: fewer
+# instructions, and none that run it below.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,6 +16,7 @@ target=(--target "$host" --target-dir target/dist-build)
 # Both builds have the same profile: cargo hashes it into the names of functions, by which counts are found again.
 [[ -z ${INSTRUMENT:-} ]] || export RUSTFLAGS="${RUSTFLAGS:-} -Cprofile-generate=$(realpath "$INSTRUMENT")"
 [[ -z ${PROFDATA:-} ]] || export RUSTFLAGS="${RUSTFLAGS:-} -Cprofile-use=$(realpath "$PROFDATA")"
+[[ -z ${CPU:-} ]] || export RUSTFLAGS="${RUSTFLAGS:-} -Ctarget-cpu=$CPU"
 
 link=()
 if [[ $host == x86_64-unknown-linux-gnu ]]; then # where rustc brings lld and links by it, since 1.90

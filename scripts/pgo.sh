@@ -3,7 +3,7 @@
 # what it counted. Three builds, some half an hour on two cores. Needs an llvm-profdata that is no older than the
 # compiler's LLVM: rustup's llvm-tools, or Debian's.
 #
-# KEEP=FILE keeps the profile, for PROFDATA=FILE scripts/dist.sh.
+# KEEP=FILE keeps the profile, for PROFDATA=FILE scripts/dist.sh. CPU=x86-64-v3 as there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
