@@ -5,12 +5,15 @@
 #
 # PROFDATA=FILE uses a profile of `scripts/pgo.sh`; INSTRUMENT=FOLDER builds what counts for one instead, into that
 # folder. OUT=FILE puts the binary elsewhere. CPU=x86-64-v3 (say) builds for processors of that level or above: fewer
-# instructions, and none that run it below.
+# instructions, and none that run it below. BIN=bare-pingora-mimalloc builds the bench's yardstick the same way.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 host=$(rustc -vV | sed -n 's/^host: //p')
-out=${OUT:-target/dist/valetkey}
+bin=${BIN:-valetkey}
+package=valetkey
+[[ $bin == valetkey ]] || package=valetkey-bench
+out=${OUT:-target/dist/$bin}
 # With --target, build scripts and procedural macros are built without these flags.
 target=(--target "$host" --target-dir target/dist-build)
 # Both builds have the same profile: cargo hashes it into the names of functions, by which counts are found again.
@@ -26,7 +29,7 @@ if [[ $host == x86_64-unknown-linux-gnu ]]; then # where rustc brings lld and li
   [[ $(printf '%s\n' 2.36 "$glibc" | sort -V | head -n 1) != 2.36 ]] || link+=(-Clink-arg=-Wl,-z,pack-relative-relocs)
 fi
 
-cargo rustc --profile dist --locked --bin valetkey "${target[@]}" "$@" -- "${link[@]}"
+cargo rustc --profile dist --locked --package "$package" --bin "$bin" "${target[@]}" "$@" -- "${link[@]}"
 mkdir -p "$(dirname "$out")"
-cp "target/dist-build/$host/dist/valetkey" "$out"
+cp "target/dist-build/$host/dist/$bin" "$out"
 ls -l "$out"

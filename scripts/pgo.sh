@@ -3,10 +3,11 @@
 # what it counted. Three builds, some half an hour on two cores. Needs an llvm-profdata that is no older than the
 # compiler's LLVM: rustup's llvm-tools, or Debian's.
 #
-# KEEP=FILE keeps the profile, for PROFDATA=FILE scripts/dist.sh. CPU=x86-64-v3 as there.
+# KEEP=FILE keeps the profile, for PROFDATA=FILE scripts/dist.sh. CPU=x86-64-v3 as there, and BIN=bare-pingora-mimalloc.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+bin=${BIN:-valetkey}
 host=$(rustc -vV | sed -n 's/^host: //p')
 llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 
@@ -31,7 +32,9 @@ if ! merge=$(profdata); then
 fi
 
 scripts/install-bench-deps.sh
-cargo build --release --locked --package valetkey-bench
+packages=(--package valetkey-bench)
+[[ $bin == valetkey ]] || packages+=(--package valetkey)
+cargo build --release --locked "${packages[@]}"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -40,7 +43,8 @@ INSTRUMENT=$work OUT=$work/instrumented scripts/dist.sh "$@"
 # The bench ends processes by SIGKILL, but counts are written at an orderly end. So what it starts is a script; once that
 # is gone, the program is told to end, and the next one waits until it has.
 cp target/release/{valetkey-bench,bare-pingora,bare-pingora-mimalloc} "$work"
-cat >"$work/valetkey" <<'SCRIPT'
+[[ $bin == valetkey ]] || cp target/release/valetkey "$work"
+cat >"$work/$bin" <<'SCRIPT'
 #!/usr/bin/env bash
 here=$(dirname "$0")
 exec 9>"$here/lock"
@@ -50,10 +54,10 @@ child=$!
 (exec 9>&-; while kill -0 $$ 2>/dev/null; do sleep 0.1; done; kill -TERM $child) >/dev/null 2>&1 &
 wait $child
 SCRIPT
-chmod +x "$work/valetkey"
-LLVM_PROFILE_FILE="$work/valetkey-%p.profraw" "$work/valetkey-bench" --rounds 1 --seconds 4
+chmod +x "$work/$bin"
+LLVM_PROFILE_FILE="$work/$bin-%p.profraw" "$work/valetkey-bench" --rounds 1 --seconds 4
 flock "$work/lock" true # the last one has ended, too
 
-"$merge" merge --output "$work/valetkey.profdata" "$work"/valetkey-*.profraw
-[[ -z ${KEEP:-} ]] || cp "$work/valetkey.profdata" "$KEEP"
-PROFDATA="$work/valetkey.profdata" scripts/dist.sh "$@"
+"$merge" merge --output "$work/$bin.profdata" "$work/$bin"-*.profraw
+[[ -z ${KEEP:-} ]] || cp "$work/$bin.profdata" "$KEEP"
+PROFDATA="$work/$bin.profdata" scripts/dist.sh "$@"

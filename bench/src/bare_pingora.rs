@@ -45,7 +45,9 @@ pub fn main() -> ExitCode {
         eprintln!("usage: bare-pingora LISTEN UPSTREAM HEADER");
         return ExitCode::from(2);
     };
-    let mut server = Server::new_with_opt_and_conf(None, ServerConf { threads: 1, ..ServerConf::default() });
+    // Ends at once when it is told to: that is when a profile of it would be written.
+    let conf = ServerConf { threads: 1, grace_period_seconds: Some(0), ..ServerConf::default() };
+    let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let mut service = http_proxy_service(&server.configuration, Bare { upstream, header });
     service.add_tcp(&listen);

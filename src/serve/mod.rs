@@ -223,7 +223,7 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
         drain: drain.clone(),
     })
     .map_err(|(service, bad)| Error::Certificate(service, bad))?;
-    open_doors(&config, &Arc::new(core), &state, &runtime, &on)?;
+    open_doors(&config, &Arc::new(core), &state, &on)?;
     let addresses = config.listeners.iter().map(|listener| listener.address).collect();
     on.background.spawn(async move {
         health.doors_open(addresses).await;
@@ -270,22 +270,15 @@ fn notifications(
     Ok((contacts, Some(Notifier::start(inbox, parts)?)))
 }
 
-/// The admin listener is up first and last, on this runtime; everything that carries calls is Pingora's,
-/// on theirs.
-fn open_doors(
-    config: &Config,
-    core: &Arc<proxy::Core>,
-    state: &Arc<web::State>,
-    runtime: &Runtime,
-    on: &Handles,
-) -> Result<(), Error> {
+/// The admin listener is up first and last, in the background; those that carry calls are Pingora's, on the runtime for calls.
+fn open_doors(config: &Config, core: &Arc<proxy::Core>, state: &Arc<web::State>, on: &Handles) -> Result<(), Error> {
     let mut doors = Vec::new();
     for listener in &config.listeners {
         let router = web::router(Arc::clone(state), listener.serves);
         let only_admin = listener.serves.admin && !listener.serves.proxy && !listener.serves.connect;
         if only_admin && listener.tls.is_none() {
             let failed = |error| Error::Listen(listener.address, error);
-            runtime.block_on(web::listen(listener.address, router)).map_err(failed)?;
+            on.background.block_on(web::listen(listener.address, router)).map_err(failed)?;
         } else {
             doors.push(proxy::Door {
                 address: listener.address,

@@ -40,7 +40,7 @@ async fn sigterm_lets_calls_in_flight_finish_and_then_ends_with_0() {
     ends_after_calls_in_flight(&mut rig, &upstream, &release).await;
 }
 
-/// There Pingora's runtime is another one (`proxy/server.rs`).
+/// There calls have a runtime of another kind (`serve/runtimes.rs`).
 #[tokio::test]
 async fn on_a_single_core_calls_are_served_and_finished_too() {
     let (upstream, release) = holding().await;
