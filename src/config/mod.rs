@@ -266,6 +266,8 @@ pub struct Redis {
     pub tls: RedisTls,
     /// Who answers at that address.
     pub topology: RedisTopology,
+    /// What the names of all keys and channels begin with.
+    pub prefix: String,
 }
 
 /// A private CA and a client certificate, in PEM.
