@@ -39,7 +39,7 @@ pub use catalogue::{Catalogue, NoProviders};
 pub use document::Env;
 pub use load::{Loaded, load, parse};
 pub use notifications::{Email, Language, NoticeKind, Notifications, Smtp, SmtpTls, Webhook};
-pub use problem::{Position, Problem, Problems};
+pub use problem::{Position, Problem, Problems, nearest};
 pub use provider::{ApiKeyPhase, ClientAuth, ErrorRules, Injection, Pkce, ProviderFields};
 pub use schema::schema;
 pub use service::{Limits, PolicyRule, RateLimit, Service, Timeouts, Upstream, UpstreamProtocol};

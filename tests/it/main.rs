@@ -40,6 +40,9 @@ mod verdicts;
 /// The command line and its exit codes.
 mod cli;
 
+/// From nothing to the first answer, as the README says.
+mod newcomer;
+
 /// Health, readiness, metrics.
 mod admin;
 
