@@ -35,12 +35,13 @@ fn the_readmes_block_works_as_typed() {
     let folder = TempDir::new().expect("a folder");
     let programs = TempDir::new().expect("a folder");
     symlink(env!("CARGO_BIN_EXE_valetkey"), programs.path().join("valetkey")).expect("a link");
-    let path = format!("{}:{}", programs.path().display(), std::env::var("PATH").expect("a path"));
+    let path = std::env::var_os("PATH").expect("a path");
+    let path = std::env::join_paths([programs.path().to_owned()].into_iter().chain(std::env::split_paths(&path)));
     let output = Command::new("bash")
         .args(["-c", &format!("set -e\ntrap 'kill -KILL %1' EXIT\n{script}")])
         .current_dir(folder.path())
         .env_clear()
-        .env("PATH", path)
+        .env("PATH", path.expect("no colon in it"))
         .output()
         .expect("bash runs");
     let (printed, stdout) = (printed(&output), String::from_utf8_lossy(&output.stdout).into_owned());
