@@ -11,7 +11,7 @@ use super::{
     Gate,
     call::{Call, Hops},
     context::Context,
-    scrub,
+    decode, scrub,
     upstream::Manner,
 };
 
@@ -56,8 +56,10 @@ impl Gate {
                 request.insert_header(name.clone(), value.clone())?;
             }
         }
-        if call.route.needs_plain_bodies {
-            request.insert_header(header::ACCEPT_ENCODING, "identity")?;
+        if call.route.judged_by_body
+            && let Some(codings) = decode::acceptable(&request.headers)
+        {
+            request.insert_header(header::ACCEPT_ENCODING, codings)?;
         }
         // Pingora's maps grow when they are full, even for a name that they hold.
         if request.headers.len() >= request.headers.capacity() {

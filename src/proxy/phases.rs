@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Version, header};
+use http::{HeaderMap, Version, header};
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
@@ -164,6 +164,21 @@ impl ProxyHttp for Gate {
         done(Ok(()))
     }
 
+    /// The one place where Pingora says whether a header ends its answer.
+    fn adjust_upstream_modules<'a: 's, 'b: 's, 'c: 's, 'd: 's, 's>(
+        &'a self,
+        _session: &'b mut Session,
+        _header: &'c ResponseHeader,
+        end: bool,
+        context: &'d mut Box<Context>,
+    ) -> Phase<'s, ()>
+    where
+        Self: 's,
+    {
+        context.ends_with_head = end;
+        done(Ok(()))
+    }
+
     fn upstream_response_filter<'a: 's, 'b: 's, 'c: 's, 'd: 's, 's>(
         &'a self,
         session: &'b mut Session,
@@ -202,6 +217,15 @@ impl ProxyHttp for Gate {
         context: &mut Box<Context>,
     ) -> Result<Option<Duration>> {
         self.look(session, body, end, context).map(|()| None)
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        session: &mut Session,
+        _trailers: &mut HeaderMap,
+        context: &mut Box<Context>,
+    ) -> Result<()> {
+        self.look_at_trailers(session, context)
     }
 
     fn fail_to_connect(

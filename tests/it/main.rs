@@ -37,6 +37,9 @@ mod refresh;
 /// Answers that say in their body what others say with their status.
 mod verdicts;
 
+/// Every framing, encoding and protocol of an answer, and one verdict.
+mod judging;
+
 /// The command line and its exit codes.
 mod cli;
 
