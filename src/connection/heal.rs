@@ -149,10 +149,11 @@ impl Rounds {
 }
 
 impl Connections {
-    /// Heals for as long as the process lives.
+    /// Heals until the process is to end.
     pub(super) fn heal(&self) {
         let connections = self.clone();
-        self.0.parts.handle.spawn(async move {
+        let ending = self.0.background.clone();
+        self.0.parts.handle.spawn(ending.run_until_cancelled_owned(async move {
             let rounds = Arc::new(Rounds::default());
             let mut tick = tokio::time::interval(INTERVAL);
             tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -167,7 +168,7 @@ impl Connections {
                     Err(error) => tracing::debug!(%error, "the healer could not ask the store what is due"),
                 }
             }
-        });
+        }));
     }
 
     /// Reads what is due and hands it to its provider's worker: none waits for another's provider.
@@ -208,6 +209,10 @@ impl Connections {
             }
             pace.tick().await;
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            // Whoever waited for a place may find that nothing is begun any more.
+            if self.0.background.is_cancelled() {
+                return;
+            }
             let (connections, rounds) = (self.clone(), Arc::clone(&rounds));
             self.0.parts.handle.spawn(async move {
                 let _place = place;

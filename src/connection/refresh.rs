@@ -102,6 +102,9 @@ impl Connections {
 
     /// Starts a refresh that nobody waits for.
     pub(super) fn refresh_in_background(&self, id: &ConnectionId, used: u64) {
+        if self.0.background.is_cancelled() {
+            return;
+        }
         let (connections, id) = (self.clone(), id.clone());
         self.0.parts.handle.spawn(async move {
             let _ = connections.refresh(&id, used).await;
@@ -177,6 +180,10 @@ impl Connections {
         }
         let interrupted = earlier.is_some();
         let Some(token) = refresh_token(&record).cloned() else { return Ok(Step::Done) };
+        // The last moment at which nothing was begun yet.
+        if self.0.refreshes.is_closed() {
+            return Err(Unavailable::Busy.into());
+        }
         let pass = match self.0.circuits.admit(&id.service, self.now()) {
             Ok(pass) => pass,
             Err(Standing::Spared) => return Err(Failure::Provider),

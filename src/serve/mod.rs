@@ -92,15 +92,8 @@ pub struct Heart {
 }
 
 impl Heart {
-    /// Makes the heart on this runtime.
-    ///
-    /// # Errors
-    /// What of the configuration can't be made real.
-    pub fn new(config: &Config, runtime: &Runtime) -> Result<Self, Error> {
-        Self::of(config, &Handles::both(runtime), Connections::new, Vec::new(), Arc::default())
-    }
-
-    /// The same without any work in the background: for commands beside running replicas.
+    /// Makes the heart on this runtime, without any work in the background: commands end when they are done, and replicas may
+    /// run beside them.
     ///
     /// # Errors
     /// What of the configuration can't be made real; where another process holds the embedded store, that.

@@ -52,6 +52,9 @@ mod admin;
 /// Start, drain, restarts, and a store that goes away.
 mod lifecycle;
 
+/// Processes that end while they have something on its way.
+mod endings;
+
 /// What Pingora does by itself that Valetkey must not.
 mod pingora_traps;
 
