@@ -63,7 +63,8 @@ impl Record {
             Change::Connected { grant, identity, requested } => {
                 let scopes = grant.scopes.clone().or_else(|| (!requested.is_empty()).then_some(requested));
                 self.grant = Some(stored(grant, None, scopes, now, version));
-                self.identity = identity.or(self.identity);
+                // A grant whose owner isn't known never wears the name of the one before it.
+                self.identity = identity.map(|new| new.named_as(self.identity.as_ref()));
                 self.connected_at = Some(now);
                 self.refreshed_at = None;
                 self.restore();

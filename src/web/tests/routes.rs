@@ -11,7 +11,6 @@ async fn routes_answer_only_their_methods_and_listeners_only_their_roles() {
     for (method, path) in [
         ("POST", "/connections"),
         ("DELETE", "/connect/crm"),
-        ("POST", "/oauth/callback/crm"),
         ("TRACE", "/connections"),
         ("TRACE", "/nothing"),
     ] {
