@@ -11,13 +11,15 @@ use crate::{
     caller::{Caller, likely, presented},
     connection::{Credential, Want},
     id::{Account, CallerId},
-    provider::Service,
+    provider::{
+        Service,
+        policy::{self, Asked},
+    },
     refusal::{ANYWHERE, Refusal, TooLarge},
 };
 
 use super::{
-    Core, Route,
-    policy::{self, Asked},
+    Core, Route, methods,
     target::{self, Target},
     upstream::Manner,
 };
@@ -52,6 +54,8 @@ pub struct Call {
     pub scopes: Vec<String>,
     /// The method.
     pub method: Method,
+    /// The methods as which it is judged, where it names others beside its own.
+    judged_as: Option<Box<str>>,
     /// How the upstream is spoken to.
     pub manner: Manner,
     /// What of the request is meant for Valetkey alone.
@@ -87,8 +91,16 @@ impl Call {
             service: &self.route.service,
             account: self.account.as_ref(),
             scopes: &self.scopes,
-            method: self.method.as_str(),
+            method: self.methods(),
             path: self.path(),
+        }
+    }
+
+    /// The methods as which it is judged, with a space between them: `GET` also for `HEAD`.
+    fn methods(&self) -> &str {
+        match &self.judged_as {
+            Some(methods) => methods,
+            None => methods::judged(&self.method),
         }
     }
 
@@ -124,10 +136,14 @@ impl Call {
 /// # Errors
 /// The answer to send instead.
 pub fn read(core: &Core, head: &Parts, raw: Bytes, serves_proxy: bool) -> Result<Option<Unclaimed>, Refusal> {
+    methods::check(&head.method)?;
     if head.method == Method::CONNECT {
         return Err(Refusal::method_not_allowed(Some(ANYWHERE)));
     }
     let traits = Traits::of(&head.headers);
+    if !traits.host && head.version == Version::HTTP_11 {
+        return Err(Refusal::bad_request("The request has no Host header"));
+    }
     within(raw.len(), core.limits.uri_bytes, TooLarge::Target)?;
     within(traits.size, core.limits.header_bytes, TooLarge::Headers)?;
     let raw = ByteString::try_from(raw).map_err(|_| Refusal::bad_request(target::ODD))?;
@@ -180,8 +196,11 @@ impl Unclaimed {
             within_body(length, core, &route.service)?;
         }
         let manner = if traits.manner { manner(head) } else { Manner::Plain };
+        let judged_as =
+            if traits.overridden { Some(methods::with_overrides(&head.method, &head.headers)?) } else { None };
         let call = Call {
             method: head.method.clone(),
+            judged_as,
             route,
             caller,
             account,
@@ -196,7 +215,7 @@ impl Unclaimed {
         };
         let service = &call.route.service;
         if !service.policy.is_empty() {
-            let asked = Asked { method: call.method.as_str(), path: call.path(), claims: call.caller.claims() };
+            let asked = Asked { methods: call.methods(), path: call.path(), claims: call.caller.claims() };
             if !policy::allows(&service.policy, &asked) {
                 return Err(Refusal::forbidden(&service.name, &service.title));
             }
@@ -214,6 +233,9 @@ struct Traits {
     /// There are headers of ours.
     ours: bool,
     content_length: bool,
+    host: bool,
+    /// There are headers that name another method.
+    overridden: bool,
     /// There is what decides the [`Manner`].
     manner: bool,
     hops: Hops,
@@ -239,6 +261,8 @@ impl Traits {
             traits.size += text.len() + value.len() + 4;
             match text {
                 "content-length" => traits.content_length = true,
+                "host" => traits.host = true,
+                "x-http-method-override" | "x-http-method" | "x-method-override" => traits.overridden = true,
                 "content-type" => traits.manner = true,
                 "connection" => traits.hops = traits.hops.and(Hops::named_by(value)),
                 "te" | "trailer" | "transfer-encoding" | "http2-settings" => traits.hops = Hops::Some,

@@ -16,6 +16,7 @@ mod brand;
 mod callers;
 mod context;
 mod notifications;
+mod rules;
 mod services;
 mod storage;
 
