@@ -122,6 +122,8 @@ pub struct Limits {
     pub uri_bytes: Option<u64>,
     /// The request's body.
     pub body_bytes: Option<u64>,
-    /// Connections from one client address at the same time.
+    /// Connections from one client address at the same time. The same for all services.
     pub connections_per_client: Option<u32>,
+    /// A caller's JWT. In [`Config::limits`](super::Config::limits) 16 KiB by default. The same for all services.
+    pub jwt_bytes: Option<u64>,
 }

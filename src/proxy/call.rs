@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request:
 
 use crate::{
     caller::{Caller, likely, presented},
+    config::Limits,
     connection::{Credential, Want},
     id::{Account, CallerId},
     provider::{
@@ -26,8 +27,8 @@ use super::{
 
 const VALETKEY_ACCOUNT: HeaderName = HeaderName::from_static("valetkey-account");
 const VALETKEY_SCOPES: HeaderName = HeaderName::from_static("valetkey-scopes");
-/// More scopes than anyone asks for.
-const MAX_SCOPES: usize = 100;
+/// All scopes that a call names together, in bytes, as in `POST /connect-links`.
+const MAX_SCOPES: usize = 2048;
 
 /// A call whose caller isn't known yet.
 pub struct Unclaimed {
@@ -60,6 +61,8 @@ pub struct Call {
     pub manner: Manner,
     /// What of the request is meant for Valetkey alone.
     pub hops: Hops,
+    /// It says how long its body is, or that it ends somewhere.
+    pub framed: bool,
     /// What the call carries.
     pub credential: Option<Arc<Credential>>,
     /// How far the upstream's refusals have been followed.
@@ -141,25 +144,30 @@ pub fn read(core: &Core, head: &Parts, raw: Bytes, serves_proxy: bool) -> Result
         return Err(Refusal::method_not_allowed(Some(ANYWHERE)));
     }
     let traits = Traits::of(&head.headers);
+    let length = raw.len();
+    let fits = |limits: &Limits| {
+        within(length, limits.uri_bytes, TooLarge::Target)?;
+        within(traits.size, limits.header_bytes, TooLarge::Headers)
+    };
     if !traits.host && head.version == Version::HTTP_11 {
         return Err(Refusal::bad_request("The request has no Host header"));
     }
-    within(raw.len(), core.limits.uri_bytes, TooLarge::Target)?;
-    within(traits.size, core.limits.header_bytes, TooLarge::Headers)?;
     let raw = ByteString::try_from(raw).map_err(|_| Refusal::bad_request(target::ODD))?;
     let (name, account, form, path) = match target::parse(&raw).map_err(Refusal::bad_request)? {
         Target::Proxy { service, account, prefix, path, .. } if serves_proxy => {
             let at = prefix.bytes().position(|byte| byte == b'@').unwrap_or(prefix.len());
             (service, account, at..prefix.len(), prefix.len()..prefix.len() + path.len())
         }
-        Target::Proxy { .. } | Target::Own => return Ok(None),
+        Target::Proxy { .. } | Target::Own => return fits(&core.limits).map(|()| None),
     };
     if head.method == Method::TRACE {
         return Err(Refusal::method_not_allowed(Some(ANYWHERE)));
     }
-    let route = name.and_then(|name| core.routes.get(name)).ok_or_else(Refusal::unknown_service)?;
-    within(raw.len(), route.service.limits.uri_bytes, TooLarge::Target)?;
-    within(traits.size, route.service.limits.header_bytes, TooLarge::Headers)?;
+    let Some(route) = name.and_then(|name| core.routes.get(name)) else {
+        fits(&core.limits)?;
+        return Err(Refusal::unknown_service());
+    };
+    fits(&route.service.limits)?;
     Ok(Some(Unclaimed { route: Arc::clone(route), raw, form, path, account, traits }))
 }
 
@@ -193,7 +201,7 @@ impl Unclaimed {
         if traits.content_length
             && let Some(length) = content_length(head)
         {
-            within_body(length, core, &route.service)?;
+            within_body(length, &route.service)?;
         }
         let manner = if traits.manner { manner(head) } else { Manner::Plain };
         let judged_as =
@@ -207,6 +215,7 @@ impl Unclaimed {
             scopes,
             manner,
             hops: traits.hops,
+            framed: traits.content_length || traits.hops == Hops::Some,
             raw,
             form,
             path,
@@ -297,28 +306,35 @@ fn agreed_account(head: &Parts, in_path: Option<Account>) -> Result<Option<Accou
 }
 
 fn named_scopes(head: &Parts) -> Result<Vec<String>, Refusal> {
-    let malformed = || Refusal::bad_request("The Valetkey-Scopes header is malformed");
-    let mut scopes = Vec::new();
+    let malformed = || Refusal::bad_request("The Valetkey-Scopes header holds scopes with spaces between them");
+    let (mut scopes, mut size) = (Vec::new(), 0);
     for value in head.headers.get_all(VALETKEY_SCOPES) {
+        // RFC 6749 §3.3: `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`.
+        if !value.as_bytes().iter().all(|byte| matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e)) {
+            return Err(malformed());
+        }
+        size += value.len();
+        if size > MAX_SCOPES {
+            return Err(Refusal::bad_request("The Valetkey-Scopes header holds at most 2 KiB"));
+        }
         let text = value.to_str().map_err(|_| malformed())?;
         scopes.extend(text.split([' ', ',']).filter(|scope| !scope.is_empty()).map(str::to_owned));
-    }
-    if scopes.len() > MAX_SCOPES {
-        return Err(malformed());
     }
     Ok(scopes)
 }
 
 fn manner(head: &Parts) -> Manner {
-    let starts_with = |name: HeaderName, text: &[u8]| {
-        head.headers.get(name).is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(text))
+    let rest = |name: HeaderName, text: &[u8]| {
+        let (begin, rest) = head.headers.get(name)?.as_bytes().split_at_checked(text.len())?;
+        begin.eq_ignore_ascii_case(text).then(|| rest.first().copied())
     };
-    if head.version < Version::HTTP_2 && starts_with(header::UPGRADE, b"websocket") {
-        Manner::Upgrade
-    } else if starts_with(header::CONTENT_TYPE, b"application/grpc") {
-        Manner::Grpc
-    } else {
-        Manner::Plain
+    if head.version < Version::HTTP_2 && rest(header::UPGRADE, b"websocket").is_some() {
+        return Manner::Upgrade;
+    }
+    // `application/grpc-web` is another protocol, over any HTTP.
+    match rest(header::CONTENT_TYPE, b"application/grpc") {
+        Some(None | Some(b';' | b'+' | b' ' | b'\t')) => Manner::Grpc,
+        _ => Manner::Plain,
     }
 }
 
@@ -342,8 +358,8 @@ fn within(size: usize, limit: Option<u64>, what: TooLarge) -> Result<(), Refusal
 ///
 /// # Errors
 /// 413 `too_large`.
-pub fn within_body(size: u64, core: &Core, service: &Service) -> Result<(), Refusal> {
-    match service.limits.body_bytes.or(core.limits.body_bytes) {
+pub fn within_body(size: u64, service: &Service) -> Result<(), Refusal> {
+    match service.limits.body_bytes {
         Some(limit) if size > limit => Err(Refusal::too_large(TooLarge::Body)),
         _ => Ok(()),
     }

@@ -28,6 +28,7 @@ mod context;
 mod dns;
 mod drain;
 mod forward;
+mod forwarded;
 mod guard;
 mod methods;
 mod peek;
@@ -43,6 +44,7 @@ pub mod target;
 mod upstream;
 
 pub use drain::Drain;
+pub use forwarded::Trusted;
 pub use rate::Rates;
 pub use server::{Door, ServeError, serve};
 pub use streams::ServePipe;
@@ -101,6 +103,8 @@ pub struct Parts {
     pub services: Arc<Services>,
     /// Limits on requests.
     pub limits: Limits,
+    /// Whose word counts for where a request came from.
+    pub trusted: Trusted,
     /// The time.
     pub clock: Clock,
     /// Names of requests.

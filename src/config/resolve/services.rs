@@ -11,7 +11,7 @@ use crate::{
     config::{
         Injection, Limits, Pkce, ProviderFields, RateLimit, Service, Timeouts, Upstream, UpstreamProtocol,
         problem::{Path, finding, nearest},
-        raw::{RawRateLimit, RawService, RawTimeouts, RawUpstream},
+        raw::{RawLimits, RawRateLimit, RawService, RawTimeouts, RawUpstream},
     },
     id::ServiceName,
 };
@@ -132,7 +132,7 @@ fn service(
         response_cookies: raw.response_cookies.unwrap_or(false),
         rate_limit: raw.rate_limit.and_then(|raw| rate_limit(&raw, &path.key("rate_limit"), cx)),
         policy: rules::policy(raw.policy.unwrap_or_default(), &path.key("policy"), cx),
-        limits: limits(raw.limits.as_ref(), common),
+        limits: own_limits(raw.limits.as_ref(), common, &path.key("limits"), cx),
     })
 }
 
@@ -360,6 +360,19 @@ fn upstream(raw: Option<RawUpstream>, base_url: Option<&str>, path: &Path, cx: &
             ("client_key_file", raw.client_key_file),
         ),
     }
+}
+
+/// What limits one service. Some limits know no service yet when they are asked.
+fn own_limits(raw: Option<&RawLimits>, common: Limits, path: &Path, cx: &mut Context<'_>) -> Limits {
+    let without_effect = [
+        ("connections_per_client", raw.is_some_and(|raw| raw.connections_per_client.is_some())),
+        ("jwt_bytes", raw.is_some_and(|raw| raw.jwt_bytes.is_some())),
+    ];
+    for (key, _) in without_effect.into_iter().filter(|(_, given)| *given) {
+        let finding = finding(format!("`{key}` has no effect here: it is the same for all services"));
+        cx.report.warning(&path.key(key), finding.hint("write it under `limits:` at the top"));
+    }
+    limits(raw, common)
 }
 
 fn rate_limit(raw: &RawRateLimit, path: &Path, cx: &mut Context<'_>) -> Option<RateLimit> {
