@@ -48,9 +48,9 @@ pub struct Want<'a> {
     pub account: Option<&'a Account>,
     /// With which scopes at least, on top of what the provider says of this method and path.
     pub scopes: &'a [String],
-    /// The call's method …
+    /// The call's method as it is judged: `GET` also for `HEAD`; several with a space between them …
     pub method: &'a str,
-    /// … and its path below `base_url`, without the query.
+    /// … and its path below `base_url`, without the query, as it came.
     pub path: &'a str,
 }
 

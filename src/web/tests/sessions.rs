@@ -116,8 +116,12 @@ async fn a_session_of_one_connection_covers_that_one_and_not_what_takes_its_labe
         ] {
             browser.get(&site, path).await.assert_page(403);
         }
-        let fields =
-            [("form", page.field("form")), ("service", "crm".into()), ("account", "default".into()), ("api_key", "k".into())];
+        let fields = [
+            ("form", page.field("form")),
+            ("service", "crm".into()),
+            ("account", "default".into()),
+            ("api_key", "k".into()),
+        ];
         let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
         browser.post(&site, "/dashboard/api-key", &fields).await.assert_page(403);
     };
