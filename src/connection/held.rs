@@ -83,11 +83,6 @@ impl Held {
         }
     }
 
-    /// What tells the account at the provider from every other one there.
-    pub fn identity_id(&self) -> Option<&str> {
-        self.apart().identity_id.as_deref()
-    }
-
     /// The credential for calls to `service`.
     pub fn credential(&self, service: &ServiceName) -> Option<&Arc<Credential>> {
         self.credentials.iter().find(|(name, _)| name == service).map(|(_, credential)| credential)

@@ -6,11 +6,11 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     clock::Timestamp,
     events::Kind,
-    id::{Account, CallerId, ConnectionId, ServiceName},
-    oauth::{self, TokenHint},
+    id::{Account, CallerId, ConnectionId},
+    oauth,
     provider::{ScopeSet, Service},
     secret::SecretString,
-    store::{Expect, Key, Put},
+    store::{Expect, Put},
 };
 
 use super::{
@@ -20,8 +20,6 @@ use super::{
 
 /// So often is a change tried again when someone else was quicker.
 const ATTEMPTS: u32 = 16;
-/// So often is a provider asked to revoke before its word is done without.
-const FAREWELLS: u32 = 8;
 
 impl Connections {
     /// Everything the caller has.
@@ -121,44 +119,6 @@ impl Connections {
         Ok(true)
     }
 
-    /// Asks the provider to revoke what was given up, and deletes the record.
-    pub(super) async fn finish_farewell(&self, key: Key) {
-        let Ok(Some((record, version))) = self.read(&key).await else { return };
-        let revoked = match &record.farewell {
-            None if record.grant.is_none() && record.api_key.is_none() => true,
-            None => return,
-            Some(farewell) => farewell.attempts >= FAREWELLS || self.revoke(&record.id.service, &farewell.grant).await,
-        };
-        let outcome = if revoked {
-            self.0.parts.store.delete(&key, Expect::Version(version)).await.map(|_| ()).map_err(Unavailable::from)
-        } else {
-            self.write(key, record, version, Change::FarewellFailed).await.map(|_| ())
-        };
-        if let Err(error) = outcome {
-            tracing::debug!(%error, "a farewell is left to the healer");
-        }
-    }
-
-    /// Revokes a grant that must not live on at the provider; best effort.
-    pub(super) async fn give_up(&self, service: &ServiceName, record: &Record) {
-        if let Some(grant) = &record.grant {
-            self.revoke(service, grant).await;
-        }
-    }
-
-    /// RFC 7009: the refresh token first, which takes the access token along where the provider knows how. Whether there
-    /// is nothing left to do.
-    async fn revoke(&self, service: &ServiceName, grant: &super::record::StoredGrant) -> bool {
-        let service = self.0.parts.services.get(service.as_str());
-        let Some(server) = service.and_then(|service| service.oauth.as_ref()) else { return true };
-        let client = &self.0.parts.oauth;
-        let mut done = true;
-        if let Some(token) = &grant.refresh_token {
-            done &= client.revoke(server, token, TokenHint::Refresh).await.is_ok();
-        }
-        done & client.revoke(server, &grant.access_token, TokenHint::Access).await.is_ok()
-    }
-
     /// Changes a record, or begins one. `decide` sees what stands there; `None` from it ends the matter.
     pub(super) async fn change(
         &self,
@@ -176,6 +136,11 @@ impl Connections {
             if !exists && !matches!(change, Change::Connected { .. } | Change::KeyStored(_)) {
                 return Ok(None);
             }
+            // First of all: who dies after it leaves a grant to be revoked, unless that is still in use.
+            let grave = match record.let_go_by(&change) {
+                Some(farewell) => Some(self.bury(id, &farewell).await?),
+                None => None,
+            };
             let now = self.now();
             let version = self.version_after(expect, now);
             let record = record.apply(change, now, version.0);
@@ -184,6 +149,10 @@ impl Connections {
             let due = self.due(&record, now);
             if let Put::Stored = self.0.parts.store.put(&key, expect, version, &sealed, due).await? {
                 self.0.snapshots.changed(&key.owner);
+                if let Some(grave) = grave {
+                    let connections = self.clone();
+                    self.0.parts.handle.spawn(async move { connections.finish_farewell(grave).await });
+                }
                 return Ok(Some(record));
             }
         }

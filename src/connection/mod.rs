@@ -8,7 +8,8 @@
 //! - `refresh`: one refresh everywhere; `flight`: single flight in a process; `lease`: between processes; `persist`: no new
 //!   grant is ever lost; `circuit`: patience with a token endpoint
 //! - `keys`: API keys' retirement, use and census; `migration`: the daily work on them
-//! - `manage`: connect, list, disconnect; `rename`: another label; `pending`: grants that wait for somebody's word
+//! - `manage`: connect, list, disconnect; `rename`: another label; `pending`: grants that wait for somebody's word;
+//!   `parting`: revoking, and what must not be reached by it
 //! - `erase`: a whole user; `used`: when connections were last used; `heal`: ahead of time, and what others left
 //!
 //! Nothing here knows HTTP requests, pages or how a refusal is worded; nothing above may touch a credential but through here.
@@ -50,6 +51,7 @@ mod lease;
 mod manage;
 mod migration;
 mod notices;
+mod parting;
 mod pending;
 mod persist;
 mod record;
@@ -66,6 +68,7 @@ mod used;
 pub use credential::{AuthKind, Credential};
 pub use erase::Erased;
 pub use keys::{Holder, KeyFacts, Standing};
+pub use parting::Arrival;
 pub use pending::Aside;
 pub use rename::Renamed;
 pub use resolve::{AfterRejection, Want};

@@ -9,9 +9,7 @@ use crate::{
     store::{Expect, Key, Put, RecordId},
 };
 
-use super::{
-    Connection, Connections, Unavailable, held::Held, record::Record, root, snapshot::Snapshot, state::Change,
-};
+use super::{Connection, Connections, Unavailable, record::Record, root, snapshot::Snapshot, state::Change};
 
 /// A grant to be put aside.
 #[derive(Debug)]
@@ -86,22 +84,13 @@ impl Connections {
         Ok(found)
     }
 
-    /// Revokes a grant that nobody spoke for. Where the same account is connected to the same service, the provider may
-    /// not tell the two grants apart when it revokes one, so that one is only forgotten.
+    /// Revokes a grant that nobody spoke for.
     pub(super) async fn give_up_aside(&self, key: Key) -> Result<(), Unavailable> {
         let Some((record, version)) = self.read(&key).await? else { return Ok(()) };
         if record.aside.is_none() {
             return Ok(());
         }
-        let snapshot = self.snapshot(&record.id.caller).await?;
-        let identity = record.identity.as_ref().map(|identity| identity.id.as_str());
-        let same = |other: &Held| other.id.service == record.id.service && other.identity_id() == identity;
-        if identity.is_some() && snapshot.connections.iter().any(same) {
-            self.0.parts.store.delete(&key, Expect::Version(version)).await?;
-            self.0.snapshots.changed(&key.owner);
-            return Ok(());
-        }
-        tracing::info!(service = %record.id.service, "a grant that nobody confirmed is revoked");
+        tracing::info!(service = %record.id.service, "a grant that nobody confirmed is given up");
         if self.write(key, record, version, Change::Disconnected).await?.is_some() {
             self.finish_farewell(key).await;
         }

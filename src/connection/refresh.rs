@@ -243,7 +243,7 @@ impl Connections {
             }
             Landed::Outrun => self.ended(id, RefreshOutcome::Adopted, began),
             // Someone else's grant counts now, or none: this one must not live on at the provider.
-            Landed::Superseded | Landed::Gone => self.give_up(&id.service, &record).await,
+            Landed::Superseded | Landed::Gone => self.give_up(&record),
         }
         Ok(Step::Done)
     }

@@ -5,7 +5,7 @@ use crate::{clock::Timestamp, id::Account, oauth, secret::SecretString};
 
 use super::{
     Reason,
-    record::{Farewell, Mark, Moving, Record, StoredGrant, StoredKey},
+    record::{Mark, Moving, Record, StoredGrant, StoredKey},
 };
 
 /// Something that changes a record.
@@ -111,7 +111,8 @@ impl Record {
             }
             Change::KeyRemoved => self.api_key = None,
             Change::Disconnected => {
-                self.farewell = self.grant.take().map(|grant| Farewell { grant, attempts: 0 });
+                self.farewell = self.farewell();
+                self.grant = None;
                 self.api_key = None;
                 self.identity = None;
                 self.mark = None;

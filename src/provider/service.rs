@@ -120,6 +120,18 @@ pub struct OAuth {
     pub allow_plain_http: bool,
 }
 
+impl OAuth {
+    /// Whether the provider takes both for the same client, as where several services have one registration.
+    pub fn is_same_client(&self, other: &Self) -> bool {
+        self.token_url == other.token_url && self.client_id == other.client_id
+    }
+
+    /// Whether an account goes by the same id with both.
+    pub fn tells_accounts_as(&self, other: &Self) -> bool {
+        self.userinfo_url == other.userinfo_url && self.identity.id == other.identity.id
+    }
+}
+
 impl Service {
     /// The scopes that this call needs and the grant lacks, in canonical spelling: those that the application names, and
     /// one that would satisfy the provider's rules for this call, as each of its methods and in each reading of its path.

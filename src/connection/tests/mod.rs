@@ -7,6 +7,7 @@ mod erasing;
 mod freshness;
 mod healing;
 mod keys;
+mod parting;
 mod refreshing;
 mod rename;
 mod rig;

@@ -148,6 +148,11 @@ impl Server {
         Some(Record::open(&self.vault, key, stored.version, &stored.value).unwrap())
     }
 
+    /// How many records there are.
+    pub fn count(&self) -> usize {
+        self.state.lock().records.len()
+    }
+
     /// The version of the record that is stored.
     pub fn version(&self, key: &Key) -> Option<Version> {
         self.state.lock().records.get(key).map(|(stored, _)| stored.version)
