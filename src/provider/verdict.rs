@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::{
     Service,
+    coding::is_readable,
     scan::{Pointer, scan},
     scopes::{ScopeSet, words},
 };
@@ -70,13 +71,6 @@ impl Signs {
             dead_token: list("dead_token", &rules.dead_token)?,
             missing_scopes: list("missing_scopes", &rules.missing_scopes)?,
             rate_limited: list("rate_limited", &rules.rate_limited)?,
-        })
-    }
-
-    /// Whether an answer that says success may say otherwise in its body, so that bodies must come uncompressed.
-    pub fn need_bodies(&self) -> bool {
-        self.all().any(|sign| {
-            sign.status.is_none_or(|status| status < 300) && (!sign.pointers.is_empty() || sign.contains.is_some())
         })
     }
 
@@ -183,7 +177,7 @@ impl Compiled {
     }
 }
 
-/// What the answer says. `body` is what [`wants_body`] asked for, as far as it came.
+/// What the answer says. `body` is what [`wants_body`] asked for, as far as it came, its codings undone.
 pub fn verdict(service: &Service, status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>) -> Verdict {
     let body = body.map(|body| body.get(..BODY_PREFIX_MAX).unwrap_or(body));
     let holds = |sign: &Compiled| sign.holds(status, headers, body);
@@ -203,9 +197,9 @@ pub fn verdict(service: &Service, status: StatusCode, headers: &HeaderMap, body:
 }
 
 /// How many of the body's first bytes [`verdict`] must see, `None` where status and headers are enough. Only bodies that
-/// are text and come uncompressed can be judged: see [`Signs::need_bodies`].
+/// are text, in codings that can be undone, are judged.
 pub fn wants_body(service: &Service, status: StatusCode, headers: &HeaderMap) -> Option<usize> {
-    let readable = is_text(headers) && !headers.contains_key(header::CONTENT_ENCODING);
+    let readable = is_text(headers) && is_readable(headers);
     let wanted = readable
         && status != StatusCode::TOO_MANY_REQUESTS
         && insufficient_scope(status, headers).is_none()

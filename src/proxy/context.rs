@@ -39,6 +39,8 @@ pub struct Context {
     pub replaying: bool,
     /// What the last answer meant, before it was acted on.
     pub finding: Option<Finding>,
+    /// The answer's head is all of it.
+    pub head_only: bool,
     /// An answer that is held until enough of its body is known.
     pub held: Option<Box<Held>>,
 }
@@ -72,6 +74,8 @@ pub struct Held {
     pub header: ResponseHeader,
     /// What of the body has come.
     pub body: BytesMut,
+    /// How many bytes there must be to be looked at, unless the body is whole before.
+    pub look_at: usize,
 }
 
 impl Context {
@@ -89,6 +93,7 @@ impl Context {
             body_bytes: 0,
             replaying: false,
             finding: None,
+            head_only: false,
             held: None,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{header, uri::PathAndQuery};
 use pingora::{Error, ErrorType, OrErr, Result, http::RequestHeader, proxy::Session, upstreams::peer::HttpPeer};
 
-use crate::refusal::REQUEST_ID;
+use crate::{provider::coding, refusal::REQUEST_ID};
 
 use super::{
     Gate,
@@ -56,8 +56,10 @@ impl Gate {
                 request.insert_header(name.clone(), value.clone())?;
             }
         }
-        if call.route.needs_plain_bodies {
-            request.insert_header(header::ACCEPT_ENCODING, "identity")?;
+        if call.route.judged_by_body
+            && let Some(readable) = coding::readable_only(&request.headers)
+        {
+            request.insert_header(header::ACCEPT_ENCODING, readable)?;
         }
         // Pingora's maps grow when they are full, even for a name that they hold.
         if request.headers.len() >= request.headers.capacity() {

@@ -75,8 +75,6 @@ struct Route {
     metrics: ServiceMetrics,
     /// Whether its provider's answers have to be read for signs of a dead token.
     judged_by_body: bool,
-    /// Whether they must come uncompressed for that.
-    needs_plain_bodies: bool,
 }
 
 impl Route {
@@ -137,7 +135,6 @@ impl Core {
                 peers: Peers::new(service).map_err(|bad| (service.name.clone(), bad))?,
                 metrics: parts.metrics.service(&service.name),
                 judged_by_body: service.signs.look_at_bodies(),
-                needs_plain_bodies: service.signs.need_bodies(),
             };
             routes.insert(service.name.clone(), Arc::new(route));
         }

@@ -8,7 +8,10 @@ use futures_util::FutureExt;
 use http::{Method, StatusCode, Version, header};
 use pingora::{Error, ErrorType, Result, http::ResponseHeader, proxy::Session};
 
-use crate::provider::{verdict::BODY_PREFIX_MAX, wants_body};
+use crate::provider::{coding, verdict::BODY_PREFIX_MAX, wants_body};
+
+/// How much of a coded body comes before it is looked into for the first time, where it doesn't end before.
+const CODED_FIRST: usize = 512;
 
 use super::{
     Gate,
@@ -28,16 +31,15 @@ impl Gate {
         if !call.route.judged_by_body {
             return Ok(false);
         }
-        let has_body = call.method != Method::HEAD
-            && header.status != StatusCode::NO_CONTENT
-            && header.status != StatusCode::NOT_MODIFIED
-            && header.headers.get(header::CONTENT_LENGTH).is_none_or(|length| length != "0")
-            // On HTTP/2 a header may end the answer without saying so here.
-            && (header.version < Version::HTTP_2 || header.headers.contains_key(header::CONTENT_LENGTH));
+        let has_body = !context.head_only
+            && call.method != Method::HEAD
+            && !matches!(header.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if !has_body || wants_body(&call.route.service, header.status, &header.headers).is_none() {
             return Ok(false);
         }
-        context.held = Some(Box::new(Held { header: header.clone(), body: BytesMut::new() }));
+        // A coded body is looked into earlier: there is no telling how much it holds.
+        let look_at = if coding::is_coded(&header.headers) { CODED_FIRST } else { BODY_PREFIX_MAX };
+        context.held = Some(Box::new(Held { header: header.clone(), body: BytesMut::new(), look_at }));
         session.set_ignore_info_resp(true);
         header.set_status(StatusCode::EARLY_HINTS)?;
         for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
@@ -58,24 +60,59 @@ impl Gate {
         if let Some(piece) = body.take() {
             held.body.extend_from_slice(&piece);
         }
-        let prefix = &held.body[..held.body.len().min(BODY_PREFIX_MAX)];
-        let replayable = !session.as_ref().retry_buffer_truncated();
-        if !judge(&self.core, context, &held.header, Some(prefix), replayable) {
-            return Err(taken_back(context));
-        }
-        if !end && held.body.len() < BODY_PREFIX_MAX {
+        if !self.passes(session, &mut held, end, context)? {
             context.held = Some(held);
             return Ok(());
         }
-        let Held { header, body: held } = *held;
+        let Held { header, body: held, .. } = *held;
         *body = Some(held.freeze());
-        self.release(session, header, context)
+        let header = self.ready(session, header, context)?;
+        // Nothing else is on its way to the client at this moment, so the header fits into what the socket takes at once;
+        // where it doesn't, the connection is given up rather than left in between.
+        let written = session.as_downstream_mut().write_response_header(Box::new(header)).now_or_never();
+        written.unwrap_or_else(|| Error::e_explain(ErrorType::WriteError, "the client takes no header"))
     }
 
-    /// Writes the real header. Nothing else is on its way to the client at this moment, so it fits into what the socket
-    /// takes at once; where it doesn't, the connection is given up rather than left in between.
-    fn release(&self, session: &mut Session, mut header: ResponseHeader, context: &Context) -> Result<()> {
-        session.set_ignore_info_resp(false);
+    /// Trailers end a body without an end of its own.
+    pub(super) fn look_before_trailers(&self, session: &Session, context: &mut Context) -> Result<()> {
+        let Some(mut held) = context.held.take() else { return Ok(()) };
+        self.passes(session, &mut held, true, context)?;
+        context.held = Some(held);
+        Ok(())
+    }
+
+    /// Writes an answer that was judged when its trailers came.
+    pub(super) async fn release_before_trailers(&self, session: &mut Session, context: &mut Context) -> Result<()> {
+        let Some(held) = context.held.take() else { return Ok(()) };
+        let Held { header, body, .. } = *held;
+        let header = self.ready(session, header, context)?;
+        let client = session.as_downstream_mut();
+        client.write_response_header(Box::new(header)).await?;
+        client.write_response_body(body.freeze(), false).await
+    }
+
+    /// Whether enough has come to judge a held answer, and it may go to the client. It is judged once: half a sentence says
+    /// nothing, or the wrong thing.
+    fn passes(&self, session: &Session, held: &mut Held, end: bool, context: &mut Context) -> Result<bool> {
+        let Held { header, body, look_at } = held;
+        let whole = end || length(header).is_some_and(|length| body.len() >= length);
+        if !whole && body.len() < *look_at {
+            return Ok(false);
+        }
+        let prefix = coding::decoded(&header.headers, body, BODY_PREFIX_MAX);
+        if !whole && prefix.len().max(body.len()) < BODY_PREFIX_MAX {
+            *look_at = 2 * body.len();
+            return Ok(false);
+        }
+        let replayable = !session.as_ref().retry_buffer_truncated();
+        if judge(&self.core, context, header, Some(&prefix), replayable) { Ok(true) } else { Err(taken_back(context)) }
+    }
+
+    /// The real header, as it goes to the client. What stands in for it goes on being ignored.
+    fn ready(&self, session: &Session, mut header: ResponseHeader, context: &Context) -> Result<ResponseHeader> {
+        if header.version >= Version::HTTP_2 {
+            header.set_version(Version::HTTP_11);
+        }
         if !header.headers.contains_key(header::CONTENT_LENGTH)
             && !header.headers.contains_key(header::TRANSFER_ENCODING)
         {
@@ -83,7 +120,11 @@ impl Gate {
             header.insert_header(header::TRANSFER_ENCODING, "chunked")?;
         }
         self.dress(session, &mut header, context)?;
-        let written = session.as_downstream_mut().write_response_header(Box::new(header)).now_or_never();
-        written.unwrap_or_else(|| Error::e_explain(ErrorType::WriteError, "the client takes no header"))
+        Ok(header)
     }
+}
+
+/// The length that a header promises, so that a body is whole without an end that may come later.
+fn length(header: &ResponseHeader) -> Option<usize> {
+    header.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

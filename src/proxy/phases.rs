@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Version, header};
+use http::{HeaderMap, Version, header};
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
@@ -164,6 +164,21 @@ impl ProxyHttp for Gate {
         done(Ok(()))
     }
 
+    /// Only here does Pingora tell whether the head is all of an answer.
+    fn adjust_upstream_modules<'a: 's, 'b: 's, 'c: 's, 'd: 's, 's>(
+        &'a self,
+        _session: &'b mut Session,
+        _header: &'c ResponseHeader,
+        end: bool,
+        context: &'d mut Box<Context>,
+    ) -> Phase<'s, ()>
+    where
+        Self: 's,
+    {
+        context.head_only = end;
+        done(Ok(()))
+    }
+
     fn upstream_response_filter<'a: 's, 'b: 's, 'c: 's, 'd: 's, 's>(
         &'a self,
         session: &'b mut Session,
@@ -188,7 +203,8 @@ impl ProxyHttp for Gate {
         if self.core.drain.is_draining() {
             session.set_keepalive(None);
         }
-        if header.status.is_informational() && header.status != http::StatusCode::SWITCHING_PROTOCOLS {
+        // What stands in for a held answer's head is not sent.
+        if context.held.is_some() {
             return done(Ok(()));
         }
         done(self.dress(session, header, context))
@@ -202,6 +218,24 @@ impl ProxyHttp for Gate {
         context: &mut Box<Context>,
     ) -> Result<Option<Duration>> {
         self.look(session, body, end, context).map(|()| None)
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        session: &mut Session,
+        _trailers: &mut HeaderMap,
+        context: &mut Box<Context>,
+    ) -> Result<()> {
+        self.look_before_trailers(session, context)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        session: &mut Session,
+        _trailers: &mut HeaderMap,
+        context: &mut Box<Context>,
+    ) -> Result<Option<Bytes>> {
+        self.release_before_trailers(session, context).await.map(|()| None)
     }
 
     fn fail_to_connect(
@@ -224,7 +258,9 @@ impl ProxyHttp for Gate {
         context: &mut Box<Context>,
         reused: bool,
     ) -> Box<Error> {
-        context.held = None;
+        if context.held.take().is_some() {
+            session.set_ignore_info_resp(false);
+        }
         if error.etype() == &DEAD {
             context.replaying = true;
             return error;

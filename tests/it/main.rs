@@ -37,6 +37,9 @@ mod refresh;
 /// Answers that say in their body what others say with their status.
 mod verdicts;
 
+/// The same, in every framing and coding of HTTP.
+mod judging;
+
 /// The command line and its exit codes.
 mod cli;
 
