@@ -89,6 +89,14 @@ pub fn dress<'a>(
     for name in &seen.drop {
         header.remove_header(name);
     }
+    if answered.cookies && header.headers.contains_key(header::SET_COOKIE) {
+        let all = header.headers.get_all(header::SET_COOKIE).iter();
+        let theirs: Vec<HeaderValue> = all.filter(|cookie| !scrub::is_own_cookie(cookie)).cloned().collect();
+        header.remove_header(&header::SET_COOKIE);
+        for cookie in theirs {
+            header.append_header(header::SET_COOKIE, cookie)?;
+        }
+    }
     if header.status == StatusCode::NO_CONTENT {
         header.remove_header(&header::CONTENT_LENGTH);
     }
