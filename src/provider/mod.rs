@@ -4,6 +4,7 @@
 
 mod base_url;
 pub mod catalogue;
+pub mod coding;
 mod inject;
 mod notice;
 mod overlay;

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::{
     Service,
+    coding::is_readable,
     scan::{Pointer, scan},
     scopes::{ScopeSet, words},
 };
@@ -176,7 +177,7 @@ impl Compiled {
     }
 }
 
-/// What the answer says. `body` is what [`wants_body`] asked for, decoded, as far as it came.
+/// What the answer says. `body` is what [`wants_body`] asked for, as far as it came, its codings undone.
 pub fn verdict(service: &Service, status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>) -> Verdict {
     let body = body.map(|body| body.get(..BODY_PREFIX_MAX).unwrap_or(body));
     let holds = |sign: &Compiled| sign.holds(status, headers, body);
@@ -195,10 +196,11 @@ pub fn verdict(service: &Service, status: StatusCode, headers: &HeaderMap, body:
     Verdict::Fine
 }
 
-/// How many of the body's first bytes, decoded, [`verdict`] must see; `None` where status and headers are enough. Only
-/// bodies that are text can be judged.
+/// How many of the body's first bytes [`verdict`] must see, `None` where status and headers are enough. Only bodies that
+/// are text, in codings that can be undone, are judged.
 pub fn wants_body(service: &Service, status: StatusCode, headers: &HeaderMap) -> Option<usize> {
-    let wanted = is_text(headers)
+    let readable = is_text(headers) && is_readable(headers);
+    let wanted = readable
         && status != StatusCode::TOO_MANY_REQUESTS
         && insufficient_scope(status, headers).is_none()
         && service.signs.all().any(|sign| sign.needs_body() && sign.head_holds(status, headers));

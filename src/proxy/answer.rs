@@ -89,16 +89,19 @@ pub fn dress<'a>(
     for name in &seen.drop {
         header.remove_header(name);
     }
+    if answered.cookies && header.headers.contains_key(header::SET_COOKIE) {
+        let all = header.headers.get_all(header::SET_COOKIE).iter();
+        let theirs: Vec<HeaderValue> = all.filter(|cookie| !scrub::is_own_cookie(cookie)).cloned().collect();
+        header.remove_header(&header::SET_COOKIE);
+        for cookie in theirs {
+            header.append_header(header::SET_COOKIE, cookie)?;
+        }
+    }
     if header.status == StatusCode::NO_CONTENT {
         header.remove_header(&header::CONTENT_LENGTH);
     }
     if seen.urls {
         rewrite_urls(core, call, header, &origin())?;
-    }
-    if !tunnel {
-        let cache_control = if seen.cache_control { scrub::cache_control(&header.headers) } else { scrub::PRIVATE };
-        header.insert_header("Cache-Control", cache_control)?;
-        make_room(header);
     }
     if call.credential.as_ref().is_some_and(|credential| credential.kind == AuthKind::ApiKey) {
         for (name, value) in &call.route.service.key_notice {
@@ -108,8 +111,19 @@ pub fn dress<'a>(
             }
         }
     }
-    for (name, value) in scrub::markup_guard(header.status, seen.tame).into_iter().flatten() {
-        header.insert_header(name, value)?;
+    if header.status.is_informational() {
+        return Ok(());
+    }
+    if !(seen.cache_control && scrub::is_no_store(&header.headers)) {
+        let vary = scrub::vary(&header.headers, seen.vary);
+        header.insert_header(header::VARY, vary)?;
+    }
+    header.insert_header(header::X_CONTENT_TYPE_OPTIONS, scrub::NOSNIFF)?;
+    let cache_control = if seen.cache_control { scrub::cache_control(&header.headers) } else { scrub::PRIVATE };
+    header.insert_header("Cache-Control", cache_control)?;
+    make_room(header);
+    if let Some(sandbox) = scrub::markup_guard(header.status, seen.tame) {
+        header.insert_header(header::CONTENT_SECURITY_POLICY, sandbox)?;
     }
     Ok(())
 }
@@ -142,7 +156,12 @@ fn rewrite_urls(core: &Core, call: &Call, header: &mut ResponseHeader, origin: &
         .chain(others)
         .map(|service| Way {
             base: &service.base,
-            proxied: format!("{}://{}/proxy/{}{}", origin.scheme, origin.host, service.name, call.form()),
+            proxied: if origin.host.is_empty() {
+                // HTTP/1.0 needs no `Host`: a path of the proxy's own says the same.
+                format!("/proxy/{}{}", service.name, call.form())
+            } else {
+                format!("{}://{}/proxy/{}{}", origin.scheme, origin.host, service.name, call.form())
+            },
         })
         .collect();
     for name in present {

@@ -13,7 +13,7 @@ use crate::{
     telemetry::metrics::{InFlight, RequestOutcome},
 };
 
-use super::{call::Call, decode::Coding};
+use super::call::Call;
 
 /// One request.
 pub struct Context {
@@ -39,8 +39,8 @@ pub struct Context {
     pub replaying: bool,
     /// What the last answer meant, before it was acted on.
     pub finding: Option<Finding>,
-    /// The answer's header is all of it.
-    pub ends_with_head: bool,
+    /// The answer's head is all of it.
+    pub head_only: bool,
     /// An answer that is held until enough of its body is known.
     pub held: Option<Box<Held>>,
 }
@@ -72,10 +72,10 @@ pub enum Finding {
 pub struct Held {
     /// The upstream's header.
     pub header: ResponseHeader,
-    /// How its body is encoded.
-    pub coding: Coding,
     /// What of the body has come.
     pub body: BytesMut,
+    /// How many bytes there must be to be looked at, unless the body is whole before.
+    pub look_at: usize,
 }
 
 impl Context {
@@ -93,7 +93,7 @@ impl Context {
             body_bytes: 0,
             replaying: false,
             finding: None,
-            ends_with_head: false,
+            head_only: false,
             held: None,
         }
     }

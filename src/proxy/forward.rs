@@ -5,13 +5,13 @@ use std::sync::Arc;
 use http::{Method, header, uri::PathAndQuery};
 use pingora::{Error, ErrorType, OrErr, Result, http::RequestHeader, proxy::Session, upstreams::peer::HttpPeer};
 
-use crate::refusal::REQUEST_ID;
+use crate::{provider::coding, refusal::REQUEST_ID};
 
 use super::{
     Gate,
     call::{Call, Hops},
     context::Context,
-    decode, scrub,
+    scrub,
     upstream::Manner,
 };
 
@@ -57,9 +57,9 @@ impl Gate {
             }
         }
         if call.route.judged_by_body
-            && let Some(codings) = decode::acceptable(&request.headers)
+            && let Some(readable) = coding::readable_only(&request.headers)
         {
-            request.insert_header(header::ACCEPT_ENCODING, codings)?;
+            request.insert_header(header::ACCEPT_ENCODING, readable)?;
         }
         // Pingora's maps grow when they are full, even for a name that they hold.
         if request.headers.len() >= request.headers.capacity() {

@@ -25,7 +25,6 @@ mod admit;
 mod answer;
 mod call;
 mod context;
-mod decode;
 mod dns;
 mod drain;
 mod forward;

@@ -177,7 +177,7 @@ impl ProxyHttp for Gate {
         done(Ok(()))
     }
 
-    /// The one place where Pingora says whether a header ends its answer.
+    /// Only here does Pingora tell whether the head is all of an answer.
     fn adjust_upstream_modules<'a: 's, 'b: 's, 'c: 's, 'd: 's, 's>(
         &'a self,
         _session: &'b mut Session,
@@ -188,7 +188,7 @@ impl ProxyHttp for Gate {
     where
         Self: 's,
     {
-        context.ends_with_head = end;
+        context.head_only = end;
         done(Ok(()))
     }
 
@@ -216,7 +216,8 @@ impl ProxyHttp for Gate {
         if self.core.drain.is_draining() {
             session.set_keepalive(None);
         }
-        if header.status.is_informational() && header.status != http::StatusCode::SWITCHING_PROTOCOLS {
+        // What stands in for a held answer's head is not sent.
+        if context.held.is_some() {
             return done(Ok(()));
         }
         done(self.dress(session, header, context))
@@ -238,7 +239,16 @@ impl ProxyHttp for Gate {
         _trailers: &mut HeaderMap,
         context: &mut Box<Context>,
     ) -> Result<()> {
-        self.look_at_trailers(session, context)
+        self.look_before_trailers(session, context)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        session: &mut Session,
+        _trailers: &mut HeaderMap,
+        context: &mut Box<Context>,
+    ) -> Result<Option<Bytes>> {
+        self.release_before_trailers(session, context).await.map(|()| None)
     }
 
     fn fail_to_connect(
@@ -261,7 +271,9 @@ impl ProxyHttp for Gate {
         context: &mut Box<Context>,
         reused: bool,
     ) -> Box<Error> {
-        context.held = None;
+        if context.held.take().is_some() {
+            session.set_ignore_info_resp(false);
+        }
         if error.etype() == &DEAD {
             context.replaying = true;
             return error;

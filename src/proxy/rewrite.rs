@@ -30,9 +30,16 @@ pub fn value(name: &HeaderName, value: &HeaderValue, ways: &[Way<'_>]) -> Option
 fn links(text: &str, ways: &[Way<'_>]) -> Option<String> {
     let (mut out, mut rest, mut changed) = (String::with_capacity(text.len() + 32), text, false);
     let mut quoted = false;
-    while let Some(at) = rest.find(['<', '"']) {
+    while let Some(at) = rest.find(['<', '"', '\\']) {
         let (before, from) = rest.split_at(at);
         out.push_str(before);
+        if from.starts_with('\\') {
+            // In a quoted string it takes the next character's meaning away (RFC 9110 §5.6.4); elsewhere it has none.
+            let end = if quoted { from.char_indices().nth(2).map_or(from.len(), |(at, _)| at) } else { 1 };
+            out.push_str(&from[..end]);
+            rest = &from[end..];
+            continue;
+        }
         if from.starts_with('"') || quoted {
             quoted ^= from.starts_with('"');
             out.push_str(&from[..1]);
@@ -155,6 +162,13 @@ mod tests {
                 "<http://127.0.0.1:8080/proxy/crm@work/i?page=2>; rel=\"next\", <https://elsewhere.example/>; rel=\"a<b>\", \
                  <http://127.0.0.1:8080/proxy/crm@work/i>; rel=first"
             )
+        );
+        assert_eq!(
+            rewritten(&header::LINK, r#"</v3/a>; title="a \" b", </v3/b>; title="\\", </v3/c>"#).as_deref(),
+            Some(concat!(
+                r#"<http://127.0.0.1:8080/proxy/crm@work/a>; title="a \" b", "#,
+                r#"<http://127.0.0.1:8080/proxy/crm@work/b>; title="\\", <http://127.0.0.1:8080/proxy/crm@work/c>"#
+            ))
         );
         assert_eq!(rewritten(&header::LINK, "<https://elsewhere.example/>; rel=next"), None);
         assert_eq!(rewritten(&header::LINK, "<https://api.example.com/v3/i"), None);

@@ -3,8 +3,12 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+/// What of a request decides which answer it gets.
+const DECIDING: [&str; 3] = ["Authorization", "Valetkey-Token", "Valetkey-Account"];
+const VARY: HeaderValue = HeaderValue::from_static("Authorization, Valetkey-Token, Valetkey-Account");
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
-const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+/// On every answer: the type that it names is the type that it has.
+pub const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// Whether a header of the client's request goes upstream, beside hop-by-hop headers, which Pingora strips, and the
 /// credentials' own. A match on texts, which the compiler sorts by length: this is asked of every header.
@@ -65,7 +69,9 @@ pub struct Seen {
     pub urls: bool,
     /// There is a `Cache-Control`.
     pub cache_control: bool,
-    /// The content type, where there is one, is none that a browser might run.
+    /// There is a `Vary`.
+    pub vary: bool,
+    /// There is one content type, and it is none that a browser might run.
     pub tame: bool,
 }
 
@@ -83,11 +89,15 @@ pub fn look(headers: &HeaderMap, answered: Answered) -> Seen {
                 false
             }
             "content-type" => {
-                tame = Some(tame.unwrap_or(true) && !is_markup(value));
+                tame = Some(tame.is_none() && is_harmless(value));
                 false
             }
             "cache-control" => {
                 seen.cache_control = true;
+                false
+            }
+            "vary" => {
+                seen.vary = true;
                 false
             }
             "location" | "content-location" | "link" => {
@@ -100,12 +110,27 @@ pub fn look(headers: &HeaderMap, answered: Answered) -> Seen {
             seen.drop.push(name.clone());
         }
     }
-    seen.tame = tame.unwrap_or(false);
     for nominee in nominated {
         let named = headers.keys().find(|name| name.as_str() == nominee);
         seen.drop.extend(named.filter(|name| !framing(name)).cloned());
     }
+    // A type that is taken out by a nomination is none.
+    seen.tame = tame.unwrap_or(false) && !seen.drop.contains(&header::CONTENT_TYPE);
     seen
+}
+
+/// Whether a `Set-Cookie` sets one of the cookies that Valetkey's own pages go by.
+pub fn is_own_cookie(value: &HeaderValue) -> bool {
+    const OWN: [&[u8]; 2] = [b"valetkey-browser", b"valetkey-session"];
+    // Some browsers store a cookie without a name so that it is sent back like one with it.
+    let text = value.as_bytes().trim_ascii_start();
+    let text = text.strip_prefix(b"=").unwrap_or(text);
+    let name = text.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default().trim_ascii();
+    let bare = match name.get(..7) {
+        Some(prefix) if prefix.eq_ignore_ascii_case(b"__host-") => &name[7..],
+        _ => name,
+    };
+    OWN.iter().any(|own| bare.eq_ignore_ascii_case(own))
 }
 
 /// What a `Connection` header names, beside its two own words.
@@ -142,6 +167,32 @@ pub fn cache_control(headers: &HeaderMap) -> HeaderValue {
     HeaderValue::from_str(&text).unwrap_or(PRIVATE)
 }
 
+/// Whether no cache at all may keep an answer.
+pub fn is_no_store(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(directives).any(|directive| directive.eq_ignore_ascii_case("no-store"))
+}
+
+/// `Vary` for an answer that a cache of the client's own may keep: another caller or account gets another. `any` is
+/// whether the upstream's has one of its own, which is added to.
+pub fn vary(headers: &HeaderMap, any: bool) -> HeaderValue {
+    if !any {
+        return VARY;
+    }
+    let values = headers.get_all(header::VARY).iter().filter_map(|value| value.to_str().ok());
+    let mut names: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
+    names.retain(|name| !name.is_empty());
+    if names.contains(&"*") {
+        return HeaderValue::from_static("*");
+    }
+    for deciding in DECIDING {
+        if !names.iter().any(|name| name.eq_ignore_ascii_case(deciding)) {
+            names.push(deciding);
+        }
+    }
+    HeaderValue::from_str(&names.join(", ")).unwrap_or(VARY)
+}
+
 /// The comma-separated directives of a value; commas in quotes don't count.
 fn directives(value: &str) -> impl Iterator<Item = &str> {
     let mut quoted = false;
@@ -155,23 +206,33 @@ fn directives(value: &str) -> impl Iterator<Item = &str> {
 
 /// What an answer that a browser might run gets on top: the upstream's markup must not act in Valetkey's origin. `tame`
 /// is what [`look`] saw of its type.
-pub fn markup_guard(status: StatusCode, tame: bool) -> Option<[(HeaderName, HeaderValue); 2]> {
-    if tame || status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        return None;
-    }
-    Some([(header::CONTENT_SECURITY_POLICY, SANDBOX), (header::X_CONTENT_TYPE_OPTIONS, NOSNIFF)])
+pub fn markup_guard(status: StatusCode, tame: bool) -> Option<HeaderValue> {
+    let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    (!tame && !bodiless).then_some(SANDBOX)
 }
 
-/// Whether a browser might take a body of this type for markup; it might guess where the type says nothing.
-fn is_markup(content_type: &HeaderValue) -> bool {
+/// Whether no browser runs a body of this type. A list of what is known to be harmless: browsers sniff, take the last of
+/// several types, and make something of types that are none.
+fn is_harmless(content_type: &HeaderValue) -> bool {
+    const HARMLESS: [&[u8]; 7] = [
+        b"application/json",
+        b"application/octet-stream",
+        b"application/grpc",
+        b"application/x-ndjson",
+        b"text/plain",
+        b"text/event-stream",
+        b"text/csv",
+    ];
+    const FAMILIES: [&[u8]; 4] = [b"image/", b"audio/", b"video/", b"application/grpc+"];
     let bytes = content_type.as_bytes();
     let end = bytes.iter().position(|byte| *byte == b';').unwrap_or(bytes.len());
     let kind = bytes[..end].trim_ascii();
-    let ends_with_xml = kind.len() >= 4 && kind[kind.len() - 4..].eq_ignore_ascii_case(b"+xml");
-    kind.is_empty() || ends_with_xml || !content_type.as_bytes().is_ascii() || {
-        const MARKUP: [&[u8]; 4] = [b"text/html", b"text/xml", b"application/xml", b"text/xsl"];
-        MARKUP.iter().any(|markup| kind.eq_ignore_ascii_case(markup))
-    }
+    let starts = |family: &[u8]| kind.len() > family.len() && kind[..family.len()].eq_ignore_ascii_case(family);
+    let ends = |end: &[u8]| kind.len() > end.len() && kind[kind.len() - end.len()..].eq_ignore_ascii_case(end);
+    let known = HARMLESS.iter().any(|harmless| kind.eq_ignore_ascii_case(harmless))
+        || ends(b"+json")
+        || FAMILIES.iter().any(|family| starts(family)) && !ends(b"+xml");
+    known && bytes.is_ascii() && !bytes.contains(&b',')
 }
 
 #[cfg(test)]
@@ -241,14 +302,24 @@ mod tests {
     }
 
     #[test]
-    fn only_markup_is_put_in_a_sandbox() {
+    fn all_but_plainly_harmless_types_are_put_in_a_sandbox() {
         for (kind, guarded) in [
             ("text/html; charset=utf-8", true),
             ("TEXT/HTML", true),
             ("image/svg+xml", true),
             ("application/atom+xml", true),
+            ("application/json, text/html", true),
+            ("application/json; a=b, text/html", true),
+            ("unknown/unknown", true),
+            ("application/unknown", true),
+            ("*/*", true),
+            ("text", true),
+            ("multipart/x-mixed-replace", true),
             ("application/json", false),
-            ("text/plain", false),
+            ("application/problem+json; charset=utf-8", false),
+            ("Text/Plain", false),
+            ("image/png", false),
+            ("application/grpc+proto", false),
             ("text/event-stream", false),
             ("", true),
             (" ; charset=utf-8", true),
@@ -256,8 +327,38 @@ mod tests {
             let seen = look(&headers(&[("content-type", kind)]), Answered { cookies: false, tunnel: false });
             assert_eq!(markup_guard(StatusCode::OK, seen.tame).is_some(), guarded, "{kind}");
         }
-        let untyped = look(&HeaderMap::new(), Answered { cookies: false, tunnel: false });
-        assert!(markup_guard(StatusCode::OK, untyped.tame).is_some());
-        assert!(markup_guard(StatusCode::NO_CONTENT, untyped.tame).is_none());
+        let tame = |lines| look(&headers(lines), Answered { cookies: false, tunnel: false }).tame;
+        assert!(!tame(&[]));
+        assert!(!tame(&[("connection", "content-type"), ("content-type", "application/json")]), "it is taken out");
+        assert!(markup_guard(StatusCode::NO_CONTENT, false).is_none());
+    }
+
+    #[test]
+    fn no_service_sets_a_cookie_of_ours() {
+        for (cookie, own) in [
+            ("__Host-valetkey-session=x; Path=/; Secure", true),
+            ("valetkey-browser = x", true),
+            ("=__Host-valetkey-session=x", true),
+            ("SAP_SESSIONID=s1; path=/", false),
+            ("valetkey-sessions=x", false),
+        ] {
+            assert_eq!(is_own_cookie(&HeaderValue::from_static(cookie)), own, "{cookie}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_kept_varies_on_caller_and_account() {
+        let ours = "Authorization, Valetkey-Token, Valetkey-Account";
+        assert_eq!(vary(&HeaderMap::new(), false), ours);
+        for (upstream, expected) in [
+            ("Accept-Encoding", "Accept-Encoding, Authorization, Valetkey-Token, Valetkey-Account"),
+            ("authorization", "authorization, Valetkey-Token, Valetkey-Account"),
+            ("Accept, *", "*"),
+            ("", ours),
+        ] {
+            assert_eq!(vary(&headers(&[("vary", upstream)]), true), expected, "{upstream}");
+        }
+        assert!(is_no_store(&headers(&[("cache-control", "max-age=0, No-Store")])));
+        assert!(!is_no_store(&headers(&[("cache-control", "max-age=9")])));
     }
 }

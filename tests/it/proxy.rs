@@ -399,6 +399,30 @@ async fn markup_cannot_run_on_the_proxys_origin() {
     }
     let json = rig.get("ada", "/proxy/crm/whoami").await;
     assert_eq!(json.header("content-security-policy"), None);
+    assert_eq!(json.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(json.header("vary"), Some("Authorization, Valetkey-Token, Valetkey-Account"));
+}
+
+#[tokio::test]
+async fn an_informational_answer_is_dressed_like_any_other() {
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\nSet-Cookie: a=b\r\nClear-Site-Data: \"*\"\r\n\
+                 Valetkey-Status: forged\r\n\r\n";
+    let upstream = Upstream::start(move |_| {
+        Script::text("after hints").after(crate::support::upstream::Step::Write(hints.as_bytes().to_vec()))
+    })
+    .await;
+    let rig = Rig::with(Store::Embedded, |config, _| config.set("services.crm.base_url", upstream.url())).await;
+    rig.connect("ada").await;
+    let mut raw = Raw::connect(&rig.url).await;
+    raw.send(format!("GET /proxy/crm/x HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {}\r\n\r\n", jwt::of("ada"))).await;
+    let hints = raw.head().await.expect("hints");
+    assert_eq!(hints.status, 103);
+    let head = hints.head.to_lowercase();
+    assert!(head.contains("<http://h/proxy/crm/style.css>"), "{head}");
+    for dropped in ["set-cookie", "clear-site-data", "valetkey-status"] {
+        assert!(!head.contains(dropped), "{head}");
+    }
+    assert_eq!(raw.answer().await.expect("the answer").body, b"after hints");
 }
 
 #[tokio::test]

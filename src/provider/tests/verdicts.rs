@@ -58,6 +58,7 @@ fn a_body_is_wanted_only_where_a_sign_needs_it() {
     assert!(!wants(&slack, 200, "text/event-stream", &[]));
     assert!(!wants(&slack, 200, "image/png", &[]));
     assert!(wants(&slack, 200, "application/json", &[("content-encoding", "gzip")]));
+    assert!(!wants(&slack, 200, "application/json", &[("content-encoding", "compress")]));
     assert!(!wants(&slack, 500, "application/json", &[]));
     assert!(wants(&google, 403, "application/json", &[]));
     assert!(!wants(&google, 200, "application/json", &[]));

@@ -32,6 +32,7 @@ pub(crate) use config::Config;
 pub(crate) use rig::{Alone, Rig, Store};
 pub(crate) use upstream::{Script, Upstream};
 pub(crate) use valetkey::Valetkey;
+pub(crate) use vendor::Vendor;
 
 /// Declares each fact twice: on Redis and on the embedded store.
 macro_rules! on_both_stores {
