@@ -31,7 +31,8 @@ async fn found(rig: &Rig, service: &str) -> Connection {
 /// Token answers with an ID token about this subject.
 fn id_token(rig: &Rig, subject: &str) {
     let payload = URL_SAFE_NO_PAD.encode(format!(r#"{{"sub":"{subject}"}}"#));
-    let body = format!(r#"{{"access_token":"at","token_type":"Bearer","expires_in":3600,"id_token":"e30.{payload}.x"}}"#);
+    let body =
+        format!(r#"{{"access_token":"at","token_type":"Bearer","expires_in":3600,"id_token":"e30.{payload}.x"}}"#);
     rig.provider.answer(200, &body);
 }
 

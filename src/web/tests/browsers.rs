@@ -57,9 +57,13 @@ async fn head_is_answered_wherever_get_is_and_changes_nothing() {
         for _ in 0..2 {
             let head = Jar::default().head(&site, link).await;
             assert_eq!((head.status.as_u16(), head.body.as_str()), (200, ""));
-            assert!(!head.headers.get_all(header::SET_COOKIE).iter().any(|set| {
-                set.to_str().unwrap().contains("session")
-            }));
+            assert!(
+                !head
+                    .headers
+                    .get_all(header::SET_COOKIE)
+                    .iter()
+                    .any(|set| { set.to_str().unwrap().contains("session") })
+            );
         }
     }
 }
@@ -183,13 +187,19 @@ async fn a_callback_by_post_takes_no_persons_data_and_nothing_long_into_the_addr
     let site = Site::new();
     let user = r#"{"name":{"firstName":"Ada","lastName":"Lovelace"},"email":"ada@example.com"}"#;
     let long = "x".repeat(40_000);
-    let body = |pairs: &[(&str, &str)]| {
-        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
-    };
+    let body =
+        |pairs: &[(&str, &str)]| url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
     let sent = posted(
         &site,
         FORM,
-        body(&[("state", "s"), ("code", "c"), ("user", user), ("id_token", "e.y.x"), ("realmId", "7"), ("more", &long)]),
+        body(&[
+            ("state", "s"),
+            ("code", "c"),
+            ("user", user),
+            ("id_token", "e.y.x"),
+            ("realmId", "7"),
+            ("more", &long),
+        ]),
     )
     .await;
     assert_eq!(sent.location().query(), Some("state=s&code=c&realmId=7"));

@@ -329,7 +329,9 @@ impl Texts for English {
         format!("You see the connection that you have just made. To manage others, come in through {application}.")
     }
     fn only_gone(&self, application: &str) -> String {
-        format!("The connection that you made here is no longer there, or was made anew. Come in through {application} to see what there is.")
+        format!(
+            "The connection that you made here is no longer there, or was made anew. Come in through {application} to see what there is."
+        )
     }
     fn just_connected(&self, service: &str) -> String {
         format!("{service} is connected. You can close this page.")
