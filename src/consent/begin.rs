@@ -28,6 +28,15 @@ pub struct Plan {
     pub existing: Option<Connection>,
 }
 
+/// Off to the provider.
+#[derive(Debug)]
+pub struct Away {
+    /// Where the browser goes.
+    pub url: Url,
+    /// Whether an attempt begins with that: no other with this ticket is under way.
+    pub begins: bool,
+}
+
 /// Why a browser can't go on with a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BeginError {
@@ -98,18 +107,19 @@ impl Consent {
         plan: Plan,
         browser: &Browser,
         now: Timestamp,
-    ) -> Result<Url, BeginError> {
+    ) -> Result<Away, BeginError> {
         let oauth = service.oauth.as_deref().ok_or(BeginError::NoOAuth)?;
         let root = self.roots.get().await?;
         self.bind(&plan.ticket, browser, now).await?;
+        let ticket = plan.ticket.clone();
         let verifier = oauth::Verifier::generate().map_err(|_| Unavailable::Keys)?;
         let challenge = verifier.challenge();
         let state = State::new(browser, service.name.clone(), &verifier, plan, now);
-        let handle = self.keep(&root, &state).await?;
+        let (handle, begins) = self.keep(&root, &ticket, &state).await?;
         let redirect_uri = self.redirect_uri(&service.name);
         let url = oauth::authorize_url(oauth, &redirect_uri, &handle, Some(&challenge), &state.scopes, &[]);
         tracing::info!(service = %service.name, "connect: sent to the provider");
-        Ok(url)
+        Ok(Away { url, begins })
     }
 }
 

@@ -180,6 +180,7 @@ impl Consent {
             return Err(CallbackError::Unknown);
         }
         // From here on the attempt is over, whatever comes.
+        self.attempt_over(&ticket).await;
         let end = |why: Ended| self.ended(why, service, &ticket, &state, now);
         if let Some(error) = &answer.error {
             return Err(end(if is_a_no(error) { Ended::Denied } else { Ended::ProviderError }));

@@ -31,7 +31,7 @@ pub(crate) mod testing;
 mod tests;
 mod ticket;
 
-pub use begin::{BeginError, Plan};
+pub use begin::{Away, BeginError, Plan};
 pub use binding::Browser;
 pub use callback::{Answer, CallbackError, Ended, Retry};
 pub use return_to::{Refused, ReturnTo};
@@ -119,7 +119,7 @@ impl Consent {
     }
 
     async fn link_for(&self, wish: &Wish<'_>, ttl: Duration, now: Timestamp) -> Result<Link, Unavailable> {
-        let ticket = self.ticket_for(wish, ttl, now).await?;
+        let ticket = self.ticket_for(wish, ttl, None, now).await?;
         let url = self.connect_url(&wish.service.owner, &ticket);
         Ok(Link { url, expires_in: ttl.as_secs() })
     }
@@ -129,10 +129,30 @@ impl Consent {
     /// # Errors
     /// Where the shared secret can't be had yet.
     pub async fn ticket(&self, wish: &Wish<'_>, now: Timestamp) -> Result<String, Unavailable> {
-        self.ticket_for(wish, self.settings.connect.ticket_ttl, now).await
+        self.ticket_for(wish, self.settings.connect.ticket_ttl, None, now).await
     }
 
-    async fn ticket_for(&self, wish: &Wish<'_>, ttl: Duration, now: Timestamp) -> Result<String, Unavailable> {
+    /// Makes a ticket for a session that reaches one connection only: it ends with the session, and so does what it gives.
+    ///
+    /// # Errors
+    /// Where the shared secret can't be had yet.
+    pub async fn ticket_within(
+        &self,
+        wish: &Wish<'_>,
+        session: Timestamp,
+        now: Timestamp,
+    ) -> Result<String, Unavailable> {
+        let ttl = self.settings.connect.ticket_ttl.min(session.until(now));
+        self.ticket_for(wish, ttl, Some(session), now).await
+    }
+
+    async fn ticket_for(
+        &self,
+        wish: &Wish<'_>,
+        ttl: Duration,
+        session: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<String, Unavailable> {
         let root = self.roots.get().await?;
         let ticket = Ticket {
             caller: wish.caller.clone(),
@@ -144,6 +164,7 @@ impl Consent {
             return_to: wish.return_to.map(ToString::to_string),
             issued: now.seconds(),
             expires: now.plus(ttl).seconds(),
+            session_ends: session.map(Timestamp::seconds),
             id: token::<16>()?,
         };
         Ok(ticket.seal(&root)?)

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Consent, Link, SESSION_TTL, digest, token};
 use crate::{
     clock::Timestamp,
-    connection::Unavailable,
+    connection::{Connection, Unavailable},
     id::{Account, CallerId, ServiceName},
     store::Claim,
     vault::{Purpose, Root},
@@ -39,16 +39,31 @@ pub enum Reach {
         service: ServiceName,
         /// The label.
         account: Account,
+        /// When the connection was made, in milliseconds since the epoch: another one under this label is not meant.
+        /// `None`: there is none yet, and this browser may make it.
+        #[serde(default)]
+        made: Option<u64>,
     },
 }
 
 impl Reach {
-    /// Whether this connection is within it.
-    pub fn covers(&self, service: &ServiceName, account: &Account) -> bool {
+    /// Of a browser that made this connection.
+    pub fn only(connection: &Connection) -> Self {
+        let (service, account) = (connection.service.clone(), connection.account.clone());
+        Self::Only { service, account, made: connection.connected_at.map(Timestamp::millis) }
+    }
+
+    /// Whether what is there under this label (`None`: nothing) is within it.
+    pub fn covers(&self, service: &ServiceName, account: &Account, there: Option<&Connection>) -> bool {
         match self {
             Self::All => true,
-            Self::Only { service: own_service, account: own_account } => {
-                own_service == service && own_account == account
+            Self::Only { service: own_service, account: own_account, made } => {
+                let same = match (there, made) {
+                    (None, None) => true,
+                    (Some(there), Some(made)) => there.connected_at.map(Timestamp::millis) == Some(*made),
+                    _ => false,
+                };
+                own_service == service && own_account == account && same
             }
         }
     }
@@ -67,16 +82,39 @@ impl Consent {
         reach: Reach,
         now: Timestamp,
     ) -> Result<String, Unavailable> {
+        let expires = now.plus(SESSION_TTL).seconds();
+        self.begin_session(Session { caller, name, application, reach, expires }, now).await
+    }
+
+    /// Begins this very session under a new handle; what comes back is the cookie's value.
+    ///
+    /// # Errors
+    /// Where store or keys are away.
+    pub async fn begin_session(&self, session: Session, now: Timestamp) -> Result<String, Unavailable> {
         let root = self.roots.get().await?;
         let value = token::<32>()?;
         let id = id_of(&value);
-        let session = Session { caller, name, application, reach, expires: now.plus(SESSION_TTL).seconds() };
-        let plaintext = serde_json::to_vec(&session).expect("texts and numbers are JSON");
-        let sealed = root.seal(Purpose::Session, &plaintext, &[id.as_bytes()])?;
-        match self.store.put_once(&id, sealed.as_bytes(), Some(SESSION_TTL)).await? {
+        let life = Timestamp::from_seconds(session.expires).until(now);
+        let sealed = sealed(&root, &id, &session)?;
+        match self.store.put_once(&id, sealed.as_bytes(), Some(life)).await? {
             Claim::Mine => Ok(value),
             Claim::Theirs(_) => Err(Unavailable::Keys),
         }
+    }
+
+    /// Has the session behind a cookie reach something else from now on. It ends when it would have ended.
+    ///
+    /// # Errors
+    /// Where store or keys are away.
+    pub async fn redirect_session(&self, cookie: &str, reach: Reach, now: Timestamp) -> Result<(), Unavailable> {
+        let root = self.roots.get().await?;
+        let id = id_of(cookie);
+        let Some(old) = self.store.peek(&id).await? else { return Ok(()) };
+        let Some(session) = opened(&root, &id, &old, now) else { return Ok(()) };
+        let new = sealed(&root, &id, &Session { reach, ..session })?;
+        // Where it was ended meanwhile, it stays so.
+        self.store.replace(&id, &old, new.as_bytes(), None).await?;
+        Ok(())
     }
 
     /// Makes a link that lets one browser, once, into the dashboard of this caller.
@@ -95,8 +133,7 @@ impl Consent {
         let value = token::<32>()?;
         let id = link_of(&value);
         let session = Session { caller, name, application, reach: Reach::All, expires: now.plus(life).seconds() };
-        let plaintext = serde_json::to_vec(&session).expect("texts and numbers are JSON");
-        let sealed = root.seal(Purpose::Session, &plaintext, &[id.as_bytes()])?;
+        let sealed = sealed(&root, &id, &session)?;
         match self.store.put_once(&id, sealed.as_bytes(), Some(life)).await? {
             Claim::Mine => Ok(Link { url: self.at(&format!("dashboard?link={value}")), expires_in: life.as_secs() }),
             Claim::Theirs(_) => Err(Unavailable::Keys),
@@ -146,6 +183,11 @@ impl Consent {
         self.store.take(&id_of(cookie)).await?;
         Ok(())
     }
+}
+
+fn sealed(root: &Root, id: &str, session: &Session) -> Result<String, Unavailable> {
+    let plaintext = serde_json::to_vec(session).expect("texts and numbers are JSON");
+    Ok(root.seal(Purpose::Session, &plaintext, &[id.as_bytes()])?)
 }
 
 /// What lies sealed under this name, while its time lasts.

@@ -41,6 +41,8 @@ pub struct Completed {
     pub connection: Connection,
     /// Where to send the browser, if not to the dashboard.
     pub return_to: Option<Url>,
+    /// When the session ends that this flow may give, where it must end earlier than others.
+    pub session_ends: Option<Timestamp>,
 }
 
 /// Another account at the provider would take the place of the one that is connected.
@@ -179,7 +181,7 @@ impl Consent {
             return Ok(Outcome::Pending(Pending { code, application: held.application.clone(), return_to }));
         }
         let connection = self.store_grant(&held, now).await?;
-        self.spend_of(&held, browser).await;
+        let ticket = self.spend_of(&held, browser).await;
         tracing::info!(%service, "connect: completed");
         Ok(Outcome::Stored(Box::new(Completed {
             caller: held.id.caller.clone(),
@@ -188,6 +190,7 @@ impl Consent {
             asked: held.asked.clone(),
             connection,
             return_to: back.map(|url| url.with(&[("connected", service.as_str())])),
+            session_ends: ticket.and_then(|ticket| ticket.session_ends).map(Timestamp::from_seconds),
         })))
     }
 
@@ -196,11 +199,11 @@ impl Consent {
     }
 
     /// Spends the ticket that led to this grant.
-    async fn spend_of(&self, held: &Held, browser: &Browser) {
-        let Ok(root) = self.roots.get().await else { return };
-        if let Ok(ticket) = Ticket::open_ever(&root, &held.ticket, &held.id.service) {
-            self.spend(&ticket, browser).await;
-        }
+    async fn spend_of(&self, held: &Held, browser: &Browser) -> Option<Ticket> {
+        let root = self.roots.get().await.ok()?;
+        let ticket = Ticket::open_ever(&root, &held.ticket, &held.id.service).ok()?;
+        self.spend(&ticket, browser).await;
+        Some(ticket)
     }
 
     /// The list may have changed since the browser left.

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Browser, Consent, Plan, STATE_TTL, digest, token};
+use super::{Browser, Consent, Plan, STATE_TTL, Ticket, digest, token};
 use crate::{
     clock::Timestamp,
     connection::Unavailable,
@@ -12,6 +12,16 @@ use crate::{
     store::Claim,
     vault::{Purpose, Root},
 };
+
+/// How many states of one ticket are good at the same time: a person who goes back and presses the button again needs a few,
+/// a program that does nothing else must not fill the store.
+const STATES_MAX: usize = 5;
+/// How often two requests with the same ticket may get in each other's way.
+const TRIES: usize = 8;
+/// How the list of a ticket's states begins while an attempt is under way …
+const OPEN: &str = "open";
+/// … and once one has come to its end.
+const OVER: &str = "over";
 
 /// The sealed record behind a `state`.
 #[derive(Serialize, Deserialize)]
@@ -70,6 +80,11 @@ impl State {
     }
 }
 
+/// The name under which the store lists a ticket's states.
+fn list_of(ticket: &Ticket) -> String {
+    format!("states.{}", digest("states", &ticket.id))
+}
+
 impl Drop for State {
     fn drop(&mut self) {
         zeroize::Zeroize::zeroize(&mut self.verifier);
@@ -77,17 +92,64 @@ impl Drop for State {
 }
 
 impl Consent {
-    /// Keeps a state; what comes back is the `state` parameter.
-    pub(super) async fn keep(&self, root: &Root, state: &State) -> Result<String, Unavailable> {
+    /// Keeps a state; what comes back is the `state` parameter, and whether an attempt begins with it.
+    pub(super) async fn keep(
+        &self,
+        root: &Root,
+        ticket: &Ticket,
+        state: &State,
+    ) -> Result<(String, bool), Unavailable> {
         let value = token::<32>()?;
         let handle = Handle::of(&value);
+        // Listed before it is there: what is in the store is never missing in the list.
+        let begins = self.enlist(ticket, &handle).await?;
         let plaintext =
             zeroize::Zeroizing::new(serde_json::to_vec(state).expect("texts, numbers and lists of texts are JSON"));
         let sealed = root.seal(Purpose::State, &plaintext, &[handle.0.as_bytes()])?;
         match self.store.put_once(&handle.0, sealed.as_bytes(), Some(STATE_TTL)).await? {
-            Claim::Mine => Ok(value),
+            Claim::Mine => Ok((value, begins)),
             // 256 random bits that were there before: no random source behaves so.
             Claim::Theirs(_) => Err(Unavailable::Keys),
+        }
+    }
+
+    /// Puts a state on its ticket's list, and the oldest out of the store where there are too many. Whether no other attempt
+    /// is under way.
+    async fn enlist(&self, ticket: &Ticket, handle: &Handle) -> Result<bool, Unavailable> {
+        let id = list_of(ticket);
+        for _ in 0..TRIES {
+            let Some(old) = self.store.peek(&id).await? else {
+                let first = format!("{OPEN} {}", handle.0);
+                match self.store.put_once(&id, first.as_bytes(), Some(STATE_TTL)).await? {
+                    Claim::Mine => return Ok(true),
+                    Claim::Theirs(_) => continue,
+                }
+            };
+            let text = String::from_utf8_lossy(&old);
+            let (under_way, names) = text.split_once(' ').unwrap_or((OVER, ""));
+            let mut names: Vec<&str> = names.split(' ').filter(|name| !name.is_empty()).collect();
+            names.push(&handle.0);
+            let newest = names.split_off(names.len().saturating_sub(STATES_MAX));
+            let new = format!("{OPEN} {}", newest.join(" "));
+            if self.store.replace(&id, &old, new.as_bytes(), Some(STATE_TTL)).await? {
+                for name in names {
+                    self.store.take(name).await?;
+                }
+                return Ok(under_way != OPEN);
+            }
+        }
+        Err(Unavailable::Busy)
+    }
+
+    /// An attempt with this ticket has come to its end; the next one is another. Best effort: it is for counting only.
+    pub(super) async fn attempt_over(&self, ticket: &Ticket) {
+        let id = list_of(ticket);
+        let Ok(Some(old)) = self.store.peek(&id).await else { return };
+        if let Some(rest) = old.strip_prefix(OPEN.as_bytes()) {
+            let new = [OVER.as_bytes(), rest].concat();
+            if let Err(error) = self.store.replace(&id, &old, &new, None).await {
+                tracing::debug!(%error, "the end of an attempt could not be noted");
+            }
         }
     }
 

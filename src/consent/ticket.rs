@@ -39,6 +39,10 @@ pub struct Ticket {
     /// Seconds since the epoch.
     #[serde(rename = "e")]
     pub expires: u64,
+    /// When the session ends that asked for it, in seconds since the epoch, where that session reaches one connection only:
+    /// what comes of the ticket gives no longer one, or such a session could renew itself for ever.
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    pub session_ends: Option<u64>,
     /// Tells it from every other ticket.
     #[serde(rename = "j")]
     pub id: String,

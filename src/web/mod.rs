@@ -51,6 +51,7 @@ mod texts;
 mod transport;
 mod visit;
 mod visitor;
+mod vouch;
 
 pub use admin::{Health, Readily, Readiness};
 pub use api::{openapi, openapi_text};
@@ -115,6 +116,7 @@ pub struct State {
     cookies: Cookies,
     base: String,
     brand: brand::BrandAssets,
+    words: vouch::Words,
 }
 
 impl State {
@@ -123,7 +125,7 @@ impl State {
         let cookies = Cookies::new(&parts.settings.public_url);
         let base = parts.settings.public_url.path().trim_end_matches('/').to_owned();
         let brand = brand::BrandAssets::new(&parts.settings.brand);
-        Self { parts, cookies, base, brand }
+        Self { parts, cookies, base, brand, words: vouch::Words::default() }
     }
 
     /// `public_url`'s path, as pages put it in front of their links.

@@ -1,20 +1,19 @@
 //! Whose browser this is: by a JWT in the proxy's headers or where `connect.session` says, else by our own session cookie.
 
-use http::{HeaderMap, Request, StatusCode, header};
-use serde::Deserialize;
-use url::Url;
+use http::HeaderMap;
 
 use super::{
     State,
     cookies::{self, Cookie},
+    vouch,
 };
 use crate::{
     caller,
+    clock::Timestamp,
     config::SessionProof,
     connection::Unavailable,
     consent::{Reach, shown_name},
-    id::{CallerId, Issuer, Subject},
-    outbound::CallLimits,
+    id::{CallerId, ConnectionId},
 };
 
 /// Somebody who may see a dashboard.
@@ -30,12 +29,23 @@ pub(super) struct Visitor {
     pub reach: Reach,
     /// Whether there is a session of ours to sign out of.
     pub session: bool,
+    /// When that ends, where it reaches one connection only.
+    pub ends: Option<Timestamp>,
 }
 
 impl Visitor {
     /// What the page calls them.
     pub fn who(&self) -> &str {
         self.name.as_deref().unwrap_or_else(|| self.caller.subject.as_str())
+    }
+
+    /// Whether they may manage what is there under this label, or make it.
+    pub async fn may_manage(&self, state: &State, id: &ConnectionId) -> Result<bool, Unavailable> {
+        if self.reach == Reach::All {
+            return Ok(true);
+        }
+        let there = state.connections.get(id).await?;
+        Ok(self.reach.covers(&id.service, &id.account, there.as_ref()))
     }
 }
 
@@ -52,17 +62,28 @@ pub(super) struct Proven {
 
 /// The visitor, if the browser shows who it is.
 pub(super) async fn visitor(state: &State, headers: &HeaderMap) -> Result<Option<Visitor>, Unavailable> {
-    if let Some(Proven { id, name, application }) = proven(state, headers).await? {
-        return Ok(Some(Visitor { caller: id, name, application, reach: Reach::All, session: false }));
+    let proven = match proven(state, headers).await {
+        Ok(Some(Proven { id, name, application })) => {
+            return Ok(Some(Visitor { caller: id, name, application, reach: Reach::All, session: false, ends: None }));
+        }
+        other => other,
+    };
+    let session = match state.cookies.read(headers, Cookie::Session) {
+        Some(cookie) => state.consent.session(cookie, state.now()).await?,
+        None => None,
+    };
+    match session {
+        Some(session) => Ok(Some(Visitor {
+            ends: (session.reach != Reach::All).then(|| Timestamp::from_seconds(session.expires)),
+            caller: session.caller,
+            name: session.name,
+            application: session.application,
+            reach: session.reach,
+            session: true,
+        })),
+        // Whoever has a session of ours needs no word of an application that can't be asked; others do.
+        None => proven.map(|_| None),
     }
-    let Some(cookie) = state.cookies.read(headers, Cookie::Session) else { return Ok(None) };
-    Ok(state.consent.session(cookie, state.now()).await?.map(|session| Visitor {
-        caller: session.caller,
-        name: session.name,
-        application: session.application,
-        reach: session.reach,
-        session: true,
-    }))
 }
 
 /// Whom this browser proves to be: by a JWT, or by the application's word. A JWT that is not believed counts for nothing:
@@ -89,50 +110,7 @@ pub(super) async fn proven(state: &State, headers: &HeaderMap) -> Result<Option<
         }
     }
     match proof {
-        Some(SessionProof::CheckUrl(url)) => ask_application(state, url, headers).await,
+        Some(SessionProof::CheckUrl(url)) => vouch::word(state, url, headers).await,
         Some(SessionProof::Cookie(_) | SessionProof::Header(_)) | None => Ok(None),
     }
-}
-
-/// What the application answers about a browser.
-#[derive(Deserialize)]
-struct Vouched {
-    issuer: Issuer,
-    user: Subject,
-}
-
-/// Asks the application whose browser this is, with the browser's cookies but for ours. 401 or 403: nobody's.
-async fn ask_application(state: &State, url: &Url, headers: &HeaderMap) -> Result<Option<Proven>, Unavailable> {
-    let cookies = state.cookies.of_others(headers);
-    if cookies.is_empty() {
-        return Ok(None);
-    }
-    let request = Request::get(url.as_str())
-        .header(header::ACCEPT, "application/json")
-        .header(header::COOKIE, cookies)
-        .body(Vec::new());
-    let Ok(request) = request else { return Ok(None) };
-    // Configuration lets plain HTTP through on loopback only, and so does the client.
-    let answer = state.outbound.send(request, CallLimits::default()).await.map_err(|error| {
-        tracing::warn!(%error, "connect.session.check_url could not be asked");
-        Unavailable::Busy
-    })?;
-    match answer.status() {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Ok(None),
-        StatusCode::OK => {}
-        status => {
-            tracing::warn!(status = status.as_u16(), "connect.session.check_url answered neither 200 nor 401");
-            return Err(Unavailable::Busy);
-        }
-    }
-    let vouched: Vouched = serde_json::from_slice(answer.body()).map_err(|_| {
-        tracing::warn!("connect.session.check_url did not answer with issuer and user");
-        Unavailable::Busy
-    })?;
-    if !state.callers.knows(&vouched.issuer) {
-        tracing::warn!("connect.session.check_url named an issuer that is not configured");
-        return Ok(None);
-    }
-    let application = state.callers.application(&vouched.issuer).map(str::to_owned);
-    Ok(Some(Proven { id: CallerId { issuer: vouched.issuer, subject: vouched.user }, name: None, application }))
 }

@@ -42,7 +42,7 @@ impl Rig {
     }
 
     async fn leave(&self, service: &Service, plan: Plan, browser: &Browser) -> Result<Url, BeginError> {
-        self.consent.begin(service, plan, browser, self.clock.now()).await
+        Ok(self.consent.begin(service, plan, browser, self.clock.now()).await?.url)
     }
 
     async fn call_back(

@@ -1,6 +1,6 @@
 //! Coming back from the provider, and the pages that end a flow.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use askama::Template;
 use axum::{
@@ -15,7 +15,7 @@ use crate::{
     connection::Unavailable,
     consent::{
         Answer, Browser, CallbackError, Choice, Completed, Ended, HeldError, Outcome, Pending, Question, Reach,
-        SESSION_TTL,
+        SESSION_TTL, Session,
     },
     id::Account,
     provider::Service,
@@ -169,14 +169,16 @@ async fn connected(step: &Step, service: &Service, completed: Completed) -> Resp
             })
         }
     };
-    if let Ok(Some(cookie)) = session_after(step, completed).await {
-        state.cookies.set(response.headers_mut(), Cookie::Session, &cookie, Some(SESSION_TTL.as_secs()));
+    let life = completed.session_ends.map_or(SESSION_TTL, |ends| ends.until(step.now).min(SESSION_TTL));
+    if let Ok(Some(cookie)) = session_after(step, completed, life).await {
+        state.cookies.set(response.headers_mut(), Cookie::Session, &cookie, Some(life.as_secs()));
     }
     response
 }
 
-/// The session that a completed flow gives; none where the browser has one of the same person that reaches further.
-async fn session_after(step: &Step, completed: Completed) -> Result<Option<String>, Unavailable> {
+/// The session that a completed flow gives; none where the browser has one of the same person that reaches further, or where
+/// the one that led here has ended.
+async fn session_after(step: &Step, completed: Completed, life: Duration) -> Result<Option<String>, Unavailable> {
     let (state, now) = (&step.state, step.now);
     if let Some(old) = state.cookies.read(&step.headers, Cookie::Session) {
         let known = state.consent.session(old, now).await?;
@@ -185,9 +187,17 @@ async fn session_after(step: &Step, completed: Completed) -> Result<Option<Strin
         }
         state.consent.sign_out(old).await?;
     }
-    let reach =
-        Reach::Only { service: completed.connection.service.clone(), account: completed.connection.account.clone() };
-    state.consent.sign_in(completed.caller, completed.name, completed.application, reach, now).await.map(Some)
+    if life.is_zero() {
+        return Ok(None);
+    }
+    let session = Session {
+        reach: Reach::only(&completed.connection),
+        caller: completed.caller,
+        name: completed.name,
+        application: completed.application,
+        expires: now.plus(life).seconds(),
+    };
+    state.consent.begin_session(session, now).await.map(Some)
 }
 
 async fn ask(step: &Step, service: &Service, question: &Question, browser: Option<&Browser>) -> Response {

@@ -12,7 +12,7 @@ use super::{Scope, Step, back, in_words, parameter, plain_origins};
 use crate::{
     clock::Timestamp,
     consent::{Browser, Plan, STATE_TTL, Wish},
-    id::{Account, CallerId},
+    id::{Account, ConnectionId},
     provider::Service,
     telemetry::metrics::ConnectOutcome,
     web::{
@@ -55,10 +55,7 @@ pub(super) async fn show(
     let return_to = parameter(query.as_deref(), "return_to");
     step.back = back(&step.state, return_to.as_deref());
     let Some(service) = step.owner(&name) else { return step.unknown_service() };
-    let proven = match visitor::proven(&step.state, &step.headers).await {
-        Ok(caller) => caller.map(|proven| proven.id),
-        Err(_) => return step.unavailable(),
-    };
+    let Ok(proven) = step.proven().await else { return step.unavailable() };
     let ticket = match parameter(query.as_deref(), "ticket") {
         Some(ticket) => ticket,
         None => match own_ticket(&step, &service, query.as_deref()).await {
@@ -99,19 +96,26 @@ async fn own_ticket(step: &Step, service: &Service, query: Option<&str>) -> Resu
         Ok(None) => return Err(step.wrong(StatusCode::BAD_REQUEST, &step.t.ticket_missing())),
         Err(_) => return Err(step.unavailable()),
     };
-    if !visitor.reach.covers(&service.owner, &account) {
-        return Err(step.wrong(StatusCode::FORBIDDEN, &step.t.not_covered()));
+    let id = ConnectionId { caller: visitor.caller.clone(), service: service.owner.clone(), account };
+    match visitor.may_manage(state, &id).await {
+        Ok(true) => {}
+        Ok(false) => return Err(step.wrong(StatusCode::FORBIDDEN, &step.t.not_covered())),
+        Err(_) => return Err(step.unavailable()),
     }
     let wish = Wish {
         caller: &visitor.caller,
         name: visitor.name.as_deref(),
         application: visitor.application.as_deref(),
         service,
-        account: &account,
+        account: &id.account,
         scopes: &[],
         return_to: None,
     };
-    state.consent.ticket(&wish, step.now).await.map_err(|_| step.unavailable())
+    let ticket = match visitor.ends {
+        Some(ends) => state.consent.ticket_within(&wish, ends, step.now).await,
+        None => state.consent.ticket(&wish, step.now).await,
+    };
+    ticket.map_err(|_| step.unavailable())
 }
 
 fn connect_page(step: &Step, service: &Service, plan: &Plan, token: &str) -> Response {
@@ -147,10 +151,7 @@ pub(super) async fn go_on(mut step: Step, Path(name): Path<String>, request: Req
     let Some(ticket) = form.get("ticket") else { return step.form_error(FormError::Unreadable) };
     let return_to = form.get("return_to").filter(|text| !text.is_empty());
     step.back = back(&step.state, return_to);
-    let proven: Option<CallerId> = match visitor::proven(&step.state, &step.headers).await {
-        Ok(caller) => caller.map(|proven| proven.id),
-        Err(_) => return step.unavailable(),
-    };
+    let Ok(proven) = step.proven().await else { return step.unavailable() };
     let consent = &step.state.consent;
     match consent.plan(&service, ticket, return_to, Some(&browser), proven.as_ref(), step.now).await {
         Ok(plan) => leave(&step, &service, plan, &browser).await,
@@ -162,9 +163,11 @@ pub(super) async fn go_on(mut step: Step, Path(name): Path<String>, request: Req
 async fn leave(step: &Step, service: &Service, plan: Plan, browser: &Browser) -> Response {
     let life = Timestamp::from_seconds(plan.ticket.expires).until(step.now) + STATE_TTL;
     match step.state.consent.begin(service, plan, browser, step.now).await {
-        Ok(url) => {
-            step.state.metrics.service(&service.name).connect(ConnectOutcome::Initiated);
-            let mut response = page::see_other(url.as_str());
+        Ok(away) => {
+            if away.begins {
+                step.state.metrics.service(&service.name).connect(ConnectOutcome::Initiated);
+            }
+            let mut response = page::see_other(away.url.as_str());
             let cookies = step.state.cookies;
             cookies.set(response.headers_mut(), Cookie::Browser, browser.cookie(), Some(life.as_secs()));
             response

@@ -17,10 +17,14 @@ use super::{
     page::{self, Action, Frame},
     texts::Notice,
     visit::Visit,
+    visitor,
 };
 use crate::{
     clock::Timestamp,
+    config::Binding,
+    connection::Unavailable,
     consent::{BeginError, Browser, TicketError},
+    id::CallerId,
     provider::Service,
 };
 
@@ -113,6 +117,14 @@ impl Step {
             BeginError::Unavailable(_) => return self.unavailable(),
         };
         self.wrong(StatusCode::BAD_REQUEST, &notice)
+    }
+
+    /// Whom this browser has proved to be, where a link asks for that.
+    async fn proven(&self) -> Result<Option<CallerId>, Unavailable> {
+        if self.state.consent.settings().connect.binding != Binding::Session {
+            return Ok(None);
+        }
+        Ok(visitor::proven(&self.state, &self.headers).await?.map(|proven| proven.id))
     }
 
     fn unknown_service(&self) -> Response {

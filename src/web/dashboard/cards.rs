@@ -83,7 +83,7 @@ pub(super) fn cards(state: &State, visitor: &Visitor, connections: Vec<Connectio
     let now = state.now();
     let mut by_service: BTreeMap<ServiceName, Vec<Connection>> = BTreeMap::new();
     for connection in connections {
-        if visitor.reach.covers(&connection.service, &connection.account) {
+        if visitor.reach.covers(&connection.service, &connection.account, Some(&connection)) {
             by_service.entry(connection.service.clone()).or_default().push(connection);
         }
     }
@@ -99,7 +99,9 @@ pub(super) fn cards(state: &State, visitor: &Visitor, connections: Vec<Connectio
             if entries.is_empty() {
                 let account = match &visitor.reach {
                     Reach::All => Account::default(),
-                    Reach::Only { service: only, account } if *only == service.name => account.clone(),
+                    Reach::Only { account, .. } if visitor.reach.covers(&service.name, account, None) => {
+                        account.clone()
+                    }
                     Reach::Only { .. } => return None,
                 };
                 entries.push(absent(service, &account, t, now));

@@ -20,7 +20,10 @@ pub(super) async fn ask(target: Target) -> Answered {
 /// `POST /dashboard/disconnect`.
 pub(super) async fn disconnect(Pressed { target, .. }: Pressed) -> Response {
     match target.state().connections.disconnect(&target.id).await {
-        Ok(true) => target.done("disconnected"),
+        Ok(true) => {
+            target.follow(target.id.account.clone(), None).await;
+            target.done("disconnected")
+        }
         Ok(false) => target.absent(),
         Err(_) => target.unavailable(),
     }

@@ -9,6 +9,7 @@ use crate::{
     clock::Timestamp,
     config::ApiKeyPhase,
     connection::KeyFacts,
+    consent::Reach,
     provider::Service,
     secret::SecretString,
     web::texts::{Language, Shown},
@@ -69,8 +70,21 @@ pub(super) async fn store(Pressed { target, form }: Pressed) -> Response {
         return target.wrong(StatusCode::BAD_REQUEST, &t.key_bad());
     }
     match target.state().connections.store_api_key(&target.id, &key).await {
-        Ok(()) => target.done("key_stored"),
+        Ok(()) => {
+            follow(&target).await;
+            target.done("key_stored")
+        }
         Err(_) => target.unavailable(),
+    }
+}
+
+/// A session that reaches one connection only goes along where a key began one, or ended it.
+async fn follow(target: &Target) {
+    let Reach::Only { made, .. } = &target.visitor.reach else { return };
+    let Ok(there) = target.state().connections.get(&target.id).await else { return };
+    let now = there.and_then(|there| there.connected_at).map(Timestamp::millis);
+    if made.is_none() || now.is_none() {
+        target.follow(target.id.account.clone(), now).await;
     }
 }
 
@@ -98,7 +112,10 @@ pub(super) async fn ask(target: Target) -> Answered {
 /// `POST /dashboard/api-key/remove`.
 pub(super) async fn remove(Pressed { target, .. }: Pressed) -> Response {
     match target.state().connections.remove_api_key(&target.id).await {
-        Ok(true) => target.done("key_removed"),
+        Ok(true) => {
+            follow(&target).await;
+            target.done("key_removed")
+        }
         Ok(false) => missing(&target),
         Err(_) => target.unavailable(),
     }

@@ -1,16 +1,14 @@
 //! Another label for a connection: a page that asks, and its form.
 
 use askama::Template;
-use axum::response::Response;
 use http::StatusCode;
 
 use super::target::{Answered, Pressed, Target};
 use crate::{
-    connection::{Renamed, Unavailable},
-    consent::{Reach, SESSION_TTL},
+    connection::Renamed,
+    consent::Reach,
     id::Account,
     web::{
-        cookies::Cookie,
         forms::TOKEN,
         page::{self, Forms, Frame},
         texts::Subject,
@@ -68,25 +66,8 @@ pub(super) async fn rename(Pressed { target, form }: Pressed) -> Answered {
         Ok(Renamed::Absent) => return Err(target.absent()),
         Err(_) => return Err(target.unavailable()),
     }
-    let mut response = target.done("renamed");
-    if let Err(error) = follow(&target, label, &mut response).await {
-        tracing::warn!(%error, "a session could not follow its connection to its new label");
+    if let Reach::Only { made, .. } = target.visitor.reach {
+        target.follow(label, made).await;
     }
-    Ok(response)
-}
-
-/// A session that reaches one connection only goes along with it.
-async fn follow(target: &Target, account: Account, response: &mut Response) -> Result<(), Unavailable> {
-    let (state, visitor) = (target.state(), &target.visitor);
-    if visitor.reach == Reach::All {
-        return Ok(());
-    }
-    let reach = Reach::Only { service: target.service.name.clone(), account };
-    let (caller, name) = (visitor.caller.clone(), visitor.name.clone());
-    let cookie = state.consent.sign_in(caller, name, visitor.application.clone(), reach, state.now()).await?;
-    if let Some(old) = state.cookies.read(&target.visit.headers, Cookie::Session) {
-        state.consent.sign_out(old).await?;
-    }
-    state.cookies.set(response.headers_mut(), Cookie::Session, &cookie, Some(SESSION_TTL.as_secs()));
-    Ok(())
+    Ok(target.done("renamed"))
 }

@@ -13,11 +13,13 @@ use http::{Request, StatusCode, request::Parts};
 
 use super::{come_in, form_error, unavailable, wrong};
 use crate::{
+    consent::Reach,
     id::{Account, ConnectionId},
     provider::Service,
     web::{
         State,
         consent_pages::parameter,
+        cookies::Cookie,
         forms::{self, Form, Proof, TOKEN},
         page::{self, Forms, Frame},
         texts::{Notice, Subject},
@@ -92,7 +94,7 @@ impl FromRequest<Arc<State>> for Pressed {
 }
 
 /// The connection that these name, if the visitor may manage it. Whether it exists is another question.
-fn manageable(
+async fn manageable(
     visit: &Visit,
     visitor: &Visitor,
     service: Option<&str>,
@@ -103,11 +105,12 @@ fn manageable(
     let service = service.ok_or_else(|| (StatusCode::BAD_REQUEST, t.unknown_service()))?;
     let account = account.map_or(Ok(Account::default()), Account::parse);
     let account = account.map_err(|_| (StatusCode::BAD_REQUEST, t.bad_account()))?;
-    if !visitor.reach.covers(&service.name, &account) {
-        return Err((StatusCode::FORBIDDEN, t.not_covered()));
-    }
     let id = ConnectionId { caller: visitor.caller.clone(), service: service.name.clone(), account };
-    Ok((Arc::clone(service), id))
+    match visitor.may_manage(&visit.state, &id).await {
+        Ok(true) => Ok((Arc::clone(service), id)),
+        Ok(false) => Err((StatusCode::FORBIDDEN, t.not_covered())),
+        Err(_) => Err((StatusCode::SERVICE_UNAVAILABLE, t.unavailable())),
+    }
 }
 
 impl Target {
@@ -117,7 +120,7 @@ impl Target {
         service: Option<&str>,
         account: Option<&str>,
     ) -> Result<Self, Response> {
-        match manageable(&visit, &visitor, service, account) {
+        match manageable(&visit, &visitor, service, account).await {
             Ok((service, id)) => Ok(Self { visit, visitor, service, id }),
             Err((status, notice)) => Err(wrong(&visit, status, &notice)),
         }
@@ -160,6 +163,18 @@ impl Target {
             token: &proof.token,
         };
         Ok(proof.given_with(page::render(&page, StatusCode::OK, &Forms::Own), self.state()))
+    }
+
+    /// A session that reaches one connection only goes along with what it did to it: another label, or that there is none
+    /// any more and a new one may be made. Somebody else's doing it never follows.
+    pub async fn follow(&self, account: Account, made: Option<u64>) {
+        let state = self.state();
+        let cookie = state.cookies.read(&self.visit.headers, Cookie::Session);
+        let (Reach::Only { service, .. }, Some(cookie)) = (&self.visitor.reach, cookie) else { return };
+        let reach = Reach::Only { service: service.clone(), account, made };
+        if let Err(error) = state.consent.redirect_session(cookie, reach, state.now()).await {
+            tracing::warn!(%error, "a session could not follow its connection");
+        }
     }
 
     /// Back to the dashboard, which says of the service what this parameter stands for.

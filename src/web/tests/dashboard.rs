@@ -102,11 +102,16 @@ async fn the_applications_word_shows_whose_browser_this_is() {
     let dashboard = browser.get(&site, "/dashboard").await;
     dashboard.assert_page(200);
     assert!(dashboard.body.contains("ada"), "{}", dashboard.body);
+    // What it said counts for five seconds.
+    let later = || site.rig.clock.advance(std::time::Duration::from_secs(5));
+    later();
     answer("200 OK", r#"{"issuer":"https://elsewhere.example/","user":"ada"}"#);
     browser.get(&site, "/dashboard").await.assert_page(401);
+    later();
     answer("401 Unauthorized", "");
     browser.get(&site, "/dashboard").await.assert_page(401);
     for (status, body) in [("500 Oops", ""), ("200 OK", "<html>"), ("302 Found", "")] {
+        later();
         answer(status, body);
         browser.get(&site, "/dashboard").await.assert_page(503);
     }

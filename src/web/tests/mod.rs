@@ -23,6 +23,7 @@ use crate::{
 mod api;
 mod browsers;
 mod dashboard;
+mod limits;
 mod manage;
 mod pages;
 mod routes;

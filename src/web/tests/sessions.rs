@@ -88,10 +88,6 @@ async fn a_session_of_one_connection_cannot_renew_itself() {
     assert_eq!(browser.get(&site, &callback_of(&away)).await.status, 303);
     browser.get(&site, "/dashboard").await.assert_page(401);
     browser.get(&site, "/connect/crm?account=default").await.assert_page(400);
-    // The application's own link does.
-    site.connect(&mut browser, &site.link("ada").await).await;
-    site.rig.clock.advance(Duration::from_secs(1700));
-    browser.get(&site, "/dashboard").await.assert_page(200);
 }
 
 #[tokio::test]

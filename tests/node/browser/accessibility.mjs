@@ -40,6 +40,10 @@ const pages = {
   'no such page': [404, ({ page }) => page.goto(`${world.url}/nothing/here`)],
   'a stranger': [401, ({ page }) => page.goto(`${world.url}/dashboard`)],
   'a dashboard link that is over': [400, ({ page }) => page.goto(`${world.url}/dashboard?link=x`)],
+  'a dashboard link': [200, async ({ page, user }) => {
+    const { json } = await b.call(user, '/dashboard-links', { method: 'POST', claims: { name: 'Ada Lovelace' } });
+    return page.goto(json.dashboard_url);
+  }],
   'a callback without a state': [400, ({ page }) => page.goto(`${world.url}/oauth/callback/crm`)],
   'a callback with an unknown state': [400, ({ page }) => page.goto(`${world.url}/oauth/callback/crm?state=x&code=y`)],
   'a refusal at the provider': [200, async ({ page, user }) => {

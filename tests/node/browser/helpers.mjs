@@ -121,6 +121,8 @@ export async function askForLink(user, wish = {}) {
 export async function signIn(page, user) {
   const { json } = await call(user, '/dashboard-links', { method: 'POST' });
   await page.goto(json.dashboard_url);
+  await press(page);
+  await page.waitForURL(`${world.url}/dashboard`);
 }
 
 /** Who the provider says is behind the caller's connection. */

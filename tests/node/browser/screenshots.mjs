@@ -26,6 +26,8 @@ await b.main(async ({ browser, check }) => {
     await b.call(user, '/proxy/github/whoami', { claims: CLAIMS });
     const { json } = await b.call(user, '/dashboard-links', { method: 'POST', claims: CLAIMS });
     await page.goto(json.dashboard_url);
+    await b.press(page);
+    await page.waitForURL(`${world.url}/dashboard`);
   };
   const connect = async (page) => page.goto(await b.linkFromError('ada', 'github', CLAIMS));
   await shoot('connect-light', { ...LARGE, viewport: { width: 760, height: 860 } }, connect);
