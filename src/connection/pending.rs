@@ -42,7 +42,7 @@ impl Connections {
         let now = self.now();
         let version = self.version_after(None, now);
         let Aside { id, grant, identity, requested, shown, until, .. } = aside;
-        let change = Change::Connected { grant, identity, requested: requested.to_vec() };
+        let change = Change::Connected { grant, identity, requested: requested.to_vec(), client: self.client(id) };
         let record = Record::empty(id.clone()).apply(change, now, version.0).aside(shown, until);
         let sealed = record.seal(&self.0.parts.vault, &key, version)?;
         let due = self.due(&record, now);
