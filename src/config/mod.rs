@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use url::Url;
@@ -23,6 +24,7 @@ mod notifications;
 mod problem;
 pub mod provider;
 mod raw;
+pub mod reading;
 #[cfg(test)]
 mod reference;
 mod resolve;
@@ -73,6 +75,8 @@ pub struct Config {
     pub services: BTreeMap<ServiceName, Service>,
     /// Limits on requests, unless a service says otherwise.
     pub limits: Limits,
+    /// Peers whose word counts for the scheme, host and address of a request (RFC 7239).
+    pub trusted_proxies: Vec<IpNet>,
     /// When access tokens are renewed.
     pub refresh: Refresh,
     /// Who is told what happens to connections.

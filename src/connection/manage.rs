@@ -6,22 +6,26 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     clock::Timestamp,
     events::Kind,
-    id::{Account, CallerId, ConnectionId, ServiceName},
-    oauth::{self, TokenHint},
+    id::{Account, CallerId, ConnectionId},
+    oauth,
     provider::Service,
     secret::SecretString,
-    store::{Expect, Key, Put},
+    store::{Expect, Put},
 };
 
 use super::{
-    AuthKind, Connection, Connections, Credential, Reason, Status, Unavailable, Unusable, credential::refresh_at,
-    held::Held, keys, record::Record, snapshot::Selection, state::Change, used::Times,
+    AuthKind, Connection, Connections, Credential, Reason, Status, Unavailable, Unusable,
+    credential::refresh_at,
+    held::Held,
+    keys,
+    record::{Record, StoredGrant},
+    snapshot::Selection,
+    state::Change,
+    used::Times,
 };
 
 /// So often is a change tried again when someone else was quicker.
 const ATTEMPTS: u32 = 16;
-/// So often is a provider asked to revoke before its word is done without.
-const FAREWELLS: u32 = 8;
 
 impl Connections {
     /// Everything the caller has.
@@ -86,7 +90,7 @@ impl Connections {
         };
         let record = self.change(id, |_| Some(change())).await?;
         self.tell(id, Kind::Connected, None);
-        Ok(view(&record.unwrap_or_else(|| Record::empty(id.clone()))))
+        Ok(view(&record.unwrap_or_else(|| Record::empty(id.clone())), self.now()))
     }
 
     /// Stores an API key.
@@ -126,44 +130,6 @@ impl Connections {
         Ok(true)
     }
 
-    /// Asks the provider to revoke what was given up, and deletes the record.
-    pub(super) async fn finish_farewell(&self, key: Key) {
-        let Ok(Some((record, version))) = self.read(&key).await else { return };
-        let revoked = match &record.farewell {
-            None if record.grant.is_none() && record.api_key.is_none() => true,
-            None => return,
-            Some(farewell) => farewell.attempts >= FAREWELLS || self.revoke(&record.id.service, &farewell.grant).await,
-        };
-        let outcome = if revoked {
-            self.0.parts.store.delete(&key, Expect::Version(version)).await.map(|_| ()).map_err(Unavailable::from)
-        } else {
-            self.write(key, record, version, Change::FarewellFailed).await.map(|_| ())
-        };
-        if let Err(error) = outcome {
-            tracing::debug!(%error, "a farewell is left to the healer");
-        }
-    }
-
-    /// Revokes a grant that must not live on at the provider; best effort.
-    pub(super) async fn give_up(&self, service: &ServiceName, record: &Record) {
-        if let Some(grant) = &record.grant {
-            self.revoke(service, grant).await;
-        }
-    }
-
-    /// RFC 7009: the refresh token first, which takes the access token along where the provider knows how. Whether there
-    /// is nothing left to do.
-    async fn revoke(&self, service: &ServiceName, grant: &super::record::StoredGrant) -> bool {
-        let service = self.0.parts.services.get(service.as_str());
-        let Some(server) = service.and_then(|service| service.oauth.as_ref()) else { return true };
-        let client = &self.0.parts.oauth;
-        let mut done = true;
-        if let Some(token) = &grant.refresh_token {
-            done &= client.revoke(server, token, TokenHint::Refresh).await.is_ok();
-        }
-        done & client.revoke(server, &grant.access_token, TokenHint::Access).await.is_ok()
-    }
-
     /// Changes a record, or begins one. `decide` sees what stands there; `None` from it ends the matter.
     pub(super) async fn change(
         &self,
@@ -181,6 +147,11 @@ impl Connections {
             if !exists && !matches!(change, Change::Connected { .. } | Change::KeyStored(_)) {
                 return Ok(None);
             }
+            // First of all: who dies after it leaves a grant to be revoked, unless that is still in use.
+            let grave = match record.let_go_by(&change) {
+                Some(farewell) => Some(self.bury(id, &farewell).await?),
+                None => None,
+            };
             let now = self.now();
             let version = self.version_after(expect, now);
             let record = record.apply(change, now, version.0);
@@ -189,6 +160,10 @@ impl Connections {
             let due = self.due(&record, now);
             if let Put::Stored = self.0.parts.store.put(&key, expect, version, &sealed, due).await? {
                 self.0.snapshots.changed(&key.owner);
+                if let Some(grave) = grave {
+                    let connections = self.clone();
+                    self.0.parts.handle.spawn(async move { connections.finish_farewell(grave).await });
+                }
                 return Ok(Some(record));
             }
         }
@@ -206,12 +181,12 @@ impl Connections {
                 Some((service.name.clone(), Arc::new(credential)))
             })
             .collect();
-        Held::new(id, view(record), credentials)
+        Held::new(id, view(record, now), credentials)
     }
 
     /// A grant that waits for the application, as people may see it.
     pub(super) fn waiting(&self, record: &Record) -> Connection {
-        Connection { status: Status::Pending, ..view(record) }
+        Connection { status: Status::Pending, ..view(record, self.now()) }
     }
 
     /// The OAuth client that grants of this connection are given to.
@@ -224,7 +199,7 @@ impl Connections {
     }
 
     fn seen(&self, held: &Held, used: &Times) -> Connection {
-        let mut connection = held.connection();
+        let mut connection = held.connection_at(self.now());
         connection.last_used_at = used.of(held);
         if let Some(owner) = self.0.parts.services.get(connection.service.as_str()) {
             keys::retire(&mut connection, &owner.api_keys, self.now());
@@ -234,8 +209,9 @@ impl Connections {
 }
 
 /// What people may see of a record.
-fn view(record: &Record) -> Connection {
-    let rests_on = rests_on(record);
+fn view(record: &Record, now: Timestamp) -> Connection {
+    let rests_on = rests_on(record, now);
+    let on_key_since = (rests_on == Ok(AuthKind::ApiKey) && has_ended(record, now)).then_some(Reason::Expired);
     let grant = record.grant.as_ref();
     Connection {
         service: record.id.service.clone(),
@@ -252,17 +228,18 @@ fn view(record: &Record) -> Connection {
         expires_at: grant.and_then(|grant| grant.expires_at),
         last_used_at: None,
         invalidated_at: record.invalidated_at,
-        invalid_reason: record.invalid.or(rests_on.err()),
+        invalid_reason: record.invalid.or(rests_on.err()).or(on_key_since),
         identity_id: record.identity.as_ref().map(|identity| identity.id.as_str().into()),
         identity: record.identity.as_ref().map(|identity| identity.label.as_deref().unwrap_or(&identity.id).into()),
         api_key: record.api_key.as_ref().map(keys::facts),
     }
 }
 
-/// What calls use: OAuth first, the API key where the grant is absent or lost. Whether keys are retired is told by the
-/// clock, at use (`keys`).
-pub(super) fn rests_on(record: &Record) -> Result<AuthKind, Reason> {
-    if record.grant.is_some() && record.invalid.is_none() {
+/// What calls use: OAuth first, the API key where the grant is absent, lost or ended. Whether keys are retired, and
+/// whether a grant without any key has ended, is told by the clock, at use (`keys`, `decide`).
+pub(super) fn rests_on(record: &Record, now: Timestamp) -> Result<AuthKind, Reason> {
+    let has_key = record.api_key.as_ref().is_some_and(|key| !key.refused);
+    if record.grant.is_some() && record.invalid.is_none() && !(has_key && has_ended(record, now)) {
         return Ok(AuthKind::OAuth);
     }
     match &record.api_key {
@@ -270,6 +247,13 @@ pub(super) fn rests_on(record: &Record) -> Result<AuthKind, Reason> {
         Some(_) => Err(record.invalid.unwrap_or(Reason::RejectedByUpstream)),
         None => Err(record.invalid.unwrap_or(Reason::NotConnected)),
     }
+}
+
+/// Whether its access token has ended and nothing renews it. Never stored: one process's clock decides for its own calls.
+fn has_ended(record: &Record, now: Timestamp) -> bool {
+    let ended =
+        |grant: &StoredGrant| grant.refresh_token.is_none() && grant.expires_at.is_some_and(|at| at.reached(now));
+    record.grant.as_ref().is_some_and(ended)
 }
 
 /// What calls to `service` carry; `id` is the record's.
@@ -280,7 +264,7 @@ fn credential(
     window: Duration,
     now: Timestamp,
 ) -> Option<Credential> {
-    match rests_on(record).ok()? {
+    match rests_on(record, now).ok()? {
         AuthKind::OAuth => {
             let grant = record.grant.as_ref()?;
             Some(Credential::new(

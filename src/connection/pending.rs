@@ -2,6 +2,8 @@
 //! own beside whatever is connected under its label, serves no call and is never renewed. Who speaks for it in time takes
 //! it away again; otherwise whichever process notices first revokes it at the provider.
 
+use std::sync::atomic::Ordering;
+
 use crate::{
     clock::Timestamp,
     id::ConnectionId,
@@ -10,7 +12,12 @@ use crate::{
 };
 
 use super::{
-    Connection, Connections, Unavailable, held::Held, record::Record, root, snapshot::Snapshot, state::Change,
+    Connection, Connections, Unavailable,
+    lease::{Asked, Lease},
+    record::Record,
+    root,
+    snapshot::Snapshot,
+    state::Change,
 };
 
 /// A grant to be put aside.
@@ -42,6 +49,7 @@ impl Connections {
         let now = self.now();
         let version = self.version_after(None, now);
         let Aside { id, grant, identity, requested, shown, until, .. } = aside;
+        let until = self.by_the_store(key, until, now).await?;
         let change = Change::Connected { grant, identity, requested: requested.to_vec(), client: self.client(id) };
         let record = Record::empty(id.clone()).apply(change, now, version.0).aside(shown, until);
         let sealed = record.seal(&self.0.parts.vault, &key, version)?;
@@ -86,26 +94,45 @@ impl Connections {
         Ok(found)
     }
 
-    /// Revokes a grant that nobody spoke for. Where the same account is connected to the same service, the provider may
-    /// not tell the two grants apart when it revokes one, so that one is only forgotten.
+    /// Revokes a grant that nobody spoke for.
     pub(super) async fn give_up_aside(&self, key: Key) -> Result<(), Unavailable> {
         let Some((record, version)) = self.read(&key).await? else { return Ok(()) };
         if record.aside.is_none() {
             return Ok(());
         }
-        let snapshot = self.snapshot(&record.id.caller).await?;
-        let identity = record.identity.as_ref().map(|identity| identity.id.as_str());
-        let same = |other: &Held| other.id.service == record.id.service && other.identity_id() == identity;
-        if identity.is_some() && snapshot.connections.iter().any(same) {
-            self.0.parts.store.delete(&key, Expect::Version(version)).await?;
-            self.0.snapshots.changed(&key.owner);
-            return Ok(());
-        }
-        tracing::info!(service = %record.id.service, "a grant that nobody confirmed is revoked");
+        tracing::info!(service = %record.id.service, "a grant that nobody confirmed is given up");
         if self.write(key, record, version, Change::Disconnected).await?.is_some() {
             self.finish_farewell(key).await;
         }
         Ok(())
+    }
+
+    /// The moment that is as far from now by the store's clock as `then` is by ours: replicas whose clocks differ must agree
+    /// on it. A store that no other process shares has no clock but ours.
+    async fn by_the_store(&self, key: Key, then: Timestamp, now: Timestamp) -> Result<Timestamp, Unavailable> {
+        Ok(self.store_time(key).await?.map_or(then, |time| time.plus(then.until(now))))
+    }
+
+    /// Whether this moment has come by the store's clock.
+    pub(super) async fn has_come(&self, key: Key, moment: Timestamp) -> Result<bool, Unavailable> {
+        Ok(moment.reached(self.store_time(key).await?.unwrap_or(self.now())))
+    }
+
+    /// The store's clock, where it is another than ours. A lease on `key` tells it.
+    async fn store_time(&self, key: Key) -> Result<Option<Timestamp>, Unavailable> {
+        let store = &self.0.parts.store;
+        if !store.is_shared() {
+            return Ok(None);
+        }
+        let holder = format!("{}-{}", self.0.process, self.0.leases.fetch_add(1, Ordering::Relaxed));
+        match Lease::ask(store, key, holder, &self.0.parts.handle).await? {
+            Asked::Mine(lease) => {
+                let time = lease.store_time_at_least();
+                lease.release().await;
+                Ok(Some(Timestamp::from_millis(time / 1000)))
+            }
+            Asked::Theirs(_) => Err(Unavailable::Busy),
+        }
     }
 
     async fn aside_key(&self, id: &ConnectionId, name: &str) -> Result<Key, Unavailable> {

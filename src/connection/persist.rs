@@ -250,7 +250,7 @@ impl Connections {
                 if matches!(landed, Landed::Superseded | Landed::Gone)
                     && let Ok(record) = Record::open(&self.0.parts.vault, &key, version, &sealed)
                 {
-                    self.give_up(&record.id.service, &record).await;
+                    self.give_up(&record);
                 }
             }
             Err(error) => tracing::debug!(%error, "a grant is still kept in memory"),

@@ -153,6 +153,9 @@ pub struct Farewell {
     pub grant: StoredGrant,
     /// How often the provider has been asked.
     pub attempts: u32,
+    /// The account at the provider that granted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
 }
 
 fn reveal<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {

@@ -118,6 +118,9 @@ impl Connections {
                     self.write(from, record, version, Change::Stayed).await?;
                     return Ok(Renamed::Taken);
                 }
+                if let Some(farewell) = there.as_ref().and_then(|(there, _)| there.farewell.as_ref()) {
+                    self.bury(&ConnectionId { account: moving.to, ..record.id.clone() }, farewell).await?;
+                }
                 let arrived = self.arrive(target, there.map(|(_, version)| version), record).await?;
                 if !arrived {
                     continue;

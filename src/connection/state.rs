@@ -5,7 +5,7 @@ use crate::{clock::Timestamp, id::Account, oauth, secret::SecretString};
 
 use super::{
     Reason,
-    record::{Farewell, Mark, Moving, Record, StoredGrant, StoredKey},
+    record::{Mark, Moving, Record, StoredGrant, StoredKey},
 };
 
 /// Something that changes a record.
@@ -68,7 +68,8 @@ impl Record {
                 let kept = self.still_good(&grant, identity.as_ref(), client.as_deref());
                 let mark = self.mark.take().filter(|_| kept.is_some());
                 self.grant = Some(StoredGrant { unnamed, client, ..stored(grant, kept, scopes, now, version) });
-                self.identity = identity.or(self.identity);
+                // A grant whose owner isn't known never wears the name of the one before it.
+                self.identity = identity.map(|new| new.named_as(self.identity.as_ref()));
                 self.connected_at = Some(now);
                 self.refreshed_at = None;
                 self.restore();
@@ -119,7 +120,8 @@ impl Record {
             }
             Change::KeyRemoved => self.api_key = None,
             Change::Disconnected => {
-                self.farewell = self.grant.take().map(|grant| Farewell { grant, attempts: 0 });
+                self.farewell = self.farewell();
+                self.grant = None;
                 self.api_key = None;
                 self.identity = None;
                 self.mark = None;

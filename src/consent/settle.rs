@@ -52,8 +52,8 @@ pub struct Question {
     pub account: Account,
     /// The account that is connected.
     pub before: String,
-    /// The account that granted access now.
-    pub after: String,
+    /// The account that granted access now; `None` where the provider doesn't say.
+    pub after: Option<String>,
     /// The application that asked, where it is not the configured one.
     pub application: Option<String>,
 }
@@ -104,17 +104,18 @@ impl Consent {
 
     /// Sees whom the grant would meet under its label. The provider's stable id decides, not what an account calls itself.
     /// An account that is connected already is renewed under the label that it has; one that would take another's place
-    /// is asked about: who is there, and who would be.
-    async fn meet(&self, held: &mut Held) -> Result<Option<(String, String)>, Unavailable> {
-        let Some(new) = &held.identity else { return Ok(None) };
+    /// is asked about: who is there, and who would be. Nobody knows whether an account that isn't named is the one there.
+    async fn meet(&self, held: &mut Held) -> Result<Option<(String, Option<String>)>, Unavailable> {
         let connections = self.connections.list(&held.id.caller).await?;
         let known = |connection: &&Connection| {
             connection.service == held.id.service
                 && connection.status != Status::Pending
                 && connection.identity_id.is_some()
         };
-        let same = |connection: &&Connection| connection.identity_id.as_deref() == Some(new.id.as_str());
         let there = connections.iter().filter(known).find(|connection| connection.account == held.id.account);
+        let before = there.and_then(|connection| connection.identity.clone()).map(String::from);
+        let Some(new) = &held.identity else { return Ok(before.map(|before| (before, None))) };
+        let same = |connection: &&Connection| connection.identity_id.as_deref() == Some(new.id.as_str());
         if there.as_ref().is_some_and(same) {
             return Ok(None);
         }
@@ -123,8 +124,7 @@ impl Consent {
             held.id.account = twin.account.clone();
             return Ok(None);
         }
-        let before = there.and_then(|connection| connection.identity.clone()).map(String::from);
-        Ok(before.map(|before| (before, new.label.clone().unwrap_or_else(|| new.id.clone()))))
+        Ok(before.map(|before| (before, Some(new.label.clone().unwrap_or_else(|| new.id.clone())))))
     }
 
     /// The person's answer to a [`Question`].

@@ -73,6 +73,8 @@ pub enum Kind {
     RefreshFailed,
     /// Disconnected by the caller.
     Revoked,
+    /// The provider could not be asked to revoke what was given up, however often it was tried: tokens may live on there.
+    RevocationFailed,
     /// Erased with everything of its user's.
     Erased,
     /// The access token is over and there is no refresh token.
@@ -109,6 +111,7 @@ impl Kind {
             Self::Refreshed => "refreshed",
             Self::RefreshFailed => "refresh_failed",
             Self::Revoked => "revoked",
+            Self::RevocationFailed => "revocation_failed",
             Self::Erased => "erased",
             Self::Expired => "expired",
             Self::Invalidated => "invalidated",

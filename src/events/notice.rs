@@ -82,6 +82,7 @@ impl Judge {
             | Kind::Connected
             | Kind::Refreshed
             | Kind::Revoked
+            | Kind::RevocationFailed
             | Kind::ApiKeyStored
             | Kind::ApiKeyUsed
             | Kind::ApiKeyRemoved

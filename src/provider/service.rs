@@ -122,26 +122,40 @@ pub struct OAuth {
     pub allow_plain_http: bool,
 }
 
+impl OAuth {
+    /// Whether the provider takes both for the same client, as where several services have one registration.
+    pub fn is_same_client(&self, other: &Self) -> bool {
+        self.token_url == other.token_url && self.client_id == other.client_id
+    }
+
+    /// Whether an account goes by the same id with both.
+    pub fn tells_accounts_as(&self, other: &Self) -> bool {
+        self.userinfo_url == other.userinfo_url && self.identity.id == other.identity.id
+    }
+}
+
 impl Service {
     /// The scopes that this call needs and the grant lacks, in canonical spelling: those that the application names, and
-    /// one that would satisfy the provider's rules for this call. `path` follows `base_url`, without the query. Where
-    /// it is not known what was granted (`None`), nothing is missing: the upstream will say.
+    /// one that would satisfy the provider's rules for this call, as each of its methods and in each reading of its path.
+    /// `path` follows `base_url`, without the query. Where it is not known what was granted (`None`), nothing is missing:
+    /// the upstream will say.
     pub fn missing_scopes<S: AsRef<str>>(
         &self,
-        method: &str,
+        methods: &str,
         path: &str,
         named: &[S],
         granted: Option<&ScopeSet>,
     ) -> Vec<String> {
         let Some(granted) = granted else { return Vec::new() };
         let mut missing = self.scopes.missing(named, granted);
-        if let Some(any_of) = self.scopes.needed(method, path)
-            && !any_of.iter().any(|scope| self.scopes.covers(granted, scope))
-            && let Some(scope) = self.scopes.narrowest(any_of, self.asked_for())
-            && !missing.contains(scope)
-        {
-            missing.push(scope.clone());
-        }
+        self.scopes.needed(methods, path, |any_of| {
+            if !any_of.iter().any(|scope| self.scopes.covers(granted, scope))
+                && let Some(scope) = self.scopes.narrowest(any_of, self.asked_for())
+                && !missing.contains(scope)
+            {
+                missing.push(scope.clone());
+            }
+        });
         missing
     }
 

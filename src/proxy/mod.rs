@@ -29,10 +29,11 @@ mod decode;
 mod dns;
 mod drain;
 mod forward;
+mod forwarded;
 mod guard;
+mod methods;
 mod peek;
 mod phases;
-mod policy;
 mod rate;
 mod ready;
 mod refuse;
@@ -44,6 +45,7 @@ pub mod target;
 mod upstream;
 
 pub use drain::Drain;
+pub use forwarded::Trusted;
 pub use rate::Rates;
 pub use server::{Door, ServeError, serve};
 pub use streams::ServePipe;
@@ -100,6 +102,8 @@ pub struct Parts {
     pub services: Arc<Services>,
     /// Limits on requests.
     pub limits: Limits,
+    /// Whose word counts for where a request came from.
+    pub trusted: Trusted,
     /// The time.
     pub clock: Clock,
     /// Names of requests.

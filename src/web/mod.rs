@@ -214,11 +214,6 @@ async fn wrong_method(axum::Extension(id): axum::Extension<RequestId>, headers: 
     answer(&Refusal::method_not_allowed(None), &id, accept(&headers))
 }
 
-/// `HEAD` on a `GET` that does something.
-async fn no_head(axum::Extension(id): axum::Extension<RequestId>) -> Response {
-    answer(&Refusal::method_not_allowed(Some("GET")), &id, None)
-}
-
 /// The request's name. The door gives it; without a door there is nothing to name.
 fn request_id(parts: &http::request::Parts) -> RequestId {
     parts.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId::from_number(0))

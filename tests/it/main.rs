@@ -55,6 +55,18 @@ mod admin;
 /// Start, drain, restarts, and a store that goes away.
 mod lifecycle;
 
+/// Processes that end while they have something on its way.
+mod endings;
+
+/// A request has one reading, whoever judges it.
+mod one_reading;
+
+/// What clients really send, and what an upstream gets of it.
+mod as_sent;
+
+/// Limits on requests, and how long either side may be quiet.
+mod request_limits;
+
 /// What Pingora does by itself that Valetkey must not.
 mod pingora_traps;
 

@@ -2,11 +2,13 @@
 //! `sim` explores interleavings of faults; the others are single facts.
 
 mod changing;
+mod clocks;
 mod deciding;
 mod erasing;
 mod freshness;
 mod healing;
 mod keys;
+mod parting;
 mod refreshing;
 mod rename;
 mod rig;

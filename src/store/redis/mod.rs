@@ -21,7 +21,7 @@ use super::key::{owner_from_bytes, record_from_bytes};
 use super::notices::Notices;
 use super::version::encode;
 use super::{
-    Change, Claim, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned,
+    Change, Claim, Due, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned,
     check_one_time_id,
 };
 
@@ -236,16 +236,22 @@ impl Store for RedisStore {
         written(first_and_rest(self.script(&DELETE, keys, arguments).await?)?)
     }
 
-    async fn due(&self, until_ms: u64, limit: usize) -> Result<Vec<(Key, u64)>, Error> {
+    async fn due(&self, until_ms: u64, after: Option<Due>, limit: usize) -> Result<Vec<Due>, Error> {
+        // Of what is due at the same time as the one before, some lies before it.
+        let from = after.map_or_else(|| "-inf".into(), |(_, at)| decimal(at));
+        let from = &from;
         let shards = all_shards((0..=u8::MAX).map(|shard| async move {
             let mut command = on("ZRANGEBYSCORE", &self.layout.due(shard));
-            command.arg("-inf").arg(until_ms).arg("WITHSCORES").arg("LIMIT").arg(0).arg(limit);
+            command.arg(from).arg(until_ms).arg("WITHSCORES").arg("LIMIT").arg(0).arg(limit);
             self.command::<Vec<(Vec<u8>, f64)>>(command, Repeat::Read).await
         }))
         .await?;
         let mut due = Vec::new();
         for (key, at) in shards.into_iter().flatten() {
             due.push((Key::from_bytes(&key)?, at as u64));
+        }
+        if let Some((last, time)) = after {
+            due.retain(|(key, at)| (*at, *key) > (time, last));
         }
         due.sort_unstable_by_key(|(key, at)| (*at, *key));
         due.truncate(limit);

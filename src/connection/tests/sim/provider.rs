@@ -121,6 +121,8 @@ pub struct Provider {
     pub script: Mutex<VecDeque<Scripted>>,
     /// When the token endpoint was asked, with which refresh token.
     pub requests: Mutex<Vec<(Instant, String)>>,
+    /// The same of revocations.
+    pub revocations: Mutex<Vec<(Instant, String)>>,
     pub mode: Mode,
     pub life: Duration,
     /// A new access token ends the one before.
@@ -137,6 +139,7 @@ impl Provider {
             mood: Mutex::default(),
             script: Mutex::default(),
             requests: Mutex::default(),
+            revocations: Mutex::default(),
             mode,
             life,
             one_at_a_time,

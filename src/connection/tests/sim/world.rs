@@ -22,7 +22,7 @@ use crate::{
     clock::{Clock, Timestamp},
     config::{self, VaultKey},
     connection::{AfterRejection, Connections, Credential, Parts, Reason, Roots, Unusable, Want, root},
-    events::Events,
+    events::{Event, Events, Kind, Sink},
     id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
     oauth,
     provider::{Service, Services, testing},
@@ -35,7 +35,8 @@ pub const START: Timestamp = Timestamp::from_seconds(1_800_000_000);
 /// A change is felt everywhere within this.
 const FELT: Duration = Duration::from_secs(2);
 
-/// The services of all runs: `crm`, and one that shares its connections.
+/// The services of all runs: `crm`, one that shares its connections, one that only shares its OAuth client, and one with a
+/// client of its own at the same provider.
 pub fn services() -> &'static Arc<Services> {
     static SERVICES: OnceLock<Arc<Services>> = OnceLock::new();
     SERVICES.get_or_init(|| {
@@ -49,6 +50,22 @@ pub fn services() -> &'static Arc<Services> {
                 "client_secret": "secret",
             },
             "crm-files": { "base_url": "https://files.crm.example", "connection": "crm" },
+            "crm-mail": {
+                "base_url": "https://mail.crm.example",
+                "authorize_url": "https://crm.example/authorize",
+                "token_url": "https://crm.example/token",
+                "revoke_url": "https://crm.example/revoke",
+                "client_id": "client",
+                "client_secret": "secret",
+            },
+            "elsewhere": {
+                "base_url": "https://elsewhere.example",
+                "authorize_url": "https://crm.example/authorize",
+                "token_url": "https://crm.example/token",
+                "revoke_url": "https://crm.example/revoke",
+                "client_id": "another client",
+                "client_secret": "secret",
+            },
         }));
         Arc::new(services.unwrap())
     })
@@ -94,11 +111,29 @@ pub struct User {
     known: Mutex<Known>,
 }
 
+/// What sinks were told.
+#[derive(Debug, Default)]
+pub struct Told(Mutex<Vec<Kind>>);
+
+impl Told {
+    pub fn count(&self, kind: Kind) -> usize {
+        self.0.lock().iter().filter(|told| **told == kind).count()
+    }
+}
+
+impl Sink for Arc<Told> {
+    fn tell(&self, event: &Event) {
+        self.0.lock().push(event.kind);
+    }
+}
+
 pub struct World {
     pub journal: Arc<Journal>,
     pub server: Arc<Server>,
     pub provider: Arc<Provider>,
     pub users: Vec<User>,
+    /// What sinks were told, by any process.
+    pub told: Arc<Told>,
     vault: Arc<Vault>,
     service: Arc<Service>,
 }
@@ -125,7 +160,7 @@ impl World {
         let root = Root::from_bytes(secret);
         let users = (0..users).map(|number| User::new(number, &root)).collect();
         let service = Arc::clone(services().get("crm").unwrap());
-        Arc::new(Self { journal, server, provider, users, vault, service })
+        Arc::new(Self { journal, server, provider, users, told: Arc::default(), vault, service })
     }
 
     /// Starts a process whose clock is ahead by this much.
@@ -138,7 +173,7 @@ impl World {
             roots: Roots::new(store, Arc::clone(&self.vault)),
             services: Arc::clone(services()),
             oauth: Arc::new(oauth::Client::new(self.provider.reached_by(&gate))),
-            events: Events::default(),
+            events: Events::new(vec![Box::new(Arc::clone(&self.told))]),
             metrics: Arc::default(),
             clock: Clock::of_tokio(START.plus(self.journal.elapsed()).plus(ahead)),
             calls: Handle::current(),

@@ -20,7 +20,7 @@ async fn neither_sees_the_other(options: &RedisOptions) {
     assert_eq!(theirs.put_once("root", b"theirs", None).await, Ok(Claim::Mine));
 
     assert_eq!(stored(&ours, key(1, 1)).await, None);
-    assert_eq!(ours.due(u64::MAX >> 12, 10).await, Ok(Vec::new()));
+    assert_eq!(ours.due(u64::MAX >> 12, None, 10).await, Ok(Vec::new()));
     assert!(matches!(ours.lease(&key(0xf1, 1), "b", hour).await, Ok(Taken::Mine { .. })), "a lease of its own");
     assert_eq!(ours.peek("root").await, Ok(None));
     assert_eq!(ours.put_once("root", b"ours", None).await, Ok(Claim::Mine));

@@ -43,6 +43,8 @@ impl Transport for Line {
             .unwrap_or_default();
         if path == "/token" {
             provider.requests.lock().push((Instant::now(), token.clone()));
+        } else {
+            provider.revocations.lock().push((Instant::now(), token.clone()));
         }
         let late = before > PATIENCE;
         lost |= late || before + after > PATIENCE;

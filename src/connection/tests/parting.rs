@@ -1,0 +1,284 @@
+//! Facts of revoking: a grant that was let go is revoked at the provider, also after an outage and whatever took its place,
+//! and a revocation never goes where it might reach a grant that is alive (RFC 7009 §2.1 lets it take others along).
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{
+    rig::{Rig, until},
+    sim::{
+        gate::Trouble,
+        provider::{Death, Scripted},
+        world::services,
+    },
+};
+use crate::{
+    connection::{Aside, Renamed},
+    events::Kind,
+    id::{Account, ConnectionId, ServiceName},
+    oauth::Identity,
+};
+
+const LIFE: Duration = Duration::from_secs(3600);
+/// Longer than an outage of these tests and what the healer waits after it.
+const LATER: Duration = Duration::from_secs(120);
+
+/// What the provider is asked to do, without being asked.
+struct Consents<'a>(&'a Rig);
+
+impl Consents<'_> {
+    /// The person connects as this account of theirs, if the provider says as which; what comes back is the grant's family.
+    async fn connect(&self, process: usize, id: &ConnectionId, who: Option<&str>) -> usize {
+        let (family, grant) = self.0.world.provider.consent(0);
+        let connected = self.0.processes[process].connections.connect(id, grant, identity(who), &[]).await;
+        connected.expect("the store is there");
+        family
+    }
+}
+
+fn identity(who: Option<&str>) -> Option<Identity> {
+    who.map(|who| Identity { id: who.into(), label: None })
+}
+
+/// A provider, so many processes, and one person who has nothing yet.
+async fn rig(processes: usize) -> (Rig, ConnectionId) {
+    let rig = Rig::start(processes, 1, LIFE).await;
+    let id = rig.user(0).id.clone();
+    assert!(rig.processes[0].connections.disconnect(&id).await.unwrap());
+    rig.world.provider.revocations.lock().clear();
+    rig.world.provider.connected(0, None);
+    (rig, id)
+}
+
+fn of_service(id: &ConnectionId, service: &str) -> ConnectionId {
+    ConnectionId { service: ServiceName::parse(service).unwrap(), ..id.clone() }
+}
+
+fn labelled(id: &ConnectionId, label: &str) -> ConnectionId {
+    ConnectionId { account: Account::parse(label).unwrap(), ..id.clone() }
+}
+
+impl Rig {
+    /// How often the provider was asked to revoke something.
+    fn revocations(&self) -> usize {
+        self.world.provider.revocations.lock().len()
+    }
+
+    fn death_of(&self, family: usize) -> Option<Death> {
+        self.world.provider.death_of(family)
+    }
+
+    fn records(&self) -> usize {
+        self.world.server.count()
+    }
+
+    async fn disconnect(&self, id: &ConnectionId) {
+        assert!(self.processes[0].connections.disconnect(id).await.unwrap());
+    }
+
+    /// A refresh of this connection is under way at the provider, and will bring a token after this time.
+    async fn refresh_slowly(&self, id: &ConnectionId, time: Duration) -> tokio::task::JoinHandle<()> {
+        let connections = self.processes[0].connections.clone();
+        let key = connections.key(id).await.unwrap();
+        let generation = self.world.server.record(&key).unwrap().grant.unwrap().generation;
+        let (id, before) = (id.clone(), self.asked());
+        self.script([Scripted::Slow(time)]);
+        let refresh = tokio::spawn(async move { connections.refresh(&id, generation).await.unwrap() });
+        until("the provider was asked", || async { self.asked() > before }).await;
+        refresh
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_a_reconnect_overtook_revokes_nothing_of_the_same_account() {
+    for who in [Some("ada"), None] {
+        let (rig, id) = rig(1).await;
+        Consents(&rig).connect(0, &id, who).await;
+        let refresh = rig.refresh_slowly(&id, Duration::from_secs(4)).await;
+        Consents(&rig).connect(0, &id, who).await;
+        refresh.await.unwrap();
+        sleep(LATER).await;
+        assert_eq!(rig.revocations(), 0, "{who:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_another_account_overtook_is_revoked() {
+    let (rig, id) = rig(1).await;
+    let first = Consents(&rig).connect(0, &id, Some("ada")).await;
+    let refresh = rig.refresh_slowly(&id, Duration::from_secs(4)).await;
+    let second = Consents(&rig).connect(0, &id, Some("bob")).await;
+    refresh.await.unwrap();
+    sleep(LATER).await;
+    assert_eq!((rig.death_of(first), rig.death_of(second)), (Some(Death::Client), None));
+    assert_eq!(rig.records(), 1, "nothing is left of the first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_only_a_cut_off_process_has_is_not_revoked_once_the_person_connected_anew() {
+    let (rig, id) = rig(2).await;
+    Consents(&rig).connect(1, &id, Some("ada")).await;
+    let refresh = rig.refresh_slowly(&id, Duration::from_secs(4)).await;
+    rig.processes[0].gate.strike(Trouble::Cut(Duration::from_secs(60)));
+    refresh.await.unwrap();
+    assert_eq!(rig.processes[0].connections.unsaved(), 1);
+    Consents(&rig).connect(1, &id, Some("ada")).await;
+    sleep(LATER).await;
+    assert_eq!((rig.processes[0].connections.unsaved(), rig.revocations()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_connects_again_before_a_revocation_is_through_is_not_reached_by_its_rest() {
+    let (rig, id) = rig(1).await;
+    Consents(&rig).connect(0, &id, Some("ada")).await;
+    // The refresh token is revoked, slowly; the access token's turn would come after the new grant.
+    rig.script([Scripted::Slow(Duration::from_secs(8))]);
+    rig.disconnect(&id).await;
+    assert_eq!(rig.revocations(), 1);
+    Consents(&rig).connect(0, &id, Some("ada")).await;
+    sleep(LATER).await;
+    assert_eq!(rig.revocations(), 1);
+    assert_eq!(rig.records(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_of_a_revocation_does_not_reach_who_connected_again() {
+    let (rig, id) = rig(2).await;
+    Consents(&rig).connect(0, &id, Some("ada")).await;
+    rig.world.provider.outage(Duration::from_secs(20));
+    rig.disconnect(&id).await;
+    let asked = rig.revocations();
+    Consents(&rig).connect(0, &id, Some("ada")).await;
+    sleep(LATER).await;
+    assert_eq!(rig.revocations(), asked);
+    assert_eq!(rig.records(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_takes_the_label_of_a_disconnected_grant_does_not_make_its_revocation_forgotten() {
+    for takes in ["another account", "a key", "a rename"] {
+        let (rig, id) = rig(2).await;
+        let connections = rig.processes[0].connections.clone();
+        let work = labelled(&id, "work");
+        let other = Consents(&rig).connect(0, &work, Some("bob")).await;
+        let first = Consents(&rig).connect(0, &id, Some("ada")).await;
+        rig.world.provider.outage(Duration::from_secs(20));
+        rig.disconnect(&id).await;
+        match takes {
+            "a key" => connections.store_api_key(&id, &"key".into()).await.unwrap(),
+            "a rename" => assert_eq!(connections.rename(&work, &id.account).await, Ok(Renamed::Done)),
+            _ => drop(Consents(&rig).connect(0, &id, Some("eve")).await),
+        }
+        assert_eq!(rig.death_of(first), None);
+        sleep(LATER).await;
+        assert_eq!(rig.death_of(first), Some(Death::Client), "{takes}");
+        assert_eq!(rig.death_of(other), None, "{takes}");
+        let left = connections.list(&id.caller).await.unwrap().len();
+        assert_eq!(rig.records(), left, "{takes}: nothing else is left");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_another_replaces_is_revoked_and_one_that_is_renewed_is_not() {
+    let (rig, id) = rig(1).await;
+    let first = Consents(&rig).connect(0, &id, Some("ada")).await;
+    let second = Consents(&rig).connect(0, &id, Some("ada")).await;
+    sleep(LATER).await;
+    assert_eq!((rig.death_of(first), rig.death_of(second), rig.revocations()), (None, None, 0));
+    let third = Consents(&rig).connect(0, &id, Some("bob")).await;
+    sleep(LATER).await;
+    assert_eq!((rig.death_of(second), rig.death_of(third)), (Some(Death::Client), None));
+    assert_eq!(rig.records(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_with_the_same_client_keeps_its_grant_when_its_neighbour_is_disconnected() {
+    for who in [Some("ada"), None] {
+        let (rig, id) = rig(1).await;
+        let mail = of_service(&id, "crm-mail");
+        Consents(&rig).connect(0, &id, who).await;
+        Consents(&rig).connect(0, &mail, who).await;
+        rig.disconnect(&mail).await;
+        sleep(LATER).await;
+        assert_eq!((rig.revocations(), rig.records()), (0, 1), "{who:?}");
+        // The last one takes all along.
+        rig.disconnect(&id).await;
+        assert!(rig.revocations() > 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_account_or_client_is_no_reason_to_spare_a_grant() {
+    let (rig, id) = rig(1).await;
+    Consents(&rig).connect(0, &of_service(&id, "elsewhere"), Some("ada")).await;
+    Consents(&rig).connect(0, &of_service(&id, "crm-mail"), Some("bob")).await;
+    let family = Consents(&rig).connect(0, &id, Some("ada")).await;
+    rig.disconnect(&id).await;
+    assert_eq!(rig.death_of(family), Some(Death::Client));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_nobody_confirmed_is_only_forgotten_beside_a_service_with_the_same_client() {
+    for (service, revoked) in [("crm-mail", false), ("elsewhere", true)] {
+        let (rig, id) = rig(1).await;
+        Consents(&rig).connect(0, &of_service(&id, service), Some("ada")).await;
+        let connections = &rig.processes[0].connections;
+        let (family, grant) = rig.world.provider.consent(0);
+        let until = connections.now().plus(Duration::from_secs(30));
+        let aside =
+            Aside { id: &id, name: "one", grant, identity: identity(Some("ada")), requested: &[], shown: true, until };
+        connections.put_aside(aside).await.unwrap();
+        sleep(LATER).await;
+        assert_eq!(rig.death_of(family).is_some(), revoked, "{service}");
+        assert_eq!(rig.records(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_waits_for_a_word_is_alive_too() {
+    let (rig, id) = rig(1).await;
+    Consents(&rig).connect(0, &id, Some("ada")).await;
+    let connections = &rig.processes[0].connections;
+    let (family, grant) = rig.world.provider.consent(0);
+    let until = connections.now().plus(LIFE / 2);
+    let waiting = labelled(&id, "work");
+    let aside =
+        Aside { id: &waiting, name: "one", grant, identity: identity(Some("ada")), requested: &[], shown: true, until };
+    connections.put_aside(aside).await.unwrap();
+    rig.disconnect(&id).await;
+    sleep(LATER).await;
+    assert_eq!((rig.revocations(), rig.death_of(family)), (0, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_that_never_succeeds_is_told_in_the_end() {
+    let (rig, id) = rig(1).await;
+    let family = Consents(&rig).connect(0, &id, Some("ada")).await;
+    rig.world.provider.outage(Duration::from_secs(24 * 3600));
+    rig.disconnect(&id).await;
+    sleep(Duration::from_secs(2 * 3600)).await;
+    assert_eq!((rig.death_of(family), rig.records()), (None, 0), "it is given up");
+    assert_eq!(rig.world.told.count(Kind::RevocationFailed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_revocation_is_sent_between_an_exchange_and_the_grants_arrival() {
+    let (rig, id) = rig(2).await;
+    Consents(&rig).connect(0, &id, Some("ada")).await;
+    let (connections, service) = (&rig.processes[1].connections, services().get("crm").unwrap());
+    let arrival = connections.arrival(&id.caller, service).await;
+    rig.disconnect(&id).await;
+    assert_eq!(rig.revocations(), 0);
+    Consents(&rig).connect(1, &id, Some("ada")).await;
+    drop(arrival);
+    sleep(LATER).await;
+    assert_eq!((rig.revocations(), rig.records()), (0, 1));
+    // Who comes after a revocation that is under way waits for its end.
+    rig.script([Scripted::Slow(Duration::from_secs(5)), Scripted::Slow(Duration::from_secs(5))]);
+    rig.disconnect(&id).await;
+    let began = Instant::now();
+    drop(connections.arrival(&id.caller, service).await);
+    assert!(began.elapsed() > Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(rig.revocations(), 2);
+}
