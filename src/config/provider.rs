@@ -202,7 +202,10 @@ pub struct ErrorRules {
     pub missing_scopes: Vec<Sign>,
     /// Too many calls (beside any 429): a reason for neither.
     pub rate_limited: Vec<Sign>,
-    /// The token endpoint's words for a refresh token that is over, beside `invalid_grant`.
+    /// JSON pointers to the words of a refusal in a token endpoint's answer, beside `error` and the places that vendors
+    /// commonly use; a segment `*` stands for any member or element.
+    pub token_error: Vec<String>,
+    /// The token endpoint's words for a refresh token that is over, beside `invalid_grant` and its known synonyms.
     pub invalid_grant: Vec<String>,
     /// The token endpoint's words for being out of order, beside `server_error` and `temporarily_unavailable`.
     pub unavailable: Vec<String>,

@@ -46,7 +46,11 @@ pub(super) fn decide(snapshot: &Snapshot, want: &Want<'_>, now: Timestamp) -> De
         let credential = Arc::clone(credential);
         return if credential.refreshable { Decision::Refresh(credential) } else { Decision::Expired(credential) };
     }
-    let missing = want.service.missing_scopes(want.method, want.path, want.scopes, credential.scopes.as_ref());
+    let mut missing = want.service.missing_scopes(want.method, want.path, want.scopes, credential.scopes.as_ref());
+    if !missing.is_empty() {
+        // Providers rarely name it in an answer: the refresh token itself tells of it (OpenID Connect Core §11).
+        missing.retain(|scope| !(credential.refreshable && scope == "offline_access"));
+    }
     if !missing.is_empty() {
         return Decision::Refuse(Unusable::MissingScopes { scopes: missing, account: account() });
     }

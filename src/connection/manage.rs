@@ -8,7 +8,7 @@ use crate::{
     events::Kind,
     id::{Account, CallerId, ConnectionId},
     oauth,
-    provider::{ScopeSet, Service},
+    provider::Service,
     secret::SecretString,
     store::{Expect, Put},
 };
@@ -81,8 +81,13 @@ impl Connections {
         identity: Option<oauth::Identity>,
         requested: &[String],
     ) -> Result<Connection, Unavailable> {
-        let change =
-            || Change::Connected { grant: grant.clone(), identity: identity.clone(), requested: requested.to_vec() };
+        let client = self.client(id);
+        let change = || Change::Connected {
+            grant: grant.clone(),
+            identity: identity.clone(),
+            requested: requested.to_vec(),
+            client: client.clone(),
+        };
         let record = self.change(id, |_| Some(change())).await?;
         self.tell(id, Kind::Connected, None);
         Ok(view(&record.unwrap_or_else(|| Record::empty(id.clone())), self.now()))
@@ -184,6 +189,11 @@ impl Connections {
         Connection { status: Status::Pending, ..view(record, self.now()) }
     }
 
+    /// The OAuth client that grants of this connection are given to.
+    pub(super) fn client(&self, id: &ConnectionId) -> Option<String> {
+        self.owner_of(id)?.oauth.as_ref().map(|oauth| oauth.client_id.clone())
+    }
+
     fn owner_of(&self, id: &ConnectionId) -> Option<Arc<Service>> {
         self.0.parts.services.get(id.service.as_str()).cloned()
     }
@@ -268,7 +278,8 @@ fn credential(
                 refresh_at(grant.issued_at, grant.expires_at, window),
                 grant.refresh_token.is_some(),
                 now,
-                grant.scopes.as_ref().map(|scopes| ScopeSet::parse(&scopes.join(" "))),
+                // What was asked for and isn't named is for the upstream to judge.
+                grant.scopes.as_ref().map(|named| named.iter().chain(&grant.unnamed).collect()),
             ))
         }
         AuthKind::ApiKey => {

@@ -141,7 +141,7 @@ impl Connections {
     pub fn give_up_unstored(&self, id: &ConnectionId, grant: oauth::Grant, identity: Option<oauth::Identity>) {
         let now = self.now();
         let version = self.version_after(None, now);
-        let change = Change::Connected { grant, identity, requested: Vec::new() };
+        let change = Change::Connected { grant, identity, requested: Vec::new(), client: None };
         self.give_up(&Record::empty(id.clone()).apply(change, now, version.0));
     }
 

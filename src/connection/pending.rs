@@ -50,7 +50,7 @@ impl Connections {
         let version = self.version_after(None, now);
         let Aside { id, grant, identity, requested, shown, until, .. } = aside;
         let until = self.by_the_store(key, until, now).await?;
-        let change = Change::Connected { grant, identity, requested: requested.to_vec() };
+        let change = Change::Connected { grant, identity, requested: requested.to_vec(), client: self.client(id) };
         let record = Record::empty(id.clone()).apply(change, now, version.0).aside(shown, until);
         let sealed = record.seal(&self.0.parts.vault, &key, version)?;
         let due = self.due(&record, now);

@@ -77,6 +77,13 @@ pub struct StoredGrant {
     /// What was granted; `None` where neither the provider nor the request said.
     #[serde(default)]
     pub scopes: Option<Vec<String>>,
+    /// What else the consent asked for, or an earlier answer told of, and the provider no longer names: it may be granted
+    /// under another name, or under none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unnamed: Vec<String>,
+    /// The OAuth client that it was granted to; unknown in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
     /// Tells this access token from those before and after it: the version of the record that first held it.
     pub generation: u64,
     /// The version of the record that told of its being asked for: of two renewals of one grant, the one that was asked

@@ -19,6 +19,8 @@ pub enum Change {
         identity: Option<oauth::Identity>,
         /// What was asked for: what is granted, where the provider doesn't say (RFC 6749 §5.1).
         requested: Vec<String>,
+        /// The OAuth client.
+        client: Option<String>,
     },
     /// A refresh token is about to be sent.
     RefreshStarted(Mark),
@@ -60,14 +62,19 @@ impl Record {
     #[must_use]
     pub fn apply(mut self, change: Change, now: Timestamp, version: u64) -> Self {
         match change {
-            Change::Connected { grant, identity, requested } => {
-                let scopes = grant.scopes.clone().or_else(|| (!requested.is_empty()).then_some(requested));
-                self.grant = Some(stored(grant, None, scopes, now, version));
+            Change::Connected { grant, identity, requested, client } => {
+                let scopes = grant.scopes.clone().or_else(|| (!requested.is_empty()).then(|| requested.clone()));
+                let unnamed = unnamed(&scopes, requested);
+                let kept = self.still_good(&grant, identity.as_ref(), client.as_deref());
+                let mark = self.mark.take().filter(|_| kept.is_some());
+                self.grant = Some(StoredGrant { unnamed, client, ..stored(grant, kept, scopes, now, version) });
                 // A grant whose owner isn't known never wears the name of the one before it.
                 self.identity = identity.map(|new| new.named_as(self.identity.as_ref()));
                 self.connected_at = Some(now);
                 self.refreshed_at = None;
                 self.restore();
+                // A kept refresh token may be spent as before.
+                self.mark = mark.map(|mark| Mark { spends: version, ..mark });
                 self.farewell = None;
                 self.moving = None;
             }
@@ -75,13 +82,15 @@ impl Record {
             Change::Refreshed { grant, asked, contested } => {
                 // RFC 6749 §6: an answer without a refresh token leaves the old one in force, and one without
                 // scopes leaves them as they were.
-                let (old_refresh, old_scopes) = match self.grant.take() {
-                    Some(old) => (old.refresh_token.clone(), old.scopes.clone()),
-                    None => (None, None),
+                let (old_refresh, old_scopes, mut earlier, client) = match self.grant.take() {
+                    Some(old) => (old.refresh_token, old.scopes, old.unnamed, old.client),
+                    None => (None, None, Vec::new(), None),
                 };
-                let scopes = grant.scopes.clone().or(old_scopes);
+                let scopes = grant.scopes.clone().or_else(|| old_scopes.clone());
+                earlier.extend(old_scopes.unwrap_or_default());
+                let unnamed = unnamed(&scopes, earlier);
                 let renewed = stored(grant, old_refresh, scopes, now, version);
-                self.grant = Some(StoredGrant { asked: Some(asked), contested, ..renewed });
+                self.grant = Some(StoredGrant { asked: Some(asked), contested, unnamed, client, ..renewed });
                 self.refreshed_at = Some(now);
                 self.restore();
             }
@@ -131,6 +140,22 @@ impl Record {
         self
     }
 
+    /// The refresh token that a new consent leaves in force: providers give it with the first consent, and many with no
+    /// other. Only where it is the same account's, of the same client, and not known to be refused.
+    fn still_good(
+        &self,
+        grant: &oauth::Grant,
+        identity: Option<&oauth::Identity>,
+        client: Option<&str>,
+    ) -> Option<SecretString> {
+        let old = self.grant.as_ref().filter(|_| grant.refresh_token.is_none())?;
+        let same_account = identity.is_some_and(|new| self.identity.as_ref().is_some_and(|known| known.id == new.id));
+        // Records of earlier versions don't name it. It changes rarely, and a token of another's is refused, no more.
+        let same_client = old.client.as_deref().is_none_or(|known| client == Some(known));
+        let refused = matches!(self.invalid, Some(Reason::Revoked | Reason::RefreshInterrupted));
+        old.refresh_token.clone().filter(|_| same_account && same_client && !refused)
+    }
+
     /// Under the new label, credentials are told from those that the old one gave out.
     fn arrive(&mut self, version: u64) {
         let Some(Moving { to, id }) = self.moving.take() else { return };
@@ -151,6 +176,15 @@ impl Record {
     }
 }
 
+/// What of these scopes is not among the named ones. Nothing is where none are named.
+fn unnamed(named: &Option<Vec<String>>, mut scopes: Vec<String>) -> Vec<String> {
+    let Some(named) = named else { return Vec::new() };
+    scopes.retain(|scope| !named.contains(scope));
+    scopes.sort_unstable();
+    scopes.dedup();
+    scopes
+}
+
 fn stored(
     grant: oauth::Grant,
     old_refresh: Option<SecretString>,
@@ -164,6 +198,8 @@ fn stored(
         refresh_token: grant.refresh_token.or(old_refresh),
         issued_at: Some(now),
         scopes,
+        unnamed: Vec::new(),
+        client: None,
         generation: version,
         asked: None,
         contested: false,

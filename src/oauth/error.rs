@@ -43,6 +43,9 @@ pub enum Fault {
     /// An error code that says to come back later.
     #[error("the provider says it is out of order")]
     SaysSo,
+    /// A token that no bearer header can carry (RFC 6749 §7.1).
+    #[error("the provider's token is of the type {0}, and no bearer")]
+    TokenType(&'static str),
 }
 
 /// Why there is no token. Holds nothing of any request's or answer's body but a checked error code.
@@ -93,6 +96,10 @@ impl TokenError {
         Self::unavailable(Fault::Garbage, None)
     }
 
+    pub(super) fn client(code: &str) -> Self {
+        Self { kind: Kind::Client { code: code.to_owned() } }
+    }
+
     /// Whether the provider speaks of the client, and so to everybody: not of this grant. Other words may well mean that
     /// one alone, whatever RFC 6749 says of them: Atlassian's `unauthorized_client` is a refresh token that has ended.
     pub fn is_about_client(&self) -> bool {
@@ -103,7 +110,7 @@ impl TokenError {
 
     /// Whether the same call may succeed later, so that nothing should be given up for this.
     pub fn is_transient(&self) -> bool {
-        matches!(self.kind, Kind::Unavailable { .. })
+        matches!(&self.kind, Kind::Unavailable { fault, .. } if !matches!(fault, Fault::TokenType(_)))
     }
 
     /// Whether the provider may have done what was asked though no token came: a refresh token that serves once may be

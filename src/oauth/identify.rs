@@ -5,7 +5,7 @@ use http::{HeaderValue, Method, Request, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Client, Grant, reply};
+use super::{Client, Grant, reply, words};
 use crate::{provider::OAuth, secret::SecretString};
 
 /// Who someone is at a provider.
@@ -65,7 +65,7 @@ impl Client {
             return None;
         }
         let answer = reply::object(response.headers(), response.body())?;
-        if reply::error_code(&answer).is_some() {
+        if words::error_code(&answer).is_some() {
             return None;
         }
         identity(oauth, &Value::Object(answer))

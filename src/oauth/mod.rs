@@ -12,6 +12,7 @@ mod revoke;
 #[cfg(test)]
 mod tests;
 mod token;
+mod words;
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -1,55 +1,64 @@
-//! Makes a token endpoint's answer regular: whatever a vendor sends becomes RFC 6749's JSON with status 200 or 400, or a
-//! plain failure. Understands errors under status 200, tokens under 201, forms for JSON, tokens and errors inside other
-//! objects, lists and commas for scopes, texts for numbers, byte-order marks, missing token types. What makes no sense is
+//! Makes a token endpoint's answer regular: whatever a vendor sends becomes RFC 6749's JSON with status 200, or a plain
+//! failure. Understands errors under status 200, tokens under 201, forms for JSON, tokens and errors inside other
+//! objects, lists and commas for scopes, texts for numbers, ends for lives, byte-order marks, missing token types. What makes no sense is
 //! a failure of the provider for now, never a verdict on the grant.
 
 use std::time::Duration;
 
 use http::{HeaderMap, Response, StatusCode, header};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::error::{Fault, TokenError};
-use crate::provider::{OAuth, scopes};
+use super::{
+    error::{Fault, Kind, TokenError},
+    words,
+};
+use crate::{
+    clock::{Clock, Timestamp},
+    provider::{OAuth, scopes},
+};
 
 /// Longest token. Headers carry no longer one.
 const TOKEN_MAX: usize = 16 * 1024;
 /// Longest life that is believed: ten years.
 const LIFE_MAX: f64 = 315_360_000.0;
+/// Token types that are of no use without a proof that only their holder can make (RFC 9449, RFC 7800 and drafts), and the
+/// one for "no access token at all" (RFC 8693 §2.2.1). Vendors' own names for bearers (`bot`, `user`, `BearerToken`) are many.
+const BOUND_TYPES: [&str; 5] = ["DPoP", "mac", "PoP", "hawk", "N_A"];
 /// Longest wait that is believed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// The regular answer: 200 with a token, or 400 with `error`.
+/// The regular answer: 200 with a token.
 pub(super) fn regular(oauth: &OAuth, response: Response<Vec<u8>>) -> Result<Response<Vec<u8>>, TokenError> {
     let (parts, body) = response.into_parts();
     let body = Zeroizing::new(body);
-    let status = parts.status;
+    let (status, headers) = (parts.status, &parts.headers);
     if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-        return Err(TokenError::unavailable(Fault::TooMany, retry_after(&parts.headers)));
+        return Err(TokenError::unavailable(Fault::TooMany, retry_after(headers)));
     }
     if comes_later(status) {
-        return Err(TokenError::unavailable(Fault::Status, retry_after(&parts.headers)));
+        return Err(TokenError::unavailable(Fault::Status, retry_after(headers)));
     }
-    let Some(answer) = object(&parts.headers, &body) else {
-        // Without a word of the endpoint's own only 401 speaks of the client; anything else may be a stranger on the way.
-        return if status == StatusCode::UNAUTHORIZED { Ok(refused("http_401")) } else { Err(TokenError::garbage()) };
-    };
-    if let Some(code) = error_code(&answer) {
-        if code == "slow_down" {
-            return Err(TokenError::unavailable(Fault::TooMany, retry_after(&parts.headers)));
+    // Without a word of the endpoint's own only 401 speaks of the client; anything else may be a stranger on the way.
+    let wordless =
+        || if status == StatusCode::UNAUTHORIZED { TokenError::client("http_401") } else { TokenError::garbage() };
+    let answer = object(headers, &body).ok_or_else(wordless)?;
+    if status.is_success() && words::error_code(&answer).is_none() {
+        let answer = Value::Object(answer);
+        if let Some(object) = token_object(oauth, &answer) {
+            return granted(&answer, object, headers);
         }
-        if says_unavailable(oauth, &code) {
-            return Err(TokenError::unavailable(Fault::SaysSo, retry_after(&parts.headers)));
-        }
-        return Ok(refused(&code));
+        let Value::Object(answer) = answer else { return Err(TokenError::garbage()) };
+        return Err(words::refusal(oauth, &answer).map_or_else(wordless, |kind| told(kind, headers)));
     }
-    if status == StatusCode::UNAUTHORIZED {
-        return Ok(refused("http_401"));
+    Err(words::refusal(oauth, &answer).map_or_else(wordless, |kind| told(kind, headers)))
+}
+
+fn told(kind: Kind, headers: &HeaderMap) -> TokenError {
+    match kind {
+        Kind::Unavailable { fault, .. } => TokenError::unavailable(fault, retry_after(headers)),
+        kind => TokenError { kind },
     }
-    if !status.is_success() {
-        return Err(TokenError::garbage());
-    }
-    granted(oauth, &Value::Object(answer)).ok_or_else(TokenError::garbage)
 }
 
 /// Statuses that say nothing of the grant: out of order, too many, and redirects, which are never followed.
@@ -58,11 +67,6 @@ pub(super) fn comes_later(status: StatusCode) -> bool {
         || status.is_redirection()
         || status.is_informational()
         || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY)
-}
-
-fn says_unavailable(oauth: &OAuth, code: &str) -> bool {
-    // RFC 6749 §4.1.2.1 has these for the authorization endpoint; token endpoints use them alike.
-    matches!(code, "server_error" | "temporarily_unavailable") || oauth.unavailable.iter().any(|word| word == code)
 }
 
 /// The body as one object: JSON, whatever its content type says, or a form that has what such answers have.
@@ -81,49 +85,41 @@ pub(super) fn object(headers: &HeaderMap, body: &[u8]) -> Option<Map<String, Val
     (form.contains_key("access_token") || form.contains_key("error")).then_some(form)
 }
 
-/// The error code of an answer, if it has one: `error` as text or as an object with a code of its own, or `"ok": false`.
-pub(super) fn error_code(answer: &Map<String, Value>) -> Option<String> {
-    let said = match answer.get("error") {
-        None | Some(Value::Null | Value::Bool(false)) => None,
-        Some(Value::String(code)) => Some(code.as_str()).filter(|code| !code.is_empty()),
-        Some(Value::Object(inner)) => {
-            Some(["code", "type", "status"].iter().find_map(|key| inner.get(*key)?.as_str()).unwrap_or("error"))
-        }
-        Some(_) => Some("error"),
-    };
-    let not_ok = matches!(answer.get("ok"), Some(Value::Bool(false)));
-    said.or(not_ok.then_some("not_ok")).map(checked_code)
-}
-
-/// A code fit for logs: short, and of the characters that codes are made of.
-fn checked_code(code: &str) -> String {
-    let well_formed =
-        code.len() <= 64 && code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b' '));
-    if well_formed { code.to_owned() } else { "unrecognised".to_owned() }
-}
-
-fn granted(oauth: &OAuth, answer: &Value) -> Option<Response<Vec<u8>>> {
+/// The object of an answer that holds a token.
+fn token_object<'a>(oauth: &OAuth, answer: &'a Value) -> Option<&'a Value> {
     let has_token = |object: &&Value| object.get("access_token").is_some_and(|token| !is_nothing(token));
-    let object = oauth.token_objects.iter().filter_map(|pointer| answer.pointer(pointer)).find(has_token)?;
+    oauth.token_objects.iter().filter_map(|pointer| answer.pointer(pointer)).find(has_token)
+}
+
+fn granted(answer: &Value, object: &Value, headers: &HeaderMap) -> Result<Response<Vec<u8>>, TokenError> {
     let mut regular = Map::new();
-    regular.insert("access_token".into(), token(object.get("access_token")?)?.into());
-    let token_type = object.get("token_type").and_then(Value::as_str).filter(|kind| !kind.is_empty());
-    regular.insert("token_type".into(), token_type.unwrap_or("bearer").into());
-    if let Some(refresh) = object.get("refresh_token").filter(|value| !is_nothing(value)) {
-        regular.insert("refresh_token".into(), token(refresh)?.into());
+    let held = |name: &str| object.get(name).filter(|value| !is_nothing(value));
+    let access = held("access_token").and_then(token).ok_or_else(TokenError::garbage)?;
+    regular.insert("access_token".into(), access.into());
+    let token_type = held("token_type").and_then(Value::as_str).unwrap_or("bearer").trim();
+    if let Some(name) = BOUND_TYPES.iter().find(|name| name.eq_ignore_ascii_case(token_type)) {
+        return Err(TokenError::unavailable(Fault::TokenType(name), None));
     }
-    if let Some(life) = object.get("expires_in").and_then(seconds) {
+    regular.insert("token_type".into(), "bearer".into());
+    if let Some(refresh) = held("refresh_token") {
+        regular.insert("refresh_token".into(), token(refresh).ok_or_else(TokenError::garbage)?.into());
+    }
+    let life = |lives: &[&str], ends: &[&str]| {
+        let told = lives.iter().find_map(|name| seconds(object.get(*name)?));
+        told.or_else(|| ends.iter().find_map(|name| seconds_until(object.get(*name)?, headers)))
+    };
+    if let Some(life) = life(&["expires_in"], &["expires_at", "expires_on"]) {
         regular.insert("expires_in".into(), life.into());
     }
-    let refresh_life = ["refresh_token_expires_in", "refresh_expires_in", "x_refresh_token_expires_in"];
-    if let Some(life) = refresh_life.iter().find_map(|key| seconds(object.get(*key)?)) {
+    let refresh_lives = ["refresh_token_expires_in", "refresh_expires_in", "x_refresh_token_expires_in"];
+    if let Some(life) = life(&refresh_lives, &["refresh_token_expires_at"]) {
         regular.insert("refresh_token_expires_in".into(), life.into());
     }
     let scope = ["scope", "scopes"].iter().find_map(|key| scope(object.get(*key)?));
     regular.extend(scope.map(|scope| ("scope".to_owned(), scope.into())));
     let id_token = object.get("id_token").or_else(|| answer.get("id_token"));
     regular.extend(id_token.and_then(Value::as_str).map(|token| ("id_token".to_owned(), token.into())));
-    Some(json_response(StatusCode::OK, &Value::Object(regular)))
+    Ok(json_response(StatusCode::OK, &Value::Object(regular)))
 }
 
 fn is_nothing(value: &Value) -> bool {
@@ -142,13 +138,39 @@ fn token(value: &Value) -> Option<&str> {
 /// A number of seconds, also as a text or fraction. What is not positive says nothing: some vendors mean "for ever" by
 /// it, and no token is made to be dead. What is too much is cut.
 fn seconds(value: &Value) -> Option<u64> {
-    let number = match value {
-        Value::Number(number) => number.as_f64()?,
-        Value::String(text) => text.trim().parse().ok()?,
-        _ => return None,
-    };
+    believed(number(value)?)
+}
+
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+fn believed(seconds: f64) -> Option<u64> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and LIFE_MAX")]
-    (number >= 1.0).then(|| number.min(LIFE_MAX) as u64)
+    (seconds >= 1.0).then(|| seconds.min(LIFE_MAX) as u64)
+}
+
+/// The seconds until an end: a number of seconds or milliseconds since the epoch, or a date. Counted from the answer's own
+/// `Date`, so that no clock of ours is compared with theirs. An end that is past says nothing, as a life of 0.
+fn seconds_until(value: &Value, headers: &HeaderMap) -> Option<u64> {
+    let dated = |text: &str| http_date(text).map(|time| time.unix_timestamp());
+    let rfc3339 = |text: &str| i64::try_from(Timestamp::parse_rfc3339(text)?.seconds()).ok();
+    let text = value.as_str().map(str::trim);
+    let end = match text.and_then(|text| rfc3339(text).or_else(|| dated(text))) {
+        Some(end) => end as f64,
+        None => match number(value)? {
+            // As seconds that would be the year 5138; as milliseconds the smaller ones are of 1973.
+            millis if millis >= 1e11 => (millis / 1000.0).floor(),
+            seconds => seconds,
+        },
+    };
+    let now = headers.get(header::DATE).and_then(|date| dated(date.to_str().ok()?));
+    let now = now.map_or_else(|| Clock::system().now().seconds() as f64, |now| now as f64);
+    believed(end - now)
 }
 
 /// Scopes as RFC 6749 §3.3 writes them; `None` where there is none.
@@ -159,10 +181,6 @@ fn scope(value: &Value) -> Option<String> {
         _ => return None,
     };
     (!listed.is_empty()).then(|| listed.join(" "))
-}
-
-fn refused(code: &str) -> Response<Vec<u8>> {
-    json_response(StatusCode::BAD_REQUEST, &json!({ "error": code }))
 }
 
 fn json_response(status: StatusCode, body: &Value) -> Response<Vec<u8>> {

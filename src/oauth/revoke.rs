@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::{
     Client,
     error::{Fault, Kind, TokenError},
-    reply,
+    reply, words,
 };
 use crate::{
     config::{
@@ -57,7 +57,7 @@ impl Client {
         let response = self.transport.call(request, oauth.allow_plain_http).await?;
         let status = response.status();
         let answer = reply::object(response.headers(), response.body());
-        let code = answer.as_ref().and_then(reply::error_code).unwrap_or_default();
+        let code = answer.as_ref().and_then(words::error_code).unwrap_or_default();
         let gone = |word: &String| *word == code || word == status.as_str();
         if oauth.revoke.gone.iter().any(gone) {
             return Ok(Revocation::Done);

@@ -6,6 +6,7 @@ mod failures;
 mod identities;
 mod requests;
 mod revocation;
+mod words;
 
 use std::{
     collections::{BTreeMap, VecDeque},

@@ -9,19 +9,12 @@ use oauth2::{
     AsyncHttpClient, AuthType, AuthorizationCode, ClientId, ClientSecret, EndpointNotSet, EndpointSet,
     ExtraTokenFields, HttpRequest, HttpResponse, PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError,
     StandardRevocableToken, StandardTokenResponse, TokenResponse, TokenUrl,
-    basic::{
-        BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
-        BasicTokenType,
-    },
+    basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType},
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{
-    Client, Grant, Transport, Verifier,
-    error::{Kind, TokenError},
-    reply,
-};
+use super::{Client, Grant, Transport, Verifier, error::TokenError, reply};
 use crate::{config::ClientAuth, provider::OAuth, secret::SecretString};
 
 /// What RFC 6749 does not name in a token answer.
@@ -52,7 +45,7 @@ impl Client {
     /// Redeems an authorization code. `redirect_uri` is the very one of the authorization URL.
     ///
     /// # Errors
-    /// See [`Kind`]; [`Kind::InvalidGrant`] means that the code is over.
+    /// See [`super::Kind`]; [`super::Kind::InvalidGrant`] means that the code is over.
     pub async fn exchange(
         &self,
         oauth: &OAuth,
@@ -65,16 +58,17 @@ impl Client {
         for (name, value) in &oauth.token_params {
             request = request.add_extra_param(name, value);
         }
-        if let Some(verifier) = verifier {
+        // RFC 9700 §4.8.2: servers refuse a verifier where no challenge was sent.
+        if let Some(verifier) = verifier.filter(|_| oauth.pkce) {
             request = request.set_pkce_verifier(PkceCodeVerifier::new(verifier.secret().expose().clone()));
         }
-        grant(oauth, request.request_async(&self.regular(oauth)).await)
+        grant(request.request_async(&self.regular(oauth)).await)
     }
 
     /// Renews an access token. The scopes stay as they are; a grant without a refresh token leaves the one used in force.
     ///
     /// # Errors
-    /// See [`Kind`]. Only [`Kind::InvalidGrant`] says that the refresh token is over; a word that nobody knows is held
+    /// See [`super::Kind`]. Only [`super::Kind::InvalidGrant`] says that the refresh token is over; a word that nobody knows is held
     /// for the operator's problem.
     pub async fn refresh(
         &self,
@@ -91,7 +85,7 @@ impl Client {
         if oauth.redirect_uri_on_refresh {
             request = request.add_extra_param("redirect_uri", redirect_uri.as_str());
         }
-        grant(oauth, request.request_async(&self.regular(oauth)).await)
+        grant(request.request_async(&self.regular(oauth)).await)
     }
 
     fn regular<'c>(&'c self, oauth: &'c OAuth) -> Regular<'c> {
@@ -144,17 +138,15 @@ fn as_json(request: &mut HttpRequest) {
 }
 
 fn grant<E: Into<TokenError> + Error + 'static>(
-    oauth: &OAuth,
     answer: Result<Answer, RequestTokenError<E, BasicErrorResponse>>,
 ) -> Result<Grant, TokenError> {
     let answer = match answer {
         Ok(answer) => answer,
         Err(RequestTokenError::Request(error)) => return Err(error.into()),
-        Err(RequestTokenError::ServerResponse(error)) => {
-            return Err(TokenError { kind: refusal(oauth, error.error()) });
-        }
         // The crate's own texts here may hold the body; regular answers never lead here.
-        Err(RequestTokenError::Parse(..) | RequestTokenError::Other(_)) => return Err(TokenError::garbage()),
+        Err(RequestTokenError::ServerResponse(_) | RequestTokenError::Parse(..) | RequestTokenError::Other(_)) => {
+            return Err(TokenError::garbage());
+        }
     };
     let extra = answer.extra_fields();
     Ok(Grant {
@@ -165,16 +157,6 @@ fn grant<E: Into<TokenError> + Error + 'static>(
         refresh_expires_in: extra.refresh_token_expires_in.map(Duration::from_secs),
         id_token_subject: extra.id_token.as_deref().and_then(subject),
     })
-}
-
-fn refusal(oauth: &OAuth, said: &BasicErrorResponseType) -> Kind {
-    let code = said.to_string();
-    match code.as_str() {
-        "invalid_grant" => Kind::InvalidGrant { code },
-        "access_denied" => Kind::Denied { code },
-        known if oauth.invalid_grant.iter().any(|word| word == known) => Kind::InvalidGrant { code },
-        _ => Kind::Client { code },
-    }
 }
 
 /// The `sub` of an ID token's payload (OpenID Connect Core §2).

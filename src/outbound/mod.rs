@@ -1,5 +1,5 @@
 //! The one HTTP client for calls of Valetkey's own: JWKS, token endpoints, revocation, userinfo. It owns their limits:
-//! time, size, no redirects, no proxy from the environment, TLS except towards loopback, and no address that belongs to
+//! time, size (also of what comes compressed), no redirects, no proxy from the environment, TLS except towards loopback, and no address that belongs to
 //! a cloud's metadata service. It never decides what an answer means, never retries, and never tells of a query, a
 //! header or a body in an error or a log.
 //!
@@ -11,8 +11,9 @@ mod error;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, time::Duration};
+use std::{fmt, io::Read, time::Duration};
 
+use http::{HeaderMap, HeaderValue, header};
 use tokio::runtime::Handle;
 use url::Url;
 
@@ -142,6 +143,8 @@ impl Outbound {
         check_target(&url, limits.allow_plain_http).map_err(|reason| OutboundError::Refused { reason })?;
         let mut checked = reqwest::Request::new(parts.method, url);
         *checked.headers_mut() = parts.headers;
+        // RFC 9110 §12.5.3: without this header, any coding is as good.
+        checked.headers_mut().entry(header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
         *checked.timeout_mut() = limits.total;
         if !body.is_empty() {
             *checked.body_mut() = Some(body.into());
@@ -167,9 +170,29 @@ async fn exchange(
         }
         body.extend_from_slice(&chunk);
     }
+    let mut headers = std::mem::take(answer.headers_mut());
+    if is_gzip(&headers, &body) {
+        body = gunzipped(&body, body_limit)?;
+        headers.remove(header::CONTENT_ENCODING);
+        headers.remove(header::CONTENT_LENGTH);
+    }
     let mut response = http::Response::new(body);
     *response.status_mut() = answer.status();
     *response.version_mut() = answer.version();
-    *response.headers_mut() = std::mem::take(answer.headers_mut());
+    *response.headers_mut() = headers;
     Ok(response)
+}
+
+/// Whether the body came in gzip, as edges send it though nobody asked: they say so, and it looks so (RFC 1952 §2.3.1).
+fn is_gzip(headers: &HeaderMap, body: &[u8]) -> bool {
+    let said = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default().trim();
+    (said.eq_ignore_ascii_case("gzip") || said.eq_ignore_ascii_case("x-gzip")) && body.starts_with(&[0x1f, 0x8b])
+}
+
+/// What it holds, where that is no longer than any body may be.
+fn gunzipped(body: &[u8], limit: usize) -> Result<Vec<u8>, OutboundError> {
+    let mut plain = Vec::new();
+    let mut decoder = flate2::read::MultiGzDecoder::new(body).take((limit as u64).saturating_add(1));
+    decoder.read_to_end(&mut plain).map_err(|_| OutboundError::Protocol)?;
+    if plain.len() > limit { Err(OutboundError::TooLarge) } else { Ok(plain) }
 }

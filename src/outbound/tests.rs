@@ -150,3 +150,37 @@ async fn extra_authorities_must_be_certificates() {
     let options = OutboundOptions { extra_ca_pem: Some("not PEM".into()), ..OutboundOptions::default() };
     assert_eq!(Outbound::new(options, Handle::current()).unwrap_err(), SetupError::Authorities);
 }
+
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut encoder, plain).unwrap();
+    encoder.finish().unwrap()
+}
+
+async fn compressed(coding: &str, body: &[u8], limit: usize) -> Result<http::Response<Vec<u8>>, OutboundError> {
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n", body.len());
+    let (url, _) = server([answer.as_bytes(), body].concat()).await;
+    let limits = CallLimits { body: Some(limit), ..CallLimits::default() };
+    outbound().send(get(&url), limits).await
+}
+
+#[tokio::test]
+async fn gzip_that_nobody_asked_for_is_read() {
+    for coding in ["gzip", "x-gzip", "GZIP"] {
+        let answer = compressed(coding, &gzip(br#"{"a":1}"#), 100).await.unwrap();
+        assert_eq!(answer.body(), br#"{"a":1}"#, "{coding}");
+        assert!(!answer.headers().contains_key("content-encoding") && !answer.headers().contains_key("content-length"));
+    }
+    // Some say so and don't do it.
+    assert_eq!(compressed("gzip", b"{}", 100).await.unwrap().body(), b"{}");
+}
+
+#[tokio::test]
+async fn a_small_answer_does_not_unfold_past_the_limit() {
+    let bomb = gzip(&vec![b' '; 1 << 20]);
+    let error = compressed("gzip", &bomb, bomb.len() + 1).await.unwrap_err();
+    assert_eq!(error, OutboundError::TooLarge);
+    assert_eq!(compressed("gzip", &gzip(b"four"), 4096).await.unwrap().body(), b"four");
+    let cut = &gzip(b"some text")[..12];
+    assert_eq!(compressed("gzip", cut, 4096).await.unwrap_err(), OutboundError::Protocol);
+}

@@ -22,6 +22,7 @@ pub mod verdict;
 pub use base_url::BaseUrl;
 pub use inject::{Inject, Unsendable};
 pub use resolve::{Problem, Services};
+pub use scan::texts;
 pub use scopes::{ScopeFacts, ScopeSet};
 pub use service::{API_KEY_MAX, OAuth, Service};
 pub use verdict::{Verdict, verdict, wants_body};

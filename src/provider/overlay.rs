@@ -87,6 +87,7 @@ fn errors_joined(base: Option<ErrorRules>, over: Option<&ErrorRules>) -> Option<
     joined.dead_token.extend_from_slice(&over.dead_token);
     joined.missing_scopes.extend_from_slice(&over.missing_scopes);
     joined.rate_limited.extend_from_slice(&over.rate_limited);
+    joined.token_error.extend_from_slice(&over.token_error);
     joined.invalid_grant.extend_from_slice(&over.invalid_grant);
     joined.unavailable.extend_from_slice(&over.unavailable);
     Some(joined)

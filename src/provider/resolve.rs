@@ -228,6 +228,7 @@ fn client(
             .map(|answer| answer.objects.clone())
             .filter(|objects| !objects.is_empty())
             .unwrap_or_else(|| vec![String::new()]),
+        token_error: errors.token_error,
         invalid_grant: errors.invalid_grant,
         unavailable: errors.unavailable,
         allow_plain_http: service.allow_plain_http,

@@ -39,6 +39,13 @@ pub(super) fn scan(body: &[u8], pointers: &[&Pointer]) -> Vec<Vec<String>> {
     found
 }
 
+/// The scalars at these pointers, as text, in the order of the document; empty ones and malformed pointers say nothing.
+pub fn texts<'a>(document: &[u8], pointers: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let pointers: Vec<Pointer> = pointers.filter_map(Pointer::parse).collect();
+    let found = scan(document, &pointers.iter().collect::<Vec<_>>());
+    found.into_iter().flatten().filter(|text| !text.is_empty()).collect()
+}
+
 struct Walk<'a> {
     path: Vec<String>,
     pointers: &'a [&'a Pointer],

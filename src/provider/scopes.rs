@@ -119,6 +119,7 @@ impl ScopeFacts {
             .iter()
             .map(|held| self.canonical(held))
             .any(|held| held == wanted || self.closure.get(held).is_some_and(|included| included.contains(wanted)))
+            || granted.iter().any(|held| is_respelled(held, wanted))
     }
 
     /// What of the required scopes the granted ones lack, in canonical spelling and the order given.
@@ -172,6 +173,18 @@ impl ScopeFacts {
             .or_else(|| any_of.iter().find(|scope| !wider(scope)))
             .or_else(|| any_of.first())
     }
+}
+
+/// Whether these are one scope but for letters' case or the resource before it, as Microsoft's token endpoint says
+/// `mail.read` for `https://graph.microsoft.com/Mail.Read`.
+fn is_respelled(one: &str, other: &str) -> bool {
+    let tail = |scope: &str| scope.contains("://").then(|| scope.rfind('/').map_or(0, |at| at + 1));
+    let (whole, from) = match (tail(one), tail(other)) {
+        (Some(at), None) => (other, &one[at..]),
+        (None, Some(at)) => (one, &other[at..]),
+        _ => (one, other),
+    };
+    !from.is_empty() && whole.eq_ignore_ascii_case(from)
 }
 
 fn closure(scope: &str, includes: &BTreeMap<String, Vec<String>>) -> BTreeSet<String> {
@@ -275,6 +288,20 @@ mod tests {
         assert!(facts.covers(&parse("https://example/email"), "email"));
         assert!(facts.covers(&parse("email"), "https://example/email"));
         assert!(facts.covers(&parse("admin"), "read"), "two steps down, and around a circle");
+    }
+
+    #[test]
+    fn another_case_or_a_resource_in_front_is_the_same_scope() {
+        let (facts, parse) = (facts(), ScopeSet::parse);
+        let long = "https://graph.microsoft.com/Mail.Read";
+        for granted in ["Mail.Read", "mail.read", "HTTPS://graph.microsoft.com/mail.read"] {
+            assert!(facts.covers(&parse(granted), long), "{granted}");
+        }
+        assert!(facts.covers(&parse(long), "mail.read"));
+        for granted in ["Mail.ReadWrite", "https://other.example/Mail.Read", "read", "Mail", "https://x.example/"] {
+            assert!(!facts.covers(&parse(granted), long), "{granted}");
+        }
+        assert!(!facts.covers(&parse("https://mail.google.com/"), "x"));
     }
 
     #[test]

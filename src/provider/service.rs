@@ -112,7 +112,9 @@ pub struct OAuth {
     pub redirect_uri_on_refresh: bool,
     /// Pointers to the object that holds `access_token` in a token answer, tried in order; never empty.
     pub token_objects: Vec<String>,
-    /// The token endpoint's words for a refresh token that is over, beside `invalid_grant`.
+    /// Pointers to the words of a refusal in a token answer, beside the usual ones.
+    pub token_error: Vec<String>,
+    /// The token endpoint's words for a refresh token that is over, beside the usual ones.
     pub invalid_grant: Vec<String>,
     /// Its words for being out of order.
     pub unavailable: Vec<String>,

@@ -67,6 +67,9 @@ impl Signs {
                 .map(|(at, sign)| Compiled::parse(sign).map_err(|message| (format!("{key}[{at}]"), message)));
             compiled.collect::<Result<Vec<_>, _>>()
         };
+        if let Some(at) = rules.token_error.iter().position(|text| Pointer::parse(text).is_none()) {
+            return Err((format!("token_error[{at}]"), "a JSON pointer is empty or begins with a slash"));
+        }
         Ok(Self {
             dead_token: list("dead_token", &rules.dead_token)?,
             missing_scopes: list("missing_scopes", &rules.missing_scopes)?,

@@ -51,7 +51,17 @@ pub fn judge(
             own
         }
         Verdict::MissingScopes { scopes } => {
-            context.finding = Some(Finding::MissingScopes(named(scopes, call)));
+            let scopes = named(scopes, call);
+            if let Some(held) = &credential.scopes
+                && call.route.service.scopes.missing(&scopes, held).is_empty()
+            {
+                // Another consent would bring the same grant again.
+                tracing::warn!(
+                    service = %call.route.service.name, scopes = scopes.join(" "),
+                    "the upstream lacks scopes that the person was asked for already: its registration or administrators may not allow them"
+                );
+            }
+            context.finding = Some(Finding::MissingScopes(scopes));
             false
         }
     }

@@ -34,6 +34,9 @@ mod api_keys;
 /// Tokens that end, refreshes, replays, and token endpoints that misbehave.
 mod refresh;
 
+/// Token endpoints as vendors run them.
+mod token_answers;
+
 /// Answers that say in their body what others say with their status.
 mod verdicts;
 

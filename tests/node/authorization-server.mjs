@@ -17,6 +17,7 @@ const state = {
   accessTokenTtl: options.access_token_ttl ?? 3600,
   rotate: true,
   issueRefreshTokens: true,
+  pkceRequired: true,
   counters: { exchanged: 0, refreshed: 0, reuse_detected: 0, grants_revoked: 0, revocations: 0 },
   tokenRequests: { authorization_code: 0, refresh_token: 0 },
   tokenLog: [],

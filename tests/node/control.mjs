@@ -56,6 +56,7 @@ const SETTINGS = {
   rotate: 'rotate',
   issue_refresh_tokens: 'issueRefreshTokens',
   scope_challenge: 'scopeChallenge',
+  pkce_required: 'pkceRequired',
 };
 
 /** A client as oidc-provider's metadata, from the little that tests care for. */

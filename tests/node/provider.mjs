@@ -1,5 +1,5 @@
 // The real authorization server: npm's oidc-provider, strict. Rotating refresh tokens with reuse detection, PKCE S256
-// required, `iss` in the authorization response, opaque access tokens, its own login and consent pages.
+// required unless a test says otherwise, `iss` in the authorization response, opaque access tokens, its own login and consent pages.
 import './runtime.mjs';
 
 const { default: Provider } = await import('oidc-provider');
@@ -13,7 +13,7 @@ export function createProvider(issuer, memory, state) {
     adapter: memory.adapter(),
     scopes: SCOPES,
     cookies: { keys: ['test-cookie-key'] },
-    pkce: { required: () => true },
+    pkce: { required: () => state.pkceRequired },
     responseTypes: ['code'],
     rotateRefreshToken: () => state.rotate,
     issueRefreshToken: async (_ctx, client) => state.issueRefreshTokens && client.grantTypeAllowed('refresh_token'),

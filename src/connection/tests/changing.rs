@@ -34,8 +34,13 @@ fn grant(access: &str, refresh: Option<&str>, scopes: Option<&[&str]>) -> Grant 
 }
 
 fn consent(grant: Grant, requested: &[&str]) -> Change {
-    let identity = Some(Identity { id: "42".into(), label: None });
-    Change::Connected { grant, identity, requested: requested.iter().map(|scope| (*scope).to_owned()).collect() }
+    consent_of(Some("42"), "client", grant, requested)
+}
+
+fn consent_of(account: Option<&str>, client: &str, grant: Grant, requested: &[&str]) -> Change {
+    let identity = account.map(|id| Identity { id: id.into(), label: None });
+    let requested = requested.iter().map(|scope| (*scope).to_owned()).collect();
+    Change::Connected { grant, identity, requested, client: Some(client.into()) }
 }
 
 /// Connected at `NOW` as version 10.
@@ -75,6 +80,40 @@ fn a_new_consent_undoes_a_loss_a_mark_and_a_farewell() {
         assert_eq!((record.invalid, record.invalidated_at, record.mark), (None, None, None));
         assert!(record.farewell.is_none());
     }
+}
+
+#[test]
+fn a_second_consent_without_a_refresh_token_keeps_that_of_the_same_account_and_client() {
+    let again = |account, client| consent_of(account, client, grant("a2", None, None), &[]);
+    let kept = connected().apply(again(Some("42"), "client"), NOW, 20);
+    assert_eq!(tokens(&kept), ("a2", Some("r1")));
+    for (account, client) in [(Some("43"), "client"), (None, "client"), (Some("42"), "other")] {
+        let record = connected().apply(again(account, client), NOW, 20);
+        assert_eq!(tokens(&record), ("a2", None), "{account:?} {client}");
+    }
+    let unknown_before = empty().apply(consent_of(None, "client", grant("a1", Some("r1"), None), &[]), NOW, 10);
+    assert_eq!(tokens(&unknown_before.apply(again(Some("42"), "client"), NOW, 20)), ("a2", None));
+    let newer = connected().apply(consent(grant("a2", Some("r2"), None), &[]), NOW, 20);
+    assert_eq!(tokens(&newer), ("a2", Some("r2")));
+    let interrupted =
+        connected().apply(Change::RefreshStarted(mark(10)), NOW, 11).apply(again(Some("42"), "client"), NOW, 20);
+    assert_eq!(interrupted.mark, Some(mark(20)), "the token that is kept may be spent");
+}
+
+#[test]
+fn what_was_asked_for_and_is_not_named_is_remembered() {
+    let unnamed = |record: &Record| record.grant.as_ref().unwrap().unnamed.clone();
+    let record = empty().apply(consent(grant("a1", Some("r1"), Some(&["a"])), &["a", "b"]), NOW, 10);
+    assert_eq!(unnamed(&record), ["b"]);
+    let refreshed = |record: Record, scopes: Option<&[&str]>| {
+        let change = Change::Refreshed { grant: grant("a2", None, scopes), asked: 10, contested: false };
+        record.apply(change, NOW, 11)
+    };
+    assert_eq!(unnamed(&refreshed(record.clone(), None)), ["b"]);
+    assert_eq!(unnamed(&refreshed(record.clone(), Some(&["c"]))), ["a", "b"]);
+    assert_eq!(unnamed(&refreshed(record.clone(), Some(&["b"]))), ["a"]);
+    let asked_for_less = record.apply(consent(grant("a3", None, Some(&["a"])), &["a"]), NOW, 20);
+    assert!(unnamed(&asked_for_less).is_empty(), "only the latest consent counts");
 }
 
 #[test]

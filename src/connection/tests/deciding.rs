@@ -96,6 +96,20 @@ async fn scopes_that_are_missing_are_named() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn scopes_that_were_asked_for_and_come_back_under_other_names_or_none_are_for_the_upstream_to_judge() {
+    let rig = with_accounts(&[]).await;
+    let asked_for = ["offline_access", "https://graph.microsoft.com/Mail.Read", "odd.one"].map(str::to_owned);
+    let granted = Grant { scopes: Some(vec!["mail.read".into()]), ..grant("a", Some("r"), Some(HOUR)) };
+    connections(&rig).connect(&rig.user(0).id, granted.clone(), None, &asked_for).await.unwrap();
+    assert_eq!(asked(&rig, None, &asked_for).await, Ok("a".into()));
+    // Never asked for: the refresh token itself tells of the one, and the spelling of another.
+    connections(&rig).connect(&rig.user(0).id, granted, None, &[]).await.unwrap();
+    assert_eq!(asked(&rig, None, &asked_for[..2]).await, Ok("a".into()));
+    let missing = Unusable::MissingScopes { scopes: vec!["odd.one".into()], account: Account::default() };
+    assert_eq!(asked(&rig, None, &asked_for).await, Err(missing));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_that_is_over_and_cannot_be_renewed_has_expired() {
     let rig = with_accounts(&["default"]).await;
     sleep(HOUR - Duration::from_secs(1)).await;

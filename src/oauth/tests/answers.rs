@@ -98,3 +98,33 @@ async fn the_subject_of_an_id_token_is_kept() {
         assert_eq!(grant.id_token_subject, None, "{odd}");
     }
 }
+
+#[tokio::test]
+async fn an_end_is_as_good_as_a_life() {
+    let dated = &[("content-type", "application/json"), ("date", "Mon, 23 Nov 2026 15:00:00 GMT")];
+    let now = 1_795_446_000_u64;
+    for (written, expected) in [
+        (json!(now + 3600), Some(3600)),
+        (json!((now + 3600).to_string()), Some(3600)),
+        (json!((now + 3600) * 1000 + 500), Some(3600)),
+        (json!(((now + 3600) * 1000).to_string()), Some(3600)),
+        (json!("2026-11-23T16:00:00Z"), Some(3600)),
+        (json!("2026-11-23T17:00:00.250+01:00"), Some(3600)),
+        (json!("Mon, 23 Nov 2026 16:00:00 GMT"), Some(3600)),
+        (json!(now - 5), None),
+        (json!("2020-01-01T00:00:00Z"), None),
+        (json!(0), None),
+        (json!(-1), None),
+        (json!(1e300), Some(315_360_000)),
+        (json!("never"), None),
+        (json!(null), None),
+    ] {
+        let body = json!({"access_token": "at", "expires_at": written, "refresh_token_expires_at": written});
+        let grant = refreshed(&crm(json!({})), response(200, dated, body.to_string())).await.unwrap();
+        assert_eq!(grant.expires_in, expected.map(Duration::from_secs), "{written}");
+        assert_eq!(grant.refresh_expires_in, expected.map(Duration::from_secs), "{written}");
+    }
+    let both = json!({"access_token": "at", "expires_at": now + 9, "expires_in": 60}).to_string();
+    let grant = refreshed(&crm(json!({})), response(200, dated, both)).await.unwrap();
+    assert_eq!(grant.expires_in, Some(Duration::from_secs(60)), "no clocks are compared where a life is told");
+}

@@ -62,3 +62,10 @@ async fn refreshes_go_where_and_how_the_provider_wants_them() {
     assert_eq!((form["grant_type"].as_str(), form["refresh_token"].as_str()), ("refresh_token", "rt"));
     assert_eq!(form["redirect_uri"], callback().as_str());
 }
+
+#[tokio::test]
+async fn no_verifier_is_sent_where_no_challenge_was() {
+    let verifier = Verifier::generate().unwrap();
+    let request = exchange(&crm(json!({"pkce": "off"})), Some(&verifier)).await;
+    assert!(!form(&request).contains_key("code_verifier"));
+}
