@@ -3,6 +3,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# The ten slowest tests of a report in JUnit's format, and how many passed.
+report() {
+  [[ -s $1 ]] || return 0
+  echo "The ten slowest:"
+  sed -n 's/.*<testcase name="\([^"]*\)".* time="\([0-9.]*\)".*/\2 \1/p' "$1" | sort -rn | head -n 10 | sed 's/^/  /; s/ / s  /3'
+  local total failed
+  read -r total failed < <(sed -n 's/.*<testsuites .*tests="\([0-9]*\)".* failures="\([0-9]*\)" errors="\([0-9]*\)".*/\1 \2+\3/p' "$1")
+  echo "$((total - (failed))) passed, $((failed)) failed"
+}
+
 if [ "${1:-}" = --chaos ]; then
   shift
   rows=target/tmp/chaos
@@ -21,7 +31,10 @@ fi
 if cargo nextest --version >/dev/null 2>&1; then
   # nextest runs no examples of the documentation, and those hold what must not compile.
   cargo test --locked --doc --quiet
-  exec cargo nextest run --locked "$@"
+  status=0
+  cargo nextest run --locked "$@" || status=$?
+  report target/nextest/default/junit.xml
+  exit "$status"
 fi
 # Each test starts several servers: more at once than this only wait for each other.
 exec cargo test --locked "$@" -- --test-threads="$(nproc)"

@@ -24,6 +24,8 @@ pub enum Reason {
     Missing,
     /// What stands there is not one JWT.
     Malformed,
+    /// It is longer than the operator lets one be.
+    TooLong,
     /// It was good, and is over.
     Expired,
     /// It will be good, by its `nbf` or `iat`.
@@ -40,6 +42,7 @@ impl Reason {
         match self {
             Self::Missing => "missing",
             Self::Malformed => "malformed",
+            Self::TooLong => "too_long",
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
             Self::Invalid => "invalid",
@@ -52,6 +55,7 @@ impl Reason {
         match self {
             Self::Missing => "no token was presented",
             Self::Malformed => "what was presented is not one JWT",
+            Self::TooLong => "the token is longer than is taken",
             Self::Expired => "the token has expired",
             Self::NotYetValid => "the token is not valid yet",
             Self::Invalid => "the token is not valid",

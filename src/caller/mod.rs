@@ -99,6 +99,7 @@ pub struct Callers {
     issuers: Vec<TrustedIssuer>,
     verified: VerifiedTokens,
     observer: Option<Observer>,
+    longest: Option<u64>,
 }
 
 impl fmt::Debug for Callers {
@@ -140,7 +141,7 @@ impl Callers {
                 })
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { issuers, verified: VerifiedTokens::new(cache_size), observer: None })
+        Ok(Self { issuers, verified: VerifiedTokens::new(cache_size), observer: None, longest: None })
     }
 
     /// Also tells of each JWT when it is verified, which is once for as long as it is remembered. What is told must not
@@ -148,6 +149,13 @@ impl Callers {
     #[must_use]
     pub fn telling(mut self, observer: impl Fn(&Caller) + Send + Sync + 'static) -> Self {
         self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Takes no JWT of more bytes.
+    #[must_use]
+    pub fn no_longer_than(mut self, bytes: Option<u64>) -> Self {
+        self.longest = bytes;
         self
     }
 
@@ -180,6 +188,9 @@ impl Callers {
     pub async fn authenticate(&self, token: &str, now: u64) -> Result<Arc<Caller>, Unauthenticated> {
         if let Some(caller) = self.cached(token.as_bytes(), now) {
             return Ok(caller);
+        }
+        if self.longest.is_some_and(|longest| token.len() as u64 > longest) {
+            return Err(Reason::TooLong.into());
         }
         if !token::is_well_formed(token) {
             return Err(Reason::Malformed.into());

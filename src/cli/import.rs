@@ -117,7 +117,8 @@ pub fn run(args: &ImportArgs) -> Outcome {
         complain("The system gives no threads");
         return Outcome::Failed;
     };
-    let heart = match Heart::new(&loaded.config, &runtime) {
+    // Nothing may be renewed here: this process ends with the file's last line.
+    let heart = match Heart::for_command(&loaded.config, &runtime) {
         Ok(heart) => heart,
         Err(error) => {
             complain(error);

@@ -13,6 +13,7 @@ pub mod configuration;
 pub mod demo;
 pub mod health;
 pub mod import;
+pub mod init;
 pub mod keys;
 pub mod mint;
 pub mod openapi;
@@ -35,6 +36,8 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a working configuration to begin with: valetkey.yaml, and its keys as files.
+    Init(init::InitArgs),
     /// Run Valetkey until SIGTERM or SIGINT.
     Serve(ConfigFile),
     /// Check a configuration: every problem at once, with its line and what to do.
@@ -96,6 +99,7 @@ impl From<Outcome> for ExitCode {
 /// Does what the command line says.
 pub fn run(cli: Cli) -> Outcome {
     match cli.command {
+        Command::Init(args) => init::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Schema => schema::run(),
         Command::Openapi => openapi::run(),

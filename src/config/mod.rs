@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use url::Url;
@@ -23,6 +24,7 @@ mod notifications;
 mod problem;
 pub mod provider;
 mod raw;
+pub mod reading;
 #[cfg(test)]
 mod reference;
 mod resolve;
@@ -39,7 +41,7 @@ pub use catalogue::{Catalogue, NoProviders};
 pub use document::Env;
 pub use load::{Loaded, load, parse};
 pub use notifications::{Email, Language, NoticeKind, Notifications, Smtp, SmtpTls, Webhook};
-pub use problem::{Position, Problem, Problems};
+pub use problem::{Position, Problem, Problems, nearest};
 pub use provider::{ApiKeyPhase, ClientAuth, ErrorRules, Injection, Pkce, ProviderFields};
 pub use schema::schema;
 pub use service::{Limits, PolicyRule, RateLimit, Service, Timeouts, Upstream, UpstreamProtocol};
@@ -73,6 +75,8 @@ pub struct Config {
     pub services: BTreeMap<ServiceName, Service>,
     /// Limits on requests, unless a service says otherwise.
     pub limits: Limits,
+    /// Peers whose word counts for the scheme, host and address of a request (RFC 7239).
+    pub trusted_proxies: Vec<IpNet>,
     /// When access tokens are renewed.
     pub refresh: Refresh,
     /// Who is told what happens to connections.
@@ -266,6 +270,8 @@ pub struct Redis {
     pub tls: RedisTls,
     /// Who answers at that address.
     pub topology: RedisTopology,
+    /// What the names of all keys and channels begin with.
+    pub prefix: String,
 }
 
 /// A private CA and a client certificate, in PEM.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{ApiKeys, ProviderFields};
+use super::{ApiKeys, ProviderFields, reading::PathPattern};
 use crate::{id::ServiceName, secret::SecretString};
 
 /// A service as configured: a provider's name, and what differs from it.
@@ -107,8 +107,8 @@ pub struct PolicyRule {
     pub allow: bool,
     /// Methods, upper case; empty: all.
     pub methods: Vec<String>,
-    /// Path patterns below `base_url`: exact, or a prefix that ends in `*`; empty: all.
-    pub paths: Vec<String>,
+    /// Path patterns below `base_url`; empty: all.
+    pub paths: Vec<PathPattern>,
     /// Claims of the caller's JWT that must have these values; empty: any caller.
     pub claims: BTreeMap<String, serde_json::Value>,
 }
@@ -122,6 +122,8 @@ pub struct Limits {
     pub uri_bytes: Option<u64>,
     /// The request's body.
     pub body_bytes: Option<u64>,
-    /// Connections from one client address at the same time.
+    /// Connections from one client address at the same time. The same for all services.
     pub connections_per_client: Option<u32>,
+    /// A caller's JWT. In [`Config::limits`](super::Config::limits) 16 KiB by default. The same for all services.
+    pub jwt_bytes: Option<u64>,
 }

@@ -1,36 +1,59 @@
-//! Patience with token endpoints, one circuit each: after a few failures in a row nobody asks for a while, which doubles
-//! with each further failure; `Retry-After` is honoured, up to a quarter of an hour. After a pause one asks first, and
-//! the others wait for what it hears. Kept in this process only. Never says anything about a connection: only about who
-//! is not asked right now.
+//! Patience with token endpoints. An endpoint that fails for several callers in a row is asked by nobody for a while, which
+//! doubles with each further failure; `Retry-After` is honoured, up to a quarter of an hour. After a pause one asks first,
+//! and the others wait for what it hears. What fails for one connection alone, or is said of its grant alone, is held
+//! against that connection only, in the same way: nobody's trouble keeps another from a token. Kept in this process only,
+//! and by a clock that nobody sets. Never says anything about a connection: only about who is not asked right now.
 
 use std::{collections::HashMap, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, futures::Notified};
+use quick_cache::sync::Cache;
+use tokio::{
+    sync::{Notify, futures::Notified},
+    time::Instant,
+};
 
-use crate::{clock::Timestamp, id::ServiceName};
+use crate::{
+    id::ServiceName,
+    store::{Key, OwnerId},
+};
 
 /// So many failures in a row are borne before calls are held back.
 const TOLERATED: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
+/// So many connections with troubles of their own are remembered.
+const REMEMBERED: usize = 10_000;
 
-/// One circuit a token endpoint.
-#[derive(Debug, Default)]
+/// One circuit a token endpoint, and patience with single connections.
+#[derive(Debug)]
 pub struct Circuits {
     circuits: Mutex<HashMap<ServiceName, Circuit>>,
+    own: Cache<Key, Own>,
     probed: Notify,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Circuit {
     failures: u32,
+    /// Whose refresh failed last …
+    witness: Option<OwnerId>,
+    /// … and somebody else's did before, without an answer to anybody in between.
+    several: bool,
     /// How often there was a pause.
     pauses: u32,
-    open_until: Timestamp,
+    /// `None`: it is open to all.
+    open_until: Option<Instant>,
     /// Somebody asks, for all.
     probing: bool,
+}
+
+/// What one connection met in a row.
+#[derive(Debug, Default, Clone, Copy)]
+struct Own {
+    failures: u32,
+    until: Option<Instant>,
 }
 
 /// Whether an endpoint may be asked.
@@ -44,9 +67,18 @@ pub enum Standing {
     Spared,
 }
 
+/// Whom a failure concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concerns {
+    /// The endpoint answered, about this grant: nobody else's.
+    Grant,
+    /// It may fail for everybody, who asked to be left alone for this long, if that was said.
+    All(Option<Duration>),
+}
+
 impl Circuit {
-    fn standing(&self, now: Timestamp) -> Standing {
-        if !self.open_until.reached(now) {
+    fn standing(&self, now: Instant) -> Standing {
+        if self.open_until.is_some_and(|until| until > now) {
             Standing::Spared
         } else if self.probing {
             Standing::Probed
@@ -61,21 +93,37 @@ impl Circuit {
 pub struct Pass<'c> {
     circuits: &'c Circuits,
     service: ServiceName,
+    key: Key,
     pauses: u32,
     probes: bool,
 }
 
+impl Default for Circuits {
+    fn default() -> Self {
+        Self { circuits: Mutex::default(), own: Cache::new(REMEMBERED), probed: Notify::new() }
+    }
+}
+
 impl Circuits {
-    /// Whether the endpoint may be asked now.
-    pub fn standing(&self, service: &ServiceName, now: Timestamp) -> Standing {
+    /// Whether the endpoint may be asked now, as far as it is about the endpoint.
+    pub fn standing(&self, service: &ServiceName, now: Instant) -> Standing {
         self.circuits.lock().get(service).map_or(Standing::Asked, |circuit| circuit.standing(now))
+    }
+
+    /// Whether the endpoint may be asked now for this connection.
+    pub fn standing_of(&self, service: &ServiceName, key: &Key, now: Instant) -> Standing {
+        let spared = self.own.get(key).is_some_and(|own| own.until.is_some_and(|until| until > now));
+        if spared { Standing::Spared } else { self.standing(service, now) }
     }
 
     /// Leave to ask the endpoint now.
     ///
     /// # Errors
     /// Where it may not be asked: how it stands.
-    pub fn admit(&self, service: &ServiceName, now: Timestamp) -> Result<Pass<'_>, Standing> {
+    pub fn admit(&self, service: &ServiceName, key: Key, now: Instant) -> Result<Pass<'_>, Standing> {
+        if self.own.get(&key).is_some_and(|own| own.until.is_some_and(|until| until > now)) {
+            return Err(Standing::Spared);
+        }
         let mut pauses = 0;
         if let Some(circuit) = self.circuits.lock().get_mut(service) {
             match circuit.standing(now) {
@@ -86,7 +134,7 @@ impl Circuits {
                 held => return Err(held),
             }
         }
-        Ok(Pass { circuits: self, service: service.clone(), pauses, probes: pauses > 0 })
+        Ok(Pass { circuits: self, service: service.clone(), key, pauses, probes: pauses > 0 })
     }
 
     /// Comes when what somebody asked for all is answered, or was given up. Taken before [`Circuits::standing`] is asked.
@@ -96,32 +144,60 @@ impl Circuits {
 }
 
 impl Pass<'_> {
-    /// The endpoint answered, whatever it said of the token.
+    /// The endpoint answered, and renewed the grant or ended it.
     pub fn answered(self) {
+        self.circuits.own.remove(&self.key);
         self.circuits.circuits.lock().remove(&self.service);
     }
 
-    /// The endpoint failed. `chance` spreads replicas out, from 0 to 1.
-    pub fn failed(self, retry_after: Option<Duration>, now: Timestamp, chance: f64) {
+    /// The refresh failed. `chance` spreads replicas out, from 0 to 1.
+    pub fn failed(self, concerns: Concerns, now: Instant, chance: f64) {
+        let retry_after = match concerns {
+            Concerns::Grant => None,
+            Concerns::All(retry_after) => retry_after,
+        };
+        self.circuits.hold_against(self.key, retry_after, now, chance);
         let mut circuits = self.circuits.circuits.lock();
+        if concerns == Concerns::Grant {
+            circuits.remove(&self.service);
+            return;
+        }
         let circuit = circuits.entry(self.service.clone()).or_default();
         // Begun before the latest pause: one more sign of the failure that caused it, not a further one.
         if retry_after.is_none() && self.pauses != circuit.pauses {
             return;
         }
-        circuit.failures = circuit.failures.saturating_add(1);
-        let pause = match retry_after {
-            Some(wanted) => wanted.min(LONGEST_RETRY_AFTER),
-            None if circuit.failures < TOLERATED => return,
-            None => {
-                let doublings = (circuit.failures - TOLERATED).min(16);
-                FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE).mul_f64(0.5 + chance / 2.0)
-            }
-        };
-        circuit.open_until = now.plus(pause);
-        circuit.pauses = circuit.pauses.saturating_add(1);
+        let before = circuit.witness.replace(self.key.owner);
+        let another = before != Some(self.key.owner);
+        circuit.several |= before.is_some() && another;
+        // Whoever was refused last time may be the only one.
+        if circuit.pauses == 0 || another {
+            circuit.failures = circuit.failures.saturating_add(1);
+        }
+        if let Some(pause) = pause(circuit.failures, retry_after, chance).filter(|_| circuit.several) {
+            circuit.open_until = Some(now + pause);
+            circuit.pauses = circuit.pauses.saturating_add(1);
+        }
         circuit.probing = false;
     }
+}
+
+impl Circuits {
+    /// The connection alone is left without a token for a while.
+    fn hold_against(&self, key: Key, retry_after: Option<Duration>, now: Instant, chance: f64) {
+        let failures = self.own.get(&key).unwrap_or_default().failures.saturating_add(1);
+        let until = pause(failures, retry_after, chance).map(|pause| now + pause);
+        self.own.insert(key, Own { failures, until });
+    }
+}
+
+/// How long nobody asks after so many failures in a row; `None`: they are borne.
+fn pause(failures: u32, retry_after: Option<Duration>, chance: f64) -> Option<Duration> {
+    if let Some(wanted) = retry_after {
+        return Some(wanted.min(LONGEST_RETRY_AFTER));
+    }
+    let doublings = failures.checked_sub(TOLERATED)?.min(16);
+    Some(FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE).mul_f64(0.5 + chance / 2.0))
 }
 
 impl Drop for Pass<'_> {
@@ -141,93 +217,154 @@ impl Drop for Pass<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::RecordId;
 
     fn service() -> ServiceName {
         ServiceName::parse("github").unwrap()
     }
 
-    fn fail(circuits: &Circuits, retry_after: Option<Duration>, now: Timestamp) {
-        circuits.admit(&service(), now).expect("it may be asked").failed(retry_after, now, 1.0);
+    fn of(caller: u8) -> Key {
+        Key { owner: OwnerId([caller; 16]), record: RecordId([0; 16]) }
     }
 
-    fn standing(circuits: &Circuits, now: Timestamp) -> Standing {
-        circuits.standing(&service(), now)
+    const SECOND: Duration = Duration::from_secs(1);
+    const DOWN: Concerns = Concerns::All(None);
+
+    fn fail(circuits: &Circuits, caller: u8, concerns: Concerns, now: Instant) {
+        circuits.admit(&service(), of(caller), now).expect("it may be asked").failed(concerns, now, 1.0);
     }
 
-    /// A circuit whose first pause is over at the time given back.
-    fn paused() -> (Circuits, Timestamp) {
-        let (circuits, now) = (Circuits::default(), Timestamp::from_seconds(100));
-        for _ in 0..TOLERATED {
-            fail(&circuits, None, now);
+    fn standing(circuits: &Circuits, now: Instant) -> Standing {
+        circuits.standing_of(&service(), &of(100), now)
+    }
+
+    /// A circuit whose first pause has ended at the time given back.
+    fn paused() -> (Circuits, Instant) {
+        let (circuits, now) = (Circuits::default(), Instant::now());
+        for caller in 0..3 {
+            fail(&circuits, caller, DOWN, now);
         }
-        (circuits, now.plus(FIRST_PAUSE))
+        (circuits, now + FIRST_PAUSE)
     }
 
     #[test]
     fn a_few_failures_are_borne_then_the_pause_doubles() {
-        let (circuits, now) = (Circuits::default(), Timestamp::from_seconds(100));
-        for _ in 0..2 {
-            fail(&circuits, None, now);
+        let (circuits, now) = (Circuits::default(), Instant::now());
+        for caller in 0..2 {
+            fail(&circuits, caller, DOWN, now);
             assert_eq!(standing(&circuits, now), Standing::Asked);
         }
-        fail(&circuits, None, now);
-        assert_eq!(standing(&circuits, now.plus(Duration::from_millis(499))), Standing::Spared);
-        let now = now.plus(Duration::from_millis(500));
-        fail(&circuits, None, now);
-        assert_eq!(standing(&circuits, now.plus(Duration::from_millis(999))), Standing::Spared);
-        assert_eq!(standing(&circuits, now.plus(Duration::from_millis(1000))), Standing::Asked);
+        fail(&circuits, 2, DOWN, now);
+        assert_eq!(standing(&circuits, now + Duration::from_millis(499)), Standing::Spared);
+        let now = now + Duration::from_millis(500);
+        fail(&circuits, 3, DOWN, now);
+        assert_eq!(standing(&circuits, now + Duration::from_millis(999)), Standing::Spared);
+        assert_eq!(standing(&circuits, now + Duration::from_millis(1000)), Standing::Asked);
+    }
+
+    #[test]
+    fn what_fails_for_one_caller_is_held_against_that_connection_alone() {
+        for concerns in [DOWN, Concerns::All(Some(SECOND * 60)), Concerns::Grant] {
+            let (circuits, now) = (Circuits::default(), Instant::now());
+            for _ in 0..3 {
+                if let Ok(pass) = circuits.admit(&service(), of(1), now) {
+                    pass.failed(concerns, now, 1.0);
+                }
+            }
+            assert_eq!(circuits.standing_of(&service(), &of(1), now), Standing::Spared, "{concerns:?}");
+            assert_eq!(circuits.admit(&service(), of(1), now).unwrap_err(), Standing::Spared, "{concerns:?}");
+            assert_eq!(standing(&circuits, now), Standing::Asked, "{concerns:?}");
+            assert_eq!(circuits.standing_of(&service(), &of(1), now + SECOND * 60), Standing::Asked, "{concerns:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_grants_never_stops_anybody_else() {
+        let (circuits, now) = (Circuits::default(), Instant::now());
+        for caller in 0..50 {
+            fail(&circuits, caller, Concerns::Grant, now);
+        }
+        assert_eq!(standing(&circuits, now), Standing::Asked);
+    }
+
+    #[test]
+    fn two_callers_that_are_told_to_wait_speak_for_all() {
+        let (circuits, now) = (Circuits::default(), Instant::now());
+        fail(&circuits, 1, Concerns::All(Some(SECOND * 60)), now);
+        assert_eq!(standing(&circuits, now), Standing::Asked);
+        fail(&circuits, 2, Concerns::All(Some(SECOND * 60)), now);
+        assert_eq!(standing(&circuits, now + SECOND * 59), Standing::Spared);
+        assert_eq!(standing(&circuits, now + SECOND * 60), Standing::Asked);
+    }
+
+    #[test]
+    fn whoever_probes_again_and_again_does_not_lengthen_the_pause() {
+        let (circuits, now) = paused();
+        fail(&circuits, 9, DOWN, now);
+        let now = now + SECOND;
+        fail(&circuits, 9, DOWN, now);
+        assert_eq!(standing(&circuits, now + SECOND), Standing::Asked);
     }
 
     #[test]
     fn many_refreshes_that_fail_at_once_are_one_failure() {
-        let (circuits, now) = (Circuits::default(), Timestamp::from_seconds(100));
-        let passes: Vec<_> = (0..50).map(|_| circuits.admit(&service(), now).unwrap()).collect();
+        let (circuits, now) = (Circuits::default(), Instant::now());
+        let passes: Vec<_> = (0..50).map(|caller| circuits.admit(&service(), of(caller), now).unwrap()).collect();
         for pass in passes {
-            pass.failed(None, now, 1.0);
+            pass.failed(DOWN, now, 1.0);
         }
-        assert_eq!(standing(&circuits, now.plus(FIRST_PAUSE)), Standing::Asked);
+        assert_eq!(standing(&circuits, now + FIRST_PAUSE), Standing::Asked);
     }
 
     #[test]
     fn after_a_pause_one_asks_for_all() {
         let (circuits, now) = paused();
-        let probe = circuits.admit(&service(), now).unwrap();
-        assert_eq!(circuits.admit(&service(), now).unwrap_err(), Standing::Probed);
+        let probe = circuits.admit(&service(), of(7), now).unwrap();
+        assert_eq!(circuits.admit(&service(), of(8), now).unwrap_err(), Standing::Probed);
         assert_eq!(standing(&circuits, now), Standing::Probed);
         probe.answered();
-        let both = (circuits.admit(&service(), now), circuits.admit(&service(), now));
+        let both = (circuits.admit(&service(), of(7), now), circuits.admit(&service(), of(8), now));
         assert!(both.0.is_ok() && both.1.is_ok(), "it answers again");
+    }
+
+    #[test]
+    fn a_probe_that_is_answered_about_its_grant_shows_that_the_endpoint_is_well() {
+        let (circuits, now) = paused();
+        fail(&circuits, 7, Concerns::Grant, now);
+        assert_eq!(standing(&circuits, now), Standing::Asked);
     }
 
     #[test]
     fn a_probe_that_fails_makes_the_next_pause_longer() {
         let (circuits, now) = paused();
-        fail(&circuits, None, now);
-        assert_eq!(standing(&circuits, now.plus(FIRST_PAUSE)), Standing::Spared);
-        assert_eq!(standing(&circuits, now.plus(FIRST_PAUSE * 2)), Standing::Asked);
+        fail(&circuits, 7, DOWN, now);
+        assert_eq!(standing(&circuits, now + FIRST_PAUSE), Standing::Spared);
+        assert_eq!(standing(&circuits, now + FIRST_PAUSE * 2), Standing::Asked);
     }
 
     #[test]
     fn a_probe_that_was_given_up_leaves_its_place_to_another() {
         let (circuits, now) = paused();
-        drop(circuits.admit(&service(), now).unwrap());
-        assert!(circuits.admit(&service(), now).is_ok());
+        drop(circuits.admit(&service(), of(7), now).unwrap());
+        assert!(circuits.admit(&service(), of(8), now).is_ok());
     }
 
     #[test]
     fn what_began_before_the_pause_says_nothing_after_it() {
-        let (circuits, now) = (Circuits::default(), Timestamp::from_seconds(100));
-        let late = circuits.admit(&service(), now).unwrap();
-        fail(&circuits, Some(Duration::from_secs(1)), now);
-        let now = now.plus(Duration::from_secs(1));
-        late.failed(None, now, 1.0);
+        let (circuits, now) = (Circuits::default(), Instant::now());
+        let late = circuits.admit(&service(), of(9), now).unwrap();
+        for caller in 0..2 {
+            fail(&circuits, caller, Concerns::All(Some(SECOND)), now);
+        }
+        let now = now + SECOND;
+        late.failed(DOWN, now, 1.0);
         assert_eq!(standing(&circuits, now), Standing::Asked);
     }
 
     #[tokio::test]
     async fn who_waits_for_a_probe_hears_of_its_end() {
         let (circuits, now) = paused();
-        let probe = circuits.admit(&service(), now).unwrap();
+        let probe = circuits.admit(&service(), of(7), now).unwrap();
         let end = circuits.probed();
         probe.answered();
         tokio::time::timeout(Duration::from_secs(5), end).await.expect("it is told");
@@ -235,9 +372,11 @@ mod tests {
 
     #[test]
     fn an_answer_closes_the_circuit() {
-        let (circuits, now) = (Circuits::default(), Timestamp::from_seconds(100));
-        let other = circuits.admit(&service(), now).unwrap();
-        fail(&circuits, Some(Duration::from_secs(60)), now);
+        let (circuits, now) = (Circuits::default(), Instant::now());
+        let other = circuits.admit(&service(), of(9), now).unwrap();
+        for caller in 0..2 {
+            fail(&circuits, caller, Concerns::All(Some(SECOND * 60)), now);
+        }
         assert_eq!(standing(&circuits, now), Standing::Spared);
         other.answered();
         assert_eq!(standing(&circuits, now), Standing::Asked);
@@ -245,8 +384,10 @@ mod tests {
 
     #[test]
     fn an_absurd_retry_after_is_capped() {
-        let (circuits, now) = (Circuits::default(), Timestamp::from_seconds(100));
-        fail(&circuits, Some(Duration::from_secs(1 << 40)), now);
-        assert_eq!(standing(&circuits, now.plus(LONGEST_RETRY_AFTER)), Standing::Asked);
+        let (circuits, now) = (Circuits::default(), Instant::now());
+        for caller in 0..2 {
+            fail(&circuits, caller, Concerns::All(Some(Duration::from_secs(1 << 40))), now);
+        }
+        assert_eq!(standing(&circuits, now + LONGEST_RETRY_AFTER), Standing::Asked);
     }
 }

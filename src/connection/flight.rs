@@ -1,7 +1,16 @@
 //! Single flight: many ask for the same thing at the same time, one task does it, all get its answer. The task is its own:
 //! no client that goes away cancels it. A flight that panics is freed, and its waiters are told that it brought nothing.
 
-use std::{collections::HashMap, future::Future, hash::Hash, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    future::{Future, ready},
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::{
     FutureExt,
@@ -16,6 +25,7 @@ type Flight<V> = Shared<BoxFuture<'static, Option<V>>>;
 pub struct Flights<K, V> {
     handle: Handle,
     under_way: Arc<Mutex<HashMap<K, Flight<V>>>>,
+    closed: AtomicBool,
 }
 
 /// Frees a flight's place, also when it panics.
@@ -37,11 +47,11 @@ where
 {
     /// Flights run on this runtime.
     pub fn new(handle: Handle) -> Self {
-        Self { handle, under_way: Arc::default() }
+        Self { handle, under_way: Arc::default(), closed: AtomicBool::new(false) }
     }
 
     /// Joins the flight for `key`, or starts one. The future is the flight's answer; dropping it changes nothing for the
-    /// flight. `None`: it broke off.
+    /// flight. `None`: it broke off, or none starts any more.
     pub fn join<F>(&self, key: K, start: impl FnOnce() -> F) -> Flight<V>
     where
         F: Future<Output = V> + Send + 'static,
@@ -49,6 +59,10 @@ where
         let mut under_way = self.under_way.lock();
         if let Some(flight) = under_way.get(&key) {
             return flight.clone();
+        }
+        // Looked at under the lock: whoever closes and then finds no flight under way can rely on that.
+        if self.is_closed() {
+            return ready(None).boxed().shared();
         }
         let (landed, answer) = oneshot::channel();
         let flight = async move { answer.await.ok() }.boxed().shared();
@@ -64,6 +78,17 @@ where
             let _ = landed.send(value);
         });
         flight
+    }
+
+    /// From now on none starts; those under way go on, and can still be joined.
+    pub fn close(&self) {
+        let _under_way = self.under_way.lock();
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether none starts any more.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
     }
 
     /// How many are under way.
@@ -146,6 +171,32 @@ mod tests {
         std::thread::spawn(move || sender.send((flights.join(1, || async { 7 }), flights.len())));
         let (flight, left) = joined.recv_timeout(Duration::from_secs(10)).expect("no deadlock");
         assert_eq!((flight.now_or_never(), left), (Some(None), 0));
+    }
+
+    #[tokio::test]
+    async fn once_closed_no_flight_starts_and_the_last_ones_land() {
+        let flights = Arc::new(Flights::new(Handle::current()));
+        let gate = Arc::new(Notify::new());
+        let waiting = flights.join(1, || {
+            let gate = Arc::clone(&gate);
+            async move { gate.notified().await }
+        });
+        // As a healer would, which finds more to do with each flight that lands.
+        let restless = tokio::spawn({
+            let flights = Arc::clone(&flights);
+            async move {
+                for key in 2_u32.. {
+                    flights.join(key, || tokio::time::sleep(Duration::from_millis(5))).await;
+                    tokio::task::yield_now().await;
+                }
+            }
+        });
+        flights.close();
+        assert_eq!(flights.join(1_000_000_000, || async {}).await, None, "it doesn't start");
+        gate.notify_one();
+        assert!(flights.settle(Duration::from_secs(5)).await);
+        assert_eq!((waiting.await, flights.len()), (Some(()), 0));
+        restless.abort();
     }
 
     #[tokio::test]

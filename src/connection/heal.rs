@@ -9,25 +9,37 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
-use crate::{clock::Timestamp, id::ServiceName, store::Key};
+use crate::{
+    clock::Timestamp,
+    id::ServiceName,
+    store::{Due, Expect, Key},
+};
 
 use super::{Connections, circuit::Standing, record::Record};
 
 /// How often the store is asked what is due.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// How many records are looked at in one go.
-const BATCH: usize = 512;
+/// How many due records the store names in one go, …
+const PAGE: usize = 16 * 1024;
+/// … and how many of them are read: the next round goes on behind the last one, so that whatever can't be healed keeps
+/// nothing else waiting for more than a few rounds.
+const LOOK: usize = 4096;
+/// So many are read at the same time.
+const READS: usize = 16;
+/// How many records wait for one provider at most.
+const QUEUE: usize = 4096;
 /// How many refreshes go to one provider at the same time.
 const AT_ONCE: usize = 8;
 /// How many refreshes begin at one provider in a second.
 const PER_SECOND: u32 = 50;
 /// How long a record that came to nothing is left alone.
 const SET_ASIDE: Duration = Duration::from_secs(45);
-/// So many records are in hand or left alone at most.
-const MOST: usize = 16 * 1024;
+/// So many records are known to be left alone at most; others are read again when their turn comes.
+const MOST: usize = 64 * 1024;
 /// Tokens that live shorter are renewed when they are used, not for their own sake.
 const WORTH_HEALING: Duration = Duration::from_secs(60);
 /// Tokens that live longer than this are renewed this long before their end.
@@ -96,34 +108,47 @@ struct Rounds {
     /// All that is in those queues, or just being looked after.
     in_hand: Mutex<HashSet<Key>>,
     /// What came to nothing lately, and until when it is left alone.
-    aside: Mutex<HashMap<Key, Timestamp>>,
+    aside: Mutex<HashMap<Key, Instant>>,
 }
 
 impl Rounds {
-    /// Those that are nobody's yet.
-    fn free(&self, due: Vec<(Key, u64)>, now: Timestamp) -> Vec<Key> {
+    /// Those that are nobody's yet, and behind which record the next round goes on (`None`: at the beginning).
+    fn free(&self, due: Vec<Due>, now: Instant) -> (Vec<Key>, Option<Due>) {
         let (in_hand, mut aside) = (self.in_hand.lock(), self.aside.lock());
-        aside.retain(|_, until| !until.reached(now));
-        let free = |key: &Key| !in_hand.contains(key) && !aside.contains_key(key);
-        due.into_iter().map(|(key, _)| key).filter(free).take(BATCH).collect()
-    }
-
-    /// So many due records may be somebody's already.
-    fn taken(&self) -> usize {
-        self.in_hand.lock().len() + self.aside.lock().len()
+        aside.retain(|_, until| *until > now);
+        let is_full = due.len() >= PAGE;
+        let (mut free, mut last) = (Vec::new(), None);
+        for (key, at) in due {
+            if free.len() >= LOOK {
+                return (free, last);
+            }
+            last = Some((key, at));
+            if !in_hand.contains(&key) && !aside.contains_key(&key) {
+                free.push(key);
+            }
+        }
+        (free, last.filter(|_| is_full))
     }
 
     /// Leaves the record alone for a while, so that those behind it get their turn.
-    fn set_aside(&self, key: Key, now: Timestamp) {
+    fn set_aside(&self, key: Key) {
+        self.leave_alone(key, SET_ASIDE);
+    }
+
+    fn leave_alone(&self, key: Key, time: Duration) {
         let mut aside = self.aside.lock();
         if aside.len() < MOST {
-            aside.insert(key, now.plus(SET_ASIDE));
+            aside.insert(key, Instant::now() + time);
         }
     }
 
-    /// Hands records to their provider's worker. Says whether there is none yet.
-    fn hand_over(&self, service: &ServiceName, keys: Vec<Key>) -> bool {
+    /// Hands records to their provider's worker, as many as it has room for. Says whether there is none yet.
+    fn hand_over(&self, service: &ServiceName, mut keys: Vec<Key>) -> bool {
         let (mut queues, mut in_hand) = (self.queues.lock(), self.in_hand.lock());
+        let waiting = queues.get(service).map_or(0, VecDeque::len);
+        for key in keys.split_off(keys.len().min(QUEUE.saturating_sub(waiting))) {
+            self.set_aside(key);
+        }
         in_hand.extend(&keys);
         match queues.get_mut(service) {
             Some(queue) => {
@@ -149,25 +174,27 @@ impl Rounds {
 }
 
 impl Connections {
-    /// Heals for as long as the process lives.
+    /// Heals until the process is to end.
     pub(super) fn heal(&self) {
         let connections = self.clone();
-        self.0.parts.handle.spawn(async move {
+        let ending = self.0.background.clone();
+        self.0.parts.handle.spawn(ending.run_until_cancelled_owned(async move {
             let rounds = Arc::new(Rounds::default());
             let mut tick = tokio::time::interval(INTERVAL);
             tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            let mut after = None;
             loop {
                 tick.tick().await;
-                let (now, taken) = (connections.now(), rounds.taken());
-                if taken >= MOST {
-                    continue;
-                }
-                match connections.0.parts.store.due(now.millis(), BATCH + taken).await {
-                    Ok(due) => connections.share_out(&rounds, rounds.free(due, now)).await,
+                match connections.0.parts.store.due(connections.now().millis(), after, PAGE).await {
+                    Ok(due) => {
+                        let (free, last) = rounds.free(due, Instant::now());
+                        after = last;
+                        connections.share_out(&rounds, free).await;
+                    }
                     Err(error) => tracing::debug!(%error, "the healer could not ask the store what is due"),
                 }
             }
-        });
+        }));
     }
 
     /// Reads what is due and hands it to its provider's worker: none waits for another's provider.
@@ -175,16 +202,21 @@ impl Connections {
         // Replicas begin at different ends, so that they seldom meet.
         due.sort_unstable_by_key(|key| self.spread_out(key));
         let mut work: BTreeMap<ServiceName, Vec<Key>> = BTreeMap::new();
-        for key in due {
-            match self.read(&key).await {
-                Ok(Some((record, _))) if is_wanted(&record, self.now()) => {
-                    work.entry(record.id.service).or_default().push(key);
-                }
-                Ok(Some(_)) => rounds.set_aside(key, self.now()),
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::debug!(%error, "the healer could not read a record");
-                    rounds.set_aside(key, self.now());
+        for some in due.chunks(READS) {
+            let read = join_all(some.iter().map(|key| self.read(key))).await;
+            for (key, read) in some.iter().copied().zip(read) {
+                match read {
+                    Ok(Some((record, _))) if !is_wanted(&record, self.now()) => rounds.set_aside(key),
+                    // Another replica may know the service, or this one once it is configured again; until then calls
+                    // renew what is theirs.
+                    Ok(Some((record, _))) if !self.can_be_healed(&record) => rounds.leave_alone(key, DAY),
+                    Ok(Some((record, _))) => work.entry(record.id.service).or_default().push(key),
+                    // Its due time outlived it. Whoever wrote it anew since has another.
+                    Ok(None) => drop(self.0.parts.store.delete(&key, Expect::Absent).await),
+                    Err(error) => {
+                        tracing::debug!(%error, "the healer could not read a record");
+                        rounds.set_aside(key);
+                    }
                 }
             }
         }
@@ -201,20 +233,24 @@ impl Connections {
         let mut pace = tokio::time::interval(Duration::from_secs(1) / PER_SECOND);
         pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while let Some(key) = rounds.next(&service) {
-            if self.0.circuits.standing(&service, self.now()) == Standing::Spared {
+            if self.0.circuits.standing(&service, Instant::now()) == Standing::Spared {
                 rounds.in_hand.lock().remove(&key);
-                rounds.set_aside(key, self.now());
+                rounds.set_aside(key);
                 continue;
             }
             pace.tick().await;
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            // Whoever waited for a place may find that nothing is begun any more.
+            if self.0.background.is_cancelled() {
+                return;
+            }
             let (connections, rounds) = (self.clone(), Arc::clone(&rounds));
             self.0.parts.handle.spawn(async move {
                 let _place = place;
                 let done = connections.look_after(key).await;
                 rounds.in_hand.lock().remove(&key);
                 if !done {
-                    rounds.set_aside(key, connections.now());
+                    rounds.set_aside(key);
                 }
             });
         }
@@ -233,8 +269,10 @@ impl Connections {
         if record.farewell.is_some() {
             self.finish_farewell(key).await;
             true
-        } else if record.aside.is_some() {
-            self.give_up_aside(key).await.is_ok()
+        } else if let Some(aside) = record.aside {
+            // Our clock may be ahead, and somebody may yet speak for it.
+            let until = aside.until.unwrap_or_default();
+            matches!(self.has_come(key, until).await, Ok(true)) && self.give_up_aside(key).await.is_ok()
         } else if record.moving.is_some() {
             self.finish_move(key).await.is_ok()
         } else if let Some(grant) = record.grant {
@@ -242,6 +280,13 @@ impl Connections {
         } else {
             false
         }
+    }
+
+    /// Whether there is a provider to ask, where the record needs one.
+    fn can_be_healed(&self, record: &Record) -> bool {
+        let service = self.0.parts.services.get(record.id.service.as_str());
+        let beyond = record.farewell.is_some() || record.aside.is_some() || record.moving.is_some();
+        beyond || service.is_some_and(|service| service.oauth.is_some())
     }
 
     fn spread_out(&self, key: &Key) -> u64 {
@@ -256,11 +301,13 @@ mod tests {
     use super::*;
     use crate::store::{OwnerId, RecordId};
 
-    fn key(number: u8) -> Key {
-        Key { owner: OwnerId([0; 16]), record: RecordId([number; 16]) }
+    fn key(number: u16) -> Key {
+        let mut record = [0; 16];
+        record[..2].copy_from_slice(&number.to_be_bytes());
+        Key { owner: OwnerId([0; 16]), record: RecordId(record) }
     }
 
-    fn keys(numbers: impl IntoIterator<Item = u8>) -> Vec<(Key, u64)> {
+    fn due(numbers: impl IntoIterator<Item = u16>) -> Vec<Due> {
         numbers.into_iter().map(|number| (key(number), 0)).collect()
     }
 
@@ -268,24 +315,42 @@ mod tests {
         ServiceName::parse("crm").unwrap()
     }
 
-    #[test]
-    fn what_came_to_nothing_leaves_its_place_to_others_for_a_while() {
-        let (rounds, now) = (Rounds::default(), Timestamp::from_seconds(1000));
-        rounds.set_aside(key(1), now);
-        assert_eq!(rounds.free(keys([1, 2]), now), [key(2)]);
-        assert_eq!(rounds.taken(), 1, "so many more are asked for");
-        assert_eq!(rounds.free(keys([1, 2]), now.plus(SET_ASIDE)), [key(1), key(2)]);
-        assert_eq!(rounds.taken(), 0);
+    #[tokio::test(start_paused = true)]
+    async fn what_came_to_nothing_leaves_its_place_to_others_for_a_while() {
+        let rounds = Rounds::default();
+        rounds.set_aside(key(1));
+        assert_eq!(rounds.free(due([1, 2]), Instant::now()).0, [key(2)]);
+        assert_eq!(rounds.free(due([1, 2]), Instant::now() + SET_ASIDE).0, [key(1), key(2)]);
+        assert!(rounds.aside.lock().is_empty());
     }
 
-    #[test]
-    fn what_is_in_hand_is_not_handed_out_again() {
-        let (rounds, now) = (Rounds::default(), Timestamp::from_seconds(1000));
+    #[tokio::test(start_paused = true)]
+    async fn what_is_in_hand_is_not_handed_out_again() {
+        let rounds = Rounds::default();
         assert!(rounds.hand_over(&service(), vec![key(1), key(2)]), "a worker is needed");
         assert!(!rounds.hand_over(&service(), vec![key(3)]), "and one is enough");
-        assert_eq!(rounds.free(keys(1..=4), now), [key(4)]);
+        assert_eq!(rounds.free(due(1..=4), Instant::now()).0, [key(4)]);
         let in_turn: Vec<Key> = std::iter::from_fn(|| rounds.next(&service())).collect();
         assert_eq!(in_turn, [key(1), key(2), key(3)]);
         assert!(rounds.hand_over(&service(), vec![key(4)]), "the worker went home");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_round_goes_on_where_the_one_before_ended() {
+        let rounds = Rounds::default();
+        let (first, after) = rounds.free(due(0..10_000), Instant::now());
+        assert_eq!((first.len(), after), (LOOK, Some((key(4095), 0))));
+        let (second, after) = rounds.free(due(4096..10_000), Instant::now());
+        assert_eq!((second[0], after), (key(4096), Some((key(8191), 0))));
+        let (third, after) = rounds.free(due(8192..10_000), Instant::now());
+        assert_eq!((third.len(), after), (10_000 - 8192, None), "and then from the beginning");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_holds_no_more_than_it_has_room_for() {
+        let rounds = Rounds::default();
+        rounds.hand_over(&service(), (0..10_000).map(key).collect());
+        assert_eq!(rounds.in_hand.lock().len(), QUEUE);
+        assert_eq!(rounds.aside.lock().len(), 10_000 - QUEUE, "the others are left alone for a while");
     }
 }

@@ -83,6 +83,28 @@ impl Held {
         }
     }
 
+    /// The same as a call at `now` would find it: a token that nothing renews ends by the clock.
+    pub fn connection_at(&self, now: Timestamp) -> Connection {
+        let mut connection = self.connection();
+        let ends = |credential: &Credential| credential.kind == AuthKind::OAuth && !credential.refreshable;
+        let ended = |credential: &Credential| ends(credential) && credential.is_over(now);
+        if self.credentials.iter().any(|(_, credential)| ended(credential)) {
+            connection.invalid_reason = Some(Reason::Expired);
+            if self.has_key() {
+                connection.auth_kind = AuthKind::ApiKey;
+            } else {
+                connection.status = Status::Invalid;
+                connection.invalidated_at = connection.expires_at;
+            }
+        }
+        connection
+    }
+
+    /// Whether an API key that was never refused lies beside whatever is used.
+    pub fn has_key(&self) -> bool {
+        self.apart().api_key.is_some_and(|key| !key.refused)
+    }
+
     /// The credential for calls to `service`.
     pub fn credential(&self, service: &ServiceName) -> Option<&Arc<Credential>> {
         self.credentials.iter().find(|(name, _)| name == service).map(|(_, credential)| credential)

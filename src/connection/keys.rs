@@ -99,13 +99,13 @@ pub struct HolderPage {
 }
 
 impl Holder {
-    fn of(record: Record) -> Option<Self> {
+    fn of(record: Record, now: Timestamp) -> Option<Self> {
         // Given up, or no connection yet.
         if record.farewell.is_some() || record.aside.is_some() {
             return None;
         }
         let key = record.api_key.as_ref().map(facts);
-        let standing = match (rests_on(&record), key) {
+        let standing = match (rests_on(&record, now), key) {
             (Ok(AuthKind::OAuth), Some(_)) => Standing::Both,
             (_, Some(_)) => Standing::OnKey,
             (_, None) if record.grant.is_some() => Standing::OAuth,
@@ -200,6 +200,13 @@ impl Connections {
         Ok(self.0.parts.store.peek(&name).await?.and_then(|stored| moment(&stored)))
     }
 
+    /// Forgets when the connection's API key was used.
+    pub(super) async fn forget_key_use(&self, id: &ConnectionId) -> Result<(), Unavailable> {
+        let name = about(self.0.parts.roots.get().await?.as_ref(), "api-key-use", id, &[]);
+        self.0.parts.store.take(&name).await?;
+        Ok(())
+    }
+
     /// A page of the census of all connections: who rests on what. The first begins at `None`. Whoever goes through all
     /// pages sees each connection that is there all along at least once.
     ///
@@ -210,7 +217,7 @@ impl Connections {
         let mut page = HolderPage { holders: Vec::new(), records: stored.len(), unreadable: 0, next };
         for (key, stored) in stored {
             match Record::open(&self.0.parts.vault, &key, stored.version, &stored.value) {
-                Ok(record) => page.holders.extend(Holder::of(record)),
+                Ok(record) => page.holders.extend(Holder::of(record, self.now())),
                 Err(_) => page.unreadable += 1,
             }
         }

@@ -14,8 +14,14 @@ use crate::{
 };
 
 use super::{
-    AuthKind, Connection, Connections, Credential, Reason, Status, Unavailable, Unusable, credential::refresh_at,
-    held::Held, keys, record::Record, snapshot::Selection, state::Change, used::Times,
+    AuthKind, Connection, Connections, Credential, Reason, Status, Unavailable, Unusable,
+    credential::refresh_at,
+    held::Held,
+    keys,
+    record::{Record, StoredGrant},
+    snapshot::Selection,
+    state::Change,
+    used::Times,
 };
 
 /// So often is a change tried again when someone else was quicker.
@@ -79,7 +85,7 @@ impl Connections {
             || Change::Connected { grant: grant.clone(), identity: identity.clone(), requested: requested.to_vec() };
         let record = self.change(id, |_| Some(change())).await?;
         self.tell(id, Kind::Connected, None);
-        Ok(view(&record.unwrap_or_else(|| Record::empty(id.clone()))))
+        Ok(view(&record.unwrap_or_else(|| Record::empty(id.clone())), self.now()))
     }
 
     /// Stores an API key.
@@ -133,7 +139,7 @@ impl Connections {
             };
             let exists = expect.is_some();
             let Some(change) = decide(&record) else { return Ok(None) };
-            if !exists && !matches!(change, Change::Connected { .. } | Change::KeyStored(_)) {
+            if !exists && !matches!(change, Change::Connected { .. } | Change::Kept(..) | Change::KeyStored(_)) {
                 return Ok(None);
             }
             // First of all: who dies after it leaves a grant to be revoked, unless that is still in use.
@@ -170,12 +176,12 @@ impl Connections {
                 Some((service.name.clone(), Arc::new(credential)))
             })
             .collect();
-        Held::new(id, view(record), credentials)
+        Held::new(id, view(record, now), credentials)
     }
 
     /// A grant that waits for the application, as people may see it.
     pub(super) fn waiting(&self, record: &Record) -> Connection {
-        Connection { status: Status::Pending, ..view(record) }
+        Connection { status: Status::Pending, ..view(record, self.now()) }
     }
 
     fn owner_of(&self, id: &ConnectionId) -> Option<Arc<Service>> {
@@ -183,7 +189,7 @@ impl Connections {
     }
 
     fn seen(&self, held: &Held, used: &Times) -> Connection {
-        let mut connection = held.connection();
+        let mut connection = held.connection_at(self.now());
         connection.last_used_at = used.of(held);
         if let Some(owner) = self.0.parts.services.get(connection.service.as_str()) {
             keys::retire(&mut connection, &owner.api_keys, self.now());
@@ -193,8 +199,9 @@ impl Connections {
 }
 
 /// What people may see of a record.
-fn view(record: &Record) -> Connection {
-    let rests_on = rests_on(record);
+pub(super) fn view(record: &Record, now: Timestamp) -> Connection {
+    let rests_on = rests_on(record, now);
+    let on_key_since = (rests_on == Ok(AuthKind::ApiKey) && has_ended(record, now)).then_some(Reason::Expired);
     let grant = record.grant.as_ref();
     Connection {
         service: record.id.service.clone(),
@@ -211,17 +218,18 @@ fn view(record: &Record) -> Connection {
         expires_at: grant.and_then(|grant| grant.expires_at),
         last_used_at: None,
         invalidated_at: record.invalidated_at,
-        invalid_reason: record.invalid.or(rests_on.err()),
+        invalid_reason: record.invalid.or(rests_on.err()).or(on_key_since),
         identity_id: record.identity.as_ref().map(|identity| identity.id.as_str().into()),
         identity: record.identity.as_ref().map(|identity| identity.label.as_deref().unwrap_or(&identity.id).into()),
         api_key: record.api_key.as_ref().map(keys::facts),
     }
 }
 
-/// What calls use: OAuth first, the API key where the grant is absent or lost. Whether keys are retired is told by the
-/// clock, at use (`keys`).
-pub(super) fn rests_on(record: &Record) -> Result<AuthKind, Reason> {
-    if record.grant.is_some() && record.invalid.is_none() {
+/// What calls use: OAuth first, the API key where the grant is absent, lost or ended. Whether keys are retired, and
+/// whether a grant without any key has ended, is told by the clock, at use (`keys`, `decide`).
+pub(super) fn rests_on(record: &Record, now: Timestamp) -> Result<AuthKind, Reason> {
+    let has_key = record.api_key.as_ref().is_some_and(|key| !key.refused);
+    if record.grant.is_some() && record.invalid.is_none() && !(has_key && has_ended(record, now)) {
         return Ok(AuthKind::OAuth);
     }
     match &record.api_key {
@@ -229,6 +237,13 @@ pub(super) fn rests_on(record: &Record) -> Result<AuthKind, Reason> {
         Some(_) => Err(record.invalid.unwrap_or(Reason::RejectedByUpstream)),
         None => Err(record.invalid.unwrap_or(Reason::NotConnected)),
     }
+}
+
+/// Whether its access token has ended and nothing renews it. Never stored: one process's clock decides for its own calls.
+fn has_ended(record: &Record, now: Timestamp) -> bool {
+    let ended =
+        |grant: &StoredGrant| grant.refresh_token.is_none() && grant.expires_at.is_some_and(|at| at.reached(now));
+    record.grant.as_ref().is_some_and(ended)
 }
 
 /// What calls to `service` carry; `id` is the record's.
@@ -239,7 +254,7 @@ fn credential(
     window: Duration,
     now: Timestamp,
 ) -> Option<Credential> {
-    match rests_on(record).ok()? {
+    match rests_on(record, now).ok()? {
         AuthKind::OAuth => {
             let grant = record.grant.as_ref()?;
             Some(Credential::new(

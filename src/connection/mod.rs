@@ -22,6 +22,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 use utoipa::ToSchema;
 
@@ -272,6 +273,8 @@ struct Inner {
     refreshes: Flights<Key, Result<(), refresh::Failure>>,
     circuits: Circuits,
     unsaved: Unsaved,
+    /// Cancelled once the process is to end: nothing is begun any more that nobody waits for.
+    background: CancellationToken,
     counters: HashMap<ServiceName, ServiceMetrics>,
     key_uses: keys::Uses,
 }
@@ -314,6 +317,7 @@ impl Connections {
             refreshes: Flights::new(parts.handle.clone()),
             circuits: Circuits::default(),
             unsaved: Unsaved::default(),
+            background: CancellationToken::new(),
             counters: parts.services.iter().map(|s| (s.name.clone(), parts.metrics.service(&s.name))).collect(),
             key_uses: keys::Uses::new(parts.cache.credentials),
             parts,
@@ -321,8 +325,17 @@ impl Connections {
         Self(Arc::new(inner))
     }
 
-    /// Waits until refreshes in flight are done and persisted, at most this long. Says whether they are.
+    /// The process is to end: from now on no refresh, revocation or repair begins that nobody waits for. Calls are served
+    /// as before.
+    pub fn rest(&self) {
+        self.0.background.cancel();
+    }
+
+    /// Begins no refresh any more, and waits until those in flight are done and persisted, at most this long. Says whether
+    /// they are.
     pub async fn drain(&self, limit: Duration) -> bool {
+        self.rest();
+        self.0.refreshes.close();
         let settled = self.0.refreshes.settle(limit).await;
         let settled = self.0.unsaved.settle(limit).await && settled;
         self.write_last_use(LAST_WRITES.min(limit)).await;

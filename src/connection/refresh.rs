@@ -7,6 +7,7 @@
 //! | a new grant | stored, then used |
 //! | `invalid_grant` and its synonyms | the grant is lost: `revoked`, or `refresh_interrupted` where a mark tells that an earlier sending was cut off |
 //! | `invalid_client` and alike | the operator's problem; the connection stays |
+//! | another word | not now; held against nobody else; the connection stays |
 //! | too many calls, or it can't be reached | not now; the connection stays |
 //! | anything else, or nothing | not now; the connection stays, and so does the mark: the token may be spent |
 
@@ -30,7 +31,7 @@ use crate::{
 
 use super::{
     Connections, Reason, Unavailable,
-    circuit::{Pass, Standing},
+    circuit::{Concerns, Pass, Standing},
     lease::{self, Asked, Lease},
     persist::Landed,
     record::{Mark, Record},
@@ -102,6 +103,9 @@ impl Connections {
 
     /// Starts a refresh that nobody waits for.
     pub(super) fn refresh_in_background(&self, id: &ConnectionId, used: u64) {
+        if self.0.background.is_cancelled() {
+            return;
+        }
         let (connections, id) = (self.clone(), id.clone());
         self.0.parts.handle.spawn(async move {
             let _ = connections.refresh(&id, used).await;
@@ -126,7 +130,7 @@ impl Connections {
                 }
             }
             let probed = self.0.circuits.probed();
-            match self.0.circuits.standing(&id.service, self.now()) {
+            match self.0.circuits.standing_of(&id.service, &key, Instant::now()) {
                 Standing::Asked => {}
                 Standing::Spared => return Err(Failure::Provider),
                 Standing::Probed => {
@@ -177,7 +181,11 @@ impl Connections {
         }
         let interrupted = earlier.is_some();
         let Some(token) = refresh_token(&record).cloned() else { return Ok(Step::Done) };
-        let pass = match self.0.circuits.admit(&id.service, self.now()) {
+        // The last moment at which nothing was begun yet.
+        if self.0.refreshes.is_closed() {
+            return Err(Unavailable::Busy.into());
+        }
+        let pass = match self.0.circuits.admit(&id.service, key, Instant::now()) {
             Ok(pass) => pass,
             Err(Standing::Spared) => return Err(Failure::Provider),
             Err(Standing::Asked | Standing::Probed) => return Ok(Step::Again),
@@ -258,10 +266,16 @@ impl Connections {
                 Ok(Step::Done)
             }
             oauth::Kind::Client { code } | oauth::Kind::Denied { code } => {
-                tracing::error!(service = %id.service, code, "the provider refuses this client: check client_id and client_secret");
                 self.ended(id, RefreshOutcome::Failed, began);
-                self.tell_of(id, Kind::ClientRefused, None, generation);
-                pass.failed(None, now, self.chance(now));
+                if error.is_about_client() {
+                    tracing::error!(service = %id.service, code, "the provider refuses this client: check client_id and client_secret");
+                    self.tell_of(id, Kind::ClientRefused, None, generation);
+                    pass.failed(Concerns::All(None), Instant::now(), self.chance(now));
+                } else {
+                    tracing::warn!(service = %id.service, code, "the provider refuses this refresh, in a word that nobody knows; the connection stays");
+                    self.tell_of(id, Kind::RefreshFailed, None, generation);
+                    pass.failed(Concerns::Grant, Instant::now(), self.chance(now));
+                }
                 self.unanswered(key, marked, version, interrupted).await;
                 Err(Failure::Provider)
             }
@@ -271,7 +285,7 @@ impl Connections {
                 let unknown = error.may_have_happened();
                 let outcome = if unknown { RefreshOutcome::Interrupted } else { RefreshOutcome::Failed };
                 self.ended(id, outcome, began);
-                pass.failed(*retry_after, now, self.chance(now));
+                pass.failed(Concerns::All(*retry_after), Instant::now(), self.chance(now));
                 self.unanswered(key, marked, version, interrupted || unknown).await;
                 Err(Failure::Provider)
             }

@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     clock::Timestamp,
-    events::Kind,
+    events::{Event, Kind},
     id::{Account, CallerId, ConnectionId},
     provider::Service,
     store::OwnerId,
@@ -48,9 +48,9 @@ pub struct Want<'a> {
     pub account: Option<&'a Account>,
     /// With which scopes at least, on top of what the provider says of this method and path.
     pub scopes: &'a [String],
-    /// The call's method …
+    /// The call's method as it is judged: `GET` also for `HEAD`; several with a space between them …
     pub method: &'a str,
-    /// … and its path below `base_url`, without the query.
+    /// … and its path below `base_url`, without the query, as it came.
     pub path: &'a str,
 }
 
@@ -117,7 +117,17 @@ impl Connections {
                 // What was true when the store was last seen may have changed: nobody is sent away for it.
                 Decision::Refuse(_) if belief == Belief::Offline => return Err(Unavailable::Store.into()),
                 Decision::Refuse(unusable) => return Err(unusable),
-                Decision::Expired(credential) => self.invalidate(&credential, Reason::Expired).await?,
+                Decision::Expired(_) if belief == Belief::Offline => return Err(Unavailable::Store.into()),
+                Decision::Expired(credential) if has_key(&snapshot, &credential) => {
+                    let owner = self.key(&credential.id).await?.owner;
+                    self.0.snapshots.changed(&owner);
+                }
+                // Said, and not stored: by another process's clock it may yet live.
+                Decision::Expired(credential) => {
+                    self.tell_end(&credential);
+                    let account = credential.id.account.clone();
+                    return Err(Unusable::AuthRequired { reason: Reason::Expired, account });
+                }
                 Decision::Refresh(credential) => self.refreshed(&credential).await?,
             }
         }
@@ -232,11 +242,17 @@ impl Connections {
 
     fn renew_if_due(&self, credential: &Arc<Credential>, now: Timestamp) {
         if credential.is_due(now)
-            && self.0.circuits.standing(&credential.id.service, now) == Standing::Asked
+            && self.0.circuits.standing(&credential.id.service, Instant::now()) == Standing::Asked
             && credential.claim_renewal(now)
         {
             self.refresh_in_background(&credential.id, credential.generation);
         }
+    }
+
+    /// Tells, once, that a token has ended and nothing renews it.
+    fn tell_end(&self, credential: &Credential) {
+        let fact = Event::new(credential.id.as_ref().clone(), Kind::Expired, Some(Reason::Expired.name()));
+        self.0.parts.events.tell_once(&Event { generation: Some(credential.generation), ..fact });
     }
 
     /// Marks the connection, where it still rests on this credential.
@@ -327,6 +343,11 @@ impl Connections {
         held.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(self.0.snapshots.keep(owner, stamp, self.now(), held, aside))
     }
+}
+
+/// Whether calls go on with an API key once this credential has ended.
+fn has_key(snapshot: &Snapshot, credential: &Credential) -> bool {
+    snapshot.connections.iter().any(|held| held.id == credential.id && held.has_key())
 }
 
 impl Connections {

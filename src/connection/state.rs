@@ -20,6 +20,8 @@ pub enum Change {
         /// What was asked for: what is granted, where the provider doesn't say (RFC 6749 §5.1).
         requested: Vec<String>,
     },
+    /// The same, of a grant that waited and has been spoken for: it goes by this number.
+    Kept(u64, Box<Change>),
     /// A refresh token is about to be sent.
     RefreshStarted(Mark),
     /// The provider renewed the grant.
@@ -61,14 +63,20 @@ impl Record {
     pub fn apply(mut self, change: Change, now: Timestamp, version: u64) -> Self {
         match change {
             Change::Connected { grant, identity, requested } => {
+                self.origin = None;
                 let scopes = grant.scopes.clone().or_else(|| (!requested.is_empty()).then_some(requested));
                 self.grant = Some(stored(grant, None, scopes, now, version));
-                self.identity = identity.or(self.identity);
+                // A grant whose owner isn't known never wears the name of the one before it.
+                self.identity = identity.map(|new| new.named_as(self.identity.as_ref()));
                 self.connected_at = Some(now);
                 self.refreshed_at = None;
                 self.restore();
                 self.farewell = None;
                 self.moving = None;
+            }
+            Change::Kept(origin, connected) => {
+                self = self.apply(*connected, now, version);
+                self.origin = Some(origin);
             }
             Change::RefreshStarted(mark) => self.mark = Some(mark),
             Change::Refreshed { grant, asked, contested } => {

@@ -55,7 +55,7 @@ pub enum CallbackError {
 /// How an attempt ended that was its owner's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// The person refused (`access_denied`).
+    /// The person refused (`access_denied`, or the provider's own word for it).
     Denied,
     /// The provider answered with another error.
     ProviderError,
@@ -121,6 +121,37 @@ impl Answer {
     }
 }
 
+/// How providers say that the person said no, beside RFC 6749's `access_denied`: LinkedIn and Apple, and what is known of
+/// others. OpenID's `consent_required` and its like are not among them: nobody was asked there.
+const NO: [&str; 20] = [
+    "access_denied",
+    "user_cancelled_login",
+    "user_cancelled_authorize",
+    "user_cancelled_authorization",
+    "user_cancelled",
+    "user_denied",
+    "user_denied_access",
+    "user_declined",
+    "user_refused",
+    "user_rejected",
+    "consent_denied",
+    "consent_declined",
+    "consent_rejected",
+    "authorization_denied",
+    "authorization_declined",
+    "authorization_cancelled",
+    "login_cancelled",
+    "cancelled",
+    "denied",
+    "declined",
+];
+
+/// Whether an `error` of a callback is the person's own decision.
+fn is_a_no(error: &str) -> bool {
+    let word = error.to_ascii_lowercase().replace(['-', ' '], "_").replace("canceled", "cancelled");
+    NO.contains(&word.as_str())
+}
+
 impl Consent {
     /// Takes an answer at the callback of `service` from `browser`.
     ///
@@ -151,7 +182,7 @@ impl Consent {
         // From here on the attempt is over, whatever comes.
         let end = |why: Ended| self.ended(why, service, &ticket, &state, now);
         if let Some(error) = &answer.error {
-            return Err(end(if error == "access_denied" { Ended::Denied } else { Ended::ProviderError }));
+            return Err(end(if is_a_no(error) { Ended::Denied } else { Ended::ProviderError }));
         }
         let code = answer.code.ok_or_else(|| end(Ended::ProviderError))?;
         match self.usable(&ticket, Some(browser)).await {
@@ -159,13 +190,15 @@ impl Consent {
             Err(BeginError::Unavailable(_)) => return Err(end(Ended::NotStored)),
             Err(_) => return Err(end(Ended::Used)),
         }
+        // What is revoked of this person's meanwhile could take the new grant along.
+        let arrival = self.connections.arrival(&ticket.caller, service).await;
         let redirect_uri = self.redirect_uri(&service.name);
         let grant =
             self.oauth.exchange(client, &code, state.verifier().as_ref(), &redirect_uri).await.map_err(|error| {
                 tracing::warn!(service = %service.name, %error, "connect: the code exchange failed");
                 end(if error.is_transient() { Ended::ExchangeFailed } else { Ended::ExchangeRefused })
             })?;
-        let identity = self.oauth.identify(client, &grant.access_token).await;
+        let identity = self.oauth.granted_by(client, &grant).await;
         let around = Around {
             id: connection_id(&ticket),
             identity,
@@ -175,10 +208,20 @@ impl Consent {
             ticket: state.ticket.clone(),
             return_to: state.return_to.clone(),
         };
-        self.settle(Held::new(around, &grant, browser, now), browser, now).await.map_err(|error| {
-            tracing::error!(service = %service.name, %error, "connect: a new grant could not be stored");
+        let (id, identity) = (around.id.clone(), around.identity.clone());
+        let settled = self.settle(Held::new(around, &grant, browser, now), browser, now).await.map_err(|error| {
+            tracing::error!(service = %service.name, %error, "connect: a new grant could not be stored; it is revoked");
+            self.connections.give_up_unstored(&id, grant, identity);
             end(Ended::NotStored)
-        })
+        })?;
+        drop(arrival);
+        // Who was erased meanwhile is erased with what came after it.
+        if self.erased_since(&ticket.caller, state.begun()).await.unwrap_or(false) {
+            let erased = self.connections.erase(&ticket.caller).await;
+            tracing::info!(service = %service.name, ok = erased.is_ok(), "connect: the caller was erased meanwhile");
+            return Err(end(Ended::Used));
+        }
+        Ok(settled)
     }
 
     fn ended(&self, why: Ended, service: &Service, ticket: &Ticket, state: &State, now: Timestamp) -> CallbackError {

@@ -9,7 +9,7 @@ use crate::{
     connection::Unavailable,
     id::{Account, CallerId, ServiceName},
     store::Claim,
-    vault::Purpose,
+    vault::{Purpose, Root},
 };
 
 /// Whose browser it is, and what it may do.
@@ -103,6 +103,19 @@ impl Consent {
         }
     }
 
+    /// Whose dashboard such a link opens. Looking spends nothing. `None`: it is over.
+    ///
+    /// # Errors
+    /// Where store or keys are away.
+    pub async fn dashboard_link_of(&self, link: &str, now: Timestamp) -> Result<Option<Session>, Unavailable> {
+        let root = self.roots.get().await?;
+        let id = link_of(link);
+        let sealed = self.store.peek(&id).await?;
+        let Some(session) = sealed.and_then(|sealed| opened(&root, &id, &sealed, now)) else { return Ok(None) };
+        let begun = Timestamp::from_seconds(session.expires).before(self.settings.connect.ticket_ttl);
+        Ok((!self.erased_since(&session.caller, begun).await?).then_some(session))
+    }
+
     /// Spends such a link, and begins a session for it; what comes back is the cookie's value. `None`: it is over.
     ///
     /// # Errors
@@ -111,12 +124,12 @@ impl Consent {
         let root = self.roots.get().await?;
         let id = link_of(link);
         let Some(sealed) = self.store.take(&id).await? else { return Ok(None) };
-        let session = std::str::from_utf8(&sealed)
-            .ok()
-            .and_then(|text| root.open(Purpose::Session, text, &[id.as_bytes()]).ok())
-            .and_then(|plaintext| serde_json::from_slice::<Session>(plaintext.expose()).ok())
-            .filter(|session| !Timestamp::from_seconds(session.expires).reached(now));
-        let Some(Session { caller, name, application, reach, .. }) = session else { return Ok(None) };
+        let session = opened(&root, &id, &sealed, now);
+        let Some(Session { caller, name, application, reach, expires }) = session else { return Ok(None) };
+        let begun = Timestamp::from_seconds(expires).before(self.settings.connect.ticket_ttl);
+        if self.erased_since(&caller, begun).await? {
+            return Ok(None);
+        }
         self.sign_in(caller, name, application, reach, now).await.map(Some)
     }
 
@@ -127,12 +140,10 @@ impl Consent {
     pub async fn session(&self, cookie: &str, now: Timestamp) -> Result<Option<Session>, Unavailable> {
         let root = self.roots.get().await?;
         let id = id_of(cookie);
-        let Some(sealed) = self.store.peek(&id).await? else { return Ok(None) };
-        Ok(std::str::from_utf8(&sealed)
-            .ok()
-            .and_then(|text| root.open(Purpose::Session, text, &[id.as_bytes()]).ok())
-            .and_then(|plaintext| serde_json::from_slice::<Session>(plaintext.expose()).ok())
-            .filter(|session| !Timestamp::from_seconds(session.expires).reached(now)))
+        let sealed = self.store.peek(&id).await?;
+        let Some(session) = sealed.and_then(|sealed| opened(&root, &id, &sealed, now)) else { return Ok(None) };
+        let begun = Timestamp::from_seconds(session.expires).before(SESSION_TTL);
+        Ok((!self.erased_since(&session.caller, begun).await?).then_some(session))
     }
 
     /// Ends the session behind a cookie, if there is one.
@@ -143,6 +154,13 @@ impl Consent {
         self.store.take(&id_of(cookie)).await?;
         Ok(())
     }
+}
+
+/// What lies sealed under this name, while its time lasts.
+fn opened(root: &Root, id: &str, sealed: &[u8], now: Timestamp) -> Option<Session> {
+    let plaintext = root.open(Purpose::Session, std::str::from_utf8(sealed).ok()?, &[id.as_bytes()]).ok()?;
+    let session: Session = serde_json::from_slice(plaintext.expose()).ok()?;
+    (!Timestamp::from_seconds(session.expires).reached(now)).then_some(session)
 }
 
 fn link_of(link: &str) -> String {

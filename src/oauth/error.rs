@@ -93,6 +93,14 @@ impl TokenError {
         Self::unavailable(Fault::Garbage, None)
     }
 
+    /// Whether the provider speaks of the client, and so to everybody: not of this grant. Other words may well mean that
+    /// one alone, whatever RFC 6749 says of them: Atlassian's `unauthorized_client` is a refresh token that has ended.
+    pub fn is_about_client(&self) -> bool {
+        let Kind::Client { code } = &self.kind else { return false };
+        let words = ["invalid_client", "incorrect_client_credentials", "invalid_client_id", "bad_client_secret"];
+        words.contains(&code.as_str()) || code == "http_401"
+    }
+
     /// Whether the same call may succeed later, so that nothing should be given up for this.
     pub fn is_transient(&self) -> bool {
         matches!(self.kind, Kind::Unavailable { .. })

@@ -62,7 +62,7 @@ pub(super) fn check_target(url: &Url, allow_plain_http: bool) -> Result<(), Refu
 }
 
 /// Whether this name means loopback wherever it is resolved.
-fn is_loopback_name(name: &str) -> bool {
+pub fn is_loopback_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let last = name.rsplit('.').next().unwrap_or(name);
     last.eq_ignore_ascii_case("localhost")

@@ -7,6 +7,7 @@ pub mod catalogue;
 mod inject;
 mod notice;
 mod overlay;
+pub mod policy;
 mod resolve;
 mod scan;
 pub mod scopes;

@@ -39,6 +39,7 @@ pub(crate) fn resolve(services: Value) -> Result<Services, Vec<Problem>> {
         store: Store::Embedded { path: "unused".into() },
         vault: Vault { keys: Vec::new() },
         services,
+        trusted_proxies: Vec::new(),
         limits: Limits::default(),
         refresh: Refresh::default(),
         notifications: Notifications { webhooks: Vec::new(), email: None, retries: Vec::new() },

@@ -1,6 +1,7 @@
 //! Services made whole, verdicts, and what must hold for every file of the catalogue.
 
 mod every_file;
+mod scope_rules;
 mod services;
 mod verdicts;
 

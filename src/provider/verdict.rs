@@ -73,13 +73,6 @@ impl Signs {
         })
     }
 
-    /// Whether an answer that says success may say otherwise in its body, so that bodies must come uncompressed.
-    pub fn need_bodies(&self) -> bool {
-        self.all().any(|sign| {
-            sign.status.is_none_or(|status| status < 300) && (!sign.pointers.is_empty() || sign.contains.is_some())
-        })
-    }
-
     /// Whether any sign is looked for in a body, whatever the status.
     pub fn look_at_bodies(&self) -> bool {
         self.all().any(Compiled::needs_body)
@@ -183,7 +176,7 @@ impl Compiled {
     }
 }
 
-/// What the answer says. `body` is what [`wants_body`] asked for, as far as it came.
+/// What the answer says. `body` is what [`wants_body`] asked for, decoded, as far as it came.
 pub fn verdict(service: &Service, status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>) -> Verdict {
     let body = body.map(|body| body.get(..BODY_PREFIX_MAX).unwrap_or(body));
     let holds = |sign: &Compiled| sign.holds(status, headers, body);
@@ -202,11 +195,10 @@ pub fn verdict(service: &Service, status: StatusCode, headers: &HeaderMap, body:
     Verdict::Fine
 }
 
-/// How many of the body's first bytes [`verdict`] must see, `None` where status and headers are enough. Only bodies that
-/// are text and come uncompressed can be judged: see [`Signs::need_bodies`].
+/// How many of the body's first bytes, decoded, [`verdict`] must see; `None` where status and headers are enough. Only
+/// bodies that are text can be judged.
 pub fn wants_body(service: &Service, status: StatusCode, headers: &HeaderMap) -> Option<usize> {
-    let readable = is_text(headers) && !headers.contains_key(header::CONTENT_ENCODING);
-    let wanted = readable
+    let wanted = is_text(headers)
         && status != StatusCode::TOO_MANY_REQUESTS
         && insufficient_scope(status, headers).is_none()
         && service.signs.all().any(|sign| sign.needs_body() && sign.head_holds(status, headers));

@@ -9,23 +9,26 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request:
 
 use crate::{
     caller::{Caller, likely, presented},
+    config::Limits,
     connection::{Credential, Want},
     id::{Account, CallerId},
-    provider::Service,
+    provider::{
+        Service,
+        policy::{self, Asked},
+    },
     refusal::{ANYWHERE, Refusal, TooLarge},
 };
 
 use super::{
-    Core, Route,
-    policy::{self, Asked},
+    Core, Route, methods,
     target::{self, Target},
     upstream::Manner,
 };
 
 const VALETKEY_ACCOUNT: HeaderName = HeaderName::from_static("valetkey-account");
 const VALETKEY_SCOPES: HeaderName = HeaderName::from_static("valetkey-scopes");
-/// More scopes than anyone asks for.
-const MAX_SCOPES: usize = 100;
+/// All scopes that a call names together, in bytes, as in `POST /connect-links`.
+const MAX_SCOPES: usize = 2048;
 
 /// A call whose caller isn't known yet.
 pub struct Unclaimed {
@@ -52,10 +55,14 @@ pub struct Call {
     pub scopes: Vec<String>,
     /// The method.
     pub method: Method,
+    /// The methods as which it is judged, where it names others beside its own.
+    judged_as: Option<Box<str>>,
     /// How the upstream is spoken to.
     pub manner: Manner,
     /// What of the request is meant for Valetkey alone.
     pub hops: Hops,
+    /// It says how long its body is, or that it ends somewhere.
+    pub framed: bool,
     /// What the call carries.
     pub credential: Option<Arc<Credential>>,
     /// How far the upstream's refusals have been followed.
@@ -87,8 +94,16 @@ impl Call {
             service: &self.route.service,
             account: self.account.as_ref(),
             scopes: &self.scopes,
-            method: self.method.as_str(),
+            method: self.methods(),
             path: self.path(),
+        }
+    }
+
+    /// The methods as which it is judged, with a space between them: `GET` also for `HEAD`.
+    fn methods(&self) -> &str {
+        match &self.judged_as {
+            Some(methods) => methods,
+            None => methods::judged(&self.method),
         }
     }
 
@@ -124,26 +139,35 @@ impl Call {
 /// # Errors
 /// The answer to send instead.
 pub fn read(core: &Core, head: &Parts, raw: Bytes, serves_proxy: bool) -> Result<Option<Unclaimed>, Refusal> {
+    methods::check(&head.method)?;
     if head.method == Method::CONNECT {
         return Err(Refusal::method_not_allowed(Some(ANYWHERE)));
     }
     let traits = Traits::of(&head.headers);
-    within(raw.len(), core.limits.uri_bytes, TooLarge::Target)?;
-    within(traits.size, core.limits.header_bytes, TooLarge::Headers)?;
+    let length = raw.len();
+    let fits = |limits: &Limits| {
+        within(length, limits.uri_bytes, TooLarge::Target)?;
+        within(traits.size, limits.header_bytes, TooLarge::Headers)
+    };
+    if !traits.host && head.version == Version::HTTP_11 {
+        return Err(Refusal::bad_request("The request has no Host header"));
+    }
     let raw = ByteString::try_from(raw).map_err(|_| Refusal::bad_request(target::ODD))?;
     let (name, account, form, path) = match target::parse(&raw).map_err(Refusal::bad_request)? {
         Target::Proxy { service, account, prefix, path, .. } if serves_proxy => {
             let at = prefix.bytes().position(|byte| byte == b'@').unwrap_or(prefix.len());
             (service, account, at..prefix.len(), prefix.len()..prefix.len() + path.len())
         }
-        Target::Proxy { .. } | Target::Own => return Ok(None),
+        Target::Proxy { .. } | Target::Own => return fits(&core.limits).map(|()| None),
     };
     if head.method == Method::TRACE {
         return Err(Refusal::method_not_allowed(Some(ANYWHERE)));
     }
-    let route = name.and_then(|name| core.routes.get(name)).ok_or_else(Refusal::unknown_service)?;
-    within(raw.len(), route.service.limits.uri_bytes, TooLarge::Target)?;
-    within(traits.size, route.service.limits.header_bytes, TooLarge::Headers)?;
+    let Some(route) = name.and_then(|name| core.routes.get(name)) else {
+        fits(&core.limits)?;
+        return Err(Refusal::unknown_service());
+    };
+    fits(&route.service.limits)?;
     Ok(Some(Unclaimed { route: Arc::clone(route), raw, form, path, account, traits }))
 }
 
@@ -177,17 +201,21 @@ impl Unclaimed {
         if traits.content_length
             && let Some(length) = content_length(head)
         {
-            within_body(length, core, &route.service)?;
+            within_body(length, &route.service)?;
         }
         let manner = if traits.manner { manner(head) } else { Manner::Plain };
+        let judged_as =
+            if traits.overridden { Some(methods::with_overrides(&head.method, &head.headers)?) } else { None };
         let call = Call {
             method: head.method.clone(),
+            judged_as,
             route,
             caller,
             account,
             scopes,
             manner,
             hops: traits.hops,
+            framed: traits.content_length || traits.hops == Hops::Some,
             raw,
             form,
             path,
@@ -196,7 +224,7 @@ impl Unclaimed {
         };
         let service = &call.route.service;
         if !service.policy.is_empty() {
-            let asked = Asked { method: call.method.as_str(), path: call.path(), claims: call.caller.claims() };
+            let asked = Asked { methods: call.methods(), path: call.path(), claims: call.caller.claims() };
             if !policy::allows(&service.policy, &asked) {
                 return Err(Refusal::forbidden(&service.name, &service.title));
             }
@@ -214,6 +242,9 @@ struct Traits {
     /// There are headers of ours.
     ours: bool,
     content_length: bool,
+    host: bool,
+    /// There are headers that name another method.
+    overridden: bool,
     /// There is what decides the [`Manner`].
     manner: bool,
     hops: Hops,
@@ -239,6 +270,8 @@ impl Traits {
             traits.size += text.len() + value.len() + 4;
             match text {
                 "content-length" => traits.content_length = true,
+                "host" => traits.host = true,
+                "x-http-method-override" | "x-http-method" | "x-method-override" => traits.overridden = true,
                 "content-type" => traits.manner = true,
                 "connection" => traits.hops = traits.hops.and(Hops::named_by(value)),
                 "te" | "trailer" | "transfer-encoding" | "http2-settings" => traits.hops = Hops::Some,
@@ -273,28 +306,35 @@ fn agreed_account(head: &Parts, in_path: Option<Account>) -> Result<Option<Accou
 }
 
 fn named_scopes(head: &Parts) -> Result<Vec<String>, Refusal> {
-    let malformed = || Refusal::bad_request("The Valetkey-Scopes header is malformed");
-    let mut scopes = Vec::new();
+    let malformed = || Refusal::bad_request("The Valetkey-Scopes header holds scopes with spaces between them");
+    let (mut scopes, mut size) = (Vec::new(), 0);
     for value in head.headers.get_all(VALETKEY_SCOPES) {
+        // RFC 6749 §3.3: `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`.
+        if !value.as_bytes().iter().all(|byte| matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e)) {
+            return Err(malformed());
+        }
+        size += value.len();
+        if size > MAX_SCOPES {
+            return Err(Refusal::bad_request("The Valetkey-Scopes header holds at most 2 KiB"));
+        }
         let text = value.to_str().map_err(|_| malformed())?;
         scopes.extend(text.split([' ', ',']).filter(|scope| !scope.is_empty()).map(str::to_owned));
-    }
-    if scopes.len() > MAX_SCOPES {
-        return Err(malformed());
     }
     Ok(scopes)
 }
 
 fn manner(head: &Parts) -> Manner {
-    let starts_with = |name: HeaderName, text: &[u8]| {
-        head.headers.get(name).is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(text))
+    let rest = |name: HeaderName, text: &[u8]| {
+        let (begin, rest) = head.headers.get(name)?.as_bytes().split_at_checked(text.len())?;
+        begin.eq_ignore_ascii_case(text).then(|| rest.first().copied())
     };
-    if head.version < Version::HTTP_2 && starts_with(header::UPGRADE, b"websocket") {
-        Manner::Upgrade
-    } else if starts_with(header::CONTENT_TYPE, b"application/grpc") {
-        Manner::Grpc
-    } else {
-        Manner::Plain
+    if head.version < Version::HTTP_2 && rest(header::UPGRADE, b"websocket").is_some() {
+        return Manner::Upgrade;
+    }
+    // `application/grpc-web` is another protocol, over any HTTP.
+    match rest(header::CONTENT_TYPE, b"application/grpc") {
+        Some(None | Some(b';' | b'+' | b' ' | b'\t')) => Manner::Grpc,
+        _ => Manner::Plain,
     }
 }
 
@@ -318,8 +358,8 @@ fn within(size: usize, limit: Option<u64>, what: TooLarge) -> Result<(), Refusal
 ///
 /// # Errors
 /// 413 `too_large`.
-pub fn within_body(size: u64, core: &Core, service: &Service) -> Result<(), Refusal> {
-    match service.limits.body_bytes.or(core.limits.body_bytes) {
+pub fn within_body(size: u64, service: &Service) -> Result<(), Refusal> {
+    match service.limits.body_bytes {
         Some(limit) if size > limit => Err(Refusal::too_large(TooLarge::Body)),
         _ => Ok(()),
     }

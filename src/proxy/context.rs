@@ -13,7 +13,7 @@ use crate::{
     telemetry::metrics::{InFlight, RequestOutcome},
 };
 
-use super::call::Call;
+use super::{call::Call, decode::Coding};
 
 /// One request.
 pub struct Context {
@@ -39,6 +39,8 @@ pub struct Context {
     pub replaying: bool,
     /// What the last answer meant, before it was acted on.
     pub finding: Option<Finding>,
+    /// The answer's header is all of it.
+    pub ends_with_head: bool,
     /// An answer that is held until enough of its body is known.
     pub held: Option<Box<Held>>,
 }
@@ -70,6 +72,8 @@ pub enum Finding {
 pub struct Held {
     /// The upstream's header.
     pub header: ResponseHeader,
+    /// How its body is encoded.
+    pub coding: Coding,
     /// What of the body has come.
     pub body: BytesMut,
 }
@@ -89,6 +93,7 @@ impl Context {
             body_bytes: 0,
             replaying: false,
             finding: None,
+            ends_with_head: false,
             held: None,
         }
     }

@@ -18,10 +18,15 @@ use crate::outbound;
 
 const FRESH: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Addresses that are no longer fresh serve for so long while the resolver is asked again: nobody waits for it.
+const STALE: Duration = Duration::from_secs(600);
 
-/// The addresses of one upstream.
+/// The addresses of one upstream. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Name(Arc<Inner>);
+
 #[derive(Debug)]
-pub struct Name {
+struct Inner {
     /// A name, or a literal; IPv6 without brackets.
     host: String,
     port: u16,
@@ -47,17 +52,32 @@ impl Name {
     pub fn new(host: &str, port: u16) -> Self {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let literal = host.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, port));
-        let known = literal.and_then(|address| usable(std::iter::once(address)).ok());
+        let known = literal.and_then(|address| usable(&host, std::iter::once(address)).ok());
         let known = known.map(|addresses| Arc::new(Known { addresses, until: None }));
-        Self { host, port, known: ArcSwapOption::new(known), asking: AtomicBool::new(false) }
+        Self(Arc::new(Inner { host, port, known: ArcSwapOption::new(known), asking: AtomicBool::new(false) }))
     }
 
-    /// One of the addresses, without waiting: the one to try after `tried` others. `None` where the resolver must be asked.
+    /// One of the addresses, without waiting: the one to try after `tried` others. `None` where the resolver must be asked
+    /// first.
     pub fn at_once(&self, tried: usize, now: Instant) -> Option<SocketAddr> {
-        let known = self.known.load();
+        let known = self.0.known.load();
         let known = known.as_ref()?;
-        let fresh = known.until.is_none_or(|until| now < until);
-        (fresh || self.asking.load(Ordering::Relaxed)).then(|| known.addresses[tried % known.addresses.len()])
+        if let Some(until) = known.until
+            && now >= until
+        {
+            if now >= until + STALE {
+                return None;
+            }
+            self.ask_again();
+        }
+        Some(known.addresses[tried % known.addresses.len()])
+    }
+
+    /// Asks the resolver in the background, unless somebody does.
+    fn ask_again(&self) {
+        if let Some(asking) = Asking::begin(&self.0) {
+            tokio::spawn(async move { asking.0.ask().await });
+        }
     }
 
     /// The addresses, never empty.
@@ -65,49 +85,64 @@ impl Name {
     /// # Errors
     /// Where the resolver has no usable answer and none is remembered.
     pub async fn resolve(&self) -> Result<Arc<[SocketAddr]>, Unresolved> {
-        let known = self.known.load_full();
+        let known = self.0.known.load_full();
         if let Some(known) = &known
             && known.until.is_none_or(|until| Instant::now() < until)
         {
             return Ok(Arc::clone(&known.addresses));
         }
-        if self.host.parse::<IpAddr>().is_ok() {
+        if self.0.host.parse::<IpAddr>().is_ok() {
             return Err(Unresolved);
         }
-        let _asking = Asking::begin(&self.asking);
+        self.0.ask().await
+    }
+}
+
+impl Inner {
+    /// Asks the resolver. What is known serves on where it has no answer, and it isn't asked again at once.
+    async fn ask(&self) -> Result<Arc<[SocketAddr]>, Unresolved> {
         let answer = match timeout(PATIENCE, tokio::net::lookup_host((self.host.as_str(), self.port))).await {
-            Ok(Ok(addresses)) => usable(addresses),
+            Ok(Ok(addresses)) => usable(&self.host, addresses),
             Ok(Err(_)) | Err(_) => Err(Unresolved),
         };
-        match answer {
-            Ok(addresses) => {
-                let until = Some(Instant::now() + FRESH);
-                self.known.store(Some(Arc::new(Known { addresses: Arc::clone(&addresses), until })));
-                Ok(addresses)
-            }
-            Err(unresolved) => known.map(|known| Arc::clone(&known.addresses)).ok_or(unresolved),
+        let (addresses, fresh_for) = match (answer, self.known.load_full()) {
+            (Ok(addresses), _) => (addresses, FRESH),
+            (Err(_), Some(known)) => (Arc::clone(&known.addresses), PATIENCE),
+            (Err(unresolved), None) => return Err(unresolved),
+        };
+        let until = Some(Instant::now() + fresh_for);
+        self.known.store(Some(Arc::new(Known { addresses: Arc::clone(&addresses), until })));
+        Ok(addresses)
+    }
+}
+
+/// The one who asks. Takes the mark back, also when it goes away.
+struct Asking(Arc<Inner>);
+
+impl Asking {
+    /// `None`: somebody else does.
+    fn begin(name: &Arc<Inner>) -> Option<Self> {
+        if name.asking.load(Ordering::Relaxed) || name.asking.swap(true, Ordering::Relaxed) {
+            return None;
         }
+        Some(Self(Arc::clone(name)))
     }
 }
 
-/// Takes the mark back, also when the asker goes away.
-struct Asking<'a>(&'a AtomicBool);
-
-impl<'a> Asking<'a> {
-    fn begin(mark: &'a AtomicBool) -> Self {
-        mark.store(true, Ordering::Relaxed);
-        Self(mark)
-    }
-}
-
-impl Drop for Asking<'_> {
+impl Drop for Asking {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.asking.store(false, Ordering::Relaxed);
     }
 }
 
-fn usable(addresses: impl Iterator<Item = SocketAddr>) -> Result<Arc<[SocketAddr]>, Unresolved> {
-    let usable: Arc<[SocketAddr]> = addresses.filter(|address| outbound::may_be_called(address.ip())).collect();
+/// The addresses that may be called. A name that means loopback leads nowhere else (RFC 6761 §6.3): plain `http` is let
+/// through to it.
+fn usable(host: &str, addresses: impl Iterator<Item = SocketAddr>) -> Result<Arc<[SocketAddr]>, Unresolved> {
+    let local = outbound::is_loopback_name(host);
+    let may_be_called = |address: &SocketAddr| {
+        outbound::may_be_called(address.ip()) && (!local || address.ip().to_canonical().is_loopback())
+    };
+    let usable: Arc<[SocketAddr]> = addresses.filter(may_be_called).collect();
     if usable.is_empty() { Err(Unresolved) } else { Ok(usable) }
 }
 
@@ -145,9 +180,40 @@ mod tests {
         for tried in 0..3 {
             assert_eq!(name.at_once(tried, now), Some(addresses[tried % addresses.len()]));
         }
+        // Whoever finds them stale has them asked for again, and nobody waits.
         let later = Instant::now() + FRESH;
-        assert_eq!(name.at_once(0, later), None, "they are asked for again");
-        name.asking.store(true, Ordering::Relaxed);
-        assert_eq!(name.at_once(0, later), Some(addresses[0]), "but by one call only");
+        assert_eq!(name.at_once(0, later), Some(addresses[0]));
+        assert!(name.0.asking.load(Ordering::Relaxed));
+        assert_eq!(name.at_once(0, later), Some(addresses[0]), "while somebody asks, too");
+        while name.0.asking.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+        assert!(name.0.known.load().as_ref().unwrap().until.unwrap() >= later, "they are fresh again");
+        assert_eq!(name.at_once(0, later + FRESH + STALE), None, "very old ones are not believed unasked");
+    }
+
+    #[tokio::test]
+    async fn what_is_known_serves_on_while_the_resolver_fails() {
+        let name = Name::new("no-such-host.invalid", 443);
+        let known: Arc<[SocketAddr]> = Arc::new(["127.0.0.1:443".parse().unwrap()]);
+        let long_ago = Instant::now().checked_sub(STALE + STALE).unwrap();
+        name.0.known.store(Some(Arc::new(Known { addresses: Arc::clone(&known), until: Some(long_ago) })));
+        assert_eq!(name.at_once(0, Instant::now()), None);
+        assert_eq!(name.resolve().await, Ok(Arc::clone(&known)));
+        assert_eq!(
+            name.at_once(0, Instant::now()),
+            Some(known[0]),
+            "the next call doesn't wait for the resolver again"
+        );
+    }
+
+    #[test]
+    fn a_loopback_name_leads_to_loopback_only() {
+        let found = || ["10.0.0.1:80", "127.0.0.1:80"].into_iter().map(|text| text.parse().unwrap());
+        for host in ["crm.localhost", "localhost", "CRM.LocalHost."] {
+            assert_eq!(usable(host, found()).unwrap().len(), 1, "{host}");
+            assert_eq!(usable(host, found().take(1)), Err(Unresolved), "{host}");
+        }
+        assert_eq!(usable("crm.example", found()).unwrap().len(), 2);
     }
 }

@@ -58,6 +58,7 @@ impl Drain {
             () = cancelled(asked) => {}
         }
         self.draining.store(true, Ordering::SeqCst);
+        connections.rest();
         tracing::info!(delay = ?shutdown.delay, grace = ?shutdown.grace, "draining");
         tokio::select! {
             () = self.let_go(shutdown, metrics, connections) => {}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{header, uri::PathAndQuery};
+use http::{Method, header, uri::PathAndQuery};
 use pingora::{Error, ErrorType, OrErr, Result, http::RequestHeader, proxy::Session, upstreams::peer::HttpPeer};
 
 use crate::refusal::REQUEST_ID;
@@ -11,7 +11,7 @@ use super::{
     Gate,
     call::{Call, Hops},
     context::Context,
-    scrub,
+    decode, scrub,
     upstream::Manner,
 };
 
@@ -39,7 +39,7 @@ impl Gate {
 
     /// The hop-by-hop headers are out by now but for a plain `Connection`, so nothing that it names can remove what is put
     /// in.
-    pub(super) fn send_call(&self, session: &Session, request: &mut RequestHeader, call: &Call) -> Result<()> {
+    pub(super) fn send_call(&self, session: &mut Session, request: &mut RequestHeader, call: &Call) -> Result<()> {
         let Some(credential) = &call.credential else {
             return Error::e_explain(ErrorType::InternalError, "a call without a credential");
         };
@@ -56,8 +56,10 @@ impl Gate {
                 request.insert_header(name.clone(), value.clone())?;
             }
         }
-        if call.route.needs_plain_bodies {
-            request.insert_header(header::ACCEPT_ENCODING, "identity")?;
+        if call.route.judged_by_body
+            && let Some(codings) = decode::acceptable(&request.headers)
+        {
+            request.insert_header(header::ACCEPT_ENCODING, codings)?;
         }
         // Pingora's maps grow when they are full, even for a name that they hold.
         if request.headers.len() >= request.headers.capacity() {
@@ -65,6 +67,14 @@ impl Gate {
         }
         request.insert_header(call.route.written(&credential.header), credential.value.clone())?;
         request.insert_header("Host", call.route.host.clone())?;
+        // RFC 9110 §8.6: some servers refuse such a request that doesn't say that it has no body.
+        if !call.framed
+            && matches!(call.method, Method::POST | Method::PUT | Method::PATCH)
+            && call.manner == Manner::Plain
+            && session.as_downstream_mut().is_body_empty()
+        {
+            request.insert_header(header::CONTENT_LENGTH, 0)?;
+        }
         if call.manner == Manner::Grpc
             && session.req_header().headers.get(header::TE).is_some_and(|te| te == "trailers")
         {

@@ -26,6 +26,8 @@ use pingora::{
 };
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
+use super::forwarded::Trusted;
+
 /// How long the first request head of a connection may take.
 const FIRST_HEAD: Duration = Duration::from_secs(20);
 /// How long after an answer the next head may take, waiting for it included.
@@ -76,6 +78,8 @@ impl Deadline {
     /// The deadline is so long after `now`.
     fn set(&self, now: Instant, time: Duration) {
         let at = now.saturating_duration_since(self.began) + time;
+        // A head that came in the very moment in which its time ran out was served: the next one has its whole time.
+        self.passed.store(false, Ordering::Relaxed);
         self.at.store(u64::try_from(at.as_millis()).unwrap_or(NEVER - 1), Ordering::Relaxed);
     }
 
@@ -183,6 +187,8 @@ pub struct Guarded<A> {
     pub per_client: Option<u32>,
     /// How many each has.
     pub clients: Arc<Mutex<HashMap<IpAddr, u32>>>,
+    /// Peers that aren't counted: each of their connections carries many clients' requests.
+    pub trusted: Trusted,
 }
 
 /// One connection's places in the tables, freed when it ends.
@@ -219,7 +225,7 @@ impl<A> Guarded<A> {
         let mut clients = self.clients.lock();
         let count = clients.entry(address.ip()).or_insert(0);
         *count += 1;
-        let too_many = self.per_client.is_some_and(|limit| *count > limit);
+        let too_many = self.per_client.is_some_and(|limit| *count > limit) && !self.trusted.contains(address.ip());
         (Place { guarded: self, address }, deadline, too_many)
     }
 }
@@ -350,6 +356,17 @@ mod tests {
         assert!(!passed());
         deadlines.check(now + 100 * FIRST_HEAD + NEXT_HEAD + LOOK);
         assert!(passed());
+    }
+
+    #[tokio::test]
+    async fn a_head_that_came_just_in_time_leaves_the_next_one_its_whole_time() {
+        let (deadlines, now) = (Deadlines::default(), Instant::now());
+        let deadline = deadlines.add(CLIENT, now);
+        deadlines.check(now + FIRST_HEAD + LOOK);
+        deadline.at.store(NEVER, Ordering::Relaxed);
+        let answered = async { deadlines.answer_is_done(now + FIRST_HEAD + LOOK) };
+        assert_eq!(Within::new(&deadline, Box::pin(answered)).await, Some(()));
+        assert_eq!(Within::new(&deadline, Box::pin(async { 7 })).await, Some(7), "the next head is waited for");
     }
 
     #[test]

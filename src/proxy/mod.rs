@@ -25,13 +25,15 @@ mod admit;
 mod answer;
 mod call;
 mod context;
+mod decode;
 mod dns;
 mod drain;
 mod forward;
+mod forwarded;
 mod guard;
+mod methods;
 mod peek;
 mod phases;
-mod policy;
 mod rate;
 mod ready;
 mod refuse;
@@ -43,6 +45,7 @@ pub mod target;
 mod upstream;
 
 pub use drain::Drain;
+pub use forwarded::Trusted;
 pub use rate::Rates;
 pub use server::{Door, ServeError, serve};
 pub use streams::ServePipe;
@@ -75,8 +78,6 @@ struct Route {
     metrics: ServiceMetrics,
     /// Whether its provider's answers have to be read for signs of a dead token.
     judged_by_body: bool,
-    /// Whether they must come uncompressed for that.
-    needs_plain_bodies: bool,
 }
 
 impl Route {
@@ -101,6 +102,8 @@ pub struct Parts {
     pub services: Arc<Services>,
     /// Limits on requests.
     pub limits: Limits,
+    /// Whose word counts for where a request came from.
+    pub trusted: Trusted,
     /// The time.
     pub clock: Clock,
     /// Names of requests.
@@ -137,7 +140,6 @@ impl Core {
                 peers: Peers::new(service).map_err(|bad| (service.name.clone(), bad))?,
                 metrics: parts.metrics.service(&service.name),
                 judged_by_body: service.signs.look_at_bodies(),
-                needs_plain_bodies: service.signs.need_bodies(),
             };
             routes.insert(service.name.clone(), Arc::new(route));
         }

@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Version, header};
+use http::{HeaderMap, Version, header};
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
@@ -18,6 +18,7 @@ use pingora::{
 };
 
 use crate::{
+    config::Timeouts,
     connection::{AfterRejection, Unusable},
     refusal::Refusal,
     telemetry::metrics::RequestOutcome,
@@ -29,10 +30,13 @@ use super::{
     answer::{self, DEAD, Origin, REFUSED, taken_back},
     call::{self, Remedy},
     context::{Context, Finding, Way},
+    forwarded::peer,
     ready::{Logged, No, Phase, Yes, done},
     refuse::refuse,
 };
 
+/// The caller's side waits no shorter than this for the next piece of a body.
+const LEAST_PATIENCE: Duration = Duration::from_secs(60);
 /// So many addresses of an upstream are tried.
 const ADDRESSES: usize = 3;
 
@@ -134,6 +138,15 @@ impl ProxyHttp for Gate {
         if context.replaying && session.as_ref().get_retry_buffer().is_some() {
             request.remove_header(&header::EXPECT);
         }
+        // What was kept of the body comes through the filter again.
+        context.body_bytes = 0;
+        if let Some(call) = context.call() {
+            be_as_patient(session, &call.route.service.timeouts);
+            if request.version == Version::HTTP_2 && request.headers.contains_key(header::EXPECT) {
+                request.remove_header(&header::EXPECT);
+                return Box::pin(self.go_on_and_send(session, request, context));
+            }
+        }
         done(match &context.way {
             Way::Call(call) => self.send_call(session, request, call),
             Way::Own | Way::Unknown => self.send_own(request, context),
@@ -157,10 +170,25 @@ impl ProxyHttp for Gate {
         }
         context.body_bytes += body.as_ref().map_or(0, |piece| piece.len() as u64);
         let Some(call) = context.call() else { return done(Ok(())) };
-        if let Err(refusal) = call::within_body(context.body_bytes, &self.core, &call.route.service) {
+        if let Err(refusal) = call::within_body(context.body_bytes, &call.route.service) {
             context.refusal = Some(refusal);
             return done(Error::e_explain(REFUSED, "the body is too large"));
         }
+        done(Ok(()))
+    }
+
+    /// The one place where Pingora says whether a header ends its answer.
+    fn adjust_upstream_modules<'a: 's, 'b: 's, 'c: 's, 'd: 's, 's>(
+        &'a self,
+        _session: &'b mut Session,
+        _header: &'c ResponseHeader,
+        end: bool,
+        context: &'d mut Box<Context>,
+    ) -> Phase<'s, ()>
+    where
+        Self: 's,
+    {
+        context.ends_with_head = end;
         done(Ok(()))
     }
 
@@ -202,6 +230,15 @@ impl ProxyHttp for Gate {
         context: &mut Box<Context>,
     ) -> Result<Option<Duration>> {
         self.look(session, body, end, context).map(|()| None)
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        session: &mut Session,
+        _trailers: &mut HeaderMap,
+        context: &mut Box<Context>,
+    ) -> Result<()> {
+        self.look_at_trailers(session, context)
     }
 
     fn fail_to_connect(
@@ -294,7 +331,32 @@ impl ProxyHttp for Gate {
     }
 }
 
+/// A caller may be quiet for as long as the upstream may, in a tunnel or between two pieces of an upload; but one who doesn't
+/// read any more is let go, and with it the upstream's connection.
+fn be_as_patient(session: &mut Session, timeouts: &Timeouts) {
+    let downstream = session.as_downstream_mut();
+    downstream.set_read_timeout(Some(timeouts.read.max(LEAST_PATIENCE)));
+    downstream.set_write_timeout(Some(timeouts.write));
+}
+
 impl Gate {
+    /// An upstream of HTTP/2 has its way to say "100 Continue", but Pingora doesn't hear it (docs/PINGORA.md): the caller, who
+    /// waits for it, is told here. No upstream's answer can come before that, so a body that it would have refused is sent.
+    async fn go_on_and_send(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        context: &Context,
+    ) -> Result<()> {
+        if session.req_header().version == Version::HTTP_11 {
+            session.as_downstream_mut().write_continue_response().await?;
+        }
+        match context.call() {
+            Some(call) => self.send_call(session, request, call),
+            None => Ok(()),
+        }
+    }
+
     /// An answer's header has come: is it the caller's, or does it mean that the credential is dead?
     fn look_at_head(&self, session: &mut Session, header: &mut ResponseHeader, context: &mut Context) -> Result<()> {
         if header.status.is_informational() || self.hold(session, header, context)? {
@@ -341,7 +403,9 @@ impl Gate {
                 Some(authority) if head.version >= Version::HTTP_2 => authority.as_str(),
                 _ => head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
             };
-            Origin { scheme: if self.encrypted { "https" } else { "http" }, host }
+            let told = self.core.trusted.told(&head.headers, peer(session));
+            let scheme = told.scheme.unwrap_or(if self.encrypted { "https" } else { "http" });
+            Origin { scheme, host: told.host.unwrap_or(host) }
         })
     }
 

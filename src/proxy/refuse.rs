@@ -13,7 +13,7 @@ use crate::{
     telemetry::metrics::RequestOutcome,
 };
 
-use super::{Core, context::Context};
+use super::{Core, context::Context, forwarded::peer};
 
 /// So much of a refused request's body is read.
 const READ_ON_BYTES: usize = 16 * 1024 * 1024;
@@ -25,7 +25,8 @@ pub async fn refuse(core: &Core, session: &mut Session, context: &mut Context, r
     let request_id = context.request_id.get_or_insert_with(|| core.request_ids.next()).clone();
     context.outcome = Some(outcome(refusal.code));
     let service = context.call().map(|call| call.route.service.name.as_str());
-    tracing::info!(%request_id, service, status = refusal.code.as_str(), http = refusal.status.as_u16(), "refused");
+    let client = core.trusted.told(&session.req_header().headers, peer(session)).address;
+    tracing::info!(%request_id, %client, service, status = refusal.code.as_str(), http = refusal.status.as_u16(), "refused");
     let accept = session.req_header().headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let (parts, body) = refusal.render(&request_id, accept).into_parts();
     let mut answer = ResponseHeader::build(parts.status, Some(parts.headers.len() + 1))?;

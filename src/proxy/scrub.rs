@@ -11,6 +11,8 @@ const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 fn is_sent(name: &str) -> bool {
     match name {
         "authorization" | "cookie" | "cookie2" | "forwarded" | "via" | "x-real-ip" | "keep-alive" => false,
+        // They name another path than the one that was judged.
+        "x-original-url" | "x-rewrite-url" | "x-override-url" => false,
         _ => !(name.starts_with("valetkey-") || name.starts_with("x-forwarded-") || name.starts_with("proxy-")),
     }
 }

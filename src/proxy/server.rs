@@ -82,6 +82,7 @@ pub fn serve(core: &Arc<Core>, doors: Vec<Door>, calls: &Handle) -> Result<(), S
             deadlines,
             per_client: core.limits.connections_per_client,
             clients: Arc::clone(&clients),
+            trusted: core.trusted.clone(),
         };
         let mut service = Service::new(format!("listener {}", door.address), guarded);
         let buffer = L4BufferSettings::default().read(READ_BUFFER);

@@ -53,6 +53,7 @@ pub fn catalogue() -> Vec<Kind> {
         kind(Refusal::too_large(TooLarge::Body), "The body is over its limit"),
         kind(Refusal::too_large(TooLarge::Target), "The path and query are over their limit"),
         kind(Refusal::too_large(TooLarge::Headers), "The headers are over their limit"),
+        kind(Refusal::too_large(TooLarge::Token), "The caller's JWT is over its limit"),
         kind(Refusal::rate_limited(7), "The caller is over the service's rate"),
         kind(Refusal::upstream_unreachable("GitHub"), "No connection, no TLS, or no HTTP with the upstream"),
         kind(Refusal::refresh_failed("GitHub"), "The provider's token endpoint fails for now; the connection stays"),

@@ -1,7 +1,7 @@
 //! Domain errors as refusals, each match exhaustive: a new kind of error does not compile until it is decided here how
 //! it is told.
 
-use super::{About, Refusal};
+use super::{About, Refusal, TooLarge};
 use crate::{
     caller::{self, Caller, Unauthenticated},
     clock::Timestamp,
@@ -17,6 +17,7 @@ impl From<Unauthenticated> for Refusal {
         let message = match error.reason {
             Reason::Missing => "Please sign in to continue",
             Reason::Malformed | Reason::Invalid => "Your sign-in could not be verified, please sign in again",
+            Reason::TooLong => return Self::too_large(TooLarge::Token),
             Reason::Expired => "Your sign-in has expired, please sign in again",
             Reason::NotYetValid => "Your sign-in is not valid yet, please try again",
             // Nobody knows whether the token is good: not the caller's fault.

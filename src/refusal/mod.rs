@@ -139,6 +139,8 @@ pub enum TooLarge {
     Headers,
     /// Its body: 413.
     Body,
+    /// The caller's JWT: 431.
+    Token,
 }
 
 /// One answer of Valetkey's own to a request that it does not serve.
@@ -297,6 +299,9 @@ impl Refusal {
             TooLarge::Target => (StatusCode::URI_TOO_LONG, "The address of this request is too long"),
             TooLarge::Headers => {
                 (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers of this request are too large")
+            }
+            TooLarge::Token => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The sign-in token of this request is too long")
             }
             TooLarge::Body => (StatusCode::PAYLOAD_TOO_LARGE, "The body of this request is too large"),
         };

@@ -92,15 +92,8 @@ pub struct Heart {
 }
 
 impl Heart {
-    /// Makes the heart on this runtime.
-    ///
-    /// # Errors
-    /// What of the configuration can't be made real.
-    pub fn new(config: &Config, runtime: &Runtime) -> Result<Self, Error> {
-        Self::of(config, &Handles::both(runtime), Connections::new, Vec::new(), Arc::default())
-    }
-
-    /// The same without any work in the background: for commands beside running replicas.
+    /// Makes the heart on this runtime, without any work in the background: commands end when they are done, and replicas may
+    /// run beside them.
     ///
     /// # Errors
     /// What of the configuration can't be made real; where another process holds the embedded store, that.
@@ -185,6 +178,7 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
     let (contacts, notifier) = notifications(&config, &heart, inbox, Arc::new(around), clock.clone(), &on)?;
     let noting = contacts.clone();
     let callers = Callers::new(&config.callers, config.cache.callers, heart.outbound.clone(), on.background.clone())?
+        .no_longer_than(config.limits.jwt_bytes)
         .telling(move |caller| noting.note(&caller.id, || caller.claims(), caller.expires_at));
     let callers = Arc::new(callers);
     let health = health::Probe::start(&heart, Arc::clone(&callers), drain.clone(), &on.background);
@@ -217,6 +211,7 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
         consent,
         services: Arc::clone(&heart.services),
         limits: config.limits,
+        trusted: proxy::Trusted::new(config.trusted_proxies.clone()),
         clock,
         request_ids: RequestIds::random().map_err(|_| Error::System("randomness"))?,
         metrics: Arc::clone(&metrics),

@@ -38,6 +38,7 @@ pub fn store(config: &config::Store, on: &Handles) -> Result<Arc<dyn Store>, Ope
 fn options(redis: &config::Redis) -> RedisOptions {
     let mut options = RedisOptions::standalone(redis.url.as_str());
     options.password.clone_from(&redis.password);
+    options.prefix.clone_from(&redis.prefix);
     let bytes = |text: &String| text.clone().into_bytes();
     options.tls = TlsOptions {
         ca_pem: redis.tls.ca.as_ref().map(bytes),

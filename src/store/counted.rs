@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 
-use super::{Change, Claim, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned};
+use super::{Change, Claim, Due, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned};
 use crate::telemetry::Metrics;
 
 /// Counts what fails.
@@ -53,8 +53,8 @@ impl Store for Counted {
         self.counted(self.inner.delete(key, expect).await)
     }
 
-    async fn due(&self, until_ms: u64, limit: usize) -> Result<Vec<(Key, u64)>, Error> {
-        self.counted(self.inner.due(until_ms, limit).await)
+    async fn due(&self, until_ms: u64, after: Option<Due>, limit: usize) -> Result<Vec<Due>, Error> {
+        self.counted(self.inner.due(until_ms, after, limit).await)
     }
 
     async fn lease(&self, key: &Key, holder: &str, ttl: Duration) -> Result<Taken, Error> {

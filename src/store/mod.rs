@@ -75,6 +75,9 @@ pub enum Claim {
 /// One page of [`Store::scan`] and where the next one begins.
 pub type Page = (Vec<(Key, Versioned)>, Option<String>);
 
+/// A record, and when it is due, in milliseconds since the epoch.
+pub type Due = (Key, u64);
+
 /// The longest name of a one-time value, in bytes.
 pub const ONE_TIME_ID_MAX: usize = 64;
 
@@ -104,9 +107,9 @@ pub trait Store: Send + Sync + 'static {
     /// [`Put::Stored`] whatever was expected.
     async fn delete(&self, key: &Key, expect: Expect) -> Result<Put, Error>;
 
-    /// At most `limit` records due at or before `until_ms` (milliseconds since the epoch) with their due times, the
-    /// oldest first. Costs what is due, not what exists.
-    async fn due(&self, until_ms: u64, limit: usize) -> Result<Vec<(Key, u64)>, Error>;
+    /// At most `limit` records due at or before `until_ms` (milliseconds since the epoch) with their due times, in their
+    /// order and that of their keys, from the first one behind `after` on. Costs what is due, not what exists.
+    async fn due(&self, until_ms: u64, after: Option<Due>, limit: usize) -> Result<Vec<Due>, Error>;
 
     /// Takes the lease on a key for `ttl`. `holder` is random per acquisition; asking again with the same one extends
     /// the lease and answers with the same fence. An error means that nobody knows who holds it.

@@ -100,17 +100,21 @@ pub(super) async fn read(state: &State, request: Request<Body>) -> Result<(Form,
     }
     let browser =
         state.cookies.read(&parts.headers, Cookie::Browser).and_then(Browser::from_cookie).ok_or(FormError::Stale)?;
-    if !is_form(&parts.headers) {
-        return Err(FormError::Unreadable);
-    }
-    let bytes = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(|_| FormError::TooLong)?;
-    let fields = url::form_urlencoded::parse(&bytes).into_owned().collect();
-    let form = Form(fields);
+    let form = Form(fields(&parts.headers, body).await?);
     let root = state.roots.get().await.map_err(FormError::Unavailable)?;
     match form.get(TOKEN) {
         Some(token) if browser.sent_form(&root, token) => Ok((form, browser)),
         Some(_) | None => Err(FormError::Stale),
     }
+}
+
+/// The fields of any form, whoever sent it, in their order.
+pub(super) async fn fields(headers: &HeaderMap, body: Body) -> Result<Vec<(String, String)>, FormError> {
+    if !is_form(headers) {
+        return Err(FormError::Unreadable);
+    }
+    let bytes = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(|_| FormError::TooLong)?;
+    Ok(url::form_urlencoded::parse(&bytes).into_owned().collect())
 }
 
 /// Whether the body is what a form of ours sends. Another site's form could send other types with other words in them.
@@ -120,16 +124,18 @@ fn is_form(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-/// Whether the browser says that a page of ours sent this. One that says nothing at all is no browser of this decade; what
-/// it holds of cookie and token decides then.
+/// Whether the browser says that a page of ours sent this. Where it says nothing, cookie and token decide: other sites'
+/// forms come without the cookie, and no other page knows the token.
 fn same_origin(headers: &HeaderMap, own: &str) -> bool {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     match (text("sec-fetch-site"), text("origin")) {
         (Some(site), None) => site == "same-origin",
         // Under `Referrer-Policy: no-referrer` a page's own forms carry `Origin: null` (Fetch §3.2.5).
         (Some(site), Some(origin)) => site == "same-origin" && (origin == own || origin == "null"),
+        // Browsers without Fetch Metadata (Safari before 16.4, many views inside apps) send that `null`, too, and then it is
+        // as if they had said nothing.
+        (None, Some("null") | None) => true,
         (None, Some(origin)) => origin == own,
-        (None, None) => true,
     }
 }
 
@@ -152,7 +158,9 @@ mod tests {
             (Some("none"), None, false),
             (Some("same-origin"), Some("https://evil.example"), false),
             (None, Some("https://evil.example"), false),
-            (None, Some("null"), false),
+            (None, Some("null"), true),
+            (Some("cross-site"), Some("null"), false),
+            (Some("same-site"), Some("null"), false),
             (None, Some("https://connect.example.com.evil.example"), false),
         ] {
             let mut headers = HeaderMap::new();

@@ -134,6 +134,17 @@ impl State {
     fn now(&self) -> Timestamp {
         self.parts.clock.now()
     }
+
+    /// Does something in a task of its own: it goes on when whoever asked goes away, and a process that drains waits for
+    /// it. `None`: it broke off.
+    async fn to_its_end<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        let in_flight = self.metrics.begin();
+        let task = tokio::spawn(async move {
+            let _in_flight = in_flight;
+            work.await
+        });
+        task.await.ok()
+    }
 }
 
 impl std::ops::Deref for State {
@@ -212,11 +223,6 @@ async fn not_found(method: Method, axum::Extension(id): axum::Extension<RequestI
 /// The router adds `Allow` itself.
 async fn wrong_method(axum::Extension(id): axum::Extension<RequestId>, headers: HeaderMap) -> Response {
     answer(&Refusal::method_not_allowed(None), &id, accept(&headers))
-}
-
-/// `HEAD` on a `GET` that does something.
-async fn no_head(axum::Extension(id): axum::Extension<RequestId>) -> Response {
-    answer(&Refusal::method_not_allowed(Some("GET")), &id, None)
 }
 
 /// The request's name. The door gives it; without a door there is nothing to name.

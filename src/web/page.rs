@@ -139,7 +139,15 @@ pub(super) fn render(page: &impl Template, status: StatusCode, forms: &Forms<'_>
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
     };
-    let mut response = (status, body).into_response();
+    dressed((status, body).into_response(), forms)
+}
+
+/// What `HEAD` gets for a page that can't be made without its doing something.
+pub(super) fn unseen() -> Response {
+    dressed(StatusCode::OK.into_response(), &Forms::Own)
+}
+
+fn dressed(mut response: Response, forms: &Forms<'_>) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(header::CONTENT_SECURITY_POLICY, policy(forms));

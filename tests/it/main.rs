@@ -37,14 +37,32 @@ mod refresh;
 /// Answers that say in their body what others say with their status.
 mod verdicts;
 
+/// Every framing, encoding and protocol of an answer, and one verdict.
+mod judging;
+
 /// The command line and its exit codes.
 mod cli;
+
+/// From nothing to the first answer, as the README says.
+mod newcomer;
 
 /// Health, readiness, metrics.
 mod admin;
 
 /// Start, drain, restarts, and a store that goes away.
 mod lifecycle;
+
+/// Processes that end while they have something on its way.
+mod endings;
+
+/// A request has one reading, whoever judges it.
+mod one_reading;
+
+/// What clients really send, and what an upstream gets of it.
+mod as_sent;
+
+/// Limits on requests, and how long either side may be quiet.
+mod request_limits;
 
 /// What Pingora does by itself that Valetkey must not.
 mod pingora_traps;

@@ -56,6 +56,10 @@ pub struct RawConfig {
     pub services: Option<BTreeMap<String, RawService>>,
     /// Limits on requests. A service may set its own.
     pub limits: Option<RawLimits>,
+    /// Networks of TLS terminators and load balancers before Valetkey, as `10.0.0.0/8` or `127.0.0.1`: from them `Forwarded`, or
+    /// `X-Forwarded-Proto`, `-Host` and `-For`, say how a request came in and from where. They must set or remove all of these
+    /// headers themselves. From anybody else they count for nothing.
+    pub trusted_proxies: Option<Vec<String>>,
     /// When access tokens are renewed.
     pub refresh: Option<RawRefresh>,
     /// Who is told what happens to connections: webhooks for operators, mail for callers. Nobody by default.
@@ -262,8 +266,11 @@ pub struct RawLimits {
     pub uri_bytes: Option<Size>,
     /// The body. No limit by default.
     pub body_bytes: Option<Size>,
-    /// Connections from one client address at the same time. No limit by default.
+    /// Connections from one client address at the same time; `trusted_proxies` don't count. No limit by default. A listener's
+    /// affair: on a service it has no effect.
     pub connections_per_client: Option<Count>,
+    /// A caller's JWT. `16KiB` by default. On a service it has no effect.
+    pub jwt_bytes: Option<Size>,
 }
 
 /// When access tokens are renewed.

@@ -38,6 +38,10 @@ pub struct RawRedis {
     pub sentinel: Option<RawSentinel>,
     /// A Redis Cluster.
     pub cluster: Option<RawCluster>,
+    /// What the names of all keys and channels begin with. Deployments that share a Redis or a Cluster need one each;
+    /// replicas of one deployment have the same. A new prefix is an empty store.
+    #[schemars(length(min = 1, max = 32), regex(pattern = "^[A-Za-z0-9._-]+$"), extend("default" = "vk"))]
+    pub prefix: Option<String>,
 }
 
 /// TLS towards Redis.

@@ -2,7 +2,9 @@
 //! say is checked. Every function notes all it finds in the report and goes on; one that returns `None` has noted why, or
 //! the first pass has.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
 
 use super::{
     Binding, Cache, Config, Connect, Limits, Listener, ListenerTls, Refresh, Roles, SessionProof, Shutdown,
@@ -16,6 +18,7 @@ mod brand;
 mod callers;
 mod context;
 mod notifications;
+mod rules;
 mod services;
 mod storage;
 
@@ -48,9 +51,15 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
     let cache = cache(&raw.cache.unwrap_or_default());
     let store = raw.store.and_then(|store| storage::store(store, &root.key("store"), cx));
     let vault = raw.vault.and_then(|vault| storage::vault(vault, &root.key("vault"), cx));
-    let defaults = Limits { header_bytes: Some(32 << 10), uri_bytes: Some(8 << 10), ..Limits::default() };
+    let defaults = Limits {
+        header_bytes: Some(32 << 10),
+        uri_bytes: Some(8 << 10),
+        jwt_bytes: Some(16 << 10),
+        ..Limits::default()
+    };
     let limits = limits(raw.limits.as_ref(), defaults);
     let services = services::services(raw.services.unwrap_or_default(), limits, &root.key("services"), cx);
+    let trusted_proxies = trusted_proxies(raw.trusted_proxies.unwrap_or_default(), &root.key("trusted_proxies"), cx);
     let refresh = refresh(&raw.refresh.unwrap_or_default(), &root.key("refresh"), cx);
     let notifications =
         notifications::notifications(raw.notifications.unwrap_or_default(), &root.key("notifications"), cx);
@@ -68,6 +77,7 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
         vault: vault?,
         services,
         limits,
+        trusted_proxies,
         refresh,
         notifications,
     })
@@ -172,6 +182,22 @@ fn refresh(raw: &RawRefresh, path: &Path, cx: &mut Context<'_>) -> Refresh {
     }
 }
 
+/// Networks, or single addresses.
+fn trusted_proxies(raw: Vec<String>, path: &Path, cx: &mut Context<'_>) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    for (at, text) in raw.into_iter().enumerate() {
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        match network {
+            Ok(network) => networks.push(network),
+            Err(_) => {
+                let wrong = finding("This should be a network in CIDR notation, or an address");
+                cx.report.problem(&path.index(at), wrong.hint("such as `10.0.0.0/8`, `fd00::/8` or `127.0.0.1`"));
+            }
+        }
+    }
+    networks
+}
+
 /// Limits as written, and the others from `below`.
 fn limits(raw: Option<&RawLimits>, below: Limits) -> Limits {
     let Some(raw) = raw else { return below };
@@ -180,6 +206,7 @@ fn limits(raw: Option<&RawLimits>, below: Limits) -> Limits {
         uri_bytes: raw.uri_bytes.map_or(below.uri_bytes, |size| size.0),
         body_bytes: raw.body_bytes.map_or(below.body_bytes, |size| size.0),
         connections_per_client: raw.connections_per_client.map_or(below.connections_per_client, |count| count.0),
+        jwt_bytes: raw.jwt_bytes.map_or(below.jwt_bytes, |size| size.0),
     }
 }
 

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use super::{
     api_keys,
     context::{Context, PlainHttp, UrlRule},
-    limits, or,
+    limits, or, rules,
 };
 use crate::{
     config::{
-        Injection, Limits, Pkce, PolicyRule, ProviderFields, RateLimit, Service, Timeouts, Upstream, UpstreamProtocol,
+        Injection, Limits, Pkce, ProviderFields, RateLimit, Service, Timeouts, Upstream, UpstreamProtocol,
         problem::{Path, finding, nearest},
-        raw::{RawMatch, RawRateLimit, RawRule, RawService, RawTimeouts, RawUpstream},
+        raw::{RawLimits, RawRateLimit, RawService, RawTimeouts, RawUpstream},
     },
     id::ServiceName,
 };
@@ -27,6 +27,7 @@ pub(super) fn services(
     }
     let connections = connections(&raw, path, cx);
     let mut services = BTreeMap::new();
+    let mut clients: BTreeMap<(String, String), String> = BTreeMap::new();
     for (name, raw) in raw {
         let path = path.key(&name);
         let parsed = match ServiceName::parse(&name) {
@@ -43,12 +44,29 @@ pub(super) fn services(
             }
         };
         let connection = connections.get(&name).cloned();
-        let service = service(&name, raw, connection, common, &path, cx);
+        let (service, token_url) = service(&name, raw, connection, common, &path, cx);
+        let client = service.as_ref().filter(|service| service.connection.is_none()).and_then(|s| s.client_id.clone());
+        if let Some(client) = client.zip(token_url) {
+            match clients.get(&client) {
+                Some(other) => shared_client(other, &path.key("client_id"), cx),
+                None => drop(clients.insert(client, name.clone())),
+            }
+        }
         if let (Some(name), Some(service)) = (parsed, service) {
             services.insert(name, service);
         }
     }
     services
+}
+
+/// A provider may take what one of two services is given up with for both, and a second consent for the end of the first.
+fn shared_client(other: &str, path: &Path, cx: &mut Context<'_>) {
+    let finding = finding(format!("`{other}` has the same OAuth client: the provider may not tell their grants apart"));
+    let hint = format!(
+        "register a client of its own, or share one connection with `connection: {other}`; while somebody has both, \
+         neither is revoked at the provider when it is disconnected"
+    );
+    cx.report.warning(path, finding.hint(hint));
 }
 
 /// Whose connection each service shares, where it shares one. One hop only, so that a link always leads to the client that
@@ -92,7 +110,7 @@ fn service(
     common: Limits,
     path: &Path,
     cx: &mut Context<'_>,
-) -> Option<Service> {
+) -> (Option<Service>, Option<String>) {
     let (provider, whole) = provided(name, raw.provider, &raw.fields, &path.key("provider"), cx);
     let allow_plain_http = raw.allow_plain_http.unwrap_or(false);
     let shares = raw.connection.is_some() || cx.report.is_broken(&path.key("connection"));
@@ -118,8 +136,9 @@ fn service(
         cx.report.warning(&path.key("api_keys"), finding.hint("write it on the service that owns the connection"));
     }
     let client_secret = cx.secret(path, "client_secret", raw.client_secret, raw.client_secret_file);
+    let token_url = whole.as_ref().and_then(|whole| whole.token_url.clone());
     let upstream = upstream(raw.upstream, whole.and_then(|whole| whole.base_url).as_deref(), &path.key("upstream"), cx);
-    Some(Service {
+    let service = Service {
         provider,
         connection,
         client_id: raw.client_id,
@@ -131,9 +150,10 @@ fn service(
         upstream,
         response_cookies: raw.response_cookies.unwrap_or(false),
         rate_limit: raw.rate_limit.and_then(|raw| rate_limit(&raw, &path.key("rate_limit"), cx)),
-        policy: policy(raw.policy.unwrap_or_default(), &path.key("policy"), cx),
-        limits: limits(raw.limits.as_ref(), common),
-    })
+        policy: rules::policy(raw.policy.unwrap_or_default(), &path.key("policy"), cx),
+        limits: own_limits(raw.limits.as_ref(), common, &path.key("limits"), cx),
+    };
+    (Some(service), token_url)
 }
 
 /// The provider of a service by its `provider` key, or by its own name, and all fields of the service; `None` in place of
@@ -268,13 +288,17 @@ fn check_fields(
     }
     for (name, value) in written.headers.iter().flatten() {
         let path = path.key("headers").key(name);
-        if cx.header_name(&path, name) && http::HeaderValue::from_str(value).is_err() {
+        if frames(name) {
+            let finding = finding("This header frames the request: the proxy writes it itself");
+            cx.report.problem(&path, finding.hint("take it away"));
+        } else if cx.header_name(&path, name) && http::HeaderValue::from_str(value).is_err() {
             cx.report.problem(
                 &path,
                 finding("A header can't have this value").hint("take away line breaks and control characters"),
             );
         }
     }
+    rules::check_scope_rules(written.scope_rules.as_deref().unwrap_or_default(), &path.key("scope_rules"), cx);
     for (at, scope) in written.scopes.iter().flatten().enumerate() {
         // RFC 6749 §3.3: scope-token.
         if scope.is_empty() || !scope.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)) {
@@ -284,13 +308,29 @@ fn check_fields(
     }
 }
 
+/// Headers that say where a request ends, where it goes, or what becomes of the connection: they are the proxy's to write.
+const FRAMING: [&str; 12] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
+
+fn frames(header: &str) -> bool {
+    FRAMING.contains(&header.to_ascii_lowercase().as_str())
+}
+
 fn check_injection(injection: &Injection, path: &Path, cx: &mut Context<'_>) {
-    if cx.header_name(&path.key("header"), &injection.header) {
-        let framing = ["connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"];
-        if framing.contains(&injection.header.to_ascii_lowercase().as_str()) {
-            cx.report
-                .problem(&path.key("header"), finding("This header frames the request and can't carry a credential"));
-        }
+    if cx.header_name(&path.key("header"), &injection.header) && frames(&injection.header) {
+        cx.report.problem(&path.key("header"), finding("This header frames the request and can't carry a credential"));
     }
     let path = path.key("template");
     if !injection.template.contains("{token}") {
@@ -342,45 +382,22 @@ fn upstream(raw: Option<RawUpstream>, base_url: Option<&str>, path: &Path, cx: &
     }
 }
 
+/// What limits one service. Some limits know no service yet when they are asked.
+fn own_limits(raw: Option<&RawLimits>, common: Limits, path: &Path, cx: &mut Context<'_>) -> Limits {
+    let without_effect = [
+        ("connections_per_client", raw.is_some_and(|raw| raw.connections_per_client.is_some())),
+        ("jwt_bytes", raw.is_some_and(|raw| raw.jwt_bytes.is_some())),
+    ];
+    for (key, _) in without_effect.into_iter().filter(|(_, given)| *given) {
+        let finding = finding(format!("`{key}` has no effect here: it is the same for all services"));
+        cx.report.warning(&path.key(key), finding.hint("write it under `limits:` at the top"));
+    }
+    limits(raw, common)
+}
+
 fn rate_limit(raw: &RawRateLimit, path: &Path, cx: &mut Context<'_>) -> Option<RateLimit> {
     let requests = raw.requests?;
     let per = raw.per?;
     cx.positive(&path.key("per"), Some(per), per.0);
     Some(RateLimit { requests, per: per.0, burst: raw.burst.unwrap_or(requests) })
-}
-
-fn policy(raw: Vec<RawRule>, path: &Path, cx: &mut Context<'_>) -> Vec<PolicyRule> {
-    let mut rules = Vec::new();
-    for (at, raw) in raw.into_iter().enumerate() {
-        let path = path.index(at);
-        if !cx.require_one(&path, &[("allow", raw.allow.is_some()), ("deny", raw.deny.is_some())]) {
-            continue;
-        }
-        if let Some(matching) = raw.allow {
-            rules.push(rule(true, matching, &path.key("allow"), cx));
-        } else if let Some(matching) = raw.deny {
-            rules.push(rule(false, matching, &path.key("deny"), cx));
-        }
-    }
-    rules
-}
-
-fn rule(allow: bool, raw: RawMatch, path: &Path, cx: &mut Context<'_>) -> PolicyRule {
-    let methods: Vec<String> =
-        raw.methods.unwrap_or_default().into_iter().map(|method| method.to_ascii_uppercase()).collect();
-    for (at, method) in methods.iter().enumerate() {
-        if http::Method::from_bytes(method.as_bytes()).is_err() {
-            cx.report.problem(&path.key("methods").index(at), finding("This is no possible HTTP method"));
-        }
-    }
-    let paths = raw.paths.unwrap_or_default();
-    for (at, pattern) in paths.iter().enumerate() {
-        let star_inside = pattern.trim_end_matches('*').contains('*') || pattern.ends_with("**");
-        if !pattern.starts_with('/') || star_inside || pattern.contains(['?', '#']) {
-            let hint = "such as `/repos` or, for all that begins so, `/repos/*`";
-            let finding = finding("This should be a path that begins with `/`, with `*` at its end or not at all");
-            cx.report.problem(&path.key("paths").index(at), finding.hint(hint));
-        }
-    }
-    PolicyRule { allow, methods, paths, claims: raw.claims.unwrap_or_default() }
 }

@@ -85,7 +85,9 @@ fn redis(raw: RawRedis, path: &Path, cx: &mut Context<'_>) -> Option<Redis> {
             finding("Plain `redis://` beyond this machine: its password and the sealed records can be read on the way");
         cx.report.warning(&url_path, finding.hint("use `rediss://` unless the network is trusted"));
     }
-    Some(Redis { url, password: secret.or(in_url), tls, topology })
+    // The schema has checked it: its characters keep prefixes apart in ACLs (`PREFIX:*`) and out of Cluster's hash tags.
+    let prefix = raw.prefix.unwrap_or_else(|| "vk".to_owned());
+    Some(Redis { url, password: secret.or(in_url), tls, topology, prefix })
 }
 
 /// The URL, and the password that was in it.

@@ -157,6 +157,7 @@ fn a_password_in_the_url_moves_out_of_it() {
     let Store::Redis(redis) = config(&text).store else { panic!("should be Redis") };
     assert_eq!(redis.url.as_str(), "rediss://valetkey@redis:6379/2");
     assert_eq!(redis.password.unwrap().expose(), "p@ss");
+    assert_eq!(redis.prefix, "vk");
     let text = format!("{LEAST}{SERVICE}")
         .replace(store, "store: { redis: { sentinel: { master: m, addresses: [\"127.0.0.1:26379\"] } } }");
     let Store::Redis(redis) = config(&text).store else { panic!("should be Redis") };

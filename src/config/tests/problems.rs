@@ -200,6 +200,7 @@ fn store_and_vault() {
         (store, "store:\n  redis: {} # HERE", "store.redis.url", "missing", "rediss://"),
         (store, "store:\n  redis: { url: \"http://r\" } # HERE", "store.redis.url", "`rediss://`", ""),
         (store, "store:\n  redis: { url: \"rediss://u:p@r\", password: p } # HERE", "store.redis.url", "given twice", ""),
+        (store, "store:\n  redis: { url: \"rediss://r\", prefix: \"vk:{a}\" } # HERE", "store.redis.prefix", "of the form", ""),
         (store, "store:\n  redis: { url: \"rediss://r/main\" } # HERE", "store.redis.url", "number of a database", ""),
         (store, "store:\n  redis: { cluster: { addresses: [r] } } # HERE", "store.redis.cluster.addresses[0]", "`host:port`", ""),
         (store, "store:\n  redis: { url: \"rediss://r\", password: a, password_file: b } # HERE", "store.redis.password_file", "Both", "keep one"),
@@ -353,6 +354,11 @@ fn warnings_do_not_refuse() {
             "connect:\n",
             "  - issuer: https://auth.example.com/ # HERE\n    audience: other\n    jwks_url: https://b.example\n    algorithms: [RS256]\nconnect:\n",
             "callers[1].issuer",
+        ),
+        (
+            "    client_id: client\n    client_secret: hush-hush\n    scopes: [repo]",
+            "    client_id: client\n    client_secret: hush-hush\n    scopes: [repo]\n  mirror:\n    provider: github\n    client_id: client # HERE\n    client_secret: hush-hush",
+            "services.mirror.client_id",
         ),
     ];
     for (part, other, path) in cases {

@@ -145,3 +145,15 @@ async fn ten_thousand_that_are_due_at_once_are_asked_for_at_a_measured_pace_and_
     assert!(*most <= 51, "{most} in a second");
     rig.assert_nothing_spent_twice();
 }
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_that_cannot_be_healed_hold_nobody_up_for_a_minute() {
+    let rig = Rig::start(1, 3, HOUR).await;
+    rig.world.server.litter(10_000);
+    let began = Instant::now();
+    sleep(HOUR).await;
+    let asked = asked_since(&rig, began);
+    assert_eq!(asked.len(), 3);
+    // The latest that the jitter allows, and a minute.
+    assert!(asked.iter().all(|at| *at <= HOUR * 13 / 16 + MINUTE), "{asked:?}");
+}

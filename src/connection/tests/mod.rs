@@ -2,6 +2,7 @@
 //! `sim` explores interleavings of faults; the others are single facts.
 
 mod changing;
+mod clocks;
 mod deciding;
 mod erasing;
 mod freshness;

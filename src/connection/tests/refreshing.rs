@@ -25,10 +25,10 @@ async fn after_a_pause(users: usize) -> Rig {
     let rig = Rig::start(1, users, SHORT).await;
     rig.expire().await;
     rig.script([DOWN, DOWN, DOWN]);
-    for _ in 0..3 {
-        assert_eq!(rig.resolve(0, 0).await.unwrap_err(), Unusable::RefreshFailed);
+    for user in [0, 1, 0] {
+        assert_eq!(rig.resolve(0, user).await.unwrap_err(), Unusable::RefreshFailed);
     }
-    assert_eq!(rig.resolve(0, 0).await.unwrap_err(), Unusable::RefreshFailed);
+    assert_eq!(rig.resolve(0, 1).await.unwrap_err(), Unusable::RefreshFailed);
     assert_eq!(rig.asked(), 3, "during the pause nobody asks");
     sleep(Duration::from_millis(500)).await;
     rig
@@ -56,6 +56,25 @@ async fn after_a_probe_that_fails_the_others_are_refused_without_asking() {
         assert_eq!(call.unwrap().unwrap_err(), Unusable::RefreshFailed);
     }
     assert_eq!(rig.asked(), 4, "one probe");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_of_one_grant_keeps_nobody_else_from_a_token() {
+    for refused in [
+        Scripted::Answer(403, r#"{"error":"access_denied"}"#),
+        Scripted::Answer(400, r#"{"error":"unauthorized_client"}"#),
+        Scripted::Answer(400, r#"{"error":"user_is_gone"}"#),
+        Scripted::Answer(429, ""),
+    ] {
+        let rig = Rig::start(1, 2, SHORT).await;
+        rig.expire().await;
+        rig.script([refused.clone(), refused.clone(), refused.clone()]);
+        for _ in 0..4 {
+            assert_eq!(rig.resolve(0, 0).await.unwrap_err(), Unusable::RefreshFailed);
+        }
+        assert_eq!(rig.asked(), 3, "{refused:?}: that grant is left alone for a while");
+        rig.resolve(0, 1).await.unwrap_or_else(|unusable| panic!("{refused:?}: {unusable:?}"));
+    }
 }
 
 #[tokio::test(start_paused = true)]

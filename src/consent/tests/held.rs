@@ -4,7 +4,7 @@ use super::*;
 use crate::connection::Status;
 
 /// Goes all the way as this provider account.
-async fn granted(rig: &Rig, who: &str, account: &str, browser: &Browser) -> Result<Outcome, CallbackError> {
+pub(super) async fn granted(rig: &Rig, who: &str, account: &str, browser: &Browser) -> Result<Outcome, CallbackError> {
     rig.provider.is(who);
     let (caller, service) = (caller("ada"), rig.service("crm"));
     let wish = Wish {
@@ -21,7 +21,7 @@ async fn granted(rig: &Rig, who: &str, account: &str, browser: &Browser) -> Resu
     rig.outcome("crm", &answer(&url), Some(browser)).await
 }
 
-async fn identity(rig: &Rig, account: &str) -> Option<Box<str>> {
+pub(super) async fn identity(rig: &Rig, account: &str) -> Option<Box<str>> {
     rig.connections.get(&connection_id("ada", "crm", account)).await.unwrap().and_then(|found| found.identity)
 }
 
@@ -33,7 +33,7 @@ async fn another_account_takes_the_place_of_the_first_only_where_the_person_says
     // The same again is no question.
     assert!(matches!(granted(&rig, "ada", "default", &browser).await, Ok(Outcome::Stored(_))));
     let Ok(Outcome::Question(question)) = granted(&rig, "bob", "default", &browser).await else { panic!() };
-    assert_eq!((question.before.as_str(), question.after.as_str()), ("ada@crm.example", "bob@crm.example"));
+    assert_eq!((question.before.as_str(), question.after.as_deref()), ("ada@crm.example", Some("bob@crm.example")));
     assert_eq!(identity(&rig, "default").await.as_deref(), Some("ada@crm.example"));
     // Not another browser's to answer, not for another service, not by the application.
     let (now, code, stranger) = (rig.clock.now(), question.code.as_str(), Browser::new().unwrap());

@@ -10,6 +10,8 @@ use crate::{oauth::Fault, vault::Purpose};
 
 mod flow;
 mod held;
+mod identity;
+mod keeping;
 mod sessions;
 
 impl Rig {
@@ -37,7 +39,11 @@ impl Rig {
 
     async fn begin(&self, ticket: &str, browser: &Browser) -> Result<Url, BeginError> {
         let plan = self.plan(ticket, Some(browser)).await?;
-        self.consent.begin(&self.service("crm"), plan, browser, self.clock.now()).await
+        self.leave(&self.service("crm"), plan, browser).await
+    }
+
+    async fn leave(&self, service: &Service, plan: Plan, browser: &Browser) -> Result<Url, BeginError> {
+        self.consent.begin(service, plan, browser, self.clock.now()).await
     }
 
     async fn call_back(

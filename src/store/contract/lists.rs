@@ -29,15 +29,39 @@ pub(crate) async fn due_records_come_oldest_first_until_the_time_and_limit_given
         store.put(&key(owner, 1), Expect::Absent, version(1), b"x", Some(at)).await.expect("the store answers");
     }
     store.put(&key(50, 1), Expect::Absent, version(1), b"x", None).await.expect("the store answers");
-    let due = |until, limit| async move { store.due(until, limit).await.expect("the store answers") };
+    let due = |until, limit| async move { store.due(until, None, limit).await.expect("the store answers") };
     assert_eq!(due(99, 10).await, []);
     assert_eq!(due(300, 10).await, [(key(200, 1), 100), (key(77, 1), 200), (key(3, 1), 300)]);
     assert_eq!(due(u64::MAX >> 12, 2).await, [(key(200, 1), 100), (key(77, 1), 200)]);
 }
 
+pub(crate) async fn due_records_go_on_behind_the_last_one_seen(store: &dyn Store) {
+    // Several at the same time, in one shard and in others.
+    let times = [(3, 300), (200, 100), (77, 200), (78, 200), (79, 200), (9, 400)];
+    for (owner, at) in times {
+        for record in [1, 2] {
+            let key = key(owner, record);
+            store.put(&key, Expect::Absent, version(1), b"x", Some(at)).await.expect("the store answers");
+        }
+    }
+    let mut expected: Vec<_> =
+        times.iter().flat_map(|(owner, at)| [1, 2].map(|record| (key(*owner, record), *at))).collect();
+    expected.sort_by_key(|(key, at)| (*at, *key));
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.due(350, after, 3).await.expect("the store answers");
+        let Some(last) = page.last() else { break };
+        after = Some(*last);
+        seen.extend(page);
+    }
+    expected.retain(|(_, at)| *at <= 350);
+    assert_eq!(seen, expected);
+    assert_eq!(store.due(150, after, 3).await, Ok(Vec::new()), "none that was due before the one seen");
+}
+
 pub(crate) async fn a_due_time_goes_with_the_write_and_the_delete(store: &dyn Store) {
     let key = key(1, 1);
-    let all = || async { store.due(1 << 50, 10).await.expect("the store answers") };
+    let all = || async { store.due(1 << 50, None, 10).await.expect("the store answers") };
     store.put(&key, Expect::Absent, version(1), b"x", Some(100)).await.expect("the store answers");
     store.put(&key, Expect::Any, version(2), b"x", Some(200)).await.expect("the store answers");
     assert_eq!(all().await, [(key, 200)]);

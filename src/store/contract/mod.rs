@@ -91,6 +91,7 @@ macro_rules! each {
             a_late_write_loses_against_a_delete
             a_delete_keeps_to_what_it_expects
             due_records_come_oldest_first_until_the_time_and_limit_given
+            due_records_go_on_behind_the_last_one_seen
             a_due_time_goes_with_the_write_and_the_delete
             a_lease_has_one_holder
             only_the_holder_renews_and_releases

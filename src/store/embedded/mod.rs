@@ -1,6 +1,7 @@
 //! The store of one machine: a redb file that survives a crash at any moment, held by one process at a time. Writes are
 //! flushed to the disk before they are answered; reads run in the calling thread.
 
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use self::tables::{DUE, NEVER, RECORDS, Tables};
 use self::writer::Writer;
 use super::notices::Notices;
 use super::{
-    Change, Claim, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned,
+    Change, Claim, Due, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned,
     check_one_time_id,
 };
 use crate::clock::Clock;
@@ -131,10 +132,16 @@ impl Store for EmbeddedStore {
         self.writer.write(move |tables| tables.delete(key, expect)).await
     }
 
-    async fn due(&self, until_ms: u64, limit: usize) -> Result<Vec<(Key, u64)>, Error> {
+    async fn due(&self, until_ms: u64, after: Option<Due>, limit: usize) -> Result<Vec<Due>, Error> {
+        let after = after.map(|(key, at)| (at, key.to_bytes()));
+        let from = after.as_ref().map_or(Bound::Unbounded, |(at, key)| Bound::Excluded((*at, key)));
+        let until = Bound::Included((until_ms, &[0xff; 32]));
+        if after.as_ref().is_some_and(|(at, _)| *at > until_ms) {
+            return Ok(Vec::new());
+        }
         self.read(|transaction| {
             let mut found = Vec::new();
-            for entry in transaction.open_table(DUE)?.range(..=(until_ms, &[0xff; 32]))?.take(limit) {
+            for entry in transaction.open_table(DUE)?.range::<(u64, &[u8; 32])>((from, until))?.take(limit) {
                 let entry = entry?.0;
                 let (at, key) = entry.value();
                 found.push((Key::from_bytes(key)?, at));
@@ -201,14 +208,12 @@ impl Store for EmbeddedStore {
             ),
             None => None,
         };
-        let from = after.as_ref().map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let from = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         self.read(|transaction| {
             let mut page = Vec::new();
             let (mut next, mut seen) = (None, 0);
-            for entry in transaction
-                .open_table(RECORDS)?
-                .range::<&[u8; 32]>((from, std::ops::Bound::Unbounded))?
-                .take(limit.max(1))
+            for entry in
+                transaction.open_table(RECORDS)?.range::<&[u8; 32]>((from, Bound::Unbounded))?.take(limit.max(1))
             {
                 let (key, stored) = entry?;
                 let key = Key::from_bytes(key.value())?;

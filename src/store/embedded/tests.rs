@@ -83,7 +83,7 @@ async fn everything_but_leases_is_there_after_reopening() {
     let store = EmbeddedStore::open(directory.path().join("store.redb")).expect("closing let go of the file");
     let record = store.get(&key(1, 1)).await.expect("the store answers");
     assert_eq!(record, Some(Versioned { version: Version(5), value: b"kept".to_vec() }));
-    assert_eq!(store.due(100, 10).await, Ok(vec![(key(1, 1), 77)]));
+    assert_eq!(store.due(100, None, 10).await, Ok(vec![(key(1, 1), 77)]));
     assert_eq!(store.take("kept").await, Ok(Some(b"state".to_vec())));
 }
 

@@ -1,6 +1,8 @@
 //! What the keys are called. Everything of one owner carries the same hash tag, so that each atomic step touches one
 //! cluster slot; the tag is one byte of the owner's hash, so that indexes number 256 and not one per owner.
 
+use std::{fmt, sync::Arc};
+
 use sha2::{Digest, Sha256};
 
 use crate::store::{Key, OwnerId};
@@ -8,42 +10,62 @@ use crate::store::{Key, OwnerId};
 /// How many shards there are.
 pub(super) const SHARDS: u16 = 256;
 
-/// Where changes are told.
-pub(super) const CHANGES: &str = "vk:changes";
-
-/// An owner's records: hash of record → stored form.
-pub(super) fn records(owner: &OwnerId) -> String {
-    format!("vk:{{{:02x}}}:r:{owner}", owner.0[0])
+/// The names of one deployment. All begin with its prefix, so that deployments with different prefixes share a Redis
+/// without seeing each other.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    prefix: Arc<str>,
 }
 
-/// Due times of a shard: sorted set of keys by milliseconds since the epoch.
-pub(super) fn due(shard: u8) -> String {
-    format!("vk:{{{shard:02x}}}:due")
-}
+impl Layout {
+    /// Names that begin with `prefix` and a colon.
+    pub(super) fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.into() }
+    }
 
-/// Who has records in a shard: set of owners.
-pub(super) fn owners(shard: u8) -> String {
-    format!("vk:{{{shard:02x}}}:owners")
-}
+    /// The channel on which changes are told.
+    pub(super) fn changes(&self) -> String {
+        format!("{}:changes", self.prefix)
+    }
 
-/// The last fencing number of a shard.
-pub(super) fn fence(shard: u8) -> String {
-    format!("vk:{{{shard:02x}}}:fence")
-}
+    /// The channel on which one process hears its own heartbeat.
+    pub(super) fn heartbeat(&self, instance: u64) -> String {
+        format!("{}:beat:{instance:016x}", self.prefix)
+    }
 
-/// A record's lease.
-pub(super) fn lease(key: &Key) -> String {
-    format!("vk:{{{:02x}}}:l:{key}", shard(key))
-}
+    /// An owner's records: hash of record → stored form.
+    pub(super) fn records(&self, owner: &OwnerId) -> String {
+        self.in_shard(owner.0[0], format_args!("r:{owner}"))
+    }
 
-/// A one-time value.
-pub(super) fn one_time(id: &str) -> String {
-    format!("vk:{{{:02x}}}:o:{id}", Sha256::digest(id.as_bytes())[0])
-}
+    /// Due times of a shard: sorted set of keys by milliseconds since the epoch.
+    pub(super) fn due(&self, shard: u8) -> String {
+        self.in_shard(shard, format_args!("due"))
+    }
 
-/// The channel on which one process hears its own heartbeat.
-pub(super) fn heartbeat(instance: u64) -> String {
-    format!("vk:beat:{instance:016x}")
+    /// Who has records in a shard: set of owners.
+    pub(super) fn owners(&self, shard: u8) -> String {
+        self.in_shard(shard, format_args!("owners"))
+    }
+
+    /// The last fencing number of a shard.
+    pub(super) fn fence(&self, shard: u8) -> String {
+        self.in_shard(shard, format_args!("fence"))
+    }
+
+    /// A record's lease.
+    pub(super) fn lease(&self, key: &Key) -> String {
+        self.in_shard(shard(key), format_args!("l:{key}"))
+    }
+
+    /// A one-time value.
+    pub(super) fn one_time(&self, id: &str) -> String {
+        self.in_shard(Sha256::digest(id.as_bytes())[0], format_args!("o:{id}"))
+    }
+
+    fn in_shard(&self, shard: u8, name: fmt::Arguments<'_>) -> String {
+        format!("{}:{{{shard:02x}}}:{name}", self.prefix)
+    }
 }
 
 /// The shard a record is in.
@@ -59,7 +81,14 @@ mod tests {
     #[test]
     fn all_of_an_owner_lies_in_one_slot() {
         let key = Key { owner: OwnerId([0x3f; 16]), record: RecordId([1; 16]) };
-        let names = [records(&key.owner), due(shard(&key)), owners(shard(&key)), fence(shard(&key)), lease(&key)];
+        let (layout, shard) = (Layout::new("vk"), shard(&key));
+        let names = [
+            layout.records(&key.owner),
+            layout.due(shard),
+            layout.owners(shard),
+            layout.fence(shard),
+            layout.lease(&key),
+        ];
         for name in names {
             assert!(name.starts_with("vk:{3f}:"), "{name}");
         }
@@ -68,7 +97,7 @@ mod tests {
     #[test]
     fn one_time_values_spread_over_shards() {
         let shards: std::collections::HashSet<String> =
-            (0..200).map(|n| one_time(&n.to_string())[..7].to_owned()).collect();
+            (0..200).map(|n| Layout::new("vk").one_time(&n.to_string())[..7].to_owned()).collect();
         assert!(shards.len() > 64);
     }
 }

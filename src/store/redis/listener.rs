@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::fault::Fault;
-use super::layout;
+use super::layout::Layout;
 use super::link::{Link, jittered};
 use super::request::{Repeat, Request};
 use super::targets;
@@ -26,14 +26,14 @@ const SILENCE: Duration = Duration::from_millis(1700);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// Listens until closed.
-pub(super) async fn listen(link: Arc<Link>, notices: Arc<Notices>, closed: CancellationToken) {
+pub(super) async fn listen(link: Arc<Link>, layout: Layout, notices: Arc<Notices>, closed: CancellationToken) {
     let (mut pause, mut turn) = (PAUSES.0, 0);
-    let beat = layout::heartbeat(getrandom::u64().unwrap_or_default());
+    let channels = [layout.changes(), layout.heartbeat(getrandom::u64().unwrap_or_default())];
     loop {
         let since = Instant::now();
         let reason = tokio::select! {
             () = closed.cancelled() => break,
-            reason = session(&link, &notices, &beat, turn) => reason,
+            reason = session(&link, &notices, &channels, turn) => reason,
         };
         if notices.epoch().is_some() {
             tracing::warn!(reason = %reason, "the channel of change notices is broken; caches are not trusted until it is back");
@@ -50,8 +50,8 @@ pub(super) async fn listen(link: Arc<Link>, notices: Arc<Notices>, closed: Cance
 }
 
 /// One subscription from beginning to end; answers why it ended.
-async fn session(link: &Link, notices: &Notices, beat: &str, turn: usize) -> Error {
-    match subscribed(link, notices, beat, turn).await {
+async fn session(link: &Link, notices: &Notices, channels: &[String; 2], turn: usize) -> Error {
+    match subscribed(link, notices, channels, turn).await {
         Ok(never) => match never {},
         Err(error) => error,
     }
@@ -60,18 +60,18 @@ async fn session(link: &Link, notices: &Notices, beat: &str, turn: usize) -> Err
 async fn subscribed(
     link: &Link,
     notices: &Notices,
-    beat: &str,
+    channels: &[String; 2],
     turn: usize,
 ) -> Result<std::convert::Infallible, Error> {
     let live = link.live().await?;
     let at = turn % live.listen_at.len().max(1);
     let client = live.listen_at.get(at).ok_or_else(|| Error::unavailable("no node to listen at"))?;
-    let channels = [layout::CHANGES.to_owned(), beat.to_owned()];
-    let subscriber = targets::subscribe(client, &channels, link.limits.connect, link.limits.response)
+    let subscriber = targets::subscribe(client, channels, link.limits.connect, link.limits.response)
         .await
         .map_err(Fault::into_error)?;
     let (_sink, mut messages) = subscriber.split();
 
+    let [_, beat] = channels;
     let beats = send_beats(link, beat);
     tokio::pin!(beats);
     let mut silent_at = Instant::now() + SILENCE;
@@ -79,7 +79,7 @@ async fn subscribed(
         tokio::select! {
             message = messages.next() => {
                 let message = message.ok_or_else(|| Error::unavailable("the subscription was cut"))?;
-                if message.get_channel_name() == beat {
+                if message.get_channel_name() == *beat {
                     silent_at = Instant::now() + SILENCE;
                     // The first one proves that the whole way works, from here to there and back.
                     notices.up();

@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use self::layout::Layout;
 use self::link::Link;
 use self::request::{LuaScript, Repeat, Request, read};
 use self::targets::Targets;
@@ -20,7 +21,7 @@ use super::key::{owner_from_bytes, record_from_bytes};
 use super::notices::Notices;
 use super::version::encode;
 use super::{
-    Change, Claim, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned,
+    Change, Claim, Due, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned,
     check_one_time_id,
 };
 
@@ -51,6 +52,7 @@ const NONCE: usize = 16;
 
 /// The store in Redis.
 pub struct RedisStore {
+    layout: Layout,
     link: Arc<Link>,
     notices: Arc<Notices>,
     closed: CancellationToken,
@@ -64,12 +66,13 @@ impl RedisStore {
     /// # Errors
     /// [`OptionsError`] for settings that cannot work.
     pub fn connect(options: &RedisOptions, near: &Handle, beside: &Handle) -> Result<Self, OptionsError> {
-        let targets = Targets::new(options)?;
+        let layout = Layout::new(&options.prefix);
+        let targets = Targets::new(options, &layout)?;
         let closed = CancellationToken::new();
         let link = Link::start(targets, options.limits.clone(), near.clone(), closed.clone());
         let notices = Arc::new(Notices::new());
-        beside.spawn(listener::listen(Arc::clone(&link), Arc::clone(&notices), closed.clone()));
-        Ok(Self { link, notices, closed })
+        beside.spawn(listener::listen(Arc::clone(&link), layout.clone(), Arc::clone(&notices), closed.clone()));
+        Ok(Self { layout, link, notices, closed })
     }
 
     async fn script<T: redis::FromRedisValue>(
@@ -87,7 +90,7 @@ impl RedisStore {
 
     async fn records_of(&self, owner: &OwnerId) -> Result<Vec<(RecordId, Versioned)>, Error> {
         let fields: Vec<(Vec<u8>, Vec<u8>)> =
-            self.command(on("HGETALL", &layout::records(owner)), Repeat::Read).await?;
+            self.command(on("HGETALL", &self.layout.records(owner)), Repeat::Read).await?;
         let mut records = Vec::with_capacity(fields.len());
         for (record, stored) in fields {
             match record_from_bytes(&record).and_then(|record| Ok((record, Versioned::decode(&stored)?))) {
@@ -100,7 +103,7 @@ impl RedisStore {
 
     /// Some owners of a shard, and where to go on (0: nowhere).
     async fn owners_of(&self, shard: u8, cursor: u64, about: usize) -> Result<(u64, Vec<OwnerId>), Error> {
-        let mut command = on("SSCAN", &layout::owners(shard));
+        let mut command = on("SSCAN", &self.layout.owners(shard));
         command.arg(cursor).arg("COUNT").arg(about);
         let (next, owners): (u64, Vec<Vec<u8>>) = self.command(command, Repeat::Read).await?;
         Ok((next, owners.iter().map(|owner| owner_from_bytes(owner)).collect::<Result<_, _>>()?))
@@ -182,7 +185,7 @@ async fn all_shards<T>(
 #[async_trait]
 impl Store for RedisStore {
     async fn get(&self, key: &Key) -> Result<Option<Versioned>, Error> {
-        let mut command = on("HGET", &layout::records(&key.owner));
+        let mut command = on("HGET", &self.layout.records(&key.owner));
         command.arg(&key.record.0);
         let stored: Option<Vec<u8>> = self.command(command, Repeat::Read).await?;
         stored.map(|stored| Versioned::decode(&stored)).transpose()
@@ -202,7 +205,7 @@ impl Store for RedisStore {
     ) -> Result<Put, Error> {
         let shard = layout::shard(key);
         let (expect, expected) = expectation(expect);
-        let keys = vec![layout::records(&key.owner), layout::due(shard), layout::owners(shard)];
+        let keys = vec![self.layout.records(&key.owner), self.layout.due(shard), self.layout.owners(shard)];
         let arguments = vec![
             key.record.0.to_vec(),
             expect,
@@ -211,7 +214,7 @@ impl Store for RedisStore {
             due.map(decimal).unwrap_or_default(),
             key.to_bytes().to_vec(),
             key.owner.0.to_vec(),
-            layout::CHANGES.into(),
+            self.layout.changes().into_bytes(),
             key.to_string().into_bytes(),
         ];
         written(first_and_rest(self.script(&PUT, keys, arguments).await?)?)
@@ -220,23 +223,26 @@ impl Store for RedisStore {
     async fn delete(&self, key: &Key, expect: Expect) -> Result<Put, Error> {
         let shard = layout::shard(key);
         let (expect, expected) = expectation(expect);
-        let keys = vec![layout::records(&key.owner), layout::due(shard), layout::owners(shard)];
+        let keys = vec![self.layout.records(&key.owner), self.layout.due(shard), self.layout.owners(shard)];
         let arguments = vec![
             key.record.0.to_vec(),
             expect,
             expected,
             key.to_bytes().to_vec(),
             key.owner.0.to_vec(),
-            layout::CHANGES.into(),
+            self.layout.changes().into_bytes(),
             key.to_string().into_bytes(),
         ];
         written(first_and_rest(self.script(&DELETE, keys, arguments).await?)?)
     }
 
-    async fn due(&self, until_ms: u64, limit: usize) -> Result<Vec<(Key, u64)>, Error> {
+    async fn due(&self, until_ms: u64, after: Option<Due>, limit: usize) -> Result<Vec<Due>, Error> {
+        // Of what is due at the same time as the one before, some lies before it.
+        let from = after.map_or_else(|| "-inf".into(), |(_, at)| decimal(at));
+        let from = &from;
         let shards = all_shards((0..=u8::MAX).map(|shard| async move {
-            let mut command = on("ZRANGEBYSCORE", &layout::due(shard));
-            command.arg("-inf").arg(until_ms).arg("WITHSCORES").arg("LIMIT").arg(0).arg(limit);
+            let mut command = on("ZRANGEBYSCORE", &self.layout.due(shard));
+            command.arg(from).arg(until_ms).arg("WITHSCORES").arg("LIMIT").arg(0).arg(limit);
             self.command::<Vec<(Vec<u8>, f64)>>(command, Repeat::Read).await
         }))
         .await?;
@@ -244,13 +250,16 @@ impl Store for RedisStore {
         for (key, at) in shards.into_iter().flatten() {
             due.push((Key::from_bytes(&key)?, at as u64));
         }
+        if let Some((last, time)) = after {
+            due.retain(|(key, at)| (*at, *key) > (time, last));
+        }
         due.sort_unstable_by_key(|(key, at)| (*at, *key));
         due.truncate(limit);
         Ok(due)
     }
 
     async fn lease(&self, key: &Key, holder: &str, ttl: Duration) -> Result<Taken, Error> {
-        let keys = vec![layout::lease(key), layout::fence(layout::shard(key))];
+        let keys = vec![self.layout.lease(key), self.layout.fence(layout::shard(key))];
         let (mine, number): (i64, i64) = self.script(&LEASE, keys, vec![holder.into(), milliseconds(ttl)]).await?;
         let number = u64::try_from(number).unwrap_or(0);
         Ok(match mine {
@@ -261,19 +270,19 @@ impl Store for RedisStore {
 
     async fn renew(&self, key: &Key, holder: &str, ttl: Duration) -> Result<bool, Error> {
         let renewed: i64 =
-            self.script(&RENEW, vec![layout::lease(key)], vec![holder.into(), milliseconds(ttl)]).await?;
+            self.script(&RENEW, vec![self.layout.lease(key)], vec![holder.into(), milliseconds(ttl)]).await?;
         Ok(renewed == 1)
     }
 
     async fn release(&self, key: &Key, holder: &str) -> Result<(), Error> {
-        let _: i64 = self.script(&RELEASE, vec![layout::lease(key)], vec![holder.into()]).await?;
+        let _: i64 = self.script(&RELEASE, vec![self.layout.lease(key)], vec![holder.into()]).await?;
         Ok(())
     }
 
     async fn put_once(&self, id: &str, value: &[u8], ttl: Option<Duration>) -> Result<Claim, Error> {
         check_one_time_id(id)?;
         let arguments = vec![with_nonce(value)?, ttl.map(milliseconds).unwrap_or_default()];
-        match first_and_rest(self.script(&PUT_ONCE, vec![layout::one_time(id)], arguments).await?)? {
+        match first_and_rest(self.script(&PUT_ONCE, vec![self.layout.one_time(id)], arguments).await?)? {
             (1, _) => Ok(Claim::Mine),
             (_, Some(there)) => without_nonce(there).map(Claim::Theirs),
             (_, None) => Err(Error::Corrupt { what: "a one-time value" }),
@@ -282,20 +291,20 @@ impl Store for RedisStore {
 
     async fn peek(&self, id: &str) -> Result<Option<Vec<u8>>, Error> {
         check_one_time_id(id)?;
-        let stored: Option<Vec<u8>> = self.command(on("GET", &layout::one_time(id)), Repeat::Read).await?;
+        let stored: Option<Vec<u8>> = self.command(on("GET", &self.layout.one_time(id)), Repeat::Read).await?;
         stored.map(without_nonce).transpose()
     }
 
     async fn take(&self, id: &str) -> Result<Option<Vec<u8>>, Error> {
         check_one_time_id(id)?;
-        let stored: Option<Vec<u8>> = self.command(on("GETDEL", &layout::one_time(id)), Repeat::Never).await?;
+        let stored: Option<Vec<u8>> = self.command(on("GETDEL", &self.layout.one_time(id)), Repeat::Never).await?;
         stored.map(without_nonce).transpose()
     }
 
     async fn replace(&self, id: &str, expected: &[u8], value: &[u8], ttl: Option<Duration>) -> Result<bool, Error> {
         check_one_time_id(id)?;
         let arguments = vec![expected.to_vec(), with_nonce(value)?, ttl.map(milliseconds).unwrap_or_default()];
-        let replaced: i64 = self.script(&REPLACE, vec![layout::one_time(id)], arguments).await?;
+        let replaced: i64 = self.script(&REPLACE, vec![self.layout.one_time(id)], arguments).await?;
         Ok(replaced == 1)
     }
 
@@ -306,7 +315,7 @@ impl Store for RedisStore {
             loop {
                 let (next, owners) = self.owners_of(shard, cursor, 500).await?;
                 let lengths = owners.iter().map(|owner| async move {
-                    self.command::<u64>(on("HLEN", &layout::records(owner)), Repeat::Read).await
+                    self.command::<u64>(on("HLEN", &self.layout.records(owner)), Repeat::Read).await
                 });
                 total += join_all(lengths).await.into_iter().sum::<Result<u64, _>>()?;
                 cursor = next;

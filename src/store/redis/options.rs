@@ -23,6 +23,8 @@ pub struct RedisOptions {
     pub tls: TlsOptions,
     /// What stands at the other end.
     pub topology: Topology,
+    /// What the names of all keys and channels begin with, before a colon.
+    pub prefix: String,
     /// Time limits.
     pub limits: Limits,
 }
@@ -36,6 +38,7 @@ impl RedisOptions {
             password: None,
             tls: TlsOptions::default(),
             topology: Topology::Standalone,
+            prefix: "vk".to_owned(),
             limits: Limits::default(),
         }
     }

@@ -11,7 +11,7 @@ use redis::cluster_async::ClusterConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisFuture, RedisResult, Value, cmd};
 
 use super::fault::Fault;
-use super::layout;
+use super::layout::Layout;
 use super::options::{OptionsError, Recipe, RedisOptions, Topology, host_and_port};
 
 /// How often a cluster request is sent again inside the client, and the bounds of the waits between, in milliseconds.
@@ -61,14 +61,62 @@ pub(super) struct Connected {
 }
 
 /// What is connected to.
-pub(super) enum Targets {
+pub(super) struct Targets {
+    way: Way,
+    /// A key that is read once after connecting: the answer tells a server that is loading or has lost its master.
+    probe: String,
+}
+
+enum Way {
     Standalone(Client),
     Sentinel { master: String, sentinels: Vec<Client>, recipe: Recipe },
     Cluster { client: Box<ClusterClient>, nodes: Vec<Client> },
 }
 
 impl Targets {
-    pub(super) fn new(options: &RedisOptions) -> Result<Self, OptionsError> {
+    pub(super) fn new(options: &RedisOptions, layout: &Layout) -> Result<Self, OptionsError> {
+        Ok(Self { way: Way::new(options)?, probe: layout.fence(0) })
+    }
+
+    /// Whether one connection is all there is, so that its state is the state of Redis.
+    pub(super) fn is_single(&self) -> bool {
+        !matches!(self.way, Way::Cluster { .. })
+    }
+
+    /// Finds the master, connects to it and makes sure that it is fit to serve.
+    pub(super) async fn connect(&self, connect: Duration, response: Duration) -> Result<Connected, Fault> {
+        match &self.way {
+            Way::Standalone(client) => connect_to_master(client, &self.probe, connect, response).await,
+            Way::Sentinel { master, sentinels, recipe } => {
+                // All are asked at once: a dead or partitioned sentinel costs no time, and a stale answer is found out
+                // by asking the server for its role.
+                let mut answers: FuturesUnordered<_> = sentinels
+                    .iter()
+                    .map(|sentinel| async move {
+                        let client = named_by(sentinel, master, recipe, connect, response).await?;
+                        connect_to_master(&client, &self.probe, connect, response).await
+                    })
+                    .collect();
+                let mut last = Fault::Dropped("no sentinel answers");
+                while let Some(answer) = answers.next().await {
+                    match answer {
+                        Ok(connected) => return Ok(connected),
+                        Err(fault) => last = fault,
+                    }
+                }
+                Err(last)
+            }
+            Way::Cluster { client, nodes } => {
+                let mut connection = within(connect + response, client.get_async_connection()).await?;
+                within(response, cmd("GET").arg(&self.probe).exec_async(&mut connection)).await?;
+                Ok(Connected { connection: Connection::Cluster(connection), listen_at: nodes.clone() })
+            }
+        }
+    }
+}
+
+impl Way {
+    fn new(options: &RedisOptions) -> Result<Self, OptionsError> {
         let recipe = Recipe::new(options)?;
         match &options.topology {
             Topology::Standalone => recipe.own_client().map(Self::Standalone),
@@ -84,37 +132,6 @@ impl Targets {
                 let nodes = clients(&recipe, addresses)?;
                 let client = Box::new(cluster_client(&recipe, &nodes)?);
                 Ok(Self::Cluster { client, nodes })
-            }
-        }
-    }
-
-    /// Whether one connection is all there is, so that its state is the state of Redis.
-    pub(super) fn is_single(&self) -> bool {
-        !matches!(self, Self::Cluster { .. })
-    }
-
-    /// Finds the master, connects to it and makes sure that it is fit to serve.
-    pub(super) async fn connect(&self, connect: Duration, response: Duration) -> Result<Connected, Fault> {
-        match self {
-            Self::Standalone(client) => connect_to_master(client, connect, response).await,
-            Self::Sentinel { master, sentinels, recipe } => {
-                // All are asked at once: a dead or partitioned sentinel costs no time, and a stale answer is found out
-                // by asking the server for its role.
-                let mut answers: FuturesUnordered<_> =
-                    sentinels.iter().map(|sentinel| by_sentinel(sentinel, master, recipe, connect, response)).collect();
-                let mut last = Fault::Dropped("no sentinel answers");
-                while let Some(answer) = answers.next().await {
-                    match answer {
-                        Ok(connected) => return Ok(connected),
-                        Err(fault) => last = fault,
-                    }
-                }
-                Err(last)
-            }
-            Self::Cluster { client, nodes } => {
-                let mut connection = within(connect + response, client.get_async_connection()).await?;
-                within(response, cmd("GET").arg(layout::fence(0)).exec_async(&mut connection)).await?;
-                Ok(Connected { connection: Connection::Cluster(connection), listen_at: nodes.clone() })
             }
         }
     }
@@ -148,29 +165,33 @@ fn cluster_client(recipe: &Recipe, nodes: &[Client]) -> Result<ClusterClient, Op
     builder.build().map_err(|_| OptionsError::Url)
 }
 
-/// Asks one sentinel for the master and connects to it.
-async fn by_sentinel(
+/// The master's client, by the word of one sentinel.
+async fn named_by(
     sentinel: &Client,
     master: &str,
     recipe: &Recipe,
     connect: Duration,
     response: Duration,
-) -> Result<Connected, Fault> {
+) -> Result<Client, Fault> {
     let mut connection = open(sentinel, connect, response).await?;
     let mut question = cmd("SENTINEL");
     question.arg("get-master-addr-by-name").arg(master);
     let address: Option<(String, u16)> = within(response, question.query_async(&mut connection)).await?;
     let (host, port) =
         address.ok_or(Fault::Refused { code: "the sentinel does not know that master", passing: false })?;
-    let client = recipe.client_at(&host, port).map_err(|_| Fault::Dropped("the sentinel's answer makes no sense"))?;
-    connect_to_master(&client, connect, response).await
+    recipe.client_at(&host, port).map_err(|_| Fault::Dropped("the sentinel's answer makes no sense"))
 }
 
-async fn connect_to_master(client: &Client, connect: Duration, response: Duration) -> Result<Connected, Fault> {
+async fn connect_to_master(
+    client: &Client,
+    probe: &str,
+    connect: Duration,
+    response: Duration,
+) -> Result<Connected, Fault> {
     let mut connection = open(client, connect, response).await?;
     // The read finds out a server that is loading or has lost its own master; its role, a replica.
     let mut fitness = redis::pipe();
-    fitness.cmd("ROLE").cmd("GET").arg(layout::fence(0));
+    fitness.cmd("ROLE").cmd("GET").arg(probe);
     let (role, _): (Value, Value) = within(response, fitness.query_async(&mut connection)).await?;
     if !is_master(&role) {
         return Err(Fault::Unfit("connected to a replica"));

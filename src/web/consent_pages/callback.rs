@@ -8,7 +8,7 @@ use axum::{
     extract::{Path, RawQuery},
     response::Response,
 };
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 
 use super::Step;
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     web::{
         State,
         cookies::Cookie,
-        forms::{FormError, TOKEN},
+        forms::{self, FormError, TOKEN},
         page::{self, Action, Forms, Frame},
         texts::Change,
     },
@@ -50,21 +50,67 @@ struct PendingPage<'a> {
     code: &'a str,
 }
 
+/// Parameters of a callback that are taken along however long they are (RFC 6749 §4.1.2, RFC 9207): the answer itself.
+const ANSWER: [&str; 4] = ["state", "code", "error", "iss"];
+/// Parameters that have no business in an address: tokens, and who somebody is (Apple's `user`).
+const PRIVATE: [&str; 4] = ["user", "id_token", "access_token", "refresh_token"];
+/// Longest other parameter that is taken along, with its name, and how long all of them may be together.
+const OTHERS: (usize, usize) = (256, 1024);
+
+/// `POST /oauth/callback/{service}` (OAuth 2.0 Form Post Response Mode). It comes from the provider's page, so without our
+/// cookies; the `GET` that it leads to has them, and judges.
+pub(super) async fn posted(step: Step, Path(name): Path<String>, request: Request<Body>) -> Response {
+    if step.state.services.get(&name).is_none() {
+        return step.unknown_service();
+    }
+    let fields = match forms::fields(&step.headers, request.into_body()).await {
+        Ok(fields) => fields,
+        Err(error) => return step.form_error(error),
+    };
+    let mut room = OTHERS.1;
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in fields {
+        let length = name.len() + value.len();
+        if !ANSWER.contains(&name.as_str()) {
+            if PRIVATE.contains(&name.as_str()) || length > OTHERS.0.min(room) {
+                continue;
+            }
+            room -= length;
+        }
+        query.append_pair(&name, &value);
+    }
+    let query = query.finish();
+    if query.is_empty() {
+        return step.wrong(StatusCode::BAD_REQUEST, &step.t.callback_malformed());
+    }
+    // What else may be wrong with it, the page of the `GET` says.
+    page::see_other(&format!("{}/oauth/callback/{name}?{query}", step.state.base()))
+}
+
 /// `GET /oauth/callback/{service}`.
-pub(super) async fn callback(step: Step, Path(name): Path<String>, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn callback(
+    step: Step,
+    method: Method,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
     let Some(service) = step.state.services.get(&name).cloned() else { return step.unknown_service() };
     let browser = step.browser();
-    let outcome = match Answer::parse(query.as_deref().unwrap_or_default()) {
+    let answer = Answer::parse(query.as_deref().unwrap_or_default());
+    if method == Method::HEAD && answer.is_ok() {
+        // Whoever only looks spends nothing.
+        return page::unseen();
+    }
+    let outcome = match answer {
         Ok(answer) => {
             // In a task of its own: a code that was sent to the provider is followed to its grant and into the store,
             // also when the browser goes away meanwhile.
             let (state, service, browser, now) =
                 (Arc::clone(&step.state), Arc::clone(&service), browser.clone(), step.now);
-            let task =
-                tokio::spawn(async move { state.consent.callback(&service, answer, browser.as_ref(), now).await });
-            match task.await {
-                Ok(outcome) => outcome,
-                Err(_) => return step.unavailable(),
+            let taken = async move { state.consent.callback(&service, answer, browser.as_ref(), now).await };
+            match step.state.to_its_end(taken).await {
+                Some(outcome) => outcome,
+                None => return step.unavailable(),
             }
         }
         Err(error) => Err(error),
@@ -151,7 +197,7 @@ async fn ask(step: &Step, service: &Service, question: &Question, browser: Optio
             service: &service.title,
             account: question.account.as_str(),
             before: &question.before,
-            after: &question.after,
+            after: question.after.as_deref(),
         },
         service: service.name.as_str(),
         code: &question.code,
@@ -188,19 +234,19 @@ pub(super) async fn answer(step: Step, Path(name): Path<String>, request: Reques
         _ => return step.form_error(FormError::Unreadable),
     };
     let Some(code) = form.get("code").map(str::to_owned) else { return step.form_error(FormError::Unreadable) };
-    let task = tokio::spawn({
+    let answered = {
         let (state, service, browser, now) = (Arc::clone(&step.state), Arc::clone(&service), browser.clone(), step.now);
         async move { state.consent.answer(&service, &code, choice, &browser, now).await }
-    });
-    match task.await {
-        Ok(Ok(outcome)) => {
+    };
+    match step.state.to_its_end(answered).await {
+        Some(Ok(outcome)) => {
             if matches!(outcome, Outcome::Stored(_)) {
                 step.state.metrics.service(&service.name).connect(ConnectOutcome::Completed);
             }
             go_on_with(step, &service, outcome, Some(&browser)).await
         }
-        Ok(Err(HeldError::Unknown)) => step.wrong(StatusCode::BAD_REQUEST, &step.t.callback_unknown()),
-        Ok(Err(HeldError::Unavailable(_))) | Err(_) => step.unavailable(),
+        Some(Err(HeldError::Unknown)) => step.wrong(StatusCode::BAD_REQUEST, &step.t.callback_unknown()),
+        Some(Err(HeldError::Unavailable(_))) | None => step.unavailable(),
     }
 }
 

@@ -6,7 +6,7 @@ use axum::{
     extract::{Path, RawQuery},
     response::Response,
 };
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 
 use super::{Scope, Step, back, in_words, parameter, plain_origins};
 use crate::{
@@ -45,8 +45,13 @@ struct ConnectPage<'a> {
     token: &'a str,
 }
 
-/// `GET /connect/{service}`: changes nothing, but where the operator does without the page.
-pub(super) async fn show(mut step: Step, Path(name): Path<String>, RawQuery(query): RawQuery) -> Response {
+/// `GET /connect/{service}`: changes nothing, but where the operator does without the page; `HEAD` never does.
+pub(super) async fn show(
+    mut step: Step,
+    method: Method,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
     let return_to = parameter(query.as_deref(), "return_to");
     step.back = back(&step.state, return_to.as_deref());
     let Some(service) = step.owner(&name) else { return step.unknown_service() };
@@ -71,7 +76,7 @@ pub(super) async fn show(mut step: Step, Path(name): Path<String>, RawQuery(quer
     step.application = plan.ticket.application.clone();
     let new = known.is_none();
     let Ok(browser) = known.map_or_else(Browser::new, Ok) else { return step.unavailable() };
-    if !step.state.settings.confirm {
+    if !step.state.settings.confirm && method != Method::HEAD {
         return leave(&step, &service, plan, &browser).await;
     }
     let Ok(root) = step.state.roots.get().await else { return step.unavailable() };

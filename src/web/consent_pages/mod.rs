@@ -14,7 +14,6 @@ use http::{Request, StatusCode, request::Parts};
 use super::{
     State, assets,
     forms::{self, Form, FormError},
-    no_head,
     page::{self, Action, Frame},
     texts::Notice,
     visit::Visit,
@@ -30,10 +29,10 @@ mod connect;
 
 pub(super) fn routes() -> Router<Arc<State>> {
     Router::new()
-        .route("/connect/{service}", get(connect::show).head(no_head).post(connect::go_on))
+        .route("/connect/{service}", get(connect::show).post(connect::go_on))
         .route("/connect/{service}/answer", post(callback::answer))
         .route("/connect/-/{asset}", get(assets::asset))
-        .route("/oauth/callback/{service}", get(callback::callback).head(no_head))
+        .route("/oauth/callback/{service}", get(callback::callback).post(callback::posted))
 }
 
 /// A scope as people read it, and as the provider writes it.

@@ -18,19 +18,16 @@ use super::{
     consent_pages::{parameter, plain_origins},
     cookies::Cookie,
     forms::{self, FormError, Proof, TOKEN},
-    no_head,
     page::{self, Action, Forms, Frame},
     texts::Notice,
     visit::Visit,
     visitor::{self, Visitor},
 };
-use crate::{
-    consent::{Reach, SESSION_TTL},
-    id::Account,
-};
+use crate::{consent::Reach, id::Account};
 
 mod cards;
 mod disconnect;
+mod enter;
 mod keys;
 mod rename;
 mod target;
@@ -40,7 +37,7 @@ use cards::{Card, cards};
 pub(super) fn routes() -> Router<Arc<State>> {
     Router::new()
         .route("/", get(home))
-        .route("/dashboard", get(dashboard).head(no_head))
+        .route("/dashboard", get(dashboard).post(enter::enter))
         .route("/dashboard/disconnect", get(disconnect::ask).post(disconnect::disconnect))
         .route("/dashboard/rename", get(rename::ask).post(rename::rename))
         .route("/dashboard/api-key", post(keys::store))
@@ -69,7 +66,7 @@ async fn home(visit: Visit) -> Response {
 async fn dashboard(visit: Visit, RawQuery(query): RawQuery) -> Response {
     let (state, t) = (&*visit.state, visit.t);
     if let Some(link) = parameter(query.as_deref(), "link") {
-        return follow_link(&visit, &link).await;
+        return enter::show(&visit, &link).await;
     }
     let visitor = match come_in(&visit).await {
         Ok(visitor) => visitor,
@@ -103,23 +100,6 @@ async fn dashboard(visit: Visit, RawQuery(query): RawQuery) -> Response {
     };
     let plain: Vec<String> = state.services.iter().flat_map(|service| plain_origins(state, service)).collect();
     proof.given_with(page::render(&page, StatusCode::OK, &Forms::Provider { plain: &plain }), state)
-}
-
-/// A dashboard link lets the browser in, once, under a session of its own.
-async fn follow_link(visit: &Visit, link: &str) -> Response {
-    let state = &visit.state;
-    let cookie = match state.consent.follow_dashboard_link(link, state.now()).await {
-        Ok(Some(cookie)) => cookie,
-        Ok(None) => return wrong(visit, StatusCode::BAD_REQUEST, &visit.t.dashboard_link_over()),
-        Err(_) => return unavailable(visit),
-    };
-    if let Some(old) = state.cookies.read(&visit.headers, Cookie::Session) {
-        // The old session may be somebody else's; that it can't be ended now is no reason to stay out.
-        let _ = state.consent.sign_out(old).await;
-    }
-    let mut response = page::see_other(&format!("{}/dashboard", state.base()));
-    state.cookies.set(response.headers_mut(), Cookie::Session, &cookie, Some(SESSION_TTL.as_secs()));
-    response
 }
 
 /// Who may see the dashboard; others get a page that says how to come in.

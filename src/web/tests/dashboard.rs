@@ -73,7 +73,7 @@ async fn a_dashboard_link_lets_one_browser_see_everything() {
     assert_eq!(answer["expires_in"], 600);
     let link = answer["dashboard_url"].as_str().unwrap();
     let mut browser = Jar::default();
-    let done = browser.get(&site, link).await;
+    let done = browser.come_in(&site, link).await;
     assert_eq!(done.location().as_str(), "https://connect.example.com/dashboard");
     let dashboard = browser.get(&site, "/dashboard").await;
     dashboard.assert_page(200);
@@ -85,8 +85,6 @@ async fn a_dashboard_link_lets_one_browser_see_everything() {
     let again = Jar::default().get(&site, link).await;
     again.assert_page(400);
     assert!(!again.headers.contains_key(header::SET_COOKIE));
-    let head = Request::head("/dashboard?link=x").body(Body::empty()).unwrap();
-    assert_eq!(site.send(head).await.status, 405);
 }
 
 #[tokio::test]

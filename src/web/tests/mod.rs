@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     caller::testing::{JwksServer, SECRET, claims, sign_hmac},
     config::{Algorithm, Config},
-    consent::testing::{Rig, connection_id},
+    consent::testing::{Break, Rig, connection_id},
     events::{About, Surroundings},
     id::ConnectionId,
     outbound::{Outbound, OutboundOptions},
@@ -21,10 +21,12 @@ use crate::{
 };
 
 mod api;
+mod browsers;
 mod dashboard;
 mod manage;
 mod pages;
 mod routes;
+mod sessions;
 
 const OWN: &str = "https://connect.example.com";
 
@@ -212,6 +214,13 @@ impl Jar {
             .header("sec-fetch-site", "same-origin")
             .header("content-type", "application/x-www-form-urlencoded");
         self.send(site, request.body(Body::from(body)).unwrap()).await
+    }
+
+    /// Opens a dashboard link's page and presses its button.
+    async fn come_in(&mut self, site: &Site, link: &str) -> Got {
+        let page = self.get(site, link).await;
+        page.assert_page(200);
+        self.post(site, "/dashboard", &[("form", &page.field("form")), ("link", &page.field("link"))]).await
     }
 
     /// Opens the page and presses its button.

@@ -276,16 +276,29 @@ impl Texts for German {
     }
 
     fn other_heading(&self, change: Change<'_>) -> String {
-        format!("Das ist ein anderes Konto bei {}", change.service)
+        match change.after {
+            Some(_) => format!("Das ist ein anderes Konto bei {}", change.service),
+            None => format!("Ist das dasselbe Konto bei {}?", change.service),
+        }
     }
     fn other_body(&self, change: Change<'_>) -> String {
         let Change { service, account, before, after } = change;
-        format!(
-            "Bei {service} ist {before} verbunden (als {account}), und Sie haben sich dort eben als {after} angemeldet. Noch wurde nichts geändert."
-        )
+        match after {
+            Some(after) => format!(
+                "Bei {service} ist {before} verbunden (als {account}), und Sie haben sich dort eben als {after} angemeldet. \
+                 Noch wurde nichts geändert."
+            ),
+            None => format!(
+                "Bei {service} ist {before} verbunden (als {account}). Mit welchem Konto Sie sich dort eben angemeldet haben, \
+                 hat {service} nicht mitgeteilt. Noch wurde nichts geändert."
+            ),
+        }
     }
     fn other_replace(&self, change: Change<'_>) -> String {
-        format!("Stattdessen {} nutzen", change.after)
+        match change.after {
+            Some(after) => format!("Stattdessen {after} nutzen"),
+            None => format!("Dieses Konto als {} nutzen", change.account),
+        }
     }
     fn pending_body(&self, service: &str, application: &str) -> String {
         format!("Um {service} fertig zu verbinden, übertragen Sie diesen Code nach {application}:")
@@ -298,12 +311,34 @@ impl Texts for German {
             "Gehen Sie zurück zur Anwendung und öffnen Sie die Seite von dort noch einmal.",
         )
     }
+    fn open_heading(&self, about: Subject<'_>) -> String {
+        format!("Verbindungen von {} öffnen?", about.who)
+    }
+    fn open_lead(&self, about: Subject<'_>) -> String {
+        format!(
+            "Dieser Link zeigt die Konten, die {} nutzen darf, und lässt sie von diesem Browser aus verwalten.",
+            about.application
+        )
+    }
+    fn open_warning(&self) -> &'static str {
+        "Gehen Sie nur weiter, wenn Sie es sind. Hat Ihnen jemand anders diesen Link geschickt, schließen Sie die Seite: Ein \
+         Konto oder Schlüssel, den Sie dort hinterlegen, könnte von jener Person genutzt werden."
+    }
+    fn open_button(&self) -> &'static str {
+        "Verbindungen öffnen"
+    }
     fn dashboard_lead(&self, application: &str) -> String {
         format!("Die Konten, die {application} für Sie nutzen darf.")
     }
     fn only_this(&self, application: &str) -> String {
         format!(
             "Sie sehen die Verbindung, die Sie gerade hergestellt haben. Für andere kommen Sie über {application} herein."
+        )
+    }
+    fn only_gone(&self, application: &str) -> String {
+        format!(
+            "Die Verbindung, die Sie hier hergestellt haben, gibt es nicht mehr, oder sie wurde neu hergestellt. Kommen Sie \
+             über {application} herein, um zu sehen, was es gibt."
         )
     }
     fn just_connected(&self, service: &str) -> String {

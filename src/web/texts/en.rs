@@ -274,16 +274,29 @@ impl Texts for English {
     }
 
     fn other_heading(&self, change: Change<'_>) -> String {
-        format!("This is another {} account", change.service)
+        match change.after {
+            Some(_) => format!("This is another {} account", change.service),
+            None => format!("Is this the same {} account?", change.service),
+        }
     }
     fn other_body(&self, change: Change<'_>) -> String {
         let Change { service, account, before, after } = change;
-        format!(
-            "{before} is connected at {service} (as {account}), and you have just signed in there as {after}. Nothing was changed yet."
-        )
+        match after {
+            Some(after) => format!(
+                "{before} is connected at {service} (as {account}), and you have just signed in there as {after}. Nothing was \
+                 changed yet."
+            ),
+            None => format!(
+                "{before} is connected at {service} (as {account}). {service} did not say which account you have just signed \
+                 in with. Nothing was changed yet."
+            ),
+        }
     }
     fn other_replace(&self, change: Change<'_>) -> String {
-        format!("Use {} instead", change.after)
+        match change.after {
+            Some(after) => format!("Use {after} instead"),
+            None => format!("Use this account as {}", change.account),
+        }
     }
     fn pending_body(&self, service: &str, application: &str) -> String {
         format!("To finish connecting {service}, copy this code into {application}:")
@@ -296,11 +309,29 @@ impl Texts for English {
             "Go back to the application and open the page from there again.",
         )
     }
+    fn open_heading(&self, about: Subject<'_>) -> String {
+        format!("Open the connections of {}?", about.who)
+    }
+    fn open_lead(&self, about: Subject<'_>) -> String {
+        format!("This link shows the accounts that {} may use, and lets this browser manage them.", about.application)
+    }
+    fn open_warning(&self) -> &'static str {
+        "Continue only if you are. If somebody else sent you this link, close this page: an account or key that you add \
+         there would be theirs to use."
+    }
+    fn open_button(&self) -> &'static str {
+        "Open the connections"
+    }
     fn dashboard_lead(&self, application: &str) -> String {
         format!("The accounts that {application} may use for you.")
     }
     fn only_this(&self, application: &str) -> String {
         format!("You see the connection that you have just made. To manage others, come in through {application}.")
+    }
+    fn only_gone(&self, application: &str) -> String {
+        format!(
+            "The connection that you made here is no longer there, or was made anew. Come in through {application} to see what there is."
+        )
     }
     fn just_connected(&self, service: &str) -> String {
         format!("{service} is connected. You can close this page.")

@@ -55,8 +55,8 @@ pub(super) struct Change<'a> {
     pub account: &'a str,
     /// Who is connected.
     pub before: &'a str,
-    /// Who would be.
-    pub after: &'a str,
+    /// Who would be, where the provider says so.
+    pub after: Option<&'a str>,
 }
 
 /// A connection's state as the dashboard shows it.
@@ -164,8 +164,13 @@ pub(super) trait Texts: Keys + Manage {
 
     // The dashboard.
     fn dashboard_link_over(&self) -> Notice;
+    fn open_heading(&self, about: Subject<'_>) -> String;
+    fn open_lead(&self, about: Subject<'_>) -> String;
+    fn open_warning(&self) -> &'static str;
+    fn open_button(&self) -> &'static str;
     fn dashboard_lead(&self, application: &str) -> String;
     fn only_this(&self, application: &str) -> String;
+    fn only_gone(&self, application: &str) -> String;
     fn just_connected(&self, service: &str) -> String;
     fn just_disconnected(&self, service: &str) -> String;
     fn state(&self, shown: Shown) -> &'static str;

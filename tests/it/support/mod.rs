@@ -22,6 +22,7 @@ pub(crate) mod redis_groups;
 pub(crate) mod rig;
 pub(crate) mod upstream;
 pub(crate) mod valetkey;
+pub(crate) mod vendor;
 pub(crate) mod wait;
 
 pub(crate) use answer::Answer;

@@ -79,6 +79,18 @@ impl Gate {
         }
     }
 
+    /// The process gets a SIGTERM.
+    pub fn told_to_stop(&self) {
+        self.journal.step(&self.name, "told to stop", &());
+        self.journal.count(|counts| counts.drains += 1);
+    }
+
+    /// It ends in order: that is no trouble, and excuses nothing.
+    pub fn leave(&self) {
+        self.journal.step(&self.name, "left", &());
+        self.state.lock().killed = true;
+    }
+
     /// Strikes at the gate's so many-th crossing from now.
     pub fn arm(&self, crossings: u64, trouble: Trouble) {
         self.state.lock().armed = Some((crossings, trouble));

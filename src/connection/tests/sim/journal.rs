@@ -58,6 +58,8 @@ pub struct Counts {
     pub cuts: u64,
     pub outages: u64,
     pub failovers: u64,
+    /// Processes that were told to stop.
+    pub drains: u64,
     /// Tokens that were spent twice, inside the inherent window.
     pub inherent: u64,
     /// Connections that ended invalid for it.
@@ -75,6 +77,7 @@ impl Counts {
         self.cuts += other.cuts;
         self.outages += other.outages;
         self.failovers += other.failovers;
+        self.drains += other.drains;
         self.inherent += other.inherent;
         self.lost_inherent += other.lost_inherent;
         self.disconnects += other.disconnects;

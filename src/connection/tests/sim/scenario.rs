@@ -5,27 +5,34 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, sleep_until},
+};
 
 use super::{
     gate::Trouble,
     journal::Journal,
+    mix::Mix,
     provider::{Death, Mode, Mood},
     store::Weather,
     world::{Nature, Process, User, World},
 };
 use crate::connection::Reason;
 
-struct Run {
-    world: Arc<World>,
-    processes: Vec<Arc<Process>>,
+pub(super) struct Run {
+    mix: Mix,
+    pub(super) world: Arc<World>,
+    pub(super) processes: Vec<Arc<Process>>,
+    /// Processes on their way out.
+    pub(super) ending: Vec<JoinHandle<()>>,
     started: usize,
     /// How far a clock may be ahead of the others, in milliseconds.
     skew: u64,
 }
 
 /// Runs the scenario of the journal's seed.
-pub async fn run(journal: &Arc<Journal>) {
+pub async fn run(journal: &Arc<Journal>, mix: Mix) {
     let random = &journal.random;
     let skew = random.pick(&[0, 0, 0, 0, 5_000, 3_600_000]);
     let nature = Nature {
@@ -35,7 +42,8 @@ pub async fn run(journal: &Arc<Journal>) {
         skewed: skew > 0,
     };
     let users = if random.below(4) == 0 { 2 } else { 1 };
-    let mut run = Run { world: World::new(Arc::clone(journal), nature, users), processes: vec![], started: 0, skew };
+    let world = World::new(Arc::clone(journal), nature, users);
+    let mut run = Run { mix, world, processes: vec![], ending: vec![], started: 0, skew };
     journal.step("---", "begin", &(nature, skew));
     for _ in 0..random.pick(&[1, 2, 2, 2, 3, 3]) {
         run.start();
@@ -65,17 +73,17 @@ pub async fn run(journal: &Arc<Journal>) {
 }
 
 impl Run {
-    fn start(&mut self) {
+    pub(super) fn start(&mut self) {
         self.started += 1;
         let ahead = self.world.journal.random.millis(0, self.skew);
         self.processes.push(self.world.start(&format!("p{}", self.started), ahead));
     }
 
-    fn any_user(&self) -> usize {
+    pub(super) fn any_user(&self) -> usize {
         self.world.journal.random.index(self.world.users.len())
     }
 
-    fn any_process(&self) -> &Arc<Process> {
+    pub(super) fn any_process(&self) -> &Arc<Process> {
         &self.processes[self.world.journal.random.index(self.processes.len())]
     }
 
@@ -91,6 +99,11 @@ impl Run {
             _ => Duration::from_millis((life * random.between(70, 110) / 100).min(120_000)),
         })
         .await;
+        if self.mix != Mix::Ordinary && random.below(3) == 0 {
+            self.mixed_in(self.mix).await;
+            self.replace_the_dead();
+            return;
+        }
         match random.below(21) {
             0..=6 => self.burst(false),
             7 => self.burst(true),
@@ -135,7 +148,7 @@ impl Run {
     }
 
     /// Calls at the same time, through several processes.
-    fn burst(&self, spite: bool) {
+    pub(super) fn burst(&self, spite: bool) {
         let random = &self.world.journal.random;
         for _ in 0..random.between(1, 6) {
             let (world, process, user) = (Arc::clone(&self.world), Arc::clone(self.any_process()), self.any_user());
@@ -150,7 +163,7 @@ impl Run {
     }
 
     /// At once, or in the middle of what a process does next.
-    fn trouble(&self, trouble: Trouble) {
+    pub(super) fn trouble(&self, trouble: Trouble) {
         let (random, gate) = (&self.world.journal.random, &self.any_process().gate);
         match random.below(3) {
             0 => gate.strike(trouble),
@@ -203,6 +216,9 @@ impl Run {
         }
         if let Some(end) = self.processes.iter().filter_map(|process| process.gate.over_at()).max() {
             sleep_until(end).await;
+        }
+        for ending in self.ending.drain(..) {
+            ending.await.unwrap();
         }
         // What the last fault began is over after this: calls, leases, circuits, the healer's rounds.
         sleep(Duration::from_secs(90)).await;

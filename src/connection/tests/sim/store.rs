@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::{gate::Gate, journal::Journal, provider::Provider};
 use crate::{
     connection::record::Record,
-    store::{Change, Expect, Key, Put, Taken, Version, Versioned},
+    store::{Change, Expect, Key, OwnerId, Put, RecordId, Taken, Version, Versioned},
     vault::Vault,
 };
 
@@ -151,6 +151,19 @@ impl Server {
     /// How many records there are.
     pub fn count(&self) -> usize {
         self.state.lock().records.len()
+    }
+
+    /// So many records that nobody can read, all of them long due.
+    pub fn litter(&self, records: u16) {
+        let mut state = self.state.lock();
+        for number in 0..records {
+            let [high, low] = number.to_be_bytes();
+            let mut owner = [0xee; 16];
+            (owner[0], owner[1]) = (high, low);
+            let key = Key { owner: OwnerId(owner), record: RecordId([0; 16]) };
+            let garbage = Versioned { version: Version(1), value: b"garbage".to_vec() };
+            state.records.insert(key, (garbage, Some(1)));
+        }
     }
 
     /// The version of the record that is stored.

@@ -7,6 +7,7 @@ use super::*;
 use crate::store::contract::suite;
 
 mod faults;
+mod sharing;
 mod topologies;
 
 async fn started() -> (RedisStore, Server) {

@@ -10,7 +10,7 @@ use crate::store::contract::{self, eventually, key, put, run_all, trusted};
 use crate::store::redis::testing::{Authority, Cluster, PASSWORD, Watched, free_port};
 
 /// The lines of docs/STORE.md that grant what the store needs.
-fn documented_acl() -> Vec<&'static str> {
+pub(super) fn documented_acl() -> Vec<&'static str> {
     include_str!("../../../../docs/STORE.md").lines().filter(|line| line.starts_with("user valetkey")).collect()
 }
 

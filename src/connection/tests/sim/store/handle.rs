@@ -9,7 +9,9 @@ use tokio::{
 };
 
 use super::{super::gate::Gate, Server, State};
-use crate::store::{Change, Claim, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned};
+use crate::store::{
+    Change, Claim, Due, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned,
+};
 
 /// So long a process waits for the store's answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -106,11 +108,12 @@ impl Store for Handle {
         self.act("delete", move |state| state.delete(key, expect)).await
     }
 
-    async fn due(&self, until_ms: u64, limit: usize) -> Result<Vec<(Key, u64)>, Error> {
+    async fn due(&self, until_ms: u64, after: Option<Due>, limit: usize) -> Result<Vec<Due>, Error> {
         let list = move |state: &mut State| {
             let due = state.records.iter().filter_map(|(key, (_, due))| Some((*key, (*due)?)));
-            let mut due: Vec<_> = due.filter(|(_, at)| *at <= until_ms).collect();
-            due.sort_by_key(|(_, at)| *at);
+            let behind = |due: &Due| after.is_none_or(|(key, at)| (due.1, due.0) > (at, key));
+            let mut due: Vec<_> = due.filter(|due| due.1 <= until_ms && behind(due)).collect();
+            due.sort_by_key(|(key, at)| (*at, *key));
             due.truncate(limit);
             due
         };

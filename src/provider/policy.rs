@@ -1,0 +1,182 @@
+//! The operator's policy for a service: the first rule that matches decides, and what matches none is allowed. Pure. A call
+//! that can be read in several ways, by its method or its path, may go on only if it may in each of them: so nothing is
+//! passed by another spelling, and nothing that is allowed lets more through than it says.
+
+use serde_json::{Map, Value};
+
+use crate::config::{
+    PolicyRule,
+    reading::{PathPattern, Readings, ways},
+};
+
+/// What is asked of a policy.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The methods as which the call is judged, in upper case and with a space between them: `GET` also for `HEAD`.
+    pub methods: &'a str,
+    /// The path below `base_url`, with its leading slash, as it came.
+    pub path: &'a str,
+    /// The claims of the caller's JWT.
+    pub claims: &'a Map<String, Value>,
+}
+
+/// Whether the rules let this call through.
+pub fn allows(rules: &[PolicyRule], asked: &Asked<'_>) -> bool {
+    let path = Readings::of(asked.path);
+    let alike = path.is_one() && rules.iter().flat_map(|rule| &rule.paths).all(PathPattern::is_one);
+    asked.methods.split(' ').all(|method| {
+        ways(alike).all(|way| {
+            let first = rules.iter().find(|rule| matches(rule, method, &path, way, asked.claims));
+            first.is_none_or(|rule| rule.allow)
+        })
+    })
+}
+
+/// Whether the rules let no call at all of this caller through, whatever its method and path.
+pub fn forbids_all(rules: &[PolicyRule], claims: &Map<String, Value>) -> bool {
+    let spoken_of = |rule: &&PolicyRule| speaks_of(rule, claims);
+    let decides = |rule: &&PolicyRule| rule.allow || rule.methods.is_empty() && rule.paths.is_empty();
+    rules.iter().filter(spoken_of).find(decides).is_some_and(|rule| !rule.allow)
+}
+
+fn matches(rule: &PolicyRule, method: &str, path: &Readings<'_>, way: usize, claims: &Map<String, Value>) -> bool {
+    // Many servers serve `/admin/` as `/admin`: what is denied there is denied here, too.
+    let slash_or_none = !rule.allow;
+    (rule.methods.is_empty() || rule.methods.iter().any(|known| known.eq_ignore_ascii_case(method)))
+        && (rule.paths.is_empty() || rule.paths.iter().any(|pattern| pattern.matches(path, way, slash_or_none)))
+        && speaks_of(rule, claims)
+}
+
+/// Whether a rule is about this caller.
+fn speaks_of(rule: &PolicyRule, claims: &Map<String, Value>) -> bool {
+    rule.claims.iter().all(|(name, wanted)| claims.get(name).is_some_and(|held| holds(held, wanted)))
+}
+
+/// A claim holds a value if it is that value, or a list with it.
+fn holds(held: &Value, wanted: &Value) -> bool {
+    held == wanted || held.as_array().is_some_and(|list| list.contains(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn rule(allow: bool, methods: &[&str], paths: &[&str]) -> PolicyRule {
+        PolicyRule {
+            allow,
+            methods: methods.iter().map(ToString::to_string).collect(),
+            paths: paths.iter().map(|path| PathPattern::parse(path).unwrap()).collect(),
+            claims: Default::default(),
+        }
+    }
+
+    fn asks(rules: &[PolicyRule], methods: &str, path: &str, claims: Value) -> bool {
+        allows(rules, &Asked { methods, path, claims: claims.as_object().unwrap() })
+    }
+
+    #[test]
+    fn the_first_match_decides_and_no_match_allows() {
+        let rules = [rule(true, &["GET"], &[]), rule(false, &[], &["/admin", "/admin/*"])];
+        assert!(asks(&rules, "GET", "/admin", json!({})));
+        assert!(!asks(&rules, "POST", "/admin", json!({})));
+        assert!(asks(&rules, "POST", "/other", json!({})));
+    }
+
+    const ADMIN: [&str; 14] = [
+        "/admin",
+        "/%61dmin",
+        "//admin",
+        "/admin/",
+        "/admin%2Fx",
+        "/adm%69n/x",
+        "/admin//x",
+        "/admin;x=1",
+        "/admin;x/users",
+        "/admin%3Bx/users",
+        "/;y/admin",
+        "/;y/%61dmin;z//users",
+        "/%2Fadmin",
+        "/admin;a%2Fb/c",
+    ];
+
+    #[test]
+    fn spelling_does_not_pass_a_rule() {
+        let rules = [rule(false, &[], &["/admin", "/admin/*"])];
+        for path in ADMIN {
+            assert!(!asks(&rules, "GET", path, json!({})), "{path}");
+        }
+        for path in ["/administration", "/a/admin", "/%2561dmin", "/"] {
+            assert!(asks(&rules, "GET", path, json!({})), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_allowed_path_lets_no_other_through() {
+        let rules = [rule(true, &[], &["/public/*"]), rule(false, &[], &[])];
+        for path in ["/public/x", "/public/x%20y", "/public/x;v=1/y", "/public/a//b", "/%70ublic/x", "/public/a%2Fb"] {
+            assert!(asks(&rules, "GET", path, json!({})), "{path}");
+        }
+        // Somebody reads each of these as a path outside: `/public<slash>x` is one segment to those who decode last.
+        for path in ["//public/x", "/public%2Fx", "/public;/x", "/;/public/x", "/public%3Ba/x", "/public"] {
+            assert!(!asks(&rules, "GET", path, json!({})), "{path}");
+        }
+        for path in ADMIN {
+            assert!(!asks(&rules, "GET", path, json!({})), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_read_as_the_path_is() {
+        for pattern in ["/projects/grp%2Fsecret/*", "/projects/grp%2fsecret/*", "/projects/%67rp%2Fsecret/*"] {
+            let denies = [rule(false, &[], &[pattern])];
+            for path in ["/projects/grp%2Fsecret/x", "/projects/grp%2fsecret/x", "/projects/grp/secret/x"] {
+                assert!(!asks(&denies, "GET", path, json!({})), "{pattern} {path}");
+            }
+            let allows = [rule(true, &[], &[pattern]), rule(false, &[], &[])];
+            assert!(asks(&allows, "GET", "/projects/grp%2Fsecret/x", json!({})), "{pattern}");
+            assert!(!asks(&allows, "GET", "/projects/grp/secret/x", json!({})), "another project: {pattern}");
+            assert!(!asks(&allows, "GET", "/projects/grp%2Fother/x", json!({})), "{pattern}");
+        }
+        assert!(!asks(&[rule(false, &[], &["/a//b"])], "GET", "/a/b", json!({})));
+        assert!(!asks(&[rule(false, &[], &["/a;v=1"])], "GET", "/a;v=1;w", json!({})));
+        assert!(!asks(&[rule(false, &[], &["/my files"])], "GET", "/my%20files", json!({})));
+    }
+
+    #[test]
+    fn a_call_with_several_methods_needs_leave_for_each() {
+        let rules = [rule(false, &["DELETE"], &[])];
+        assert!(asks(&rules, "POST", "/x", json!({})));
+        assert!(!asks(&rules, "POST DELETE", "/x", json!({})));
+        assert!(!asks(&rules, "DELETE POST", "/x", json!({})));
+        assert!(
+            !asks(&[rule(false, &["PROPFIND"], &[])], "propfind", "/x", json!({})),
+            "no spelling is another method"
+        );
+        let reads = [rule(true, &["GET"], &[]), rule(false, &[], &[])];
+        assert!(!asks(&reads, "GET DELETE", "/x", json!({})));
+    }
+
+    #[test]
+    fn claims_match_by_value_or_membership() {
+        let mut deny = rule(false, &[], &[]);
+        deny.claims.insert("role".into(), json!("guest"));
+        assert!(!asks(&[deny.clone()], "GET", "/", json!({"role": "guest"})));
+        assert!(!asks(&[deny.clone()], "GET", "/", json!({"role": ["guest", "x"]})));
+        assert!(asks(&[deny], "GET", "/", json!({"role": "admin"})));
+    }
+
+    #[test]
+    fn a_caller_is_shut_out_where_no_call_could_be_allowed() {
+        let shut = |rules: &[PolicyRule], claims: Value| forbids_all(rules, claims.as_object().unwrap());
+        let mut guests = rule(false, &[], &[]);
+        guests.claims.insert("role".into(), json!("guest"));
+        assert!(shut(&[guests.clone()], json!({"role": "guest"})));
+        assert!(!shut(&[guests.clone()], json!({"role": "admin"})));
+        assert!(!shut(&[rule(true, &["GET"], &[]), guests.clone()], json!({"role": "guest"})), "it may read");
+        assert!(shut(&[rule(false, &["POST"], &[]), guests], json!({"role": "guest"})));
+        assert!(!shut(&[rule(false, &["POST"], &[])], json!({})));
+        assert!(!shut(&[], json!({})));
+    }
+}
