@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::{
     events::Kind,
     id::CallerId,
-    store::{Expect, Key, Put},
+    store::{Expect, Key, OwnerId, Put},
     vault,
 };
 
@@ -35,6 +35,16 @@ pub struct Erased {
     pub revocation_pending: usize,
 }
 
+/// What became of one record.
+enum Retired {
+    /// It was in use until now.
+    Now(Box<Record>),
+    /// It was given up before, and waits for its provider.
+    Before,
+    /// There is none, or there is none any more.
+    Gone,
+}
+
 impl Connections {
     /// Erases all that is kept for the caller. Done again, it finds nothing more to do.
     ///
@@ -43,30 +53,63 @@ impl Connections {
     pub async fn erase(&self, caller: &CallerId) -> Result<Erased, Unavailable> {
         let owner = root::owner(self.0.parts.roots.get().await?.as_ref(), caller);
         let mut erased = Erased::default();
-        let keys: Vec<Key> =
-            self.0.parts.store.list(&owner).await?.into_iter().map(|(record, _)| Key { owner, record }).collect();
-        for key in &keys {
-            if let Some(record) = self.retire(*key).await? {
-                erased.connections += 1;
-                self.tell(&record.id, Kind::Erased, None);
+        for _ in 0..ATTEMPTS {
+            let keys = self.retire_all(owner, &mut erased).await?;
+            self.part_with_all(&keys).await;
+            self.0.snapshots.forget(&owner, &keys);
+            // Once more: what was on its way meanwhile to another label, or into the store, has arrived.
+            let left = self.0.parts.store.list(&owner).await?;
+            erased.revocation_pending = left.len();
+            if left.iter().all(|(record, _)| keys.contains(&Key { owner, record: *record })) {
+                self.forget_use(owner).await?;
+                return Ok(erased);
             }
         }
+        Err(Unavailable::Busy)
+    }
+
+    /// Makes all records of an owner unusable, until none is listed that is not; what comes back are those that are left.
+    async fn retire_all(&self, owner: OwnerId, erased: &mut Erased) -> Result<Vec<Key>, Unavailable> {
+        for _ in 0..ATTEMPTS {
+            let listed = self.0.parts.store.list(&owner).await?;
+            let keys: Vec<Key> = listed.into_iter().map(|(record, _)| Key { owner, record }).collect();
+            let mut are_tombstones = true;
+            for key in &keys {
+                match self.retire(*key).await? {
+                    Retired::Now(record) => {
+                        are_tombstones = false;
+                        if record.aside.is_none() {
+                            erased.connections += 1;
+                            self.tell(&record.id, Kind::Erased, None);
+                        }
+                        if record.api_key.is_some() {
+                            self.forget_key_use(&record.id).await?;
+                        }
+                    }
+                    Retired::Gone => are_tombstones = false,
+                    Retired::Before => {}
+                }
+            }
+            if are_tombstones {
+                return Ok(keys);
+            }
+        }
+        Err(Unavailable::Busy)
+    }
+
+    async fn part_with_all(&self, keys: &[Key]) {
         let farewells = join_all(keys.iter().map(|key| {
             let (connections, key) = (self.clone(), *key);
             self.0.parts.handle.spawn(async move { connections.finish_farewell(key).await })
         }));
         // A provider that is quick is waited for, so that "erased" is true in every respect; a slow one is not.
         let _ = timeout(PATIENCE, farewells).await;
-        erased.revocation_pending = self.0.parts.store.list(&owner).await?.len();
-        self.0.snapshots.forget(&owner, &keys);
-        self.forget_use(owner).await?;
-        Ok(erased)
     }
 
-    /// Makes one record unusable: a tombstone, or nothing where there is no grant to revoke. `None`: it was already.
-    async fn retire(&self, key: Key) -> Result<Option<Record>, Unavailable> {
+    /// Makes one record unusable: a tombstone, or nothing where there is no grant to revoke.
+    async fn retire(&self, key: Key) -> Result<Retired, Unavailable> {
         for _ in 0..ATTEMPTS {
-            let Some(stored) = self.0.parts.store.get(&key).await? else { return Ok(None) };
+            let Some(stored) = self.0.parts.store.get(&key).await? else { return Ok(Retired::Gone) };
             // A grant that waits to be stored is the one to revoke.
             let (newest, sealed) = self.0.unsaved.sealed(&key).unwrap_or((stored.version, stored.value));
             let expect = Expect::Version(stored.version);
@@ -75,12 +118,12 @@ impl Connections {
                 Err(SealError::Form | SealError::Vault(vault::Error::Corrupt)) => {
                     tracing::warn!("a record that can't be read is erased without being revoked");
                     self.0.parts.store.delete(&key, expect).await?;
-                    return Ok(None);
+                    return Ok(Retired::Gone);
                 }
                 Err(error) => return Err(error.into()),
             };
             if record.farewell.is_some() {
-                return Ok(None);
+                return Ok(Retired::Before);
             }
             let now = self.now();
             let version = self.version_after(Some(newest.max(stored.version)), now);
@@ -93,7 +136,7 @@ impl Connections {
             };
             if let Put::Stored = put {
                 self.0.snapshots.changed(&key.owner);
-                return Ok(Some(record));
+                return Ok(Retired::Now(Box::new(record)));
             }
         }
         Err(Unavailable::Busy)

@@ -200,6 +200,13 @@ impl Connections {
         Ok(self.0.parts.store.peek(&name).await?.and_then(|stored| moment(&stored)))
     }
 
+    /// Forgets when the connection's API key was used.
+    pub(super) async fn forget_key_use(&self, id: &ConnectionId) -> Result<(), Unavailable> {
+        let name = about(self.0.parts.roots.get().await?.as_ref(), "api-key-use", id, &[]);
+        self.0.parts.store.take(&name).await?;
+        Ok(())
+    }
+
     /// A page of the census of all connections: who rests on what. The first begins at `None`. Whoever goes through all
     /// pages sees each connection that is there all along at least once.
     ///

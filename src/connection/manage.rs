@@ -144,7 +144,7 @@ impl Connections {
             };
             let exists = expect.is_some();
             let Some(change) = decide(&record) else { return Ok(None) };
-            if !exists && !matches!(change, Change::Connected { .. } | Change::KeyStored(_)) {
+            if !exists && !matches!(change, Change::Connected { .. } | Change::Kept(..) | Change::KeyStored(_)) {
                 return Ok(None);
             }
             // First of all: who dies after it leaves a grant to be revoked, unless that is still in use.
@@ -209,7 +209,7 @@ impl Connections {
 }
 
 /// What people may see of a record.
-fn view(record: &Record, now: Timestamp) -> Connection {
+pub(super) fn view(record: &Record, now: Timestamp) -> Connection {
     let rests_on = rests_on(record, now);
     let on_key_since = (rests_on == Ok(AuthKind::ApiKey) && has_ended(record, now)).then_some(Reason::Expired);
     let grant = record.grant.as_ref();

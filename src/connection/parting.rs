@@ -58,9 +58,16 @@ enum Parting {
 #[derive(Default)]
 pub struct Arrival(Option<(Lease, Handle)>);
 
+impl Arrival {
+    /// Whether it keeps revocations from being sent.
+    pub const fn is_held(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
 impl std::fmt::Debug for Arrival {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Arrival").field(&self.0.is_some()).finish()
+        f.debug_tuple("Arrival").field(&self.is_held()).finish()
     }
 }
 
@@ -248,6 +255,7 @@ impl Record {
                 self.farewell.clone().or_else(|| self.farewell())
             }
             Change::Connected { .. } => self.farewell.clone(),
+            Change::Kept(_, connected) => self.let_go_by(connected),
             _ => None,
         }
     }

@@ -6,14 +6,16 @@ use std::sync::atomic::Ordering;
 
 use crate::{
     clock::Timestamp,
+    events::Kind,
     id::ConnectionId,
     oauth,
     store::{Expect, Key, Put, RecordId},
 };
 
 use super::{
-    Connection, Connections, Unavailable,
+    Arrival, Connection, Connections, Unavailable,
     lease::{Asked, Lease},
+    manage::view,
     record::Record,
     root,
     snapshot::Snapshot,
@@ -61,6 +63,70 @@ impl Connections {
             }
             Put::Conflict(_) => Err(Unavailable::Busy),
         }
+    }
+
+    /// Stores the grant that was put aside under `name` for `waiting`, as the connection `id`; only then its record there
+    /// is taken away. `origin` tells it from all others: done again, also by two at once, it changes nothing. `None`: it
+    /// was given up, or it was stored and given up since.
+    ///
+    /// # Errors
+    /// While the store or the keys are away. What was put aside then still is.
+    pub async fn keep_from_aside(
+        &self,
+        (waiting, name, origin): (&ConnectionId, &str, u64),
+        id: &ConnectionId,
+        grant: oauth::Grant,
+        identity: Option<oauth::Identity>,
+        requested: &[String],
+    ) -> Result<Option<Connection>, Unavailable> {
+        let holds_it = |record: &Record| record.origin == Some(origin);
+        // Until it is stored nobody revokes it as one that nobody spoke for.
+        let _arrival = match self.0.parts.services.get(id.service.as_str()) {
+            Some(service) => self.arrival(&id.caller, service).await,
+            None => Arrival::default(),
+        };
+        let change = || {
+            let (grant, identity, requested) = (grant.clone(), identity.clone(), requested.to_vec());
+            let client = self.client(id);
+            Change::Kept(origin, Box::new(Change::Connected { grant, identity, requested, client }))
+        };
+        let connected = if self.is_aside(waiting, name).await? {
+            self.change(id, |record| (!holds_it(record)).then(change)).await?
+        } else {
+            None
+        };
+        let record = match connected {
+            Some(record) => {
+                self.tell(id, Kind::Connected, None);
+                record
+            }
+            None => match self.read(&self.key(id).await?).await? {
+                Some((record, _)) if holds_it(&record) && record.farewell.is_none() => record,
+                _ => return Ok(None),
+            },
+        };
+        if let Err(error) = self.take_from_aside(waiting, name).await {
+            tracing::debug!(%error, "a grant is stored, and the record that it waited in is left to the healer");
+        }
+        Ok(Some(view(&record, self.now())))
+    }
+
+    /// Whether a grant of this name still waits for somebody's word.
+    ///
+    /// # Errors
+    /// While the store or the keys are away.
+    pub async fn is_aside(&self, id: &ConnectionId, name: &str) -> Result<bool, Unavailable> {
+        let key = self.aside_key(id, name).await?;
+        Ok(self.read(&key).await?.is_some_and(|(record, _)| record.aside.is_some()))
+    }
+
+    /// Whether a grant for this connection waits for the application.
+    ///
+    /// # Errors
+    /// While the store or the keys are away.
+    pub async fn is_waiting(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
+        let snapshot = self.snapshot(&id.caller).await?;
+        Ok(snapshot.aside(self.now()).any(|waiting| waiting.service == id.service && waiting.account == id.account))
     }
 
     /// Takes a grant's record away because somebody spoke for it. `false`: it is gone, or about to be revoked.

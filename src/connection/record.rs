@@ -57,6 +57,10 @@ pub struct Record {
     /// No connection yet: waits for somebody's word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aside: Option<Aside>,
+    /// Tells the grant that waited and was spoken for from all others, also once its tokens were renewed: the same is not
+    /// stored twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<u64>,
 }
 
 /// An OAuth grant at rest.
@@ -197,6 +201,7 @@ impl Record {
             moving: None,
             moved_by: None,
             aside: None,
+            origin: None,
         }
     }
 

@@ -22,6 +22,8 @@ pub enum Change {
         /// The OAuth client.
         client: Option<String>,
     },
+    /// The same, of a grant that waited and has been spoken for: it goes by this number.
+    Kept(u64, Box<Change>),
     /// A refresh token is about to be sent.
     RefreshStarted(Mark),
     /// The provider renewed the grant.
@@ -63,6 +65,7 @@ impl Record {
     pub fn apply(mut self, change: Change, now: Timestamp, version: u64) -> Self {
         match change {
             Change::Connected { grant, identity, requested, client } => {
+                self.origin = None;
                 let scopes = grant.scopes.clone().or_else(|| (!requested.is_empty()).then(|| requested.clone()));
                 let unnamed = unnamed(&scopes, requested);
                 let kept = self.still_good(&grant, identity.as_ref(), client.as_deref());
@@ -77,6 +80,10 @@ impl Record {
                 self.mark = mark.map(|mark| Mark { spends: version, ..mark });
                 self.farewell = None;
                 self.moving = None;
+            }
+            Change::Kept(origin, connected) => {
+                self = self.apply(*connected, now, version);
+                self.origin = Some(origin);
             }
             Change::RefreshStarted(mark) => self.mark = Some(mark),
             Change::Refreshed { grant, asked, contested } => {

@@ -7,7 +7,7 @@ use super::{Browser, Consent, ReturnTo, Ticket, TicketError, state::State};
 use crate::{
     clock::Timestamp,
     config::Binding,
-    connection::{Connection, Unavailable},
+    connection::{Connection, Status, Unavailable},
     id::{CallerId, ConnectionId},
     oauth,
     provider::Service,
@@ -83,10 +83,15 @@ impl Consent {
         }
         self.usable(&ticket, browser).await?;
         let id = connection_id(&ticket);
-        let existing = self.connections.get(&id).await?;
-        let granted = existing.as_ref().map_or(&[][..], |connection| &connection.scopes);
+        let all = self.connections.list(&id.caller).await?;
+        let of_service = |connection: &&Connection| connection.service == id.service;
+        let existing = all.iter().filter(of_service).find(|connection| connection.account == id.account).cloned();
+        let existing = existing.filter(|connection| connection.status != Status::Pending);
+        // Providers replace a grant by the next one: what was granted is asked for again, or it would be lost. Under a new
+        // label, the account that comes may be one that is connected under another already, and is renewed there.
+        let named = |connection: &&Connection| existing.as_ref().is_none_or(|one| one.account == connection.account);
+        let granted = all.iter().filter(of_service).filter(named).flat_map(|connection| connection.scopes.iter());
         let mut scopes: Vec<String> = Vec::new();
-        // Providers replace a grant by the next one: what was granted is asked for again, or it would be lost.
         for scope in oauth.scopes.iter().chain(granted).chain(&ticket.scopes) {
             if !scopes.contains(scope) {
                 scopes.push(scope.clone());

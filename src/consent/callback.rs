@@ -191,6 +191,8 @@ impl Consent {
             Err(BeginError::Unavailable(_)) => return Err(end(Ended::NotStored)),
             Err(_) => return Err(end(Ended::Used)),
         }
+        // What is revoked of this person's meanwhile could take the new grant along.
+        let arrival = self.connections.arrival(&ticket.caller, service).await;
         let redirect_uri = self.redirect_uri(&service.name);
         let grant =
             self.oauth.exchange(client, &code, state.verifier().as_ref(), &redirect_uri).await.map_err(|error| {
@@ -207,10 +209,20 @@ impl Consent {
             ticket: state.ticket.clone(),
             return_to: state.return_to.clone(),
         };
-        self.settle(Held::new(around, &grant, browser, now), browser, now).await.map_err(|error| {
-            tracing::error!(service = %service.name, %error, "connect: a new grant could not be stored");
+        let (id, identity) = (around.id.clone(), around.identity.clone());
+        let settled = self.settle(Held::new(around, &grant, browser, now), browser, now).await.map_err(|error| {
+            tracing::error!(service = %service.name, %error, "connect: a new grant could not be stored; it is revoked");
+            self.connections.give_up_unstored(&id, grant, identity);
             end(Ended::NotStored)
-        })
+        })?;
+        drop(arrival);
+        // Who was erased meanwhile is erased with what came after it.
+        if self.erased_since(&ticket.caller, state.begun()).await.unwrap_or(false) {
+            let erased = self.connections.erase(&ticket.caller).await;
+            tracing::info!(service = %service.name, ok = erased.is_ok(), "connect: the caller was erased meanwhile");
+            return Err(end(Ended::Used));
+        }
+        Ok(settled)
     }
 
     fn ended(&self, why: Ended, service: &Service, ticket: &Ticket, state: &State, now: Timestamp) -> CallbackError {

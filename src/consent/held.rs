@@ -5,13 +5,14 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{Browser, Consent, STATE_TTL, digest, token};
 use crate::{
     clock::Timestamp,
-    connection::{Aside, Unavailable},
-    id::{Account, CallerId, ConnectionId},
+    connection::{Aside, Connection, Unavailable},
+    id::{Account, ConnectionId},
     oauth::{Grant, Identity},
     secret::SecretString,
     store::Claim,
@@ -57,6 +58,14 @@ pub(super) enum WaitsFor {
     Application,
     /// The person's, in the same browser.
     Person,
+}
+
+/// Where a grant waits.
+pub(super) struct Waiting {
+    /// Its one-time code.
+    pub code: String,
+    /// What it was to become when it was put there.
+    pub id: ConnectionId,
 }
 
 /// What belongs to a grant beside its tokens.
@@ -109,6 +118,15 @@ impl Held {
         }
     }
 
+    /// Tells it from all other grants, under whichever code it waits.
+    fn origin(&self) -> u64 {
+        let mut hash = Sha256::new();
+        hash.update(self.received_ms.to_be_bytes());
+        hash.update(self.ticket.as_bytes());
+        hash.update(self.access_token.as_bytes());
+        u64::from_be_bytes(*hash.finalize().first_chunk().expect("SHA-256 has 32 bytes"))
+    }
+
     /// Whether this browser brought it.
     pub fn is_from(&self, browser: &Browser) -> bool {
         browser.hash().as_bytes().ct_eq(self.browser.as_bytes()).into()
@@ -144,10 +162,6 @@ impl Consent {
             until: received.plus(STATE_TTL),
         };
         self.connections.put_aside(aside).await?;
-        if held.waits_for == WaitsFor::Application {
-            // So that calls meanwhile are told to wait instead of being sent to connect again.
-            self.store.put_once(&mark_of(&held.id), b"pending", Some(STATE_TTL)).await?;
-        }
         match self.store.put_once(&name, sealed.as_bytes(), Some(STATE_TTL)).await? {
             Claim::Mine => Ok(code),
             Claim::Theirs(_) => Err(Unavailable::Keys),
@@ -166,29 +180,48 @@ impl Consent {
         Ok(held.filter(|held| now.since(Timestamp::from_millis(held.received_ms)) < STATE_TTL))
     }
 
-    /// Takes what lies under a code away: of several that try, one hears `true`.
-    pub(super) async fn release(&self, code: &str, id: &ConnectionId) -> Result<bool, Unavailable> {
-        let name = name_of(code);
-        let released = self.store.take(&name).await?.is_some();
-        if released {
-            self.store.take(&mark_of(id)).await?;
+    /// Lets go of what lies under a code, once it is kept elsewhere. Best effort: what is left goes after ten minutes, and
+    /// is not revoked, because it is in use.
+    pub(super) async fn release(&self, waiting: &Waiting) {
+        let name = name_of(&waiting.code);
+        let gone = async {
+            self.connections.take_from_aside(&waiting.id, &name).await?;
+            self.store.take(&name).await?;
+            Ok::<(), Unavailable>(())
+        };
+        if let Err(error) = gone.await {
+            tracing::debug!(%error, "a grant that is kept is left where it waited, too");
         }
-        Ok(released && self.connections.take_from_aside(id, &name).await?)
+    }
+
+    /// Whether it still waits: nobody has given it up, and nobody else has said what becomes of it.
+    pub(super) async fn still_waits(&self, waiting: &Waiting) -> Result<bool, Unavailable> {
+        self.connections.is_aside(&waiting.id, &name_of(&waiting.code)).await
+    }
+
+    /// Stores it as a connection; then it no longer waits. `None`: it was given up.
+    pub(super) async fn keep_held(
+        &self,
+        waiting: &Waiting,
+        held: &Held,
+        now: Timestamp,
+    ) -> Result<Option<Connection>, Unavailable> {
+        let (name, grant, identity) = (name_of(&waiting.code), held.grant(now), held.identity.clone());
+        let from = (&waiting.id, name.as_str(), held.origin());
+        let kept = self.connections.keep_from_aside(from, &held.id, grant, identity, &held.requested).await?;
+        if kept.is_some() {
+            self.release(waiting).await;
+        }
+        Ok(kept)
     }
 
     /// Whether a grant for this connection waits for the application. Best effort: a store that is away says no.
     pub async fn is_pending(&self, id: &ConnectionId) -> bool {
         self.settings.connect.binding == crate::config::Binding::Confirm
-            && self.store.peek(&mark_of(id)).await.is_ok_and(|mark| mark.is_some())
+            && self.connections.is_waiting(id).await.unwrap_or(false)
     }
 }
 
 fn name_of(code: &str) -> String {
     format!("held.{}", digest("held", code))
-}
-
-fn mark_of(id: &ConnectionId) -> String {
-    let ConnectionId { caller: CallerId { issuer, subject }, service, account } = id;
-    // A subject holds no control characters, the others none at all of these.
-    format!("pending.{}", digest("pending", &format!("{issuer}\n{subject}\n{service}\n{account}")))
 }

@@ -20,6 +20,7 @@ use crate::{
 mod begin;
 mod binding;
 mod callback;
+mod forget;
 mod held;
 mod return_to;
 mod session;

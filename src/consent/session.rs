@@ -148,7 +148,9 @@ impl Consent {
         let root = self.roots.get().await?;
         let id = link_of(link);
         let sealed = self.store.peek(&id).await?;
-        Ok(sealed.and_then(|sealed| opened(&root, &id, &sealed, now)))
+        let Some(session) = sealed.and_then(|sealed| opened(&root, &id, &sealed, now)) else { return Ok(None) };
+        let begun = Timestamp::from_seconds(session.expires).before(self.settings.connect.ticket_ttl);
+        Ok((!self.erased_since(&session.caller, begun).await?).then_some(session))
     }
 
     /// Spends such a link, and begins a session for it; what comes back is the cookie's value. `None`: it is over.
@@ -160,7 +162,11 @@ impl Consent {
         let id = link_of(link);
         let Some(sealed) = self.store.take(&id).await? else { return Ok(None) };
         let session = opened(&root, &id, &sealed, now);
-        let Some(Session { caller, name, application, reach, .. }) = session else { return Ok(None) };
+        let Some(Session { caller, name, application, reach, expires }) = session else { return Ok(None) };
+        let begun = Timestamp::from_seconds(expires).before(self.settings.connect.ticket_ttl);
+        if self.erased_since(&caller, begun).await? {
+            return Ok(None);
+        }
         self.sign_in(caller, name, application, reach, now).await.map(Some)
     }
 
@@ -172,7 +178,9 @@ impl Consent {
         let root = self.roots.get().await?;
         let id = id_of(cookie);
         let sealed = self.store.peek(&id).await?;
-        Ok(sealed.and_then(|sealed| opened(&root, &id, &sealed, now)))
+        let Some(session) = sealed.and_then(|sealed| opened(&root, &id, &sealed, now)) else { return Ok(None) };
+        let begun = Timestamp::from_seconds(session.expires).before(SESSION_TTL);
+        Ok((!self.erased_since(&session.caller, begun).await?).then_some(session))
     }
 
     /// Ends the session behind a cookie, if there is one.

@@ -5,7 +5,7 @@ use url::Url;
 
 use super::{
     Browser, Consent, ReturnTo, Ticket,
-    held::{Held, WaitsFor},
+    held::{Held, Waiting, WaitsFor},
 };
 use crate::{
     clock::Timestamp,
@@ -93,15 +93,25 @@ pub enum HeldError {
 
 impl Consent {
     /// Goes on with a grant that has just come in.
-    pub(super) async fn settle(&self, held: Held, browser: &Browser, now: Timestamp) -> Result<Outcome, Unavailable> {
-        let mut held = held;
+    pub(super) async fn settle(&self, held: Held, browser: &Browser, now: Timestamp) -> Result<Outcome, HeldError> {
+        self.settle_from(None, held, browser, now).await
+    }
+
+    /// The same, also with a grant that waits so far: it is let go there once it is kept elsewhere.
+    async fn settle_from(
+        &self,
+        from: Option<&Waiting>,
+        mut held: Held,
+        browser: &Browser,
+        now: Timestamp,
+    ) -> Result<Outcome, HeldError> {
         if let Some((before, after)) = self.meet(&mut held).await? {
-            let code = self.hold(&held).await?;
+            let code = self.hold_again(from, &held).await?;
             tracing::info!(service = %held.id.service, "connect: another account, the person is asked");
             let (account, application) = (held.id.account.clone(), held.application.clone());
             return Ok(Outcome::Question(Question { code, account, before, after, application }));
         }
-        self.keep_or_confirm(held, browser, now).await
+        self.keep_or_confirm(from, held, browser, now).await
     }
 
     /// Sees whom the grant would meet under its label. The provider's stable id decides, not what an account calls itself.
@@ -143,17 +153,18 @@ impl Consent {
     ) -> Result<Outcome, HeldError> {
         let held = self.look_at_held(code, now).await?.ok_or(HeldError::Unknown)?;
         let own = held.waits_for == WaitsFor::Person && held.is_from(browser) && held.id.service == service.name;
-        if !own || !self.release(code, &held.id).await? {
+        if !own {
             return Err(HeldError::Unknown);
         }
+        let from = Waiting { code: code.to_owned(), id: held.id.clone() };
         let mut held = held;
         if let Choice::Beside(account) = choice {
             held.id.account = account.clone();
             held.asked = account;
             // Under another label there may be a third account.
-            return Ok(self.settle(held, browser, now).await?);
+            return self.settle_from(Some(&from), held, browser, now).await;
         }
-        Ok(self.keep_or_confirm(held, browser, now).await?)
+        self.keep_or_confirm(Some(&from), held, browser, now).await
     }
 
     /// The application's word, for one of its own callers: the grant is stored.
@@ -163,24 +174,45 @@ impl Consent {
     pub async fn confirm(&self, caller: &CallerId, code: &str, now: Timestamp) -> Result<Connection, HeldError> {
         let held = self.look_at_held(code, now).await?.ok_or(HeldError::Unknown)?;
         let own = held.waits_for == WaitsFor::Application && held.id.caller == *caller;
-        if !own || !self.release(code, &held.id).await? {
+        if !own {
             return Err(HeldError::Unknown);
         }
-        Ok(self.store_grant(&held, now).await?)
+        let from = Waiting { code: code.to_owned(), id: held.id.clone() };
+        self.keep_held(&from, &held, now).await?.ok_or(HeldError::Unknown)
     }
 
-    async fn keep_or_confirm(&self, mut held: Held, browser: &Browser, now: Timestamp) -> Result<Outcome, Unavailable> {
+    /// Puts a grant by under a new code; only then it is let go where it waited before.
+    async fn hold_again(&self, from: Option<&Waiting>, held: &Held) -> Result<String, HeldError> {
+        let Some(from) = from else { return Ok(self.hold(held).await?) };
+        if !self.still_waits(from).await? {
+            return Err(HeldError::Unknown);
+        }
+        let code = self.hold(held).await?;
+        self.release(from).await;
+        Ok(code)
+    }
+
+    async fn keep_or_confirm(
+        &self,
+        from: Option<&Waiting>,
+        mut held: Held,
+        browser: &Browser,
+        now: Timestamp,
+    ) -> Result<Outcome, HeldError> {
         let service = held.id.service.clone();
         let back = self.back(held.return_to.as_deref());
         if self.settings.connect.binding == Binding::Confirm {
             held.waits_for = WaitsFor::Application;
-            let code = self.hold(&held).await?;
+            let code = self.hold_again(from, &held).await?;
             self.spend_of(&held, browser).await;
             tracing::info!(%service, "connect: waits for the application");
             let return_to = back.map(|url| url.with(&[("connected", service.as_str()), ("code", &code)]));
             return Ok(Outcome::Pending(Pending { code, application: held.application.clone(), return_to }));
         }
-        let connection = self.store_grant(&held, now).await?;
+        let connection = match from {
+            Some(from) => self.keep_held(from, &held, now).await?.ok_or(HeldError::Unknown)?,
+            None => self.store_grant(&held, now).await?,
+        };
         let ticket = self.spend_of(&held, browser).await;
         tracing::info!(%service, "connect: completed");
         Ok(Outcome::Stored(Box::new(Completed {

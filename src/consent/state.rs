@@ -74,6 +74,11 @@ impl State {
         browser.is_some_and(|browser| browser.is(&self.browser))
     }
 
+    /// When it was made.
+    pub fn begun(&self) -> Timestamp {
+        Timestamp::from_seconds(self.expires).before(STATE_TTL)
+    }
+
     /// The PKCE verifier (RFC 7636 §4.1).
     pub fn verifier(&self) -> Option<Verifier> {
         Verifier::from_secret(self.verifier.as_str().into())

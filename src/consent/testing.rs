@@ -14,6 +14,10 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
+mod brittle;
+
+pub(crate) use brittle::{Break, Brittle};
+
 use super::{Consent, Settings};
 use crate::{
     clock::{Clock, Timestamp},
@@ -156,6 +160,8 @@ pub(crate) struct Rig {
     pub services: Arc<Services>,
     pub roots: Roots,
     pub store: Arc<dyn Store>,
+    /// The same, to be broken.
+    pub brittle: Arc<Brittle>,
     pub provider: Arc<Provider>,
     pub clock: Clock,
     pub config: Config,
@@ -176,7 +182,8 @@ impl Rig {
         };
         change(&mut config);
         let directory = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(directory.path().join("store.redb")).unwrap());
+        let brittle = Arc::new(Brittle::new(EmbeddedStore::open(directory.path().join("store.redb")).unwrap()));
+        let store: Arc<dyn Store> = Arc::clone(&brittle) as _;
         let clock = Clock::manual(START);
         let vault = Arc::new(Vault::new(&config.vault));
         let roots = Roots::new(Arc::clone(&store), Arc::clone(&vault));
@@ -213,6 +220,7 @@ impl Rig {
             services,
             roots,
             store,
+            brittle,
             provider,
             clock,
             config,

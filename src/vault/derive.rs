@@ -16,8 +16,9 @@ use crate::secret::{Secret, SecretBytes};
 /// What every text sealed by a root begins with.
 const PREFIX: &str = "v1.";
 const SALT: usize = 16;
-/// Longest text that [`Root::open`] looks at. A URL holds no longer one.
-const TEXT_MAX: usize = 16 * 1024;
+/// Longest text that is sealed, and that [`Root::open`] looks at. URLs hold far shorter ones. What waits in the store holds
+/// two tokens, each of up to 16 KiB, and what else belongs to a consent; base64 makes that a third longer.
+const TEXT_MAX: usize = 128 * 1024;
 
 /// The shared secret. Kept in the store, sealed for [`Purpose::Root`].
 #[derive(Clone)]
@@ -60,8 +61,12 @@ impl Root {
     /// under HKDF-SHA256(root, salt, purpose). The salt keeps random nonces below their limit for as long as a root lives.
     ///
     /// # Errors
-    /// [`Error::NoRandomness`].
+    /// [`Error::NoRandomness`]; [`Error::TooLong`] for what would not open again.
     pub fn seal(&self, purpose: Purpose, plaintext: &[u8], aad: &[&[u8]]) -> Result<String, Error> {
+        let sealed = SALT + aead::NONCE + plaintext.len() + aead::TAG;
+        if base64::encoded_len(sealed, false).is_none_or(|length| PREFIX.len() + length > TEXT_MAX) {
+            return Err(Error::TooLong);
+        }
         let salt: [u8; SALT] = random()?;
         let nonce: [u8; aead::NONCE] = random()?;
         let key = self.sealing_key(purpose, &salt);

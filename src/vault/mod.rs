@@ -94,6 +94,9 @@ pub enum Error {
     /// Of a version that this program doesn't know, or no envelope at all.
     #[error("a sealed value has the unsupported version {0}")]
     UnsupportedVersion(u8),
+    /// More than one text holds.
+    #[error("what is to be sealed is too long")]
+    TooLong,
     /// The system gave no random bytes.
     #[error("the system's random source failed")]
     NoRandomness,

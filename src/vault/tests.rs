@@ -215,6 +215,19 @@ mod root {
     }
 
     #[test]
+    fn whatever_is_sealed_opens_and_what_is_too_long_is_refused_at_once() {
+        let root = root();
+        for length in [0, 16 * 1024, 64 * 1024, 96 * 1024, 98_204, 98_257, 98_258, 98_259, 98_260, 128 * 1024] {
+            match root.seal(Purpose::State, &vec![b'x'; length], &[]) {
+                Ok(text) => assert_eq!(root.open(Purpose::State, &text, &[]).unwrap().expose().len(), length),
+                Err(error) => assert!(error == Error::TooLong && length > 96 * 1024 - 100, "{length}: {error}"),
+            }
+        }
+        assert!(root.seal(Purpose::State, &vec![b'x'; 96 * 1024 - 100], &[]).is_ok());
+        assert!(root.seal(Purpose::State, &vec![b'x'; 96 * 1024], &[]).is_err());
+    }
+
+    #[test]
     fn a_change_of_any_character_is_noticed() {
         for at in 0..TEXT.len() {
             let mut changed = TEXT.as_bytes().to_vec();

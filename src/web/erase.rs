@@ -44,9 +44,16 @@ async fn erase(
         admit(&state, &headers)?;
         let subject = Subject::parse(&user).map_err(|_| Refusal::bad_request("This is no user's name"))?;
         let caller = CallerId { issuer: issuer(&state, query.as_deref())?, subject };
-        let erased = state.connections.erase(&caller).await?;
-        let root = state.roots.get().await?;
-        state.contacts.forget(&root, &caller).await.map_err(Unavailable::from)?;
+        let whole = Arc::clone(&state);
+        let work = async move {
+            // First of all: what a browser of theirs has begun comes too late from now on.
+            whole.consent.forget(&caller, whole.now()).await?;
+            let erased = whole.connections.erase(&caller).await?;
+            let root = whole.roots.get().await?;
+            whole.contacts.forget(&root, &caller).await.map_err(Unavailable::from)?;
+            Ok::<_, Unavailable>(erased)
+        };
+        let erased = state.to_its_end(work).await.ok_or_else(Refusal::error)??;
         let (connections, pending) = (erased.connections, erased.revocation_pending);
         tracing::info!(connections, pending, request_id = %id, "an operator erased a user");
         Ok(())

@@ -136,6 +136,17 @@ impl State {
     fn now(&self) -> Timestamp {
         self.parts.clock.now()
     }
+
+    /// Does something in a task of its own: it goes on when whoever asked goes away, and a process that drains waits for
+    /// it. `None`: it broke off.
+    async fn to_its_end<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        let in_flight = self.metrics.begin();
+        let task = tokio::spawn(async move {
+            let _in_flight = in_flight;
+            work.await
+        });
+        task.await.ok()
+    }
 }
 
 impl std::ops::Deref for State {

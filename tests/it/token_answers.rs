@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::support::vendor::{Asked, Framing, Reply, Vendor, Wire};
+use crate::support::vendor::{Asked, Door, Framing, Reply, Vendor};
 use crate::support::{Rig, Store, wait};
 
 /// What was asked of the vendor: targets and codings.
@@ -47,7 +47,7 @@ fn handler(seen: Seen) -> impl Fn(&Asked) -> Reply + Send + Sync + 'static {
             bytes = encoder.finish().expect("in memory");
             headers.push(("content-encoding", "gzip".to_owned()));
         }
-        Reply { status, headers, body: bytes, framing: Framing::Pieces }
+        Reply { status, headers, body: bytes, framing: Framing::Open, slow: false }
     }
 }
 
@@ -64,7 +64,7 @@ async fn behind(vendor: &Vendor, ways: &[&str]) -> Rig {
         })
     })
     .await;
-    let authority = vendor.upstream()["ca_file"].as_str().expect("a path").to_owned();
+    let authority = vendor.authority();
     rig.valetkey.environment("SSL_CERT_FILE", &authority);
     rig.valetkey.run().await;
     rig.valetkey.ready().await;
@@ -73,9 +73,9 @@ async fn behind(vendor: &Vendor, ways: &[&str]) -> Rig {
 
 #[tokio::test]
 async fn connecting_and_refreshing_work_at_a_token_endpoint_on_tls_that_compresses_unasked() {
-    for wire in [Wire::Http2Tls, Wire::Http1Tls] {
+    for door in [Door::Tls, Door::TlsHttp1] {
         let seen = Seen::default();
-        let vendor = Vendor::start(wire, handler(Arc::clone(&seen))).await;
+        let vendor = Vendor::start(door, handler(Arc::clone(&seen))).await;
         let rig = behind(&vendor, &["fine"]).await;
         rig.connect_to("ada", "fine").await;
         wait::until("the token is renewed", || async {
@@ -85,14 +85,14 @@ async fn connecting_and_refreshing_work_at_a_token_endpoint_on_tls_that_compress
         .await;
         let seen = seen.lock().expect("no panic");
         let own: Vec<_> = seen.iter().filter(|(target, _)| !target.starts_with("/api")).collect();
-        assert!(own.len() >= 2 && own.iter().all(|(_, codings)| codings == "identity"), "{wire:?}: {own:?}");
+        assert!(own.len() >= 2 && own.iter().all(|(_, codings)| codings == "identity"), "{door:?}: {own:?}");
     }
 }
 
 #[tokio::test]
 async fn a_vendors_own_words_for_a_dead_refresh_token_end_that_grant() {
     let ways = ["hubspot", "fitbit", "strava", "chat"];
-    let vendor = Vendor::start(Wire::Http2Tls, handler(Seen::default())).await;
+    let vendor = Vendor::start(Door::Tls, handler(Seen::default())).await;
     let rig = behind(&vendor, &ways).await;
     for way in ways {
         rig.connect_to("ada", way).await;

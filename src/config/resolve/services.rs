@@ -27,6 +27,7 @@ pub(super) fn services(
     }
     let connections = connections(&raw, path, cx);
     let mut services = BTreeMap::new();
+    let mut clients: BTreeMap<(String, String), String> = BTreeMap::new();
     for (name, raw) in raw {
         let path = path.key(&name);
         let parsed = match ServiceName::parse(&name) {
@@ -43,12 +44,29 @@ pub(super) fn services(
             }
         };
         let connection = connections.get(&name).cloned();
-        let service = service(&name, raw, connection, common, &path, cx);
+        let (service, token_url) = service(&name, raw, connection, common, &path, cx);
+        let client = service.as_ref().filter(|service| service.connection.is_none()).and_then(|s| s.client_id.clone());
+        if let Some(client) = client.zip(token_url) {
+            match clients.get(&client) {
+                Some(other) => shared_client(other, &path.key("client_id"), cx),
+                None => drop(clients.insert(client, name.clone())),
+            }
+        }
         if let (Some(name), Some(service)) = (parsed, service) {
             services.insert(name, service);
         }
     }
     services
+}
+
+/// A provider may take what one of two services is given up with for both, and a second consent for the end of the first.
+fn shared_client(other: &str, path: &Path, cx: &mut Context<'_>) {
+    let finding = finding(format!("`{other}` has the same OAuth client: the provider may not tell their grants apart"));
+    let hint = format!(
+        "register a client of its own, or share one connection with `connection: {other}`; while somebody has both, \
+         neither is revoked at the provider when it is disconnected"
+    );
+    cx.report.warning(path, finding.hint(hint));
 }
 
 /// Whose connection each service shares, where it shares one. One hop only, so that a link always leads to the client that
@@ -92,7 +110,7 @@ fn service(
     common: Limits,
     path: &Path,
     cx: &mut Context<'_>,
-) -> Option<Service> {
+) -> (Option<Service>, Option<String>) {
     let (provider, whole) = provided(name, raw.provider, &raw.fields, &path.key("provider"), cx);
     let allow_plain_http = raw.allow_plain_http.unwrap_or(false);
     let shares = raw.connection.is_some() || cx.report.is_broken(&path.key("connection"));
@@ -118,8 +136,9 @@ fn service(
         cx.report.warning(&path.key("api_keys"), finding.hint("write it on the service that owns the connection"));
     }
     let client_secret = cx.secret(path, "client_secret", raw.client_secret, raw.client_secret_file);
+    let token_url = whole.as_ref().and_then(|whole| whole.token_url.clone());
     let upstream = upstream(raw.upstream, whole.and_then(|whole| whole.base_url).as_deref(), &path.key("upstream"), cx);
-    Some(Service {
+    let service = Service {
         provider,
         connection,
         client_id: raw.client_id,
@@ -133,7 +152,8 @@ fn service(
         rate_limit: raw.rate_limit.and_then(|raw| rate_limit(&raw, &path.key("rate_limit"), cx)),
         policy: rules::policy(raw.policy.unwrap_or_default(), &path.key("policy"), cx),
         limits: own_limits(raw.limits.as_ref(), common, &path.key("limits"), cx),
-    })
+    };
+    (Some(service), token_url)
 }
 
 /// The provider of a service by its `provider` key, or by its own name, and all fields of the service; `None` in place of

@@ -355,6 +355,11 @@ fn warnings_do_not_refuse() {
             "  - issuer: https://auth.example.com/ # HERE\n    audience: other\n    jwks_url: https://b.example\n    algorithms: [RS256]\nconnect:\n",
             "callers[1].issuer",
         ),
+        (
+            "    client_id: client\n    client_secret: hush-hush\n    scopes: [repo]",
+            "    client_id: client\n    client_secret: hush-hush\n    scopes: [repo]\n  mirror:\n    provider: github\n    client_id: client # HERE\n    client_secret: hush-hush",
+            "services.mirror.client_id",
+        ),
     ];
     for (part, other, path) in cases {
         let text = with(part, other);

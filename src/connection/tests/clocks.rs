@@ -11,6 +11,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     connection::{Aside, AuthKind, Reason, Status},
+    id::{ConnectionId, ServiceName},
     oauth::Grant,
 };
 
@@ -86,7 +87,8 @@ async fn a_clock_that_is_ahead_gives_up_no_grant_that_waits() {
     let (rig, _ahead) = an_hour_apart().await;
     let connections = &rig.processes[0].connections;
     let (family, grant) = rig.world.provider.consent(0);
-    let id = &rig.user(0).id;
+    // With a client of its own: beside what is in use under the same one it would only be forgotten.
+    let id = &ConnectionId { service: ServiceName::parse("elsewhere").unwrap(), ..rig.user(0).id.clone() };
     let until = now(&rig).plus(MINUTE * 10);
     let aside = Aside { id, name: "one", grant, identity: None, requested: &[], shown: true, until };
     connections.put_aside(aside).await.unwrap();

@@ -6,9 +6,15 @@ use tokio::time::sleep;
 
 use super::{
     rig::{Rig, connect_again, until},
-    sim::provider::{Death, Scripted},
+    sim::{
+        provider::{Death, Scripted},
+        store::Weather,
+    },
 };
-use crate::connection::{Erased, Reason, Unavailable};
+use crate::{
+    connection::{Erased, Reason, Unavailable},
+    id::Account,
+};
 
 const LIFE: Duration = Duration::from_secs(3600);
 
@@ -88,4 +94,21 @@ async fn while_the_store_is_away_nobody_is_told_that_a_user_is_erased() {
     rig.world.server.outage(Duration::from_secs(60));
     assert_eq!(erase(&rig, 0).await, Err(Unavailable::Store));
     assert_eq!(rig.world.provider.death_of(family), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rename_on_its_way_does_not_save_a_connection_from_being_erased() {
+    for moment in 0..60 {
+        let rig = Rig::start(2, 1, LIFE).await;
+        rig.world.provider.connected(0, None);
+        rig.world.server.weather(Weather { delay: 3, ..Weather::default() });
+        let (connections, id) = (rig.processes[1].connections.clone(), rig.user(0).id.clone());
+        let work = Account::parse("work").unwrap();
+        let rename = tokio::spawn(async move { connections.rename(&id, &work).await });
+        sleep(Duration::from_millis(moment / 2)).await;
+        let erased = erase(&rig, 0).await.unwrap();
+        let _ = rename.await.unwrap();
+        sleep(Duration::from_secs(200)).await;
+        assert_eq!(rig.world.server.count(), 0, "{moment}: {erased:?}");
+    }
 }

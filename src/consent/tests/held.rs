@@ -4,7 +4,7 @@ use super::*;
 use crate::connection::Status;
 
 /// Goes all the way as this provider account.
-async fn granted(rig: &Rig, who: &str, account: &str, browser: &Browser) -> Result<Outcome, CallbackError> {
+pub(super) async fn granted(rig: &Rig, who: &str, account: &str, browser: &Browser) -> Result<Outcome, CallbackError> {
     rig.provider.is(who);
     let (caller, service) = (caller("ada"), rig.service("crm"));
     let wish = Wish {
@@ -21,7 +21,7 @@ async fn granted(rig: &Rig, who: &str, account: &str, browser: &Browser) -> Resu
     rig.outcome("crm", &answer(&url), Some(browser)).await
 }
 
-async fn identity(rig: &Rig, account: &str) -> Option<Box<str>> {
+pub(super) async fn identity(rig: &Rig, account: &str) -> Option<Box<str>> {
     rig.connections.get(&connection_id("ada", "crm", account)).await.unwrap().and_then(|found| found.identity)
 }
 

@@ -11,6 +11,7 @@ use crate::{oauth::Fault, vault::Purpose};
 mod flow;
 mod held;
 mod identity;
+mod keeping;
 mod sessions;
 
 impl Rig {

@@ -31,6 +31,40 @@ async fn a_session_lives_for_half_an_hour_or_until_it_is_ended() {
     assert_eq!(rig.consent.session("nonsense", rig.clock.now()).await.unwrap(), None);
 }
 
+#[tokio::test]
+async fn an_erased_persons_sessions_and_links_end_and_new_ones_begin() {
+    let rig = Rig::new();
+    let (ada, eve) = (caller("ada"), caller("eve"));
+    let sign_in = |who| rig.consent.sign_in(who, None, None, Reach::All, rig.clock.now());
+    let (old, other) = (sign_in(ada.clone()).await.unwrap(), sign_in(eve).await.unwrap());
+    let link = rig.consent.dashboard_link(ada.clone(), None, None, rig.clock.now()).await.unwrap();
+    rig.clock.advance(Duration::from_secs(60));
+    for _ in 0..2 {
+        rig.consent.forget(&ada, rig.clock.now()).await.unwrap();
+    }
+    rig.clock.advance(Duration::from_secs(1));
+    assert_eq!(rig.consent.session(&old, rig.clock.now()).await.unwrap(), None);
+    let link = link.url.rsplit_once('=').unwrap().1;
+    assert_eq!(rig.consent.follow_dashboard_link(link, rig.clock.now()).await.unwrap(), None);
+    assert!(rig.consent.session(&other, rig.clock.now()).await.unwrap().is_some());
+    let new = sign_in(ada).await.unwrap();
+    assert!(rig.consent.session(&new, rig.clock.now()).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn who_is_erased_while_a_browser_is_at_the_provider_is_not_connected_by_coming_back() {
+    let rig = Rig::new();
+    let browser = Browser::new().unwrap();
+    let url = rig.begin(&rig.ticket("ada").await, &browser).await.unwrap();
+    rig.clock.advance(Duration::from_secs(60));
+    rig.consent.forget(&caller("ada"), rig.clock.now()).await.unwrap();
+    rig.connections.erase(&caller("ada")).await.unwrap();
+    let back = rig.outcome("crm", &answer(&url), Some(&browser)).await;
+    assert!(matches!(back, Err(CallbackError::Ended { why: Ended::Used, .. })), "{back:?}");
+    assert!(!rig.is_connected("ada").await);
+    assert_eq!((rig.store.count().await.unwrap(), rig.provider.revoked()), (0, 1));
+}
+
 #[test]
 fn names_come_from_claims_that_are_fit_to_show() {
     let name = |claims: serde_json::Value| shown_name(claims.as_object().unwrap());

@@ -243,7 +243,11 @@ pub(super) async fn confirm(axum::extract::State(state): Shared, asked: Asked, r
     let served = async {
         let caller = asked.caller(&state).await?;
         let ConfirmBody { code } = asked.body(request.into_body(), r#"{"code": "…"}"#).await?;
-        let connection = state.consent.confirm(&caller.id, code.expose(), state.now()).await?;
+        let confirmed = {
+            let (state, now) = (Arc::clone(&state), state.now());
+            async move { state.consent.confirm(&caller.id, code.expose(), now).await }
+        };
+        let connection = state.to_its_end(confirmed).await.ok_or_else(Refusal::error)??;
         state.metrics.service(&connection.service).connect(ConnectOutcome::Completed);
         json(&connection)
     };

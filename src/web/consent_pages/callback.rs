@@ -107,11 +107,10 @@ pub(super) async fn callback(
             // also when the browser goes away meanwhile.
             let (state, service, browser, now) =
                 (Arc::clone(&step.state), Arc::clone(&service), browser.clone(), step.now);
-            let task =
-                tokio::spawn(async move { state.consent.callback(&service, answer, browser.as_ref(), now).await });
-            match task.await {
-                Ok(outcome) => outcome,
-                Err(_) => return step.unavailable(),
+            let taken = async move { state.consent.callback(&service, answer, browser.as_ref(), now).await };
+            match step.state.to_its_end(taken).await {
+                Some(outcome) => outcome,
+                None => return step.unavailable(),
             }
         }
         Err(error) => Err(error),
@@ -245,19 +244,19 @@ pub(super) async fn answer(step: Step, Path(name): Path<String>, request: Reques
         _ => return step.form_error(FormError::Unreadable),
     };
     let Some(code) = form.get("code").map(str::to_owned) else { return step.form_error(FormError::Unreadable) };
-    let task = tokio::spawn({
+    let answered = {
         let (state, service, browser, now) = (Arc::clone(&step.state), Arc::clone(&service), browser.clone(), step.now);
         async move { state.consent.answer(&service, &code, choice, &browser, now).await }
-    });
-    match task.await {
-        Ok(Ok(outcome)) => {
+    };
+    match step.state.to_its_end(answered).await {
+        Some(Ok(outcome)) => {
             if matches!(outcome, Outcome::Stored(_)) {
                 step.state.metrics.service(&service.name).connect(ConnectOutcome::Completed);
             }
             go_on_with(step, &service, outcome, Some(&browser)).await
         }
-        Ok(Err(HeldError::Unknown)) => step.wrong(StatusCode::BAD_REQUEST, &step.t.callback_unknown()),
-        Ok(Err(HeldError::Unavailable(_))) | Err(_) => step.unavailable(),
+        Some(Err(HeldError::Unknown)) => step.wrong(StatusCode::BAD_REQUEST, &step.t.callback_unknown()),
+        Some(Err(HeldError::Unavailable(_))) | None => step.unavailable(),
     }
 }
 

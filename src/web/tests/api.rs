@@ -156,3 +156,25 @@ async fn a_preflight_tells_of_each_service_what_a_call_would_meet() {
     let link = services[3]["auth_url"].as_str().unwrap();
     Jar::default().get(&site, link).await.assert_page(200);
 }
+
+#[tokio::test]
+async fn a_confirmation_goes_on_when_the_application_goes_away() {
+    let site = Site::with(|config| config.connect.binding = crate::config::Binding::Confirm);
+    let page = site.connect(&mut Jar::default(), &site.link("ada").await).await;
+    let code = page.body.split("<code").nth(1).and_then(|rest| rest.split(['<', '>']).nth(1)).unwrap().to_owned();
+    site.rig.brittle.break_after(2, Break::Waits);
+    let asked = site.api("ada", "POST", "/connections/confirm", Some(json!({ "code": code })));
+    tokio::select! {
+        got = asked => panic!("{}", got.body),
+        () = site.rig.brittle.is_broken() => {}
+    }
+    site.rig.brittle.mend();
+    for _ in 0..500 {
+        let list = site.api("ada", "GET", "/connections", None).await.json();
+        if list["connections"][0]["status"] == "active" {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the grant was never stored");
+}

@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     caller::testing::{JwksServer, SECRET, claims, sign_hmac},
     config::{Algorithm, Config},
-    consent::testing::{Rig, connection_id},
+    consent::testing::{Break, Rig, connection_id},
     events::{About, Surroundings},
     id::ConnectionId,
     outbound::{Outbound, OutboundOptions},

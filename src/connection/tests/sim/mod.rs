@@ -9,7 +9,7 @@ pub(super) mod journal;
 mod mix;
 pub(super) mod provider;
 mod scenario;
-mod store;
+pub(super) mod store;
 pub(super) mod world;
 
 use std::{
