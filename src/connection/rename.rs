@@ -67,9 +67,8 @@ impl Connections {
             }
             standing = self.read(&from).await?;
         }
-        if !standing.is_some_and(|(record, _)| stands(&record)) {
-            return Ok(Renamed::Absent);
-        }
+        let Some((record, _)) = standing.filter(|(record, _)| stands(record)) else { return Ok(Renamed::Absent) };
+        self.settle_arrival(&record).await?;
         if id.account == *to {
             return Ok(Renamed::Done);
         }
