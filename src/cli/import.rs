@@ -25,7 +25,7 @@ use crate::{
     connection::{Connections, Unavailable},
     id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
     oauth,
-    provider::{Services, scopes},
+    provider::{API_KEY_MAX, Services, scopes},
     secret::SecretString,
     serve::Heart,
 };
@@ -223,6 +223,9 @@ fn read(text: &str, services: &Services, now: Timestamp) -> Result<(ConnectionId
             return Err(format!("API keys for {} are retired", service.name));
         }
         (None, Some(key)) => {
+            if key.expose().len() > API_KEY_MAX {
+                return Err(format!("the api_key is longer than {API_KEY_MAX} bytes"));
+            }
             service.api_key.header_value(&key).map_err(|error| error.to_string())?;
             Stored::Key(key)
         }

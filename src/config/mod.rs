@@ -331,6 +331,11 @@ pub struct Refresh {
     pub timeout: Duration,
 }
 
+impl Refresh {
+    /// A replica that waits for an answer has the connection's lease for longer than this, whatever becomes of the store.
+    pub const TIMEOUT_MAX: Duration = Duration::from_secs(12);
+}
+
 impl Default for Refresh {
     fn default() -> Self {
         Self { window: Duration::from_secs(300), timeout: Duration::from_secs(10) }

@@ -57,7 +57,7 @@ pub fn due(record: &Record, now: Timestamp) -> Option<Timestamp> {
     if let Some(aside) = &record.aside {
         return Some(aside.until.unwrap_or(now).max(now));
     }
-    if record.moving.is_some() {
+    if record.moving.is_some() || record.awaits.is_some() {
         return Some(now.plus(UNFINISHED));
     }
     if record.invalid.is_some() {
@@ -90,7 +90,10 @@ fn is_wanted(record: &Record, now: Timestamp) -> bool {
         return aside.until.is_none_or(|until| until.reached(now));
     }
     let is_due = || record.mark.is_some() || ahead(record, now).is_some_and(|at| at.reached(now));
-    record.farewell.is_some() || record.moving.is_some() || (record.invalid.is_none() && is_due())
+    record.farewell.is_some()
+        || record.moving.is_some()
+        || record.awaits.is_some()
+        || (record.invalid.is_none() && is_due())
 }
 
 /// From 0 to 1, the same for a grant each time and everywhere.
@@ -266,7 +269,7 @@ impl Connections {
         if !is_wanted(&record, self.now()) {
             return true;
         }
-        if record.farewell.is_some() {
+        if record.farewell.is_some() || record.awaits.is_some() {
             self.finish_farewell(key).await;
             true
         } else if let Some(aside) = record.aside {

@@ -15,8 +15,6 @@ use crate::store::{Error, Key, Store, Taken};
 
 /// How long a lease outlives its holder.
 pub const TTL: Duration = Duration::from_secs(15);
-/// The longest work that a lease can be sure to outlast without being renewed meanwhile.
-pub const LONGEST: Duration = Duration::from_secs(12);
 /// How long after it was asked for it is renewed, …
 const INTERVAL: Duration = Duration::from_secs(5);
 /// … and after a failure again.

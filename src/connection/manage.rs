@@ -10,7 +10,7 @@ use crate::{
     oauth,
     provider::Service,
     secret::SecretString,
-    store::{Expect, Put},
+    store::{Expect, OwnerId, Put},
 };
 
 use super::{
@@ -19,6 +19,7 @@ use super::{
     held::Held,
     keys,
     record::{Record, StoredGrant},
+    rename::stands,
     snapshot::Selection,
     state::Change,
     used::Times,
@@ -117,7 +118,7 @@ impl Connections {
     /// # Errors
     /// While the store or the keys are away.
     pub async fn disconnect(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
-        let gone = self.change(id, |record| record.farewell.is_none().then_some(Change::Disconnected)).await?;
+        let gone = self.change(id, |record| stands(record).then_some(Change::Disconnected)).await?;
         if gone.is_none() {
             return self.discard_aside(id).await;
         }
@@ -138,10 +139,19 @@ impl Connections {
     ) -> Result<Option<Record>, Unavailable> {
         let key = self.key(id).await?;
         for _ in 0..ATTEMPTS {
+            // Nothing can be compared with a grant that the store doesn't have yet.
+            self.save_first(key).await?;
             let (record, expect) = match self.read(&key).await? {
                 Some((record, version)) => (record, Some(version)),
                 None => (Record::empty(id.clone()), None),
             };
+            // A move that was left half-done is finished first: it would take a record along that has changed since, or
+            // bring one back that was given up.
+            if record.moving.is_some() {
+                self.finish_move(key).await?;
+                continue;
+            }
+            self.settle_arrival(&record).await?;
             let exists = expect.is_some();
             let Some(change) = decide(&record) else { return Ok(None) };
             if !exists && !matches!(change, Change::Connected { .. } | Change::Kept(..) | Change::KeyStored(_)) {
@@ -160,6 +170,7 @@ impl Connections {
             let due = self.due(&record, now);
             if let Put::Stored = self.0.parts.store.put(&key, expect, version, &sealed, due).await? {
                 self.0.snapshots.changed(&key.owner);
+                self.know_at_once(key.owner, &record);
                 if let Some(grave) = grave {
                     let connections = self.clone();
                     self.0.parts.handle.spawn(async move { connections.finish_farewell(grave).await });
@@ -168,6 +179,16 @@ impl Connections {
             }
         }
         Err(Unavailable::Busy)
+    }
+
+    /// What is held in memory becomes what this process itself has just stored, should the store go away before it is read
+    /// again.
+    fn know_at_once(&self, owner: OwnerId, record: &Record) {
+        if stands(record) {
+            self.0.snapshots.amend(owner, self.hold(record));
+        } else {
+            self.0.snapshots.drop_one(owner, &record.id);
+        }
     }
 
     /// A record as it is held in memory.

@@ -5,10 +5,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::{
-    sync::Notify,
-    time::{sleep, timeout},
-};
+use tokio::{sync::Notify, time::timeout};
 
 use crate::{
     clock::Timestamp,
@@ -268,7 +265,7 @@ impl Connections {
         }
         let ours = Record::open(&self.0.parts.vault, &key, written, sealed)?;
         // A later connection of this name may have a lower number, where clocks differ.
-        if stored.farewell.is_some() || stored.connected_at != ours.connected_at {
+        if stored.farewell.is_some() || !is_same_stay(&ours, stored) {
             return Ok(false);
         }
         // What the caller read may simply be older than that write: a second look tells a loss from a race.
@@ -286,11 +283,22 @@ impl Connections {
     pub(super) fn repair_after_gaps(&self) {
         let connections = self.clone();
         self.0.parts.handle.spawn(async move {
+            // Not yet looked at since the last gap: what can't be read must not keep the next gap from being noticed.
+            let mut left: Vec<Key> = Vec::new();
             loop {
-                connections.0.unsaved.gap.notified().await;
-                for key in connections.0.snapshots.written_since(connections.now().before(LATELY)) {
-                    while let Err(Unavailable::Store | Unavailable::Busy) = connections.read(&key).await {
-                        sleep(PAUSE).await;
+                let gap = connections.0.unsaved.gap.notified();
+                let noticed = if left.is_empty() {
+                    gap.await;
+                    true
+                } else {
+                    timeout(PAUSE, gap).await.is_ok()
+                };
+                let lately = connections.0.snapshots.written_since(connections.now().before(LATELY));
+                let looked_at = lately.into_iter().filter(|key| noticed || left.contains(key)).collect::<Vec<_>>();
+                left.clear();
+                for key in looked_at {
+                    if let Err(Unavailable::Store | Unavailable::Busy) = connections.read(&key).await {
+                        left.push(key);
                     }
                 }
             }
@@ -306,7 +314,13 @@ impl Connections {
 /// Whether ours is of the same connection, and was asked for after theirs.
 fn is_later(ours: &Record, theirs: &Record) -> bool {
     let asked = |record: &Record| record.grant.as_ref().and_then(|grant| grant.asked);
-    ours.connected_at == theirs.connected_at && asked(ours) > asked(theirs)
+    is_same_stay(ours, theirs) && asked(ours) > asked(theirs)
+}
+
+/// Whether both are of one connection, which bore no other label in between: each arrival numbers the grant anew, by the
+/// clock of whoever moved it.
+fn is_same_stay(ours: &Record, theirs: &Record) -> bool {
+    ours.connected_at == theirs.connected_at && ours.moved_by == theirs.moved_by
 }
 
 /// Our grant on top of whatever else was written meanwhile.

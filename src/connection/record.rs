@@ -54,6 +54,12 @@ pub struct Record {
     /// The move that brought it here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved_by: Option<u64>,
+    /// The label that it had before that move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_from: Option<Account>,
+    /// No connection yet, only a place for what that move brings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaits: Option<u64>,
     /// No connection yet: waits for somebody's word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aside: Option<Aside>,
@@ -200,6 +206,8 @@ impl Record {
             farewell: None,
             moving: None,
             moved_by: None,
+            moved_from: None,
+            awaits: None,
             aside: None,
             origin: None,
         }

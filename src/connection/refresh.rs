@@ -198,7 +198,7 @@ impl Connections {
         };
         // Lease and mark may have been long on their way, and another process would take over and spend the token, too,
         // while this one waits for the answer.
-        if !lease.secured_for(self.0.parts.refresh.timeout.min(lease::LONGEST)).await {
+        if !lease.secured_for(self.0.parts.refresh.timeout).await {
             self.unanswered(key, marked, version, interrupted).await;
             return Ok(Step::Again);
         }

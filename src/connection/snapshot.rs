@@ -15,7 +15,7 @@ use quick_cache::sync::Cache;
 
 use crate::{
     clock::Timestamp,
-    id::{Account, ServiceName},
+    id::{Account, ConnectionId, ServiceName},
     store::{Key, OwnerId, Version},
 };
 
@@ -174,6 +174,17 @@ impl Snapshots {
             }
             None => connections.push(held),
         }
+        self.replace(owner, &old, connections);
+    }
+
+    /// Takes one connection out of what is held, without making it any fresher: this process itself has just given it up.
+    pub fn drop_one(&self, owner: OwnerId, id: &ConnectionId) {
+        let Some(old) = self.cache.get(&owner) else { return };
+        let others = old.connections.iter().filter(|held| *held.id != *id).cloned().collect();
+        self.replace(owner, &old, others);
+    }
+
+    fn replace(&self, owner: OwnerId, old: &Snapshot, connections: Vec<Held>) {
         let snapshot = Snapshot {
             stamp: old.stamp,
             loaded_at: old.loaded_at,
@@ -251,7 +262,7 @@ impl Snapshots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{caller::Caller, connection::Credential, id::ConnectionId};
+    use crate::{caller::Caller, connection::Credential};
 
     /// What an `Arc` counts by.
     const COUNTS: usize = 2 * size_of::<usize>();

@@ -80,6 +80,7 @@ impl Record {
                 self.mark = mark.map(|mark| Mark { spends: version, ..mark });
                 self.farewell = None;
                 self.moving = None;
+                self.awaits = None;
             }
             Change::Kept(origin, connected) => {
                 self = self.apply(*connected, now, version);
@@ -116,6 +117,7 @@ impl Record {
                 self.api_key = Some(StoredKey { key, stored_at: Some(now), refused: false, generation: version });
                 self.connected_at = self.connected_at.or(Some(now));
                 self.farewell = None;
+                self.awaits = None;
             }
             Change::KeyRefused => {
                 if let Some(key) = &mut self.api_key {
@@ -166,7 +168,7 @@ impl Record {
     /// Under the new label, credentials are told from those that the old one gave out.
     fn arrive(&mut self, version: u64) {
         let Some(Moving { to, id }) = self.moving.take() else { return };
-        self.id.account = to;
+        self.moved_from = Some(std::mem::replace(&mut self.id.account, to));
         self.moved_by = Some(id);
         if let Some(grant) = &mut self.grant {
             grant.generation = version;

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::{interval, timeout};
 
 use crate::{
@@ -23,6 +24,8 @@ const INTERVAL: Duration = Duration::from_secs(60);
 const KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 /// So many connections of a caller have times in the store: those used last.
 const MOST: usize = 256;
+/// How many callers' times are written at the same time.
+const AT_ONCE: usize = 16;
 /// So often is a write tried again when someone else was quicker.
 const ATTEMPTS: u32 = 3;
 /// A connection's name and time.
@@ -72,15 +75,17 @@ impl Connections {
 
     async fn write_use_now(&self, coarse: Duration) {
         let Some(root) = self.0.parts.roots.known() else { return };
-        for (owner, used) in self.unwritten_use(coarse) {
-            let times = used.iter().map(|(credential, at)| (root::key(root, &credential.id).record, *at)).collect();
-            match self.merge_use(owner, &times).await {
-                Ok(()) => used.iter().for_each(|(credential, at)| credential.set_use_written(*at)),
-                Err(error) => {
-                    tracing::debug!(%error, "times of use are written later");
-                    return;
+        let writes =
+            stream::iter(self.unwritten_use(coarse)).map(Ok).try_for_each_concurrent(AT_ONCE, |(owner, used)| {
+                let times = used.iter().map(|(credential, at)| (root::key(root, &credential.id).record, *at)).collect();
+                async move {
+                    self.merge_use(owner, &times).await?;
+                    used.iter().for_each(|(credential, at)| credential.set_use_written(*at));
+                    Ok::<(), store::Error>(())
                 }
-            }
+            });
+        if let Err(error) = writes.await {
+            tracing::debug!(%error, "times of use are written later");
         }
     }
 

@@ -282,7 +282,7 @@ pub struct RawRefresh {
     /// lifetime.
     #[schemars(extend("default" = "5m"))]
     pub window: Option<Span>,
-    /// One call to a token endpoint, as a whole.
+    /// One call to a token endpoint, as a whole: 12 seconds at most, which a lease certainly outlasts.
     #[schemars(extend("default" = "10s"))]
     pub timeout: Option<Span>,
 }

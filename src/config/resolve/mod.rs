@@ -176,10 +176,13 @@ fn cache(raw: &RawCache) -> Cache {
 
 fn refresh(raw: &RawRefresh, path: &Path, cx: &mut Context<'_>) -> Refresh {
     let default = Refresh::default();
-    Refresh {
-        window: or(raw.window, default.window),
-        timeout: cx.positive(&path.key("timeout"), raw.timeout, default.timeout),
+    let timeout = cx.positive(&path.key("timeout"), raw.timeout, default.timeout);
+    if timeout > Refresh::TIMEOUT_MAX {
+        // A lease must outlast the wait: another replica would take a slow answer for none, and spend the token, too.
+        let text = format!("This should be at most {} s", Refresh::TIMEOUT_MAX.as_secs());
+        cx.report.problem(&path.key("timeout"), finding(text));
     }
+    Refresh { window: or(raw.window, default.window), timeout }
 }
 
 /// Networks, or single addresses.

@@ -11,6 +11,7 @@ mod keys;
 mod parting;
 mod refreshing;
 mod rename;
+mod renaming;
 mod rig;
 mod sim;
 mod using;
