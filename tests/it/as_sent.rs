@@ -150,10 +150,11 @@ async fn a_terminators_connections_are_not_counted_as_one_clients() {
     let upstream = Upstream::listen(When::Head, |_| Script(vec![Step::Write(Script::whole("ok"))])).await;
     let limits = ("limits", json!({ "connections_per_client": 2 }));
     for (trusted, status) in [(json!(["127.0.0.1"]), 200), (json!([]), 429)] {
-        let rig = behind(upstream.url(), &[limits.clone(), ("trusted_proxies", trusted)]).await;
+        let rig = behind(upstream.url(), &[limits.clone(), ("trusted_proxies", trusted.clone())]).await;
         let _idle = [Raw::connect(&rig.url).await, Raw::connect(&rig.url).await];
         let answer = wait::until("the idle connections are counted", || async {
             let answer = send(&rig, "GET /connections", "").await;
+            eprintln!("{trusted} {answer:?}");
             (answer.status == status).then_some(answer)
         })
         .await;

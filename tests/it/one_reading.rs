@@ -72,7 +72,7 @@ async fn no_spelling_of_a_method_passes_a_policy() {
 #[tokio::test]
 async fn head_is_judged_as_get() {
     let upstream = Upstream::start(|_| Script::text("ok")).await;
-    let policy = json!([{ "allow": { "methods": ["GET"], "paths": ["/open"] } }, { "deny": {} }]);
+    let policy = json!([{ "allow": { "methods": ["GET"], "paths": ["/open", "/whoami"] } }, { "deny": {} }]);
     let rig = behind(&upstream, json!({ "policy": policy })).await;
     assert_eq!(send(&rig, "HEAD /proxy/crm/open", "").await.status, 200);
     assert_eq!(send(&rig, "HEAD /proxy/crm/closed", "").await.status, 403);
