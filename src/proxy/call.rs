@@ -5,7 +5,7 @@ use std::{borrow::Cow, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts};
+use http::{HeaderName, Method, Version, header, request::Parts};
 
 use crate::{
     caller::{Caller, likely, presented},
@@ -22,6 +22,7 @@ use crate::{
 use super::{
     Core, Route, methods,
     target::{self, Target},
+    traits::{Hops, Traits},
     upstream::Manner,
 };
 
@@ -234,66 +235,6 @@ impl Unclaimed {
     }
 }
 
-/// What one look at all headers shows: most requests have none of what is then looked up.
-#[derive(Debug, Clone, Copy, Default)]
-struct Traits {
-    /// As RFC 9113 §6.5.2 counts fields, less its overhead: name, value, and what stands between on the wire.
-    size: usize,
-    /// There are headers of ours.
-    ours: bool,
-    content_length: bool,
-    host: bool,
-    /// There are headers that name another method.
-    overridden: bool,
-    /// There is what decides the [`Manner`].
-    manner: bool,
-    hops: Hops,
-}
-
-/// What a request's hop-by-hop headers (RFC 9110 §7.6.1) leave to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Hops {
-    /// There are none.
-    #[default]
-    None,
-    /// `Connection` says `keep-alive` or `close`, and there is nothing else.
-    Plain,
-    /// There are others: Pingora goes through them all.
-    Some,
-}
-
-impl Traits {
-    fn of(headers: &HeaderMap) -> Self {
-        let mut traits = Self::default();
-        for (name, value) in headers {
-            let text = name.as_str();
-            traits.size += text.len() + value.len() + 4;
-            match text {
-                "content-length" => traits.content_length = true,
-                "host" => traits.host = true,
-                "x-http-method-override" | "x-http-method" | "x-method-override" => traits.overridden = true,
-                "content-type" => traits.manner = true,
-                "connection" => traits.hops = traits.hops.and(Hops::named_by(value)),
-                "te" | "trailer" | "transfer-encoding" | "http2-settings" => traits.hops = Hops::Some,
-                "upgrade" => (traits.manner, traits.hops) = (true, Hops::Some),
-                _ => traits.ours |= text.starts_with("valetkey-"),
-            }
-        }
-        traits
-    }
-}
-
-impl Hops {
-    fn named_by(connection: &HeaderValue) -> Self {
-        let plain = [&b"keep-alive"[..], b"close"].iter().any(|word| connection.as_bytes().eq_ignore_ascii_case(word));
-        if plain { Self::Plain } else { Self::Some }
-    }
-
-    fn and(self, other: Self) -> Self {
-        if self == Self::Some { self } else { other }
-    }
-}
-
 fn agreed_account(head: &Parts, in_path: Option<Account>) -> Result<Option<Account>, Refusal> {
     let mut values = head.headers.get_all(VALETKEY_ACCOUNT).iter();
     let Some(value) = values.next() else { return Ok(in_path) };
@@ -362,37 +303,5 @@ pub fn within_body(size: u64, service: &Service) -> Result<(), Refusal> {
     match service.limits.body_bytes {
         Some(limit) if size > limit => Err(Refusal::too_large(TooLarge::Body)),
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_plain_connection_header_is_left_to_us() {
-        let of = |lines: &[(&'static str, &'static str)]| {
-            let pair = |(name, value): &(&'static str, &'static str)| {
-                (HeaderName::from_static(name), HeaderValue::from_static(value))
-            };
-            Traits::of(&lines.iter().map(pair).collect()).hops
-        };
-        assert_eq!(of(&[("accept", "*/*")]), Hops::None);
-        assert_eq!(of(&[("connection", "Keep-Alive")]), Hops::Plain);
-        assert_eq!(of(&[("connection", "close"), ("keep-alive", "timeout=5")]), Hops::Plain);
-        for (name, value) in [
-            ("connection", "keep-alive, x-hop"),
-            ("connection", ""),
-            ("connection", "host"),
-            ("te", "trailers"),
-            ("trailer", "x"),
-            ("transfer-encoding", "chunked"),
-            ("upgrade", "websocket"),
-            ("http2-settings", "x"),
-        ] {
-            assert_eq!(of(&[(name, value)]), Hops::Some, "{name}: {value}");
-            assert_eq!(of(&[("connection", "close"), (name, value)]), Hops::Some, "{name}: {value}");
-            assert_eq!(of(&[(name, value), ("connection", "close")]), Hops::Some, "{name}: {value}");
-        }
     }
 }

@@ -7,13 +7,7 @@ use pingora::{Error, ErrorType, OrErr, Result, http::RequestHeader, proxy::Sessi
 
 use crate::{provider::coding, refusal::REQUEST_ID};
 
-use super::{
-    Gate,
-    call::{Call, Hops},
-    context::Context,
-    scrub,
-    upstream::Manner,
-};
+use super::{Gate, call::Call, context::Context, scrub, traits::Hops, upstream::Manner};
 
 impl Gate {
     /// The peer, where the upstream's addresses are known.

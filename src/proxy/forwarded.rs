@@ -4,9 +4,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, Version, header};
 use ipnet::IpNet;
 use pingora::proxy::Session;
+
+use super::{Gate, answer::Origin};
 
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -39,6 +41,20 @@ struct Hop<'a> {
 pub fn peer(session: &Session) -> IpAddr {
     let address = session.client_addr().and_then(|address| address.as_inet());
     address.map_or(Ipv4Addr::UNSPECIFIED.into(), SocketAddr::ip)
+}
+
+impl Gate {
+    /// The proxy's own origin as the client sees it.
+    pub(super) fn origin<'s>(&self, session: &'s Session) -> Origin<'s> {
+        let head = session.req_header();
+        let host = match head.uri.authority() {
+            Some(authority) if head.version >= Version::HTTP_2 => authority.as_str(),
+            _ => head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+        };
+        let told = self.core.trusted.told(&head.headers, peer(session));
+        let scheme = told.scheme.unwrap_or(if self.encrypted { "https" } else { "http" });
+        Origin { scheme, host: told.host.unwrap_or(host) }
+    }
 }
 
 impl Trusted {

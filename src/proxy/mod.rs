@@ -31,6 +31,7 @@ mod forward;
 mod forwarded;
 mod guard;
 mod methods;
+mod patience;
 mod peek;
 mod phases;
 mod rate;
@@ -41,6 +42,7 @@ mod scrub;
 mod server;
 mod streams;
 pub mod target;
+mod traits;
 mod upstream;
 
 pub use drain::Drain;

@@ -18,7 +18,6 @@ use pingora::{
 };
 
 use crate::{
-    config::Timeouts,
     connection::{AfterRejection, Unusable},
     refusal::Refusal,
     telemetry::metrics::RequestOutcome,
@@ -27,16 +26,14 @@ use crate::{
 use super::{
     Gate,
     admit::Left,
-    answer::{self, DEAD, Origin, REFUSED, taken_back},
+    answer::{self, DEAD, REFUSED, taken_back},
     call::{self, Remedy},
     context::{Context, Finding, Way},
-    forwarded::peer,
+    patience,
     ready::{Logged, No, Phase, Yes, done},
     refuse::refuse,
 };
 
-/// The caller's side waits no shorter than this for the next piece of a body.
-const LEAST_PATIENCE: Duration = Duration::from_secs(60);
 /// So many addresses of an upstream are tried.
 const ADDRESSES: usize = 3;
 
@@ -141,7 +138,7 @@ impl ProxyHttp for Gate {
         // What was kept of the body comes through the filter again.
         context.body_bytes = 0;
         if let Some(call) = context.call() {
-            be_as_patient(session, &call.route.service.timeouts);
+            patience::be_as_patient(session, &call.route.service.timeouts);
             if request.version == Version::HTTP_2 && request.headers.contains_key(header::EXPECT) {
                 request.remove_header(&header::EXPECT);
                 return Box::pin(self.go_on_and_send(session, request, context));
@@ -343,32 +340,7 @@ impl ProxyHttp for Gate {
     }
 }
 
-/// A caller may be quiet for as long as the upstream may, in a tunnel or between two pieces of an upload; but one who doesn't
-/// read any more is let go, and with it the upstream's connection.
-fn be_as_patient(session: &mut Session, timeouts: &Timeouts) {
-    let downstream = session.as_downstream_mut();
-    downstream.set_read_timeout(Some(timeouts.read.max(LEAST_PATIENCE)));
-    downstream.set_write_timeout(Some(timeouts.write));
-}
-
 impl Gate {
-    /// An upstream of HTTP/2 has its way to say "100 Continue", but Pingora doesn't hear it (docs/PINGORA.md): the caller, who
-    /// waits for it, is told here. No upstream's answer can come before that, so a body that it would have refused is sent.
-    async fn go_on_and_send(
-        &self,
-        session: &mut Session,
-        request: &mut RequestHeader,
-        context: &Context,
-    ) -> Result<()> {
-        if session.req_header().version == Version::HTTP_11 {
-            session.as_downstream_mut().write_continue_response().await?;
-        }
-        match context.call() {
-            Some(call) => self.send_call(session, request, call),
-            None => Ok(()),
-        }
-    }
-
     /// An answer's header has come: is it the caller's, or does it mean that the credential is dead?
     fn look_at_head(&self, session: &mut Session, header: &mut ResponseHeader, context: &mut Context) -> Result<()> {
         if header.status.is_informational() || self.hold(session, header, context)? {
@@ -409,16 +381,7 @@ impl Gate {
 
     pub(super) fn dress(&self, session: &Session, header: &mut ResponseHeader, context: &Context) -> Result<()> {
         let Some(call) = context.call() else { return Ok(()) };
-        answer::dress(&self.core, call, header, || {
-            let head = session.req_header();
-            let host = match head.uri.authority() {
-                Some(authority) if head.version >= Version::HTTP_2 => authority.as_str(),
-                _ => head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
-            };
-            let told = self.core.trusted.told(&head.headers, peer(session));
-            let scheme = told.scheme.unwrap_or(if self.encrypted { "https" } else { "http" });
-            Origin { scheme, host: told.host.unwrap_or(host) }
-        })
+        answer::dress(&self.core, call, header, || self.origin(session))
     }
 
     /// What to answer where Pingora could not go on. `None`: there is nobody to answer.

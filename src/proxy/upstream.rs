@@ -17,7 +17,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use crate::{config::UpstreamProtocol, provider::Service};
 
-use super::{call::Hops, streams::CalmConnector};
+use super::{streams::CalmConnector, traits::Hops};
 
 /// What of a call decides how its upstream is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -7,6 +7,11 @@ use crate::support::raw::{Raw, RawAnswer};
 use crate::support::upstream::{Step, When};
 use crate::support::{Rig, Script, Store, Upstream, jwt, wait};
 
+#[expect(clippy::disallowed_methods, reason = "a client of tests")]
+fn http2_client() -> reqwest::Client {
+    reqwest::Client::builder().http2_prior_knowledge().build().expect("a client")
+}
+
 async fn behind(base_url: String, settings: &[(&str, Value)]) -> Rig {
     let rig = Rig::with(Store::Embedded, |config, _| {
         let config = config.set("services.crm.base_url", base_url);
@@ -46,7 +51,7 @@ async fn a_request_that_could_have_a_body_and_has_none_says_so() {
     for method in ["GET", "DELETE"] {
         assert_eq!(send(&rig, &format!("{method} /proxy/crm/star"), "").await.status, 200);
     }
-    let http2 = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
+    let http2 = http2_client();
     let request = http2.post(format!("{}/proxy/crm/star", rig.url)).bearer_auth(jwt::of("ada"));
     assert_eq!(request.send().await.expect("an answer").status(), 200);
     let lengths: Vec<Vec<String>> = upstream
@@ -154,7 +159,6 @@ async fn a_terminators_connections_are_not_counted_as_one_clients() {
         let _idle = [Raw::connect(&rig.url).await, Raw::connect(&rig.url).await];
         let answer = wait::until("the idle connections are counted", || async {
             let answer = send(&rig, "GET /connections", "").await;
-            eprintln!("{trusted} {answer:?}");
             (answer.status == status).then_some(answer)
         })
         .await;

@@ -9,6 +9,11 @@ use crate::support::raw::Raw;
 use crate::support::upstream::{Step, When};
 use crate::support::{Rig, Script, Store, Upstream, jwt, wait};
 
+#[expect(clippy::disallowed_methods, reason = "a client of tests")]
+fn http2_client() -> reqwest::Client {
+    reqwest::Client::builder().http2_prior_knowledge().build().expect("a client")
+}
+
 async fn behind(upstream: &Upstream, settings: &[(&str, Value)]) -> Rig {
     let rig = Rig::with(Store::Embedded, |config, _| {
         let config = config.set("services.crm.base_url", upstream.url());
@@ -79,7 +84,7 @@ async fn a_jwt_may_have_16_kib_and_a_longer_one_is_told_so() {
             assert!(answer.json()["message"].as_str().is_some_and(|text| text.contains("token")), "{}", answer.text());
         }
     }
-    let http2 = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
+    let http2 = http2_client();
     for (token, status) in [(&fits, 200), (&long, 431)] {
         let answer = http2.get(format!("{}/proxy/crm/x", rig.url)).bearer_auth(token).send().await.expect("an answer");
         assert_eq!(answer.status(), status);
