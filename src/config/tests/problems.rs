@@ -186,7 +186,7 @@ fn connect() {
         ("  binding: link", "  session: { header: \"a b\" } # HERE", "connect.session.header", "name of a header", ""),
         ("  binding: link", "  session: { check_url: \"http://a.example\" } # HERE", "connect.session.check_url", "loopback", ""),
         ("  binding: link", "  ticket_ttl: 0s # HERE", "connect.ticket_ttl", "more than zero", ""),
-        ("  binding: link", "  binding: link\nrefresh: { timeout: 13s } # HERE", "refresh.timeout", "at most 12 s", ""),
+        ("connect:\n", "refresh: { timeout: 13s } # HERE\nconnect:\n", "refresh.timeout", "at most 12 s", ""),
     ]);
 }
 
