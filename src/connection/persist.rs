@@ -94,13 +94,14 @@ impl Unsaved {
 
     /// Waits until nothing waits, at most this long. Says whether that came about.
     pub async fn settle(&self, limit: Duration) -> bool {
+        self.hurry();
         timeout(limit, async {
             loop {
+                // A store that fails at once is asked again after the usual pause, not as fast as it fails.
                 let saved = self.saved.notified();
                 if self.len() == 0 {
                     return;
                 }
-                self.hurry();
                 saved.await;
             }
         })

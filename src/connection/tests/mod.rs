@@ -15,3 +15,4 @@ mod renaming;
 mod rig;
 mod sim;
 mod using;
+mod waiting;

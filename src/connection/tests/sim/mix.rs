@@ -20,10 +20,14 @@ pub enum Mix {
     Ordinary,
     /// Processes that are told to stop, and end in order.
     Drains,
+    /// Imports beside the replicas.
+    Imports,
+    /// Connections that are given another label, and their own again.
+    Renames,
 }
 
 impl Mix {
-    pub const ALL: [Self; 2] = [Self::Ordinary, Self::Drains];
+    pub const ALL: [Self; 4] = [Self::Ordinary, Self::Drains, Self::Imports, Self::Renames];
 }
 
 impl Run {
@@ -32,6 +36,8 @@ impl Run {
         match mix {
             Mix::Ordinary => {}
             Mix::Drains => self.drain().await,
+            Mix::Imports => self.import().await,
+            Mix::Renames => self.rename().await,
         }
     }
 }
@@ -47,6 +53,52 @@ impl Run {
         }
         process.gate.told_to_stop();
         self.ending.push(tokio::spawn(end(process)));
+    }
+}
+
+impl Run {
+    /// `valetkey import`: what is there is left alone, unless it is told otherwise; and nothing is renewed.
+    async fn import(&mut self) {
+        let world = Arc::clone(&self.world);
+        self.imports += 1;
+        let process = world.command(&format!("i{}", self.imports));
+        world.journal.count(|counts| counts.drains += 1);
+        let user = &world.users[self.any_user()];
+        let there = process.connections.get(&user.id).await;
+        if matches!(there, Ok(None)) || (there.is_ok() && world.journal.random.below(3) == 0) {
+            world.connect(user, &process).await;
+        }
+        end(process).await;
+    }
+
+    /// Another label and back, with whatever trouble on the way. Ends when the connection has its own label, and none
+    /// other.
+    async fn rename(&mut self) {
+        let world = Arc::clone(&self.world);
+        let user = &world.users[self.any_user()];
+        let process = Arc::clone(self.any_process());
+        match world.journal.random.below(3) {
+            0 => {}
+            1 => process.gate.arm(world.journal.random.below(50), Trouble::Kill),
+            _ => process
+                .gate
+                .arm(world.journal.random.below(50), Trouble::Stop(world.journal.random.millis(100, 40_000))),
+        }
+        let there = sleep(world.journal.random.millis(0, 2000));
+        world.rename(user, &process, false).await;
+        there.await;
+        for _ in 0..200 {
+            if !world.is_elsewhere(user) {
+                return;
+            }
+            self.replace_the_dead();
+            let process = Arc::clone(self.any_process());
+            world.rename(user, &process, true).await;
+            // Whatever is in its way: a mark that only a renewal takes away.
+            world.call(user, &process, false).await;
+            sleep(Duration::from_secs(1)).await;
+        }
+        world.journal.violated("a connection never got its label back".into());
     }
 }
 

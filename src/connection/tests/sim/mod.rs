@@ -139,7 +139,7 @@ fn a_hundred_thousand_interleavings_lose_no_grant() {
 
 #[test]
 fn a_process_that_stops_in_order_loses_nothing() {
-    explore(Mix::Drains, 1000, 1);
+    explore(Mix::Drains, 300, 700);
 }
 
 #[test]
@@ -147,6 +147,30 @@ fn a_process_that_stops_in_order_loses_nothing() {
 fn a_hundred_thousand_interleavings_with_drains_lose_no_grant() {
     let began = std::time::Instant::now();
     explore(Mix::Drains, 100_000, 2_000_000).report("interleavings-drains", began);
+}
+
+#[test]
+fn an_import_beside_replicas_renews_nothing_and_loses_nothing() {
+    explore(Mix::Imports, 300, 1);
+}
+
+#[test]
+#[ignore = "long: make chaos"]
+fn a_hundred_thousand_interleavings_with_imports_lose_no_grant() {
+    let began = std::time::Instant::now();
+    explore(Mix::Imports, 100_000, 3_000_000).report("interleavings-imports", began);
+}
+
+#[test]
+fn renames_and_faults_leave_one_connection_with_one_grant() {
+    explore(Mix::Renames, 100, 200);
+}
+
+#[test]
+#[ignore = "long: make chaos"]
+fn a_hundred_thousand_interleavings_with_renames_lose_no_grant() {
+    let began = std::time::Instant::now();
+    explore(Mix::Renames, 100_000, 4_000_000).report("interleavings-renames", began);
 }
 
 /// Each of them once ended in a token spent twice, a grant lost or a renewal for nothing; what the causes were is told by

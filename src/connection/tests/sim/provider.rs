@@ -329,6 +329,9 @@ impl Provider {
         } else {
             self.judge_haste(family, &state.families[family], sent);
         }
+        if sender.name.starts_with('i') {
+            self.journal.violated("an import renewed a token".into());
+        }
         self.journal.count(|counts| counts.refreshes += 1);
         if self.one_at_a_time {
             let newest = state.families[family].newest.clone();

@@ -27,6 +27,7 @@ pub(super) struct Run {
     /// Processes on their way out.
     pub(super) ending: Vec<JoinHandle<()>>,
     started: usize,
+    pub(super) imports: usize,
     /// How far a clock may be ahead of the others, in milliseconds.
     skew: u64,
 }
@@ -43,7 +44,7 @@ pub async fn run(journal: &Arc<Journal>, mix: Mix) {
     };
     let users = if random.below(4) == 0 { 2 } else { 1 };
     let world = World::new(Arc::clone(journal), nature, users);
-    let mut run = Run { mix, world, processes: vec![], ending: vec![], started: 0, skew };
+    let mut run = Run { mix, world, processes: vec![], ending: vec![], started: 0, imports: 0, skew };
     journal.step("---", "begin", &(nature, skew));
     for _ in 0..random.pick(&[1, 2, 2, 2, 3, 3]) {
         run.start();
@@ -175,7 +176,9 @@ impl Run {
         let server = &self.world.server;
         // With which family each is connected, as far as the store knows.
         let connected = |user: &User| {
-            let grant = server.record(&user.key).filter(|record| record.farewell.is_none())?.grant?;
+            let record = server.record(&user.key).filter(|record| record.grant.is_some());
+            let record = record.or_else(|| server.record(&user.elsewhere));
+            let grant = record.filter(|record| record.farewell.is_none())?.grant?;
             self.world.provider.family_of(grant.refresh_token?.expose())
         };
         let before: Vec<_> = self.world.users.iter().map(connected).collect();
@@ -188,7 +191,7 @@ impl Run {
         }
     }
 
-    fn replace_the_dead(&mut self) {
+    pub(super) fn replace_the_dead(&mut self) {
         let dead: Vec<usize> =
             (0..self.processes.len()).filter(|index| self.processes[*index].gate.is_killed()).collect();
         for index in dead.into_iter().rev() {
@@ -256,7 +259,10 @@ impl Run {
     /// The store holds what the provider takes, or there is a cause.
     fn check_record(&self, user: &User) {
         let world = &self.world;
-        let record = world.server.record(&user.key).filter(|record| record.farewell.is_none());
+        let standing =
+            |key| world.server.record(key).filter(|record| record.farewell.is_none() && record.awaits.is_none());
+        // A wish for another label may have been carried out late.
+        let record = standing(&user.key).or_else(|| standing(&user.elsewhere));
         world.journal.step("---", "finally", &record);
         let Some(record) = record else {
             if !user.may_be_gone() {

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     config::{self, VaultKey},
-    connection::{AfterRejection, Connections, Credential, Parts, Reason, Roots, Unusable, Want, root},
+    connection::{AfterRejection, Connections, Credential, Parts, Reason, Roots, Unusable, Want, rename, root},
     events::{Event, Events, Kind, Sink},
     id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
     oauth,
@@ -108,6 +108,8 @@ pub struct User {
     pub number: usize,
     pub id: ConnectionId,
     pub key: Key,
+    /// Where it is under its other label.
+    pub elsewhere: Key,
     known: Mutex<Known>,
 }
 
@@ -165,6 +167,15 @@ impl World {
 
     /// Starts a process whose clock is ahead by this much.
     pub fn start(&self, name: &str, ahead: Duration) -> Arc<Process> {
+        self.process(name, ahead, Connections::named)
+    }
+
+    /// Starts a command beside them.
+    pub fn command(&self, name: &str) -> Arc<Process> {
+        self.process(name, Duration::ZERO, Connections::at_rest)
+    }
+
+    fn process(&self, name: &str, ahead: Duration, make: fn(Parts, String) -> Connections) -> Arc<Process> {
         let gate = Gate::new(name.to_owned(), Arc::clone(&self.journal));
         let store = self.server.reached_by(&gate);
         let parts = Parts {
@@ -182,7 +193,7 @@ impl World {
             refresh: config::Refresh::default(),
             public_url: Url::parse("https://connect.example.com").unwrap(),
         };
-        let connections = Connections::named(parts, name.to_owned());
+        let connections = make(parts, name.to_owned());
         Arc::new(Process { gate, connections, open: AtomicU64::new(0) })
     }
 
@@ -217,6 +228,20 @@ impl World {
             known.disconnecting = false;
             known.gone_since = Some(Instant::now());
         }
+    }
+
+    /// The person gives the connection its other label, or its own again, through this process.
+    pub async fn rename(&self, user: &User, process: &Process, back: bool) {
+        let elsewhere = ConnectionId { account: other_label(), ..user.id.clone() };
+        let (from, to) = if back { (&elsewhere, &user.id.account) } else { (&user.id, &elsewhere.account) };
+        let done = tokio::time::timeout(Duration::from_secs(60), process.connections.rename(from, to)).await;
+        self.journal.step(&process.gate.name, "rename", &(to, done));
+    }
+
+    /// Whether anything stands under the other label, or is on its way there.
+    pub fn is_elsewhere(&self, user: &User) -> bool {
+        let moves = self.server.record(&user.key).is_some_and(|record| record.moving.is_some());
+        moves || self.server.record(&user.elsewhere).is_some_and(|record| rename::stands(&record))
     }
 
     /// One call, as the proxy makes it. `spite`: the API refuses the first token for nothing.
@@ -324,6 +349,10 @@ impl World {
     }
 }
 
+fn other_label() -> Account {
+    Account::parse("other").unwrap()
+}
+
 impl User {
     fn new(number: usize, root: &Root) -> Self {
         let caller = CallerId {
@@ -331,7 +360,8 @@ impl User {
             subject: Subject::parse(&format!("user-{number}")).unwrap(),
         };
         let id = ConnectionId { caller, service: ServiceName::parse("crm").unwrap(), account: Account::default() };
-        Self { number, key: root::key(root, &id), id, known: Mutex::default() }
+        let elsewhere = root::key(root, &ConnectionId { account: other_label(), ..id.clone() });
+        Self { number, key: root::key(root, &id), elsewhere, id, known: Mutex::default() }
     }
 
     fn connecting(&self, family: usize) {
