@@ -32,7 +32,7 @@ use super::{
     context::{Context, Finding, Way},
     forwarded::peer,
     ready::{Logged, No, Phase, Yes, done},
-    refuse::refuse,
+    refuse::{refuse, service_of},
 };
 
 /// The caller's side waits no shorter than this for the next piece of a body.
@@ -307,6 +307,12 @@ impl ProxyHttp for Gate {
             };
             let took = now.saturating_duration_since(context.started);
             call.route.metrics.request(outcome, took.as_secs_f64());
+        } else if let Some(outcome) = context.outcome {
+            let took = now.saturating_duration_since(context.started).as_secs_f64();
+            match service_of(&self.core, session, context) {
+                Some(route) => route.metrics.request(outcome, took),
+                None => self.core.nowhere.request(outcome, took),
+            }
         }
         Box::pin(Logged)
     }
