@@ -64,6 +64,38 @@ impl Reason {
     }
 }
 
+/// Why a JWT was refused, for the log of the operator: which check, what it found, and what it wanted. It may hold single
+/// claims, cut short; never the token.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    /// What the caller is told.
+    pub(super) reason: Reason,
+    check: &'static str,
+    found: String,
+    wanted: String,
+}
+
+/// The most of a claim that is told.
+const TOLD: usize = 120;
+
+impl Doubt {
+    pub(super) fn new(reason: Reason, check: &'static str, found: &str, wanted: impl Into<String>) -> Self {
+        Self { reason, check, found: found.chars().take(TOLD).collect(), wanted: wanted.into() }
+    }
+
+    /// Tells the operator. What came from outside is written with its control characters escaped.
+    pub(super) fn log(&self) {
+        let (code, check, wanted) = (self.reason.code(), self.check, &self.wanted);
+        tracing::info!(reason = code, check, found = ?self.found, wanted = ?wanted, "a JWT was refused");
+    }
+}
+
+impl From<Reason> for Doubt {
+    fn from(reason: Reason) -> Self {
+        Self::new(reason, "form", reason.text(), "a JWT in three parts of base64url, JSON in the first two")
+    }
+}
+
 /// An issuer's configuration can't serve.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("callers[{index}] ({issuer}): {problem}")]

@@ -7,6 +7,7 @@ use url::{Host, Url};
 
 use super::{
     Caller, IssuerProblem, Reason,
+    error::Doubt,
     jwks::{Jwks, Pace},
     keys::{KeyRing, is_hmac},
     signature::Verifier,
@@ -116,6 +117,11 @@ impl TrustedIssuer {
         self.rules.allows(algorithm)
     }
 
+    /// All algorithms that may sign its tokens.
+    pub(super) fn algorithms(&self) -> &[Algorithm] {
+        self.rules.algorithms()
+    }
+
     /// Whether its keys have been there once.
     pub(super) fn ready(&self) -> bool {
         match &self.keys {
@@ -158,7 +164,7 @@ impl TrustedIssuer {
         claims: Unverified<Claims>,
         found: &Found,
         now: u64,
-    ) -> Result<Caller, Reason> {
+    ) -> Result<Caller, Doubt> {
         let verdict = self.rules.verify(token, claims, &found.key, now)?;
         Ok(Caller::new(verdict.id, verdict.expires_at, found.epoch, token))
     }

@@ -256,10 +256,14 @@ impl Fetcher {
         Ok(())
     }
 
-    /// Makes a key set the current one. One without a usable key counts too: it is what the issuer says.
+    /// Makes a key set the current one. One without any key replaces none that was good: an issuer that has withdrawn all its
+    /// keys can't be told from one that is out of order, and the keys it had end with their time.
     fn take(&self, body: Vec<u8>) -> Result<(), IssuerProblem> {
         let ring = KeyRing::from_jwks(&body, &self.allowed)?;
         let before = self.shared.current.load();
+        if ring.is_empty() && before.as_ref().is_some_and(|before| !before.ring.is_empty()) {
+            return Err(IssuerProblem::NoUsableKey);
+        }
         let epoch = match before.as_ref() {
             Some(before) if before.body == body => before.epoch,
             Some(before) => before.epoch.wrapping_add(1),

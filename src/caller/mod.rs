@@ -32,6 +32,7 @@ pub use self::error::{IssuerError, IssuerProblem, Reason, Unauthenticated};
 pub use self::token::{likely, presented};
 use self::{
     cache::VerifiedTokens,
+    error::Doubt,
     issuer::TrustedIssuer,
     jwks::Pace,
     unverified::{Claims, JoseHeader, Unverified},
@@ -195,17 +196,32 @@ impl Callers {
         if !token::is_well_formed(token) {
             return Err(Reason::Malformed.into());
         }
-        let claims = Unverified::<Claims>::read(token)?;
-        let issuer = self.issuer_of(&claims)?;
-        let header = Unverified::<JoseHeader>::read(token)?;
-        let algorithm = header.algorithm().filter(|algorithm| issuer.allows(*algorithm)).ok_or(Reason::Invalid)?;
-        let found = issuer.key(header.key_id(), algorithm).await?;
-        let caller = Arc::new(issuer.verify(token, claims, &found, now)?);
+        let caller = self.believed(token, now).await.map_err(|doubt| {
+            doubt.log();
+            doubt.reason
+        })?;
+        let caller = Arc::new(caller);
         if let Some(observer) = &self.observer {
             observer(&caller);
         }
         self.verified.insert(caller.clone(), now);
         Ok(caller)
+    }
+
+    async fn believed(&self, token: &str, now: u64) -> Result<Caller, Doubt> {
+        let claims = Unverified::<Claims>::read(token)?;
+        let issuer = self.issuer_of(&claims)?;
+        let header = Unverified::<JoseHeader>::read(token)?;
+        let algorithm = header.algorithm().filter(|algorithm| issuer.allows(*algorithm));
+        let algorithm = algorithm.ok_or_else(|| {
+            Doubt::new(Reason::Invalid, "algorithm", header.named_algorithm(), format!("{:?}", issuer.algorithms()))
+        })?;
+        let key_id = header.key_id();
+        let found = issuer.key(key_id, algorithm).await.map_err(|reason| {
+            let wanted = format!("a key of {} for {algorithm:?}", issuer.name());
+            Doubt::new(reason, "kid", key_id.unwrap_or("none"), wanted)
+        })?;
+        issuer.verify(token, claims, &found, now)
     }
 
     /// Whether every issuer's keys have been there once.
@@ -234,8 +250,11 @@ impl Callers {
     }
 
     /// The issuer that the token names; the first of that name decides.
-    fn issuer_of(&self, claims: &Unverified<Claims>) -> Result<&TrustedIssuer, Reason> {
+    fn issuer_of(&self, claims: &Unverified<Claims>) -> Result<&TrustedIssuer, Doubt> {
         let named = claims.issuer();
-        self.issuers.iter().find(|issuer| Some(issuer.name().as_str()) == named).ok_or(Reason::Invalid)
+        self.issuers.iter().find(|issuer| Some(issuer.name().as_str()) == named).ok_or_else(|| {
+            let known: Vec<&str> = self.issuers.iter().map(|issuer| issuer.name().as_str()).collect();
+            Doubt::new(Reason::Invalid, "issuer", named.unwrap_or("none"), known.join(", "))
+        })
     }
 }

@@ -117,6 +117,11 @@ impl Unverified<JoseHeader> {
         })
     }
 
+    /// The same as it stands there.
+    pub(super) fn named_algorithm(&self) -> &str {
+        &self.0.alg
+    }
+
     /// The key it names.
     pub(super) fn key_id(&self) -> Option<&str> {
         self.0.kid.as_deref()

@@ -1,9 +1,12 @@
 //! Signature and claims of a JWT, checked by the issuer's rules. Pure: the key is found and the time is given.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::{
     LEEWAY, Reason,
+    error::Doubt,
     signature::Verifier,
     unverified::{Claims, Unverified},
 };
@@ -51,7 +54,12 @@ impl Rules {
         self.algorithms.contains(&algorithm)
     }
 
-    /// Checks a token; the times come last, so that only a token that was good tells that it is over.
+    /// The algorithms that may sign tokens.
+    pub(super) fn algorithms(&self) -> &[Algorithm] {
+        &self.algorithms
+    }
+
+    /// Checks a token; the times come last, so that only a token that was good tells that it has expired.
     ///
     /// # Errors
     /// [`Reason::Expired`], [`Reason::NotYetValid`], and [`Reason::Invalid`] for all the rest.
@@ -61,18 +69,56 @@ impl Rules {
         claims: Unverified<Claims>,
         key: &Verifier,
         now: u64,
-    ) -> Result<Verdict, Reason> {
-        let claims = claims.verified(token, key)?;
-        if claims.get("iss").and_then(Value::as_str) != Some(self.issuer.as_str())
-            || !is_for(&self.audience, claims.get("aud"))
-        {
-            return Err(Reason::Invalid);
+    ) -> Result<Verdict, Doubt> {
+        let claims = claims
+            .verified(token, key)
+            .map_err(|reason| Doubt::new(reason, "signature", "another", format!("one by a key of {}", self.issuer)))?;
+        let invalid = |check, found: &str, wanted: &str| Doubt::new(Reason::Invalid, check, found, wanted);
+        if claims.get("iss").and_then(Value::as_str) != Some(self.issuer.as_str()) {
+            return Err(invalid("issuer", &told(claims.get("iss")), self.issuer.as_str()));
         }
-        let subject = claims.get(&self.user_claim).and_then(Value::as_str).ok_or(Reason::Invalid)?;
-        let subject = Subject::parse(subject).map_err(|_| Reason::Invalid)?;
+        if !is_for(&self.audience, claims.get("aud")) {
+            return Err(invalid("audience", &told(claims.get("aud")), &self.audience));
+        }
+        let claim = claims.get(&self.user_claim);
+        let wanted = || format!("a text of 1 to 255 bytes, or an integer, in `{}`", self.user_claim);
+        let subject = claim.and_then(user).ok_or_else(|| invalid("user claim", kind(claim), &wanted()))?;
+        let subject =
+            Subject::parse(&subject).map_err(|_| invalid("user claim", "a text that can't be a name", &wanted()))?;
         let expires_at = check_times(&claims, now)?;
         let id = CallerId { issuer: self.issuer.clone(), subject };
         Ok(Verdict { id, expires_at })
+    }
+}
+
+/// The user that a claim names: a text, or an integer as its decimal text.
+fn user(claim: &Value) -> Option<Cow<'_, str>> {
+    match claim {
+        Value::String(text) => Some(text.into()),
+        Value::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string().into()),
+        _ => None,
+    }
+}
+
+/// What kind of value a claim has, without the value.
+fn kind(claim: Option<&Value>) -> &'static str {
+    match claim {
+        None => "nothing",
+        Some(Value::Null) => "null",
+        Some(Value::Bool(_)) => "a boolean",
+        Some(Value::Number(_)) => "a number that is no integer",
+        Some(Value::String(_)) => "a text",
+        Some(Value::Array(_)) => "a list",
+        Some(Value::Object(_)) => "an object",
+    }
+}
+
+/// A claim for the log.
+fn told(claim: Option<&Value>) -> String {
+    match claim {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
+        other => kind(other).to_owned(),
     }
 }
 
@@ -88,15 +134,22 @@ fn is_for(audience: &str, aud: Option<&Value>) -> bool {
 }
 
 /// Checks `exp`, `nbf` and `iat` (RFC 7519 §4.1.4 to 4.1.6) and tells `exp`.
-fn check_times(claims: &Map<String, Value>, now: u64) -> Result<u64, Reason> {
-    let expires_at = numeric_date(claims, "exp")?.ok_or(Reason::Invalid)?;
-    let begins_at = numeric_date(claims, "nbf")?.unwrap_or(0);
-    let issued_at = numeric_date(claims, "iat")?.unwrap_or(0);
+fn check_times(claims: &Map<String, Value>, now: u64) -> Result<u64, Doubt> {
+    let date = |name: &'static str| {
+        numeric_date(claims, name)
+            .map_err(|reason| Doubt::new(reason, name, kind(claims.get(name)), "seconds since 1970, UTC"))
+    };
+    let expires_at =
+        date("exp")?.ok_or_else(|| Doubt::new(Reason::Invalid, "exp", "nothing", "seconds since 1970, UTC"))?;
+    let (begins_at, issued_at) = (date("nbf")?.unwrap_or(0), date("iat")?.unwrap_or(0));
     if has_expired(expires_at, now) {
-        return Err(Reason::Expired);
+        return Err(Doubt::new(Reason::Expired, "exp", &expires_at.to_string(), format!("after {now}")));
     }
-    if begins_at.max(issued_at) > now.saturating_add(LEEWAY) {
-        return Err(Reason::NotYetValid);
+    let latest = now.saturating_add(LEEWAY);
+    for (name, at) in [("nbf", begins_at), ("iat", issued_at)] {
+        if at > latest {
+            return Err(Doubt::new(Reason::NotYetValid, name, &at.to_string(), format!("not after {latest}")));
+        }
     }
     Ok(expires_at)
 }

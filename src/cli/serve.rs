@@ -19,8 +19,9 @@ pub fn run(file: &ConfigFile) -> Outcome {
     match serve::run(loaded.config, Control::default()) {
         Ok(()) => Outcome::Done,
         Err(error) => {
+            let outcome = if error.is_configuration() { Outcome::Wrong } else { Outcome::Failed };
             complain(error);
-            Outcome::Failed
+            outcome
         }
     }
 }

@@ -183,6 +183,9 @@ impl Consent {
         self.attempt_over(&ticket).await;
         let end = |why: Ended| self.ended(why, service, &ticket, &state, now);
         if let Some(error) = &answer.error {
+            // Words of the provider's, through the browser: cut short, and with control characters escaped.
+            let said: String = error.chars().take(100).collect();
+            tracing::info!(service = %service.name, error = ?said, "connect: the provider answered with an error");
             return Err(end(if is_a_no(error) { Ended::Denied } else { Ended::ProviderError }));
         }
         let code = answer.code.ok_or_else(|| end(Ended::ProviderError))?;

@@ -23,19 +23,23 @@ pub enum Left {
     Resolve,
 }
 
+/// A request's target as it came.
+pub(super) fn target_of(session: &Session) -> Bytes {
+    match session.as_downstream().as_http1() {
+        Some(session) => {
+            let whole = session.get_headers_raw_bytes();
+            whole.slice_ref(target::of_request_line(&whole))
+        }
+        None => Bytes::copy_from_slice(session.req_header().raw_path()),
+    }
+}
+
 impl Gate {
     /// Settles where a request goes and what it carries, as far as memory knows. For a caller who was seen before that is
     /// all there is to do.
     pub(super) fn admit_from_memory(&self, session: &Session, context: &mut Context) -> Result<Left, Refusal> {
         let head = session.req_header();
-        let raw = match session.as_downstream().as_http1() {
-            Some(session) => {
-                let whole = session.get_headers_raw_bytes();
-                whole.slice_ref(target::of_request_line(&whole))
-            }
-            None => Bytes::copy_from_slice(head.raw_path()),
-        };
-        let Some(unclaimed) = call::read(&self.core, head, raw, self.serves.proxy)? else {
+        let Some(unclaimed) = call::read(&self.core, head, target_of(session), self.serves.proxy)? else {
             context.way = Way::Own;
             return Ok(Left::Nothing);
         };

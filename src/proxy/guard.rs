@@ -26,6 +26,10 @@ use pingora::{
 };
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
+use crate::refusal::Refusal;
+
+use super::wording::{Refuse, Worded};
+
 use super::forwarded::Trusted;
 
 /// How long the first request head of a connection may take.
@@ -34,11 +38,6 @@ const FIRST_HEAD: Duration = Duration::from_secs(20);
 const NEXT_HEAD: Duration = Duration::from_secs(75);
 /// Pingora's own limit for the pause between two reads of a head, in seconds.
 const KEEP_ALIVE: u64 = 60;
-/// What a client hears that has too many connections already. There is no request yet to answer in any other form.
-const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nValetkey-Status: rate_limited\r\nRetry-After: 1\r\n\
-Valetkey-Request-Id: not-assigned\r\nCache-Control: no-store\r\nContent-Type: application/json\r\nContent-Length: 122\r\nConnection: close\r\n\r\n\
-{\"status\":\"rate_limited\",\"message\":\"Too many connections from this client\",\"retryable\":true,\"request_id\":\"not-assigned\"}\r\n";
-
 thread_local! {
     /// The deadline of the connection that is served at this moment. Streams of HTTP/2 have tasks of their own, and none.
     /// (What tokio has for this costs three times as much, and it is paid with every turn of every connection.)
@@ -59,7 +58,7 @@ fn with_own(act: impl FnOnce(&Deadline)) -> bool {
 /// sets a timer for it, but one thread looks at all of them every second (a timer in Pingora's own runtimes would have them
 /// read the clock each time they wait).
 #[derive(Debug)]
-struct Deadline {
+pub struct Deadline {
     /// When the listener began; `at` counts from there.
     began: Instant,
     /// In milliseconds.
@@ -81,6 +80,11 @@ impl Deadline {
         // A head that came in the very moment in which its time ran out was served: the next one has its whole time.
         self.passed.store(false, Ordering::Relaxed);
         self.at.store(u64::try_from(at.as_millis()).unwrap_or(NEVER - 1), Ordering::Relaxed);
+    }
+
+    /// Whether a head is waited for.
+    pub fn is_set(&self) -> bool {
+        self.at.load(Ordering::Relaxed) != NEVER
     }
 
     /// Ends the connection if its time is over.
@@ -187,6 +191,8 @@ pub struct Guarded<A> {
     pub per_client: Option<u32>,
     /// How many each has.
     pub clients: Arc<Mutex<HashMap<IpAddr, u32>>>,
+    /// Answers what never became a request.
+    pub refuse: Refuse,
     /// Peers that aren't counted: each of their connections carries many clients' requests.
     pub trusted: Trusted,
 }
@@ -271,10 +277,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
         let Some(address) = address else { return self.inner.process_new(stream, shutdown).await };
         let (_place, deadline, too_many) = self.enter(address);
         if too_many {
-            let _ = stream.write_all(TOO_MANY).await;
-            let _ = stream.shutdown().await;
+            let _ = stream.write_all(&(self.refuse)(&Refusal::rate_limited(1))).await;
+            let _ = AsyncWriteExt::shutdown(&mut stream).await;
             return None;
         }
+        let mut stream: Stream = Box::new(Worded::new(stream, Arc::clone(&deadline), Arc::clone(&self.refuse)));
         let app = Within::new(&deadline, Box::pin(self.app_for(&mut stream))).await??;
         if self.h2c.is_none() || !Arc::ptr_eq(app, &self.inner) {
             return Within::new(&deadline, app.process_new(stream, shutdown)).await?;
@@ -367,13 +374,5 @@ mod tests {
         let answered = async { deadlines.answer_is_done(now + FIRST_HEAD + LOOK) };
         assert_eq!(Within::new(&deadline, Box::pin(answered)).await, Some(()));
         assert_eq!(Within::new(&deadline, Box::pin(async { 7 })).await, Some(7), "the next head is waited for");
-    }
-
-    #[test]
-    fn the_canned_answer_says_how_long_it_is() {
-        let text = std::str::from_utf8(TOO_MANY).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("Content-Length: {}", body.len())), "{}", body.len());
-        assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
     }
 }

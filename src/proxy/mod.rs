@@ -44,6 +44,7 @@ mod streams;
 pub mod target;
 mod traits;
 mod upstream;
+mod wording;
 
 pub use drain::Drain;
 pub use forwarded::Trusted;
@@ -61,6 +62,8 @@ pub struct Core {
     parts: Parts,
     rates: Rates,
     routes: Routes,
+    /// Counts what reaches no service.
+    nowhere: ServiceMetrics,
 }
 
 /// The services by name. The names are the operator's, so nobody can make them collide; the names that are asked for only
@@ -144,7 +147,8 @@ impl Core {
             };
             routes.insert(service.name.clone(), Arc::new(route));
         }
-        Ok(Self { parts, rates: Rates::default(), routes })
+        let nowhere = parts.metrics.no_service();
+        Ok(Self { parts, rates: Rates::default(), routes, nowhere })
     }
 
     /// The answer for a call that gets no credential; with the connect link where one helps.

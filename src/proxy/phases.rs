@@ -31,7 +31,7 @@ use super::{
     context::{Context, Finding, Way},
     patience,
     ready::{Logged, No, Phase, Yes, done},
-    refuse::refuse,
+    refuse::{refuse, service_of},
 };
 
 /// So many addresses of an upstream are tried.
@@ -316,6 +316,12 @@ impl ProxyHttp for Gate {
             };
             let took = now.saturating_duration_since(context.started);
             call.route.metrics.request(outcome, took.as_secs_f64());
+        } else if let Some(outcome) = context.outcome {
+            let took = now.saturating_duration_since(context.started).as_secs_f64();
+            match service_of(&self.core, session, context) {
+                Some(route) => route.metrics.request(outcome, took),
+                None => self.core.nowhere.request(outcome, took),
+            }
         }
         Box::pin(Logged)
     }

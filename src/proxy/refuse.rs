@@ -2,18 +2,22 @@
 //! little while: closing with unread bytes would make the kernel throw the answer away, and an HTTP/2 client would see its
 //! stream reset instead (docs/PINGORA.md 3).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::{Method, header};
 use pingora::{Result, http::ResponseHeader, proxy::Session};
 use tokio::time::{Instant, timeout_at};
 
-use crate::{
-    refusal::{Code, Refusal},
-    telemetry::metrics::RequestOutcome,
-};
+use crate::refusal::Refusal;
 
-use super::{Core, context::Context, forwarded::peer};
+use super::{
+    Core, Route,
+    admit::target_of,
+    context::Context,
+    forwarded::peer,
+    target::{self, Target},
+};
 
 /// So much of a refused request's body is read.
 const READ_ON_BYTES: usize = 16 * 1024 * 1024;
@@ -23,8 +27,9 @@ const READ_ON_TIME: Duration = Duration::from_secs(2);
 /// Writes the refusal. The client gets it, or is gone.
 pub async fn refuse(core: &Core, session: &mut Session, context: &mut Context, refusal: &Refusal) -> Result<u16> {
     let request_id = context.request_id.get_or_insert_with(|| core.request_ids.next()).clone();
-    context.outcome = Some(outcome(refusal.code));
-    let service = context.call().map(|call| call.route.service.name.as_str());
+    context.outcome = Some(refusal.code.into());
+    let route = service_of(core, session, context);
+    let service = route.as_ref().map(|route| route.service.name.as_str());
     let client = core.trusted.told(&session.req_header().headers, peer(session)).address;
     tracing::info!(%request_id, %client, service, status = refusal.code.as_str(), http = refusal.status.as_u16(), "refused");
     let accept = session.req_header().headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
@@ -38,9 +43,24 @@ pub async fn refuse(core: &Core, session: &mut Session, context: &mut Context, r
     session.write_response_header(Box::new(answer), bodiless).await?;
     if !bodiless {
         session.write_response_body(Some(body), true).await?;
+    } else if session.as_downstream().is_http2() {
+        // Pingora's writer leaves the stream open after a header, and an open stream that is dropped is reset.
+        session.write_response_body(Some(Bytes::new()), true).await?;
     }
     read_on(session).await;
     Ok(parts.status.as_u16())
+}
+
+/// The service that a refused request was for, as far as its target can be read.
+pub fn service_of(core: &Core, session: &Session, context: &Context) -> Option<Arc<Route>> {
+    if let Some(call) = context.call() {
+        return Some(Arc::clone(&call.route));
+    }
+    let raw = target_of(session);
+    match target::parse(std::str::from_utf8(&raw).ok()?).ok()? {
+        Target::Proxy { service: Some(name), .. } => core.routes.get(name).cloned(),
+        Target::Proxy { .. } | Target::Own => None,
+    }
 }
 
 async fn read_on(session: &mut Session) {
@@ -51,25 +71,5 @@ async fn read_on(session: &mut Session) {
             Ok(Ok(Some(piece))) => read += piece.len(),
             Ok(Ok(None) | Err(_)) | Err(_) => return,
         }
-    }
-}
-
-const fn outcome(code: Code) -> RequestOutcome {
-    match code {
-        Code::AuthRequired => RequestOutcome::AuthRequired,
-        Code::AdditionalScopesRequired => RequestOutcome::AdditionalScopesRequired,
-        Code::Unauthenticated => RequestOutcome::Unauthenticated,
-        Code::Forbidden => RequestOutcome::Forbidden,
-        Code::UnknownService | Code::NotFound => RequestOutcome::NotFound,
-        Code::MethodNotAllowed => RequestOutcome::MethodNotAllowed,
-        Code::AccountRequired => RequestOutcome::AccountRequired,
-        Code::BadRequest => RequestOutcome::BadRequest,
-        Code::TooLarge => RequestOutcome::TooLarge,
-        Code::RateLimited => RequestOutcome::RateLimited,
-        Code::UpstreamUnreachable => RequestOutcome::UpstreamUnreachable,
-        Code::RefreshFailed => RequestOutcome::RefreshFailed,
-        Code::UpstreamTimeout => RequestOutcome::UpstreamTimeout,
-        Code::Unavailable => RequestOutcome::Unavailable,
-        Code::Error => RequestOutcome::Error,
     }
 }

@@ -19,6 +19,7 @@ use super::{
     Core, Gate,
     guard::{Deadlines, Guarded},
     streams::{OwnRoutes, ServePipe},
+    wording::Refuse,
 };
 
 /// How many idle connections to upstreams are kept, in all. Fewer than there are concurrent calls cost a handshake each.
@@ -60,6 +61,7 @@ pub enum ServeError {
 /// Where a certificate can't be used.
 pub fn serve(core: &Arc<Core>, doors: Vec<Door>, calls: &Handle) -> Result<(), ServeError> {
     let clients = Arc::new(Mutex::new(HashMap::new()));
+    let refuse = refused_unread(core);
     let (mut watched, mut services) = (Vec::new(), Vec::new());
     let conf = Arc::new(ServerConf {
         upstream_keepalive_pool_size: IDLE_UPSTREAM_CONNECTIONS,
@@ -82,6 +84,7 @@ pub fn serve(core: &Arc<Core>, doors: Vec<Door>, calls: &Handle) -> Result<(), S
             deadlines,
             per_client: core.limits.connections_per_client,
             clients: Arc::clone(&clients),
+            refuse: Arc::clone(&refuse),
             trusted: core.trusted.clone(),
         };
         let mut service = Service::new(format!("listener {}", door.address), guarded);
@@ -102,6 +105,18 @@ pub fn serve(core: &Arc<Core>, doors: Vec<Door>, calls: &Handle) -> Result<(), S
         calls.spawn(async move { service.start_service(None, shutdown, 1).await });
     }
     Ok(())
+}
+
+/// How a client is answered whose request was never read: counted, logged, and in the words of all other refusals.
+fn refused_unread(core: &Arc<Core>) -> Refuse {
+    let core = Arc::clone(core);
+    Arc::new(move |refusal| {
+        let request_id = core.request_ids.next();
+        let http = refusal.status.as_u16();
+        tracing::info!(%request_id, status = refusal.code.as_str(), http, "refused unread");
+        core.nowhere.request(refusal.code.into(), 0.0);
+        refusal.on_the_wire(&request_id)
+    })
 }
 
 fn proxy(conf: &Arc<ServerConf>, gate: Gate, h2c: bool) -> HttpProxy<Gate> {

@@ -15,7 +15,7 @@ impl From<Unauthenticated> for Refusal {
     fn from(error: Unauthenticated) -> Self {
         use caller::Reason;
         let message = match error.reason {
-            Reason::Missing => "Please sign in to continue",
+            Reason::Missing => return Self::no_caller("Please sign in to continue"),
             Reason::Malformed | Reason::Invalid => "Your sign-in could not be verified, please sign in again",
             Reason::TooLong => return Self::too_large(TooLarge::Token),
             Reason::Expired => "Your sign-in has expired, please sign in again",

@@ -10,6 +10,7 @@ use crate::{
     connection::Reason,
     consent::Link,
     id::{Account, Issuer, ServiceName},
+    telemetry::metrics::RequestOutcome,
 };
 
 mod accept;
@@ -18,6 +19,7 @@ mod from;
 mod render;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub use accept::prefers_html;
 pub use catalogue::{Kind, catalogue};
@@ -26,6 +28,9 @@ pub use render::{REQUEST_ID, STATUS};
 
 /// `Allow` where nothing knows better: all methods but those that are served nowhere.
 pub const ANYWHERE: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// Asks for a name and a password, the JWT being the password (RFC 7617).
+const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"valetkey\"");
 
 /// The `status` of a refusal, as clients compare it. The set is closed: docs/ERRORS.md lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -126,6 +131,28 @@ impl Code {
             | Self::AccountRequired
             | Self::BadRequest
             | Self::TooLarge => false,
+        }
+    }
+}
+
+impl From<Code> for RequestOutcome {
+    fn from(code: Code) -> Self {
+        match code {
+            Code::AuthRequired => Self::AuthRequired,
+            Code::AdditionalScopesRequired => Self::AdditionalScopesRequired,
+            Code::Unauthenticated => Self::Unauthenticated,
+            Code::Forbidden => Self::Forbidden,
+            Code::UnknownService | Code::NotFound => Self::NotFound,
+            Code::MethodNotAllowed => Self::MethodNotAllowed,
+            Code::AccountRequired => Self::AccountRequired,
+            Code::BadRequest => Self::BadRequest,
+            Code::TooLarge => Self::TooLarge,
+            Code::RateLimited => Self::RateLimited,
+            Code::UpstreamUnreachable => Self::UpstreamUnreachable,
+            Code::RefreshFailed => Self::RefreshFailed,
+            Code::UpstreamTimeout => Self::UpstreamTimeout,
+            Code::Unavailable => Self::Unavailable,
+            Code::Error => Self::Error,
         }
     }
 }
@@ -236,6 +263,22 @@ impl Refusal {
         Self::new(StatusCode::UNAUTHORIZED, Code::Unauthenticated, message)
             .member("reason", reason)
             .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""))
+    }
+
+    /// 401 `unauthenticated`: no token of the kind that is wanted was presented, so there is no `error` to tell of (RFC 6750
+    /// §3.1).
+    pub fn nothing_presented(message: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, Code::Unauthenticated, message)
+            .member("reason", "missing")
+            .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
+    /// The same for callers, who may present their JWT as a password, too: git and wget send theirs only where `Basic` is
+    /// asked for. It comes first and in a line of its own, because some clients read no further than one challenge.
+    pub fn no_caller(message: &'static str) -> Self {
+        let mut refusal = Self::nothing_presented(message);
+        refusal.headers.insert(0, (header::WWW_AUTHENTICATE, BASIC));
+        refusal
     }
 
     /// 403 `forbidden`: the operator's policy does not let this call through.

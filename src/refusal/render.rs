@@ -80,7 +80,10 @@ impl Refusal {
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         for (name, value) in &self.headers {
-            headers.insert(name, value.clone());
+            // A browser would ask the person for a name and a password that they don't have.
+            if !(html && *value == super::BASIC) {
+                headers.append(name, value.clone());
+            }
         }
         response
     }

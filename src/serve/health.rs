@@ -95,7 +95,14 @@ impl Probe {
         let failing = self.callers.failing();
         if !failing.is_empty() || !self.callers.ready() {
             let names: Vec<&str> = failing.iter().map(|issuer| issuer.as_str()).collect();
-            troubles.insert("callers", format!("keys could not be fetched: {}", names.join(", ")));
+            let detail = match names.as_slice() {
+                [] => "an issuer's keys have not been fetched yet".to_owned(),
+                names => format!("keys could not be fetched: {}", names.join(", ")),
+            };
+            troubles.insert("callers", detail);
+        }
+        if !self.doors.load(Ordering::Relaxed) {
+            troubles.insert("listeners", "not all of them take connections yet".to_owned());
         }
         let unsaved = self.connections.unsaved();
         if unsaved > 0 {

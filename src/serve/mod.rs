@@ -69,6 +69,17 @@ pub enum Error {
     System(&'static str),
 }
 
+impl Error {
+    /// Whether the configuration must change before another try can help.
+    pub const fn is_configuration(&self) -> bool {
+        match self {
+            Self::Services(_) | Self::Callers(_) | Self::Certificate(..) | Self::Mail(_) => true,
+            Self::Proxy(proxy::ServeError::Certificate(_)) => true,
+            Self::Proxy(_) | Self::Store(_) | Self::Listen(..) | Self::Outbound(_) | Self::System(_) => false,
+        }
+    }
+}
+
 /// How a run is steered from outside, beside signals.
 #[derive(Debug, Default)]
 pub struct Control {
@@ -273,13 +284,13 @@ fn open_doors(config: &Config, core: &Arc<proxy::Core>, state: &Arc<web::State>,
         let only_admin = listener.serves.admin && !listener.serves.proxy && !listener.serves.connect;
         if only_admin && listener.tls.is_none() {
             let failed = |error| Error::Listen(listener.address, error);
-            on.background.block_on(web::listen(listener.address, router)).map_err(failed)?;
+            on.background.block_on(web::listen(listener.address, Arc::clone(state), router)).map_err(failed)?;
         } else {
             doors.push(proxy::Door {
                 address: listener.address,
                 serves: listener.serves,
                 tls: listener.tls.clone(),
-                own_routes: web::behind_a_pipe(router, on.background.clone()),
+                own_routes: web::behind_a_pipe(Arc::clone(state), router, on.background.clone()),
             });
         }
         tracing::info!(address = %listener.address, serves = %listener.serves, "listening");

@@ -27,7 +27,7 @@ pub(super) fn admit(state: &State, headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(token) = &state.settings.admin_token else { return Err(Refusal::not_found()) };
     let presented = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().split_at_checked(7));
     match presented {
-        None => Err(Refusal::unauthenticated("missing", "This needs the admin token")),
+        None => Err(Refusal::nothing_presented("This needs the admin token")),
         Some((scheme, presented)) if scheme.eq_ignore_ascii_case(b"bearer ") && token.matches(presented) => Ok(()),
         Some(_) => Err(Refusal::unauthenticated("invalid", "This is not the admin token")),
     }

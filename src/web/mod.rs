@@ -5,7 +5,7 @@
 //! Every answer passes the door below: it has a request id, a panic in a handler becomes a 500, and what no route takes
 //! becomes a refusal.
 
-use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -16,7 +16,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use url::Url;
 
 use crate::{
@@ -29,9 +29,9 @@ use crate::{
     id::{Issuer, RequestId},
     outbound::Outbound,
     provider::Services,
-    refusal::{self, Refusal},
+    refusal::{self, Refusal, TooLarge},
     secret::SecretString,
-    telemetry::{Metrics, RequestIds},
+    telemetry::{Metrics, RequestIds, metrics::ServiceMetrics},
 };
 
 mod admin;
@@ -52,6 +52,7 @@ mod transport;
 mod visit;
 mod visitor;
 mod vouch;
+mod wording;
 
 pub use admin::{Health, Readily, Readiness};
 pub use api::{openapi, openapi_text};
@@ -117,6 +118,8 @@ pub struct State {
     base: String,
     brand: brand::BrandAssets,
     words: vouch::Words,
+    /// Counts refusals.
+    nowhere: ServiceMetrics,
 }
 
 impl State {
@@ -125,12 +128,22 @@ impl State {
         let cookies = Cookies::new(&parts.settings.public_url);
         let base = parts.settings.public_url.path().trim_end_matches('/').to_owned();
         let brand = brand::BrandAssets::new(&parts.settings.brand);
-        Self { parts, cookies, base, brand, words: vouch::Words::default() }
+        let nowhere = parts.metrics.no_service();
+        Self { parts, cookies, base, brand, words: vouch::Words::default(), nowhere }
     }
 
     /// `public_url`'s path, as pages put it in front of their links.
     fn base(&self) -> &str {
         &self.base
+    }
+
+    /// Answers what no parser took: counted, logged, and in the words of all other refusals.
+    fn refused_unread(&self, refusal: &Refusal) -> Vec<u8> {
+        let request_id = self.request_ids.next();
+        let http = refusal.status.as_u16();
+        tracing::info!(%request_id, status = refusal.code.as_str(), http, "refused unread");
+        self.nowhere.request(refusal.code.into(), 0.0);
+        refusal.on_the_wire(&request_id)
     }
 
     fn now(&self) -> Timestamp {
@@ -197,6 +210,7 @@ async fn door(
     let accept = accept(request.headers()).map(str::to_owned);
     let accept = accept.as_deref();
     let method = request.method().clone();
+    let began = Instant::now();
     // The path has no secrets in it; the query may.
     let path = request.uri().path().to_owned();
     request.extensions_mut().insert(id.clone());
@@ -207,11 +221,36 @@ async fn door(
             answer(&Refusal::error(), &id, accept)
         }
     };
+    response = in_our_words(response, &id, accept);
+    let code = response.headers().get(refusal::STATUS).and_then(|value| value.to_str().ok());
+    if let Some(code) = code.and_then(|text| refusal::Code::ALL.into_iter().find(|code| code.as_str() == text)) {
+        state.nowhere.request(code.into(), began.elapsed().as_secs_f64());
+    }
     if let Ok(value) = HeaderValue::try_from(id.as_str()) {
         response.headers_mut().insert(refusal::REQUEST_ID, value);
     }
     tracing::debug!(request_id = %id, %method, path, status = response.status().as_u16(), "served");
     response
+}
+
+/// What the router or an extractor refuses, it refuses in words of its own. Every answer of a handler's says that it is not to
+/// be kept, readiness included.
+fn in_our_words(response: Response, id: &RequestId, accept: Option<&str>) -> Response {
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) || response.headers().contains_key(header::CACHE_CONTROL)
+    {
+        return response;
+    }
+    let refusal = match status {
+        StatusCode::NOT_FOUND => Refusal::not_found(),
+        StatusCode::METHOD_NOT_ALLOWED => Refusal::method_not_allowed(None),
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::too_large(TooLarge::Body),
+        StatusCode::URI_TOO_LONG => Refusal::too_large(TooLarge::Target),
+        StatusCode::SERVICE_UNAVAILABLE => Refusal::unavailable(5),
+        other if other.is_client_error() => Refusal::bad_request("This request is malformed"),
+        _ => Refusal::error(),
+    };
+    answer(&refusal, id, accept)
 }
 
 async fn not_found(method: Method, axum::Extension(id): axum::Extension<RequestId>, headers: HeaderMap) -> Response {

@@ -84,7 +84,7 @@ impl Tone {
     }
 }
 
-/// A notice as an answer. An error's status goes into `Valetkey-Status`, too, so that programs that stray here can tell.
+/// A notice as an answer.
 pub(super) fn notice(
     frame: Frame<'_>,
     status: StatusCode,
@@ -96,19 +96,6 @@ pub(super) fn notice(
     let tone = if failed { Tone::Caution } else { Tone::Calm };
     let page = NoticePage { f: frame, notice, tone, actions, request_id: failed.then(|| request_id.as_str()) };
     let mut response = render(&page, status, &Forms::Own);
-    let code = match status {
-        StatusCode::BAD_REQUEST => Some(refusal::Code::BadRequest),
-        StatusCode::UNAUTHORIZED => Some(refusal::Code::Unauthenticated),
-        StatusCode::FORBIDDEN => Some(refusal::Code::Forbidden),
-        StatusCode::NOT_FOUND => Some(refusal::Code::NotFound),
-        StatusCode::PAYLOAD_TOO_LARGE => Some(refusal::Code::TooLarge),
-        StatusCode::BAD_GATEWAY => Some(refusal::Code::RefreshFailed),
-        StatusCode::SERVICE_UNAVAILABLE => Some(refusal::Code::Unavailable),
-        _ => None,
-    };
-    if let Some(code) = code {
-        response.headers_mut().insert(refusal::STATUS, HeaderValue::from_static(code.as_str()));
-    }
     if status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
@@ -116,6 +103,22 @@ pub(super) fn notice(
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     }
     response
+}
+
+/// What an error's status is called in `Valetkey-Status`, so that programs that stray to a page can tell.
+pub(super) fn code(status: StatusCode) -> Option<refusal::Code> {
+    match status {
+        StatusCode::UNAUTHORIZED => Some(refusal::Code::Unauthenticated),
+        StatusCode::FORBIDDEN => Some(refusal::Code::Forbidden),
+        StatusCode::NOT_FOUND => Some(refusal::Code::NotFound),
+        StatusCode::METHOD_NOT_ALLOWED => Some(refusal::Code::MethodNotAllowed),
+        StatusCode::PAYLOAD_TOO_LARGE => Some(refusal::Code::TooLarge),
+        StatusCode::BAD_GATEWAY => Some(refusal::Code::RefreshFailed),
+        StatusCode::SERVICE_UNAVAILABLE => Some(refusal::Code::Unavailable),
+        other if other.is_client_error() => Some(refusal::Code::BadRequest),
+        other if other.is_server_error() => Some(refusal::Code::Error),
+        _ => None,
+    }
 }
 
 /// Where a page's forms may lead, redirects included: browsers apply `form-action` to every step of them.
@@ -148,8 +151,12 @@ pub(super) fn unseen() -> Response {
 }
 
 fn dressed(mut response: Response, forms: &Forms<'_>) -> Response {
+    let code = code(response.status());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    if let Some(code) = code {
+        headers.insert(refusal::STATUS, HeaderValue::from_static(code.as_str()));
+    }
     headers.insert(header::CONTENT_SECURITY_POLICY, policy(forms));
     seal(headers);
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));

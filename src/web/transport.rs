@@ -15,14 +15,18 @@ use tokio::{
     runtime::Handle,
 };
 
+use super::{State, wording::Worded};
+
 /// How long a request head may take on a listener of our own.
 const HEAD: Duration = Duration::from_secs(10);
+/// As many as calls may have (Pingora's limit), and what the proxy adds.
+const HEADERS: usize = 256 + 16;
 
 /// Serves each pipe that it is given, on this runtime.
-pub fn behind_a_pipe(router: Router, handle: Handle) -> Arc<dyn Fn(DuplexStream) + Send + Sync> {
+pub fn behind_a_pipe(state: Arc<State>, router: Router, handle: Handle) -> Arc<dyn Fn(DuplexStream) + Send + Sync> {
     Arc::new(move |pipe| {
         // One request a pipe: it can't be pooled, so it must not be kept alive (docs/PINGORA.md 2).
-        handle.spawn(serve(pipe, router.clone(), false));
+        handle.spawn(serve(pipe, Arc::clone(&state), router.clone(), false));
     })
 }
 
@@ -30,13 +34,13 @@ pub fn behind_a_pipe(router: Router, handle: Handle) -> Arc<dyn Fn(DuplexStream)
 ///
 /// # Errors
 /// Where the address can't be listened on.
-pub async fn listen(address: SocketAddr, router: Router) -> io::Result<()> {
+pub async fn listen(address: SocketAddr, state: Arc<State>, router: Router) -> io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     tokio::spawn(async move {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    tokio::spawn(serve(stream, router.clone(), true));
+                    tokio::spawn(serve(stream, Arc::clone(&state), router.clone(), true));
                 }
                 // Out of file descriptors, or a connection that was gone already: neither ends the listener.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -46,13 +50,13 @@ pub async fn listen(address: SocketAddr, router: Router) -> io::Result<()> {
     Ok(())
 }
 
-async fn serve<S>(stream: S, router: Router, keep_alive: bool)
+async fn serve<S>(stream: S, state: Arc<State>, router: Router, keep_alive: bool)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let service = TowerToHyperService::new(router.into_service::<hyper::body::Incoming>());
     let mut connection = http1::Builder::new();
-    connection.timer(TokioTimer::new()).header_read_timeout(HEAD).keep_alive(keep_alive);
+    connection.timer(TokioTimer::new()).header_read_timeout(HEAD).keep_alive(keep_alive).max_headers(HEADERS);
     // A client that breaks off is not worth a word.
-    let _ = connection.serve_connection(TokioIo::new(stream), service).await;
+    let _ = connection.serve_connection(TokioIo::new(Worded::new(stream, state)), service).await;
 }

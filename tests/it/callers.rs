@@ -33,6 +33,14 @@ fn assert_refused(answer: &Answer) -> Value {
     body
 }
 
+/// Nothing was presented: there is nothing that could be wrong, and two ways to come in.
+#[track_caller]
+fn assert_asked(answer: &Answer) {
+    answer.refusal(401, "unauthenticated");
+    let challenges: Vec<_> = answer.headers.get_all("www-authenticate").iter().collect();
+    assert_eq!(challenges, ["Basic realm=\"valetkey\"", "Bearer"]);
+}
+
 fn issued_by(issuer: &str, user: &str) -> Value {
     let mut claims = jwt::claims(user);
     claims["iss"] = issuer.into();
@@ -119,7 +127,7 @@ async fn the_credential_header_of_a_service_is_a_place_for_the_jwt_too() {
     let inject = json!({ "header": "X-Crm-Key", "template": "{token}" });
     let valetkey = Alone::start(|config| config.set("services.crm.inject", inject)).await;
     assert_known(&with_header(&valetkey, "x-crm-key", &jwt::of("ada")).await);
-    assert_refused(&with_header(&valetkey, "x-other-key", &jwt::of("ada")).await);
+    assert_asked(&with_header(&valetkey, "x-other-key", &jwt::of("ada")).await);
 }
 
 #[tokio::test]
@@ -174,10 +182,9 @@ async fn a_bad_jwt_is_refused_in_words_that_do_not_tell_what_is_wrong_with_it() 
         ("not yet valid", changed(&|claims| claims["nbf"] = (jwt::now() + 120).into())),
         ("no sub", changed(&|claims| drop(claims.as_object_mut().expect("a map").remove("sub")))),
         ("an empty sub", changed(&|claims| claims["sub"] = "".into())),
-        ("a number for sub", changed(&|claims| claims["sub"] = 7.into())),
+        ("a fraction for sub", changed(&|claims| claims["sub"] = 7.5.into())),
         ("a sub that is too long", changed(&|claims| claims["sub"] = "x".repeat(256).into())),
         ("a control character in sub", changed(&|claims| claims["sub"] = "a\nb".into())),
-        ("more than 8 KiB", changed(&|claims| claims["extra"] = "x".repeat(9000).into())),
     ];
     let mut messages = Vec::new();
     for (what, token) in bad {
@@ -210,10 +217,10 @@ async fn the_edges_of_what_is_valid_are_accepted() {
 #[tokio::test]
 async fn no_jwt_two_jwts_or_a_cookie_are_unauthenticated() {
     let valetkey = Alone::start(|config| config).await;
-    assert_refused(&valetkey.send(valetkey.anonymous(Method::GET, PATH)).await);
+    assert_asked(&valetkey.send(valetkey.anonymous(Method::GET, PATH)).await);
     assert_refused(&with_header(&valetkey, "authorization", "").await);
     assert_refused(&with_header(&valetkey, "authorization", "Digest x=y").await);
-    assert_refused(&with_header(&valetkey, "cookie", &format!("token={}", jwt::of("ada"))).await);
+    assert_asked(&with_header(&valetkey, "cookie", &format!("token={}", jwt::of("ada"))).await);
     let mut raw = Raw::connect(&valetkey.url).await;
     let token = jwt::of("ada");
     raw.send(format!(

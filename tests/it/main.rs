@@ -52,6 +52,12 @@ mod newcomer;
 /// Health, readiness, metrics.
 mod admin;
 
+/// What operators learn: log, metrics, readiness, `check`, and how `serve` ends.
+mod operators;
+
+/// Answers of Valetkey's own, whoever refuses.
+mod own_answers;
+
 /// Start, drain, restarts, and a store that goes away.
 mod lifecycle;
 

@@ -159,6 +159,33 @@ impl Context<'_> {
         Some(text)
     }
 
+    /// Certificates of authorities in PEM, of which at least one can be read.
+    pub(super) fn authorities(&mut self, path: &Path, file: PathBuf) -> Option<String> {
+        let text = self.certificates(path, file)?;
+        let mut known = rustls::RootCertStore::empty();
+        let (readable, _) = known.add_parsable_certificates(CertificateDer::pem_slice_iter(text.as_bytes()).flatten());
+        if readable == 0 {
+            self.report.problem(path, finding("No certificate in this file can be read"));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// Checks that a key is the one of its certificate.
+    pub(super) fn must_match(&mut self, path: &Path, certificate: &str, key: &SecretString) {
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate.as_bytes()).flatten().collect();
+        let Ok(key) = PrivateKeyDer::from_pem_slice(key.expose().as_bytes()) else { return };
+        let provider = rustls::crypto::ring::default_provider();
+        match rustls::sign::CertifiedKey::from_der(chain, key, &provider) {
+            Ok(_) => {}
+            Err(rustls::Error::InconsistentKeys(_)) => {
+                let finding = finding("The certificate and the key don't match");
+                self.report.problem(path, finding.hint("the key is another one than the certificate was made for"));
+            }
+            Err(_) => self.report.problem(path, finding("The certificate and the key can't be used for TLS")),
+        }
+    }
+
     /// A private key in PEM.
     pub(super) fn private_key(&mut self, path: &Path, file: PathBuf) -> Option<SecretString> {
         let text = self.secret_file(path, file)?;
@@ -169,16 +196,17 @@ impl Context<'_> {
         Some(text)
     }
 
-    /// The path of a file that holds certificates.
-    pub(super) fn certificate_file(&mut self, path: &Path, file: PathBuf) -> Option<PathBuf> {
-        self.certificates(path, file.clone())?;
-        Some(from_directory(self.directory, file))
-    }
-
-    /// The path of a file that holds a private key.
-    pub(super) fn private_key_file(&mut self, path: &Path, file: PathBuf) -> Option<PathBuf> {
-        self.private_key(path, file.clone())?;
-        Some(from_directory(self.directory, file))
+    /// The paths of a listener's certificate and its key.
+    pub(super) fn key_pair(
+        &mut self,
+        path: &Path,
+        certificate: Option<PathBuf>,
+        key: Option<PathBuf>,
+    ) -> Option<(PathBuf, PathBuf)> {
+        let pem = certificate.clone().and_then(|file| self.certificates(&path.key("certificate_file"), file));
+        let secret = key.clone().and_then(|file| self.private_key(&path.key("key_file"), file));
+        self.must_match(path, &pem?, &secret?);
+        Some((from_directory(self.directory, certificate?), from_directory(self.directory, key?)))
     }
 
     /// A certificate and its key: both or neither.
@@ -195,8 +223,12 @@ impl Context<'_> {
             (false, true) => self.report.problem(&path.key(certificate.0), finding("The key's certificate is missing")),
             _ => {}
         }
+        let key_name = key.0;
         let pem = certificate.1.and_then(|file| self.certificates(&path.key(certificate.0), file));
         let key = key.1.and_then(|file| self.private_key(&path.key(key.0), file));
+        if let (Some(pem), Some(key)) = (&pem, &key) {
+            self.must_match(&path.key(key_name), pem, key);
+        }
         pem.zip(key)
     }
 

@@ -2,7 +2,11 @@
 //! say is checked. Every function notes all it finds in the report and goes on; one that returns `None` has noted why, or
 //! the first pass has.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 
@@ -25,6 +29,11 @@ mod storage;
 pub(super) use context::Context;
 use context::{PlainHttp, UrlRule};
 
+/// A shorter admin token is warned of.
+const SHORTEST_ADMIN_TOKEN: usize = 16;
+/// A longer life of a connect link is warned of.
+const LONG_TICKET: Duration = Duration::from_secs(86_400);
+
 /// The application's name where the operator gives none.
 const APPLICATION: &str = "This application";
 
@@ -39,12 +48,16 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
         Some(url)
     });
     let (application, brand) = brand::application(raw.application, &root.key("application"), cx);
-    let listeners = listeners(raw.listeners, &root.key("listeners"), cx);
     let admin_token = raw.admin.and_then(|admin| {
         let path = root.key("admin");
         cx.require_one(&path, &[("token", admin.token.is_some()), ("token_file", admin.token_file.is_some())]);
         cx.secret(&path, "token", admin.token, admin.token_file)
     });
+    if admin_token.as_ref().is_some_and(|token| token.expose().len() < SHORTEST_ADMIN_TOKEN) {
+        let finding = finding(format!("This token is shorter than {SHORTEST_ADMIN_TOKEN} bytes: it could be guessed"));
+        cx.report.warning(&root.key("admin").key("token"), finding.hint("make one with `openssl rand -base64 32`"));
+    }
+    let listeners = listeners(raw.listeners, admin_token.is_some(), &root.key("listeners"), cx);
     let callers = callers::callers(raw.callers.unwrap_or_default(), &root.key("callers"), cx);
     let connect = connect(raw.connect.unwrap_or_default(), &root.key("connect"), cx);
     let shutdown = shutdown(&raw.shutdown.unwrap_or_default());
@@ -83,7 +96,18 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
     })
 }
 
-fn listeners(raw: Option<Vec<RawListener>>, path: &Path, cx: &mut Context<'_>) -> Vec<Listener> {
+/// Whether one of two listeners takes all addresses, the other's among them. (An IPv6 socket for all takes IPv4, too.)
+fn in_each_others_way(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers = |all: SocketAddr, some: SocketAddr| all.ip().is_unspecified() && (all.is_ipv6() || some.is_ipv4());
+    one.port() == other.port() && (covers(one, other) || covers(other, one))
+}
+
+fn listeners(
+    raw: Option<Vec<RawListener>>,
+    with_admin_token: bool,
+    path: &Path,
+    cx: &mut Context<'_>,
+) -> Vec<Listener> {
     let Some(raw) = raw else {
         let at = |port, serves| Listener { address: ([127, 0, 0, 1], port).into(), serves, tls: None };
         return vec![
@@ -98,21 +122,29 @@ fn listeners(raw: Option<Vec<RawListener>>, path: &Path, cx: &mut Context<'_>) -
         let serves = Roles { proxy: has(RawRole::Proxy), connect: has(RawRole::Connect), admin: has(RawRole::Admin) };
         let tls = raw.tls.and_then(|tls| {
             let path = path.key("tls");
-            let certificate_file =
-                tls.certificate_file.and_then(|file| cx.certificate_file(&path.key("certificate_file"), file));
-            let key_file = tls.key_file.and_then(|file| cx.private_key_file(&path.key("key_file"), file));
-            Some(ListenerTls { certificate_file: certificate_file?, key_file: key_file? })
+            let (certificate_file, key_file) = cx.key_pair(&path, tls.certificate_file, tls.key_file)?;
+            Some(ListenerTls { certificate_file, key_file })
         });
         let Some(text) = raw.address else { continue };
         let path = path.key("address");
-        let Ok(address) = text.parse::<std::net::SocketAddr>() else {
+        let Ok(address) = text.parse::<SocketAddr>() else {
             let hint = "such as `127.0.0.1:8080`, `0.0.0.0:8080` for all of IPv4, or `[::]:8080` for all addresses";
             cx.report.problem(&path, finding("This should be an IP address and a port").hint(hint));
             continue;
         };
-        if address.port() != 0 && listeners.iter().any(|listener| listener.address == address) {
+        if address.port() == 0 {
+            let finding = finding("Port 0 means another port at each start, which nobody could be told of");
+            cx.report.problem(&path, finding.hint("write the port that callers use"));
+        } else if listeners.iter().any(|listener| listener.address == address) {
             let hint = "write it once; `serves` may hold several roles";
             cx.report.problem(&path, finding("This address is listed twice").hint(hint));
+        } else if let Some(other) = listeners.iter().find(|other| in_each_others_way(other.address, address)) {
+            let finding = finding(format!("{} takes the connections to this address, too", other.address));
+            cx.report.problem(&path, finding.hint("choose another port"));
+        }
+        if serves.admin && with_admin_token && tls.is_none() && !address.ip().is_loopback() {
+            let finding = finding("The admin token crosses the network in clear here");
+            cx.report.warning(&path, finding.hint("give this listener `tls`, or an address on loopback"));
         }
         listeners.push(Listener { address, serves, tls });
     }
@@ -136,9 +168,19 @@ fn connect(raw: RawConnect, path: &Path, cx: &mut Context<'_>) -> Connect {
         return_to.extend(cx.url(&path.key("return_to").index(at), &text, rule));
     }
     let ticket_ttl = cx.positive(&path.key("ticket_ttl"), raw.ticket_ttl, Duration::from_secs(600));
+    if ticket_ttl > LONG_TICKET {
+        let finding = finding("Connect links live longer than a day: whoever finds one may use it");
+        cx.report.warning(&path.key("ticket_ttl"), finding.hint("ten minutes are enough for most"));
+    }
+    let confirm = raw.confirm.unwrap_or(true);
+    if !confirm && binding == Binding::Link {
+        let finding =
+            finding("Nobody sees for whom they connect before they do: a link that is passed on connects its taker");
+        cx.report.warning(&path.key("confirm"), finding.hint("leave it out, or use `binding: session` or `confirm`"));
+    }
     let notification_ttl =
         cx.positive(&path.key("notification_ttl"), raw.notification_ttl, Duration::from_secs(7 * 86_400));
-    Connect { binding, session, confirm: raw.confirm.unwrap_or(true), return_to, ticket_ttl, notification_ttl }
+    Connect { binding, session, confirm, return_to, ticket_ttl, notification_ttl }
 }
 
 fn session_proof(raw: RawSession, path: &Path, cx: &mut Context<'_>) -> Option<SessionProof> {

@@ -72,7 +72,7 @@ fn key(text: &str) -> Option<Secret<Vec<u8>>> {
 
 fn email(raw: RawEmail, path: &Path, cx: &mut Context<'_>) -> Option<Email> {
     let password = cx.secret(path, "password", raw.password, raw.password_file);
-    let ca = raw.ca_file.and_then(|file| cx.certificates(&path.key("ca_file"), file));
+    let ca = raw.ca_file.and_then(|file| cx.authorities(&path.key("ca_file"), file));
     let smtp = raw.smtp_url.and_then(|text| smtp(&text, password, ca, path, cx));
     let from = raw.from.and_then(|text| mailbox(text, &path.key("from"), cx));
     let reply_to = raw.reply_to.and_then(|text| mailbox(text, &path.key("reply_to"), cx));

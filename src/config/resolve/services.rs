@@ -373,7 +373,7 @@ fn upstream(raw: Option<RawUpstream>, base_url: Option<&str>, path: &Path, cx: &
     }
     Upstream {
         protocol,
-        ca: raw.ca_file.and_then(|file| cx.certificates(&path.key("ca_file"), file)),
+        ca: raw.ca_file.and_then(|file| cx.authorities(&path.key("ca_file"), file)),
         client_certificate: cx.client_certificate(
             path,
             ("client_certificate_file", raw.client_certificate_file),

@@ -36,7 +36,7 @@ fn redis(raw: RawRedis, path: &Path, cx: &mut Context<'_>) -> Option<Redis> {
     let mut tls = RedisTls::default();
     if let Some(raw) = raw.tls {
         let path = path.key("tls");
-        tls.ca = raw.ca_file.and_then(|file| cx.certificates(&path.key("ca_file"), file));
+        tls.ca = raw.ca_file.and_then(|file| cx.authorities(&path.key("ca_file"), file));
         (tls.certificate, tls.key) = cx
             .client_certificate(&path, ("certificate_file", raw.certificate_file), ("key_file", raw.key_file))
             .unzip();

@@ -10,7 +10,7 @@ listeners:
     serves: [proxy, connect]
   - address: 127.0.0.1:9090
     serves: [admin]
-admin: { token: hush-hush }
+admin: { token: hush-hush-hush-hush }
 callers:
   - issuer: https://auth.example.com/
     audience: valetkey
@@ -305,7 +305,7 @@ fn no_problem_and_no_warning_tells_a_secret() {
         format!("admin: {secret}"),
         format!("admin: {{ token: \"{secret}"),
     ];
-    let texts = spoilt.iter().map(|admin| with("admin: { token: hush-hush }", admin)).chain([
+    let texts = spoilt.iter().map(|admin| with("admin: { token: hush-hush-hush-hush }", admin)).chain([
         with("key: ${VALETKEY_KEY}", &format!("key: {secret}")),
         with(
             "store:\n  embedded: { path: ./valetkey.redb }",

@@ -51,6 +51,19 @@ impl Fault {
         }
     }
 
+    /// What the server's ACL refuses, where it refuses: the command's name, which the server quotes, and nothing else of what
+    /// it says.
+    pub(super) fn not_permitted(error: &RedisError) -> Option<String> {
+        let detail = error.detail().unwrap_or_default();
+        if error.code() != Some("NOPERM") && !detail.contains("NOPERM") {
+            return None;
+        }
+        let quoted = detail.split('\'').nth(1).unwrap_or_default();
+        let is_name = |byte: u8| byte.is_ascii_alphabetic() || matches!(byte, b'|' | b'-' | b'_');
+        let named = detail.contains("run the") && !quoted.is_empty() && quoted.bytes().all(is_name);
+        Some(if named { quoted.to_ascii_uppercase() } else { "access to a key or channel".to_owned() })
+    }
+
     fn of_code(code: &str, detail: &str) -> Self {
         let code = match code {
             "ERR" => INSIDE.into_iter().find(|inner| detail.contains(inner)).unwrap_or("ERR"),

@@ -129,7 +129,12 @@ impl Link {
                 live.failures.store(0, Ordering::Relaxed);
                 return Ok(Ok(value));
             }
-            Ok(Err(error)) => Fault::of(&error),
+            Ok(Err(error)) => {
+                if let Some(refused) = Fault::not_permitted(&error) {
+                    tracing::error!(refused, "NOPERM: the ACL of Redis does not let this user do what is needed");
+                }
+                Fault::of(&error)
+            }
             Err(_) => Fault::Timeout,
         };
         self.judge(&live, fault);
