@@ -100,6 +100,11 @@ impl Held {
         connection
     }
 
+    /// When it was made.
+    pub const fn connected_at(&self) -> Option<Timestamp> {
+        self.connected_at
+    }
+
     /// Whether an API key that was never refused lies beside whatever is used.
     pub fn has_key(&self) -> bool {
         self.apart().api_key.is_some_and(|key| !key.refused)

@@ -77,7 +77,7 @@ pub use root::Roots;
 use circuit::Circuits;
 use flight::Flights;
 use persist::Unsaved;
-use snapshot::{Snapshot, Snapshots};
+use snapshot::{Selection, Snapshot, Snapshots};
 
 /// How long a process that ends writes when connections were last used.
 const LAST_WRITES: Duration = Duration::from_secs(2);
@@ -356,15 +356,19 @@ impl Connections {
         self.0.parts.clock.now()
     }
 
-    /// Tells that a call of this caller lacked scopes: once for a grant and these scopes, however many calls there are.
-    pub async fn lacks_scopes(&self, caller: &CallerId, service: &Service, account: &Account, scopes: &[String]) {
-        let connection =
-            ConnectionId { caller: caller.clone(), service: service.owner.clone(), account: account.clone() };
-        // Mostly from memory. Another grant may be refused the same again.
-        let Ok(Some(known)) = self.get(&connection).await else { return };
-        let generation = known.connected_at.map(Timestamp::millis);
-        let fact = Event::new(connection, Kind::ScopesMissing, None);
-        self.0.parts.events.tell_once(&Event { generation, scopes: scopes.to_vec(), ..fact });
+    /// Tells that a call of this caller lacked scopes: those that the service knows, as a call may name any text, and that
+    /// has no place in a mail. From memory alone: whoever refused the call has just looked there.
+    pub fn lacks_scopes(&self, caller: &CallerId, service: &Service, account: &Account, scopes: &[String]) {
+        let scopes: Vec<String> = scopes.iter().filter(|scope| service.knows_scope(scope)).cloned().collect();
+        if scopes.is_empty() {
+            return;
+        }
+        let Some(snapshot) = self.owner(caller).and_then(|owner| self.0.snapshots.held(&owner)) else { return };
+        let Selection::One(held) = snapshot.select(&service.owner, Some(account)) else { return };
+        // Another grant may be refused the same again.
+        let generation = held.connected_at().map(Timestamp::millis);
+        let fact = Event::new(held.id.as_ref().clone(), Kind::ScopesMissing, None);
+        self.0.parts.events.tell_once(&Event { generation, scopes, ..fact });
     }
 
     fn redirect_uri(&self, service: &ServiceName) -> Url {

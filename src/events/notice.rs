@@ -1,5 +1,5 @@
 //! Which events are worth a notice, and when two notices are the same: one for a connection and a cause, however many
-//! calls met it, on however many replicas. Pure, but for the trait by which the composition root says what only it knows.
+//! calls met it, on however many replicas; where it is about the operator's client, one for a service and a day. Pure, but for the trait by which the composition root says what only it knows.
 
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ use crate::{clock::Timestamp, config::NoticeKind, id::ConnectionId, secret::Secr
 const FAILURES: u32 = 3;
 /// Connections whose failures are counted.
 const COUNTED: usize = 10_000;
+/// Why a refresh failed where the provider refuses the operator's client.
+const CLIENT_REFUSED: &str = "client_refused";
 
 /// Something that somebody is to be told, once.
 #[derive(Debug, Clone)]
@@ -37,22 +39,31 @@ impl Notice {
     /// What tells this notice from every other, the same on each replica; says nothing of whom it concerns.
     pub fn identity(&self, root: &Root) -> [u8; 16] {
         let id = &self.connection;
-        let mut scopes: Vec<&str> = self.scopes.iter().map(String::as_str).collect();
-        scopes.sort_unstable();
-        let generation = self.generation.to_be_bytes();
-        let day = if self.kind == NoticeKind::KeyReminder { self.at.date() } else { String::new() };
+        // A client is the service's: whichever connection happened to meet the refusal, it is one thing to put right.
+        if self.reason == Some(CLIENT_REFUSED) {
+            let (service, day) = (id.service.as_str(), self.at.date());
+            let parts = [CLIENT_REFUSED, service, self.kind.name(), day.as_str()].map(str::as_bytes);
+            return root.blind("notice", &parts);
+        }
+        // What a call lacked is the application's word, and it may say another with each call: the hour decides, not the
+        // word.
+        let (generation, time) = match self.kind {
+            NoticeKind::PermissionsNeeded => (0, (self.at.seconds() / 3600).to_string()),
+            NoticeKind::KeyReminder => (self.generation, self.at.date()),
+            _ => (self.generation, String::new()),
+        };
+        let generation = generation.to_be_bytes();
         let retire_on = self.retire_on.map(Timestamp::date).unwrap_or_default();
-        let mut parts: Vec<&[u8]> = vec![
+        let parts: [&[u8]; 8] = [
             id.caller.issuer.as_str().as_bytes(),
             id.caller.subject.as_str().as_bytes(),
             id.service.as_str().as_bytes(),
             id.account.as_str().as_bytes(),
             self.kind.name().as_bytes(),
             &generation,
-            day.as_bytes(),
+            time.as_bytes(),
             retire_on.as_bytes(),
         ];
-        parts.extend(scopes.iter().map(|scope| scope.as_bytes()));
         root.blind("notice", &parts)
     }
 }
@@ -89,7 +100,7 @@ impl Judge {
             | Kind::Erased => return None,
         };
         let reason = event.detail.or(match event.kind {
-            Kind::ClientRefused => Some("client_refused"),
+            Kind::ClientRefused => Some(CLIENT_REFUSED),
             Kind::RefreshFailed => Some("refresh_failed"),
             Kind::Expired => Some("expired"),
             _ => None,

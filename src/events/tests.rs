@@ -1,6 +1,7 @@
 //! Notices between a real store and a real endpoint, without the rest of the program.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -326,8 +327,20 @@ fn notices_are_the_same_only_where_connection_cause_and_occasion_are() {
         scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
         ..event(Kind::ScopesMissing, "ada", 1)
     };
-    assert_eq!(identity(&lacking(&["a", "b"]), 0), identity(&lacking(&["b", "a"]), 1));
-    assert_ne!(identity(&lacking(&["a"]), 0), identity(&lacking(&["a", "b"]), 0));
+    // An hour, whatever the call named.
+    let moment = |event: &Event, seconds: u64| {
+        judge.notice(event, Timestamp::from_seconds(1_795_446_000 + seconds)).unwrap().identity(&root)
+    };
+    let of_one_hour: BTreeSet<_> = (0..50).map(|n| moment(&lacking(&[&format!("s{n}")]), n * 60)).collect();
+    assert_eq!(of_one_hour.len(), 1);
+    assert_ne!(moment(&lacking(&["a"]), 0), moment(&lacking(&["a"]), 3600));
+    // A client is the service's, whoever's connection met the refusal.
+    let refused = event(Kind::ClientRefused, "ada", 1);
+    assert_eq!(identity(&refused, 0), identity(&event(Kind::ClientRefused, "bob", 7), 0));
+    assert_ne!(identity(&refused, 0), identity(&refused, 1));
+    let mut elsewhere = refused.clone();
+    elsewhere.connection.service = ServiceName::parse("mail").unwrap();
+    assert_ne!(identity(&refused, 0), identity(&elsewhere, 0));
     let end = |day: u64| Timestamp::from_seconds(1_798_070_400 + day * 86_400);
     let deprecated = |day| event(Kind::ApiKeyDeprecated { retire_on: end(day) }, "ada", 0);
     let reminder = event(Kind::ApiKeyReminder { retire_on: end(0) }, "ada", 0);

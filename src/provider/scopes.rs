@@ -65,7 +65,7 @@ pub fn words(text: &str) -> Vec<String> {
 }
 
 /// RFC 6749 §3.3: `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`.
-fn well_formed(word: &str) -> bool {
+pub(super) fn well_formed(word: &str) -> bool {
     (1..=LENGTH_MAX).contains(&word.len()) && word.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
@@ -110,6 +110,14 @@ impl ScopeFacts {
     /// What the scope allows, in a sentence.
     pub fn title(&self, scope: &str) -> Option<&str> {
         self.titles.get(self.canonical(scope)).map(String::as_str)
+    }
+
+    /// Whether this is a scope that the provider's file speaks of, under any spelling.
+    pub fn knows(&self, scope: &str) -> bool {
+        self.aliases.iter().any(|(alias, name)| alias == scope || name == scope)
+            || self.titles.contains_key(scope)
+            || self.closure.iter().any(|(wide, included)| wide == scope || included.contains(scope))
+            || self.rules.iter().any(|rule| rule.any_of.iter().any(|needed| needed == scope))
     }
 
     /// Whether the granted scopes have this one, under any spelling or inside a wider one.
@@ -302,6 +310,17 @@ mod tests {
             assert!(!facts.covers(&parse(granted), long), "{granted}");
         }
         assert!(!facts.covers(&parse("https://mail.google.com/"), "x"));
+    }
+
+    #[test]
+    fn a_scope_is_known_that_stands_anywhere_in_the_file() {
+        let facts = facts();
+        for scope in ["repo", "public_repo", "admin", "read", "https://example/email", "email", "compose"] {
+            assert!(facts.knows(scope), "{scope}");
+        }
+        for scope in ["", "Repo", "http://evil.example/login", "repo:"] {
+            assert!(!facts.knows(scope), "{scope}");
+        }
     }
 
     #[test]

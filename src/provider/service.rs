@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use http::{HeaderName, HeaderValue};
 use url::Url;
 
-use super::{BaseUrl, Inject, ScopeFacts, ScopeSet, verdict::Signs};
+use super::{BaseUrl, Inject, ScopeFacts, ScopeSet, scopes::well_formed, verdict::Signs};
 use crate::{
     config::{
         ApiKeys, ClientAuth, Limits, PolicyRule, RateLimit, Timeouts, Upstream,
@@ -162,6 +162,13 @@ impl Service {
     /// Whether this can be stored as an API key: it is not longer than [`API_KEY_MAX`], and a header can carry it.
     pub fn takes_key(&self, key: &SecretString) -> bool {
         key.expose().len() <= API_KEY_MAX && self.api_key.header_value(key).is_ok()
+    }
+
+    /// Whether this is a scope that the configuration or the provider's file speaks of, and one by RFC 6749 §3.3.
+    pub fn knows_scope(&self, scope: &str) -> bool {
+        let of_owner = self.oauth.as_ref().is_some_and(|oauth| oauth.scope_facts.knows(scope));
+        let asked_for = || self.asked_for().iter().any(|asked| asked == scope);
+        well_formed(scope) && (of_owner || self.scopes.knows(scope) || asked_for())
     }
 
     /// The scopes that a connect link asks for by default.
