@@ -134,6 +134,7 @@ async fn a_refusal_of_head_over_http2_has_an_end() {
         .header("content-type", "application/json")
         .body(json!({"api_key": "k-0123456789"}).to_string());
     assert_eq!(valetkey.send(key).await.status, 204);
+    #[expect(clippy::disallowed_methods, reason = "a client of HTTP/2 alone")]
     let client = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
     let head = client.head(format!("{}/proxy/crm/x", valetkey.url)).bearer_auth(jwt::of("ada"));
     let answer = Answer::read(head.send().await.expect("an answer")).await;
@@ -184,10 +185,10 @@ async fn who_presents_nothing_is_asked_for_basic_or_bearer_and_who_presents_some
     }
     let dashboard = valetkey.send(valetkey.anonymous(Method::GET, "/dashboard")).await;
     assert!(dashboard.status == 401 && challenges(&dashboard).iter().all(|text| !text.starts_with("Basic")));
-    let mut admin = reqwest::Client::new().delete(format!("{}/admin/users/ada", valetkey.admin));
+    let mut admin = crate::support::authorization_server::http().delete(format!("{}/admin/users/ada", valetkey.admin));
     let nothing = Answer::read(admin.send().await.expect("an answer")).await;
     assert!(challenges(&nothing).iter().all(|text| text.starts_with("Bearer")), "{:?}", challenges(&nothing));
-    admin = reqwest::Client::new().delete(format!("{}/admin/users/ada", valetkey.admin)).bearer_auth("wrong");
+    admin = crate::support::authorization_server::http().delete(format!("{}/admin/users/ada", valetkey.admin)).bearer_auth("wrong");
     assert_eq!(Answer::read(admin.send().await.expect("an answer")).await.status, 401);
 }
 
