@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -52,6 +52,8 @@ pub struct Credential {
     pub scopes: Option<ScopeSet>,
     /// The latest begin of a call that the upstream accepted, in milliseconds since the epoch.
     accepted: AtomicU64,
+    /// It was renewed because the one before it was refused, and no call has been accepted with it yet.
+    on_trial: AtomicBool,
     /// When a renewal was last started for it, in seconds since the epoch.
     renewal: AtomicU32,
     /// When a call last used the connection by a predecessor, and what of all uses the store knows, in milliseconds since
@@ -89,6 +91,7 @@ impl Credential {
             at_hand,
             scopes,
             accepted: AtomicU64::default(),
+            on_trial: AtomicBool::default(),
             renewal: AtomicU32::default(),
             used_before: AtomicU64::default(),
             use_written: AtomicU64::default(),
@@ -108,7 +111,23 @@ impl Credential {
     /// A call that began at `began` was accepted with it. Says whether that is news: once a second at most.
     pub fn accepted(&self, began: Timestamp) -> bool {
         let before = self.accepted.fetch_max(began.millis(), Ordering::Relaxed);
+        // Read first: every call comes by here, and hardly any has something to change.
+        if self.is_on_trial() {
+            self.on_trial.store(false, Ordering::Relaxed);
+        }
         began.millis() >= before.saturating_add(1000)
+    }
+
+    /// It was renewed because the one before it was refused: a refusal of this one, too, is the end of the grant.
+    pub fn put_on_trial(&self) {
+        if self.accepted.load(Ordering::Relaxed) == 0 {
+            self.on_trial.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether that is so, and no call has been accepted with it since.
+    pub fn is_on_trial(&self) -> bool {
+        self.on_trial.load(Ordering::Relaxed)
     }
 
     /// When a call last used the connection, by this credential or one before it, as far as this process knows.
@@ -130,6 +149,10 @@ impl Credential {
     /// It takes the place of `other`: what is known of the connection's use goes over to it. That says nothing of whether
     /// it is alive.
     pub fn succeeds(&self, other: &Self) {
+        // Read again from the store, it is the same token.
+        if other.generation == self.generation && other.is_on_trial() {
+            self.on_trial.store(true, Ordering::Relaxed);
+        }
         if let Some(used) = other.last_used() {
             self.used_before.fetch_max(used.millis(), Ordering::Relaxed);
         }
@@ -236,6 +259,18 @@ mod tests {
         assert!(!after.proven_alive(at(2000), at(2003)));
         after.accepted(at(2002));
         assert_eq!(after.last_used(), Some(at(2002)));
+    }
+
+    #[test]
+    fn a_renewed_token_is_on_trial_until_a_call_is_accepted_with_it() {
+        let (renewed, read_again) = (credential(4300), credential(4300));
+        renewed.put_on_trial();
+        read_again.succeeds(&renewed);
+        assert!(read_again.is_on_trial());
+        read_again.accepted(Timestamp::from_seconds(2001));
+        assert!(!read_again.is_on_trial());
+        read_again.put_on_trial();
+        assert!(!read_again.is_on_trial(), "it has been accepted meanwhile");
     }
 
     #[test]

@@ -139,14 +139,14 @@ impl Connections {
         if self.refused_by_upstream_itself(credential, began) {
             return AfterRejection::PassOn;
         }
-        match self.replace(want, credential).await {
+        match self.replace(want, credential, began).await {
             Ok(next) => AfterRejection::Replay(next),
             Err(unusable) => AfterRejection::Refuse(unusable),
         }
     }
 
     /// The upstream refused the credential that replaced a refused one: there is nothing left to try with this grant,
-    /// once this process itself renewed it since the call began.
+    /// once this process itself renewed it since the call began, or after an earlier refusal.
     pub async fn rejected_again(
         &self,
         want: &Want<'_>,
@@ -166,9 +166,10 @@ impl Connections {
             // worth a renewal of our own.
             if credential.kind == AuthKind::OAuth
                 && credential.refreshable
+                && !credential.is_on_trial()
                 && !self.renewed_here(credential, began).await?
             {
-                return self.replace(want, credential).await;
+                return self.replace(want, credential, began).await;
             }
             self.invalidate(credential, Reason::RejectedByUpstream).await?;
             self.resolve(want).await
@@ -201,8 +202,14 @@ impl Connections {
         }
     }
 
-    /// Another credential than the refused one: what the store holds meanwhile, else a renewed one.
-    async fn replace(&self, want: &Want<'_>, refused: &Arc<Credential>) -> Result<Arc<Credential>, Unusable> {
+    /// Another credential than the one refused on a call that began at `began`: what the store holds meanwhile, else a
+    /// renewed one, which is then on trial.
+    async fn replace(
+        &self,
+        want: &Want<'_>,
+        refused: &Arc<Credential>,
+        began: Timestamp,
+    ) -> Result<Arc<Credential>, Unusable> {
         match refused.kind {
             AuthKind::OAuth if refused.refreshable => self.refreshed(refused).await?,
             // The provider's clock may be a little ahead: a token refused at its very end has ended.
@@ -211,7 +218,13 @@ impl Connections {
             }
             AuthKind::OAuth | AuthKind::ApiKey => self.invalidate(refused, Reason::RejectedByUpstream).await?,
         }
-        self.resolve(want).await
+        let next = self.resolve(want).await?;
+        // A store that is away by now takes nothing from a credential that is there.
+        let same = next.id == refused.id && next.kind == AuthKind::OAuth;
+        if same && matches!(self.renewed_here(&next, began).await, Ok(true)) {
+            next.put_on_trial();
+        }
+        Ok(next)
     }
 
     /// Whether this process itself got the credential from the provider since `began`, had it at hand at once, and no

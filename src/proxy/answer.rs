@@ -15,6 +15,7 @@ use super::{
     Core,
     call::{Call, Remedy},
     context::{Context, Finding},
+    cookies::{self, Place},
     rewrite::{self, REWRITTEN, Way},
     scrub::{self, Answered},
 };
@@ -100,8 +101,12 @@ pub fn dress<'a>(
         header.remove_header(name);
     }
     if answered.cookies && header.headers.contains_key(header::SET_COOKIE) {
+        let service = &call.route.service;
+        let proxied = format!("/proxy/{}{}", service.name, call.form());
+        let place = Place { base: &service.base, proxied: &proxied, path: call.path() };
+        let session = core.session_cookie.as_deref();
         let all = header.headers.get_all(header::SET_COOKIE).iter();
-        let theirs: Vec<HeaderValue> = all.filter(|cookie| !scrub::is_own_cookie(cookie)).cloned().collect();
+        let theirs: Vec<HeaderValue> = all.filter_map(|cookie| cookies::mended(cookie, place, session)).collect();
         header.remove_header(&header::SET_COOKIE);
         for cookie in theirs {
             header.append_header(header::SET_COOKIE, cookie)?;
@@ -179,7 +184,7 @@ fn rewrite_urls(core: &Core, call: &Call, header: &mut ResponseHeader, origin: &
             .headers
             .get_all(name)
             .iter()
-            .map(|value| rewrite::value(name, value, &ways).unwrap_or_else(|| value.clone()))
+            .map(|value| rewrite::value(name, value, call.path(), &ways).unwrap_or_else(|| value.clone()))
             .collect();
         header.remove_header(name);
         for value in values {

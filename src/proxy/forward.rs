@@ -7,7 +7,7 @@ use pingora::{Error, ErrorType, OrErr, Result, http::RequestHeader, proxy::Sessi
 
 use crate::{provider::coding, refusal::REQUEST_ID};
 
-use super::{Gate, call::Call, context::Context, scrub, traits::Hops, upstream::Manner};
+use super::{Gate, call::Call, context::Context, cookies, scrub, traits::Hops, upstream::Manner};
 
 impl Gate {
     /// The peer, where the upstream's addresses are known.
@@ -39,11 +39,18 @@ impl Gate {
         };
         let service = &call.route.service;
         let credentials = [service.inject.header(), service.api_key.header()];
+        // A cookie that is a credential is put in below.
+        let cookies = (service.response_cookies && !credentials.contains(&&header::COOKIE))
+            .then(|| cookies::for_upstream(&request.headers, self.core.session_cookie.as_deref()))
+            .flatten();
         for name in scrub::request_headers_to_drop(&request.headers, credentials, &credential.header) {
             request.remove_header(&name);
         }
         if call.hops == Hops::Plain {
             request.remove_header(&header::CONNECTION);
+        }
+        if let Some(cookies) = cookies {
+            request.insert_header(header::COOKIE, cookies)?;
         }
         for (name, value) in &service.headers {
             if !request.headers.contains_key(name) {

@@ -1,5 +1,5 @@
 //! The proxy: Pingora carries the bytes, this module decides. Owns how a request's head is read (`target`, `call`), what
-//! passes in both directions (`scrub`, `rewrite`), how upstreams are reached (`upstream`, `dns`, `streams`), when an answer
+//! passes in both directions (`scrub`, `cookies`, `rewrite`), how upstreams are reached (`upstream`, `dns`, `streams`), when an answer
 //! means a dead credential (`answer`, `peek`), and how the process stops (`drain`). `phases` is the story of a request, in
 //! Pingora's order, each a few lines. Never parses or writes HTTP itself, never sees a refresh token, and knows nothing of
 //! pages: requests that are not for `/proxy/` go to whoever `serve` put behind the pipe.
@@ -25,6 +25,7 @@ mod admit;
 mod answer;
 mod call;
 mod context;
+mod cookies;
 mod dns;
 mod drain;
 mod forward;
@@ -108,6 +109,8 @@ pub struct Parts {
     pub limits: Limits,
     /// Whose word counts for where a request came from.
     pub trusted: Trusted,
+    /// The cookie that proves to Valetkey's pages who the application's user is: no service's to read or to set.
+    pub session_cookie: Option<String>,
     /// The time.
     pub clock: Clock,
     /// Names of requests.

@@ -425,7 +425,14 @@ impl Gate {
                 Some(self.core.refusal(call, &Unusable::MissingScopes { scopes, account }).await)
             }
             (Finding::Rejected { credential, .. }, Some(call)) => {
-                match self.core.connections.rejected(&call.want(), &credential, began).await {
+                let (connections, want) = (&self.core.connections, call.want());
+                // No replay tells whether a renewal helped: the next call does, else each would cost one more.
+                let after = if credential.is_on_trial() || matches!(call.remedy, Remedy::Renewed | Remedy::PassOn) {
+                    connections.rejected_again(&want, &credential, began).await
+                } else {
+                    connections.rejected(&want, &credential, began).await
+                };
+                match after {
                     // The next call has the new credential; this one's body is gone.
                     AfterRejection::Replay(_) | AfterRejection::PassOn => Some(Refusal::unavailable(0)),
                     AfterRejection::Refuse(unusable) => Some(self.core.refusal(call, &unusable).await),

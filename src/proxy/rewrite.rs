@@ -3,7 +3,7 @@
 //! ever followed, and what lies elsewhere is left as it is.
 
 use http::{HeaderName, HeaderValue, header};
-use url::Url;
+use url::{Position, Url};
 
 use crate::provider::BaseUrl;
 
@@ -19,15 +19,16 @@ pub struct Way<'a> {
     pub proxied: String,
 }
 
-/// Rewrites one header's value. `ways` begins with the called service's own; `None`: it stays as it is.
-pub fn value(name: &HeaderName, value: &HeaderValue, ways: &[Way<'_>]) -> Option<HeaderValue> {
+/// Rewrites one header's value. `path` is the request's below the base, `ways` begins with the called service's own; `None`:
+/// it stays as it is.
+pub fn value(name: &HeaderName, value: &HeaderValue, path: &str, ways: &[Way<'_>]) -> Option<HeaderValue> {
     let text = value.to_str().ok()?;
-    let rewritten = if *name == header::LINK { links(text, ways)? } else { target(text, ways)? };
+    let rewritten = if *name == header::LINK { links(text, path, ways)? } else { target(text, path, ways)? };
     HeaderValue::from_str(&rewritten).ok()
 }
 
 /// Each `<target>` of a `Link` header (RFC 8288 §3); parameters stay.
-fn links(text: &str, ways: &[Way<'_>]) -> Option<String> {
+fn links(text: &str, path: &str, ways: &[Way<'_>]) -> Option<String> {
     let (mut out, mut rest, mut changed) = (String::with_capacity(text.len() + 32), text, false);
     let mut quoted = false;
     while let Some(at) = rest.find(['<', '"', '\\']) {
@@ -49,7 +50,7 @@ fn links(text: &str, ways: &[Way<'_>]) -> Option<String> {
         let Some(end) = from.find('>') else { break };
         let reference = &from[1..end];
         out.push('<');
-        match target(reference, ways) {
+        match target(reference, path, ways) {
             Some(rewritten) => {
                 changed = true;
                 out.push_str(&rewritten);
@@ -69,7 +70,7 @@ fn links(text: &str, ways: &[Way<'_>]) -> Option<String> {
 }
 
 /// One URL reference.
-fn target(text: &str, ways: &[Way<'_>]) -> Option<String> {
+fn target(text: &str, path: &str, ways: &[Way<'_>]) -> Option<String> {
     let own = ways.first()?;
     // A backslash is a slash to browsers; nobody means one in a URL.
     if text.contains('\\') {
@@ -81,7 +82,11 @@ fn target(text: &str, ways: &[Way<'_>]) -> Option<String> {
     let absolute = if text.starts_with("//") {
         Url::parse(&format!("{}:{text}", if own.base.tls() { "https" } else { "http" })).ok()?
     } else {
-        Url::parse(text).ok()?
+        match Url::parse(text) {
+            Ok(absolute) => absolute,
+            Err(url::ParseError::RelativeUrlWithoutBase) => return relative(text, path, ways),
+            Err(_) => return None,
+        }
     };
     through(&absolute, tail(text), ways)
 }
@@ -91,6 +96,26 @@ fn root_relative(text: &str, own: &Way<'_>, ways: &[Way<'_>]) -> String {
     let scheme = if own.base.tls() { "https" } else { "http" };
     let absolute = format!("{scheme}://{}{text}", own.base.authority());
     Url::parse(&absolute).ok().and_then(|url| through(&url, tail(text), ways)).unwrap_or(absolute)
+}
+
+/// A target relative to the request's own URL. Where that is the base itself, the proxy's may lack or have a slash that the
+/// upstream's doesn't, and where the target climbs, the two climb to different places: it is resolved as the upstream's.
+fn relative(text: &str, path: &str, ways: &[Way<'_>]) -> Option<String> {
+    let own = ways.first()?;
+    let step = &text[..text.len() - tail(text).len()];
+    let climbs = step.to_ascii_lowercase().replace("%2e", ".").contains("..");
+    let at_base = matches!(path, "" | "/");
+    if step.is_empty() || !(at_base || climbs) {
+        return None;
+    }
+    let scheme = if own.base.tls() { "https" } else { "http" };
+    let requested = match at_base {
+        true => format!("{scheme}://{}{}", own.base.authority(), own.base.whole_path()),
+        false => format!("{}{path}", own.base.as_text()),
+    };
+    let absolute = Url::parse(&requested).ok()?.join(text).ok()?;
+    let elsewhere = || format!("{}{}", &absolute[..Position::AfterPath], tail(text));
+    Some(through(&absolute, tail(text), ways).unwrap_or_else(elsewhere))
 }
 
 /// The URL through the first way under which it falls; `tail` is its query and fragment as they were written.
@@ -111,13 +136,17 @@ mod tests {
     use super::*;
 
     fn rewritten(name: &HeaderName, text: &str) -> Option<String> {
-        let base = BaseUrl::parse("https://api.example.com/v3", false).unwrap();
+        answered("https://api.example.com/v3", "/a/b", name, text)
+    }
+
+    fn answered(base: &str, path: &str, name: &HeaderName, text: &str) -> Option<String> {
+        let base = BaseUrl::parse(base, false).unwrap();
         let uploads = BaseUrl::parse("https://uploads.example.com", false).unwrap();
         let ways = [
             Way { base: &base, proxied: "http://127.0.0.1:8080/proxy/crm@work".into() },
             Way { base: &uploads, proxied: "http://127.0.0.1:8080/proxy/crm-uploads@work".into() },
         ];
-        let value = value(name, &HeaderValue::from_str(text).unwrap(), &ways)?;
+        let value = value(name, &HeaderValue::from_str(text).unwrap(), path, &ways)?;
         Some(value.to_str().unwrap().to_owned())
     }
 
@@ -150,6 +179,28 @@ mod tests {
             "",
         ] {
             assert_eq!(rewritten(&header::LOCATION, text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn relative_urls_lead_where_the_upstreams_would() {
+        let (bare, slashed) = ("https://api.example.com/v3", "https://api.example.com/v3/");
+        let below = |path: &str| Some(format!("http://127.0.0.1:8080/proxy/crm@work/{path}"));
+        for (base, path, from, to) in [
+            (slashed, "/", "x?q=1#f", below("x?q=1#f")),
+            (slashed, "/", "./x", below("x")),
+            (bare, "/", "v3/x", below("x")),
+            (bare, "/", "x?q=1", Some("https://api.example.com/x?q=1".into())),
+            (bare, "/a/b", "../../v3/x", below("x")),
+            (bare, "/a/b", "%2E./x", below("x")),
+            (bare, "/a/b", "../../x", Some("https://api.example.com/x".into())),
+            (bare, "/a/b", "x", None),
+            (bare, "/", "?page=2", None),
+            (bare, "/", "#x", None),
+            (bare, "/", "", None),
+            (bare, "/", "mailto:x@example.com", None),
+        ] {
+            assert_eq!(answered(base, path, &header::LOCATION, from), to, "{base} {path} {from}");
         }
     }
 

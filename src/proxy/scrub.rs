@@ -1,5 +1,6 @@
 //! Headers that must not pass, in both directions, and those that are added to answers. Pure functions on `http` types;
-//! RFC 9110 §7.6.1 for hop-by-hop headers, CONTRACT §2 for the rest. Injection is `inject`'s, links are `rewrite`'s.
+//! RFC 9110 §7.6.1 for hop-by-hop headers, CONTRACT §2 for the rest. Injection is `inject`'s, links are `rewrite`'s, and
+//! the cookies of services that opted in to them are `cookies`'s.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
@@ -117,20 +118,6 @@ pub fn look(headers: &HeaderMap, answered: Answered) -> Seen {
     // A type that is taken out by a nomination is none.
     seen.tame = tame.unwrap_or(false) && !seen.drop.contains(&header::CONTENT_TYPE);
     seen
-}
-
-/// Whether a `Set-Cookie` sets one of the cookies that Valetkey's own pages go by.
-pub fn is_own_cookie(value: &HeaderValue) -> bool {
-    const OWN: [&[u8]; 2] = [b"valetkey-browser", b"valetkey-session"];
-    // Some browsers store a cookie without a name so that it is sent back like one with it.
-    let text = value.as_bytes().trim_ascii_start();
-    let text = text.strip_prefix(b"=").unwrap_or(text);
-    let name = text.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default().trim_ascii();
-    let bare = match name.get(..7) {
-        Some(prefix) if prefix.eq_ignore_ascii_case(b"__host-") => &name[7..],
-        _ => name,
-    };
-    OWN.iter().any(|own| bare.eq_ignore_ascii_case(own))
 }
 
 /// What a `Connection` header names, beside its two own words.
@@ -331,19 +318,6 @@ mod tests {
         assert!(!tame(&[]));
         assert!(!tame(&[("connection", "content-type"), ("content-type", "application/json")]), "it is taken out");
         assert!(markup_guard(StatusCode::NO_CONTENT, false).is_none());
-    }
-
-    #[test]
-    fn no_service_sets_a_cookie_of_ours() {
-        for (cookie, own) in [
-            ("__Host-valetkey-session=x; Path=/; Secure", true),
-            ("valetkey-browser = x", true),
-            ("=__Host-valetkey-session=x", true),
-            ("SAP_SESSIONID=s1; path=/", false),
-            ("valetkey-sessions=x", false),
-        ] {
-            assert_eq!(is_own_cookie(&HeaderValue::from_static(cookie)), own, "{cookie}");
-        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     caller::{Callers, IssuerError},
     clock::Clock,
-    config::{Config, Listener},
+    config::{Config, Listener, SessionProof},
     connection::{self, Connections, Roots},
     consent::{self, Consent},
     events::{self, AuditLog, Contacts, Events, Inbox, Notifier, Sink},
@@ -223,6 +223,10 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
         services: Arc::clone(&heart.services),
         limits: config.limits,
         trusted: proxy::Trusted::new(config.trusted_proxies.clone()),
+        session_cookie: match &config.connect.session {
+            Some(SessionProof::Cookie(name)) => Some(name.clone()),
+            Some(SessionProof::Header(_) | SessionProof::CheckUrl(_)) | None => None,
+        },
         clock,
         request_ids: RequestIds::random().map_err(|_| Error::System("randomness"))?,
         metrics: Arc::clone(&metrics),

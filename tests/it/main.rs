@@ -70,6 +70,9 @@ mod one_reading;
 /// What clients really send, and what an upstream gets of it.
 mod as_sent;
 
+/// Cookies of services that opted in to them.
+mod service_cookies;
+
 /// Limits on requests, and how long either side may be quiet.
 mod request_limits;
 

@@ -188,7 +188,9 @@ async fn who_presents_nothing_is_asked_for_basic_or_bearer_and_who_presents_some
     let mut admin = crate::support::authorization_server::http().delete(format!("{}/admin/users/ada", valetkey.admin));
     let nothing = Answer::read(admin.send().await.expect("an answer")).await;
     assert!(challenges(&nothing).iter().all(|text| text.starts_with("Bearer")), "{:?}", challenges(&nothing));
-    admin = crate::support::authorization_server::http().delete(format!("{}/admin/users/ada", valetkey.admin)).bearer_auth("wrong");
+    admin = crate::support::authorization_server::http()
+        .delete(format!("{}/admin/users/ada", valetkey.admin))
+        .bearer_auth("wrong");
     assert_eq!(Answer::read(admin.send().await.expect("an answer")).await.status, 401);
 }
 

@@ -324,6 +324,32 @@ async fn a_body_that_is_still_arriving_when_the_401_comes_is_replayed_whole() {
 }
 
 #[tokio::test]
+async fn large_bodies_to_an_upstream_that_refuses_every_token_cost_one_refresh() {
+    let upstream = Upstream::start(|_| Script::answer(401, &[INVALID], "{\"error\":\"invalid_token\"}")).await;
+    let rig = Rig::with(Store::Embedded, |config, _| config.set("services.crm.base_url", upstream.url())).await;
+    rig.connect("ada").await;
+    rig.post("ada", "/proxy/crm/x", vec![7; 100 * 1024]).await.refusal(503, "unavailable");
+    for _ in 0..4 {
+        rig.post("ada", "/proxy/crm/x", vec![7; 100 * 1024]).await.auth_required("crm", "rejected_by_upstream");
+    }
+    assert_eq!(refreshes(&rig).await, 1);
+    assert_eq!(upstream.received().len(), 2, "a dead connection is not tried again");
+}
+
+#[tokio::test]
+async fn a_renewed_token_that_was_accepted_is_renewed_again_when_it_ends() {
+    let rig = Rig::start(Store::Embedded).await;
+    rig.connect("ada").await;
+    for round in 1..=3 {
+        rig.server.revoke("access", "ada").await;
+        rig.post("ada", "/proxy/crm/sink", vec![7; 100 * 1024]).await.refusal(503, "unavailable");
+        rig.post("ada", "/proxy/crm/sink", vec![7; 100 * 1024]).await.upstream(200);
+        assert_eq!(refreshes(&rig).await, round);
+    }
+    assert_no_reuse(&rig).await;
+}
+
+#[tokio::test]
 async fn a_refreshed_token_that_is_refused_too_ends_the_connection_after_one_replay() {
     let upstream = Upstream::start(|_| Script::answer(401, &[INVALID], "{\"error\":\"invalid_token\"}")).await;
     let rig = Rig::with(Store::Embedded, |config, _| config.set("services.crm.base_url", upstream.url())).await;

@@ -41,7 +41,8 @@ pub struct RawService {
     pub timeouts: Option<RawTimeouts>,
     /// How the upstream is spoken to.
     pub upstream: Option<RawUpstream>,
-    /// Whether the upstream's `Set-Cookie` is passed on.
+    /// Whether cookies pass both ways: the upstream's `Set-Cookie`, with its path below `/proxy/{service}` and without a
+    /// domain, and the client's `Cookie`, without Valetkey's own cookies and the one that `connect.session` names.
     #[schemars(extend("default" = false))]
     pub response_cookies: Option<bool>,
     /// How many calls a caller may make.
