@@ -67,7 +67,7 @@ impl Record {
             Change::Connected { grant, identity, requested, client } => {
                 self.origin = None;
                 let scopes = grant.scopes.clone().or_else(|| (!requested.is_empty()).then(|| requested.clone()));
-                let unnamed = unnamed(&scopes, requested);
+                let unnamed = spelled_otherwise(&scopes, requested);
                 let kept = self.still_good(&grant, identity.as_ref(), client.as_deref());
                 let mark = self.mark.take().filter(|_| kept.is_some());
                 self.grant = Some(StoredGrant { unnamed, client, ..stored(grant, kept, scopes, now, version) });
@@ -183,6 +183,16 @@ impl Record {
         self.invalidated_at = None;
         self.mark = None;
     }
+}
+
+/// What of the scopes that were asked for may hide behind other names: all that isn't named where something is named that
+/// wasn't asked for, and `offline_access`, which Microsoft never names. A provider that names a part of what was asked for has
+/// granted that part.
+fn spelled_otherwise(named: &Option<Vec<String>>, asked: Vec<String>) -> Vec<String> {
+    let others = named.iter().flatten().any(|scope| !asked.contains(scope));
+    let mut hidden = unnamed(named, asked);
+    hidden.retain(|scope| others || scope == "offline_access");
+    hidden
 }
 
 /// What of these scopes is not among the named ones. Nothing is where none are named.

@@ -28,6 +28,7 @@ mod context;
 mod cookies;
 mod dns;
 mod drain;
+mod findings;
 mod forward;
 mod forwarded;
 mod guard;
