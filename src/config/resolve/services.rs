@@ -289,13 +289,10 @@ fn check_fields(
     for (name, value) in written.headers.iter().flatten() {
         let path = path.key("headers").key(name);
         if frames(name) {
-            let finding = finding("This header frames the request: the proxy writes it itself");
-            cx.report.problem(&path, finding.hint("take it away"));
+            cx.report.problem(&path, finding("The proxy writes this header itself").hint("take it away"));
         } else if cx.header_name(&path, name) && http::HeaderValue::from_str(value).is_err() {
-            cx.report.problem(
-                &path,
-                finding("A header can't have this value").hint("take away line breaks and control characters"),
-            );
+            let finding = finding("A header can't have this value");
+            cx.report.problem(&path, finding.hint("take away line breaks and control characters"));
         }
     }
     rules::check_scope_rules(written.scope_rules.as_deref().unwrap_or_default(), &path.key("scope_rules"), cx);

@@ -382,20 +382,6 @@ impl Texts for German {
         format!("{service} ({account}): {action}")
     }
 
-    fn disconnect_heading(&self, service: &str) -> String {
-        format!("{service} trennen?")
-    }
-    fn disconnect_body(&self, about: Subject<'_>, account: &str) -> String {
-        format!(
-            "{} kann Ihr Konto bei {} ({account}) dann ab sofort nicht mehr nutzen. Wo {} das anbietet, wird der Zugriff auch \
-             dort entzogen. Sie können jederzeit neu verbinden.",
-            about.application, about.service, about.service
-        )
-    }
-    fn disconnect_button(&self, service: &str) -> String {
-        format!("{service} trennen")
-    }
-
     fn ago(&self, time: Duration) -> String {
         let Some((count, unit)) = unit(time) else { return "gerade eben".to_owned() };
         let word = match (unit, count) {

@@ -374,20 +374,6 @@ impl Texts for English {
         format!("{action} {service} ({account})")
     }
 
-    fn disconnect_heading(&self, service: &str) -> String {
-        format!("Disconnect {service}?")
-    }
-    fn disconnect_body(&self, about: Subject<'_>, account: &str) -> String {
-        format!(
-            "{} will no longer be able to use your {} account ({account}), from this moment on. Where {} offers it, access \
-             is withdrawn there, too. You can connect again at any time.",
-            about.application, about.service, about.service
-        )
-    }
-    fn disconnect_button(&self, service: &str) -> String {
-        format!("Disconnect {service}")
-    }
-
     fn ago(&self, time: Duration) -> String {
         let Some((count, unit)) = unit(time) else { return "just now".to_owned() };
         let word = match unit {

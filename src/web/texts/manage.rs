@@ -24,4 +24,7 @@ pub(in crate::web) trait Manage: Sync {
     fn just_renamed(&self, service: &str) -> String;
     /// On the dashboard, where the account that came back was connected already.
     fn just_renewed(&self, service: &str, account: &str) -> String;
+    fn disconnect_heading(&self, service: &str) -> String;
+    fn disconnect_body(&self, about: Subject<'_>, account: &str) -> String;
+    fn disconnect_button(&self, service: &str) -> String;
 }

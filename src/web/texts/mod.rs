@@ -179,9 +179,6 @@ pub(super) trait Texts: Keys + Manage {
     fn of_account(&self, action: &str, service: &str, account: &str) -> String;
 
     // The question before disconnecting.
-    fn disconnect_heading(&self, service: &str) -> String;
-    fn disconnect_body(&self, about: Subject<'_>, account: &str) -> String;
-    fn disconnect_button(&self, service: &str) -> String;
 
     /// How long ago something was.
     fn ago(&self, time: Duration) -> String;

@@ -40,4 +40,17 @@ impl Manage for German {
             "Sie haben sich mit einem Konto angemeldet, das schon verbunden war: {service} ({account}) ist erneuert."
         )
     }
+    fn disconnect_heading(&self, service: &str) -> String {
+        format!("{service} trennen?")
+    }
+    fn disconnect_body(&self, about: Subject<'_>, account: &str) -> String {
+        format!(
+            "{} kann Ihr Konto bei {} ({account}) dann ab sofort nicht mehr nutzen. Wo {} das anbietet, wird der Zugriff auch \
+             dort entzogen. Sie können jederzeit neu verbinden.",
+            about.application, about.service, about.service
+        )
+    }
+    fn disconnect_button(&self, service: &str) -> String {
+        format!("{service} trennen")
+    }
 }

@@ -38,4 +38,17 @@ impl Manage for English {
     fn just_renewed(&self, service: &str, account: &str) -> String {
         format!("You signed in with an account that was connected already: {service} ({account}) is renewed.")
     }
+    fn disconnect_heading(&self, service: &str) -> String {
+        format!("Disconnect {service}?")
+    }
+    fn disconnect_body(&self, about: Subject<'_>, account: &str) -> String {
+        format!(
+            "{} will no longer be able to use your {} account ({account}), from this moment on. Where {} offers it, access \
+             is withdrawn there, too. You can connect again at any time.",
+            about.application, about.service, about.service
+        )
+    }
+    fn disconnect_button(&self, service: &str) -> String {
+        format!("Disconnect {service}")
+    }
 }
