@@ -46,6 +46,9 @@ pub enum BeginError {
     /// The service takes API keys only.
     #[error("the service has no OAuth client")]
     NoOAuth,
+    /// There is no room for another label.
+    #[error("the caller has as many labels as may be")]
+    Full,
     /// For now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -75,6 +78,9 @@ impl Consent {
         self.usable(&ticket, browser).await?;
         let id = connection_id(&ticket);
         let existing = self.connections.get(&id).await?;
+        if existing.is_none() && !self.connections.has_room(&id).await? {
+            return Err(BeginError::Full);
+        }
         let granted = existing.as_ref().map_or(&[][..], |connection| &connection.scopes);
         let mut scopes: Vec<String> = Vec::new();
         // Providers replace a grant by the next one: what was granted is asked for again, or it would be lost.
