@@ -99,12 +99,13 @@ impl Judge {
             | Kind::ApiKeyRemoved
             | Kind::Erased => return None,
         };
-        let reason = event.detail.or(match event.kind {
+        let reason = match event.kind {
+            // Told by this word from other failures to renew, in the notice's identity, too.
             Kind::ClientRefused => Some(CLIENT_REFUSED),
-            Kind::RefreshFailed => Some("refresh_failed"),
-            Kind::Expired => Some("expired"),
-            _ => None,
-        });
+            Kind::RefreshFailed => event.detail.or(Some("refresh_failed")),
+            Kind::Expired => event.detail.or(Some("expired")),
+            _ => event.detail,
+        };
         let retire_on = match event.kind {
             Kind::ApiKeyDeprecated { retire_on } | Kind::ApiKeyReminder { retire_on } => Some(retire_on),
             _ => None,
