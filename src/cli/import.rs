@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, Timestamp},
-    connection::{Connections, Unavailable},
+    connection::{Connections, LABELS_MAX, Unavailable},
     id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
     oauth,
     provider::{API_KEY_MAX, Services, scopes},
@@ -202,6 +202,13 @@ async fn store(text: &str, connections: &Connections, services: &Services, overw
             Ok(None) => {}
             Err(unavailable) => return Fate::Failed(unavailable),
         }
+    }
+    match connections.has_room(&id).await {
+        Ok(true) => {}
+        Ok(false) => {
+            return Fate::Bad(format!("the user has {LABELS_MAX} accounts for this service: remove one first"));
+        }
+        Err(unavailable) => return Fate::Failed(unavailable),
     }
     let outcome = match stored {
         Stored::Grant(grant) => connections.connect(&id, grant, None, &scopes).await.map(|_| ()),

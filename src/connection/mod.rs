@@ -8,7 +8,7 @@
 //! - `refresh`: one refresh everywhere; `flight`: single flight in a process; `lease`: between processes; `persist`: no new
 //!   grant is ever lost; `circuit`: patience with a token endpoint
 //! - `keys`: API keys' retirement, use and census; `migration`: the daily work on them
-//! - `manage`: connect, list, disconnect; `rename`: another label; `pending`: grants that wait for somebody's word;
+//! - `manage`: connect, list, disconnect; `rename`: another label; `labels`: how many; `pending`: grants that wait for somebody's word;
 //!   `parting`: revoking, and what must not be reached by it
 //! - `erase`: a whole user; `used`: when connections were last used; `heal`: ahead of time, and what others left
 //!
@@ -47,6 +47,7 @@ mod flight;
 mod heal;
 mod held;
 mod keys;
+mod labels;
 mod lease;
 mod manage;
 mod migration;
@@ -68,6 +69,7 @@ mod used;
 pub use credential::{AuthKind, Credential};
 pub use erase::Erased;
 pub use keys::{Holder, KeyFacts, Standing};
+pub use labels::LABELS_MAX;
 pub use parting::Arrival;
 pub use pending::Aside;
 pub use rename::Renamed;

@@ -55,6 +55,9 @@ pub enum BeginError {
     /// The service takes API keys only.
     #[error("the service has no OAuth client")]
     NoOAuth,
+    /// There is no room for another label.
+    #[error("the caller has as many labels as may be")]
+    Full,
     /// For now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -87,6 +90,9 @@ impl Consent {
         let of_service = |connection: &&Connection| connection.service == id.service;
         let existing = all.iter().filter(of_service).find(|connection| connection.account == id.account).cloned();
         let existing = existing.filter(|connection| connection.status != Status::Pending);
+        if existing.is_none() && !self.connections.has_room(&id).await? {
+            return Err(BeginError::Full);
+        }
         // Providers replace a grant by the next one: what was granted is asked for again, or it would be lost. Under a new
         // label, the account that comes may be one that is connected under another already, and is renewed there.
         let named = |connection: &&Connection| existing.as_ref().is_none_or(|one| one.account == connection.account);

@@ -100,7 +100,7 @@ impl Judge {
             | Kind::Erased => return None,
         };
         let reason = match event.kind {
-            // Whatever else is known of it: by this the notice is told apart.
+            // Told by this word from other failures to renew, in the notice's identity, too.
             Kind::ClientRefused => Some(CLIENT_REFUSED),
             Kind::RefreshFailed => event.detail.or(Some("refresh_failed")),
             Kind::Expired => event.detail.or(Some("expired")),

@@ -135,15 +135,25 @@ async fn a_loss_that_three_replicas_meet_fifty_times_is_one_mail_and_one_webhook
 #[tokio::test]
 async fn missing_permissions_are_told_once_in_the_persons_language() {
     let (mails, receiver) = tokio::join!(MailServer::start(), Receiver::start());
-    let rig = Rig::with(Store::Redis, |config, _| telling(config, &mails, &receiver)).await;
+    let rig = Rig::with(Store::Redis, |config, _| {
+        telling(config, &mails, &receiver).set("services.crm.scope_titles", json!({ "calendar": "Your calendar" }))
+    })
+    .await;
     let token = jwt_of("ada", json!({ "locale": "de-AT", "email_verified": true }));
     let link = call(&rig.valetkey, &token).await.auth_required("crm", "not_connected");
     rig.walk(&link, "ada").await;
-    let asking = || {
+    let asking_for = |scopes: String| {
         let request = rig.anonymous(Method::GET, "/proxy/crm/whoami").bearer_auth(&token);
-        rig.send(request.header("valetkey-scopes", "calendar"))
+        rig.send(request.header("valetkey-scopes", scopes))
     };
-    for answer in join_all((0..30).map(|_| asking())).await {
+    let asking = || asking_for("calendar".to_owned());
+    // What only the call names is refused, and told to nobody; it makes no other notice of the same one either.
+    let strange = |n: usize| asking_for(format!("http://evil.example/{n}"));
+    let mixed = |n: usize| asking_for(format!("http://evil.example/{n} calendar"));
+    let mut answers = join_all((0..10).map(strange)).await;
+    answers.extend(join_all((0..10).map(mixed)).await);
+    answers.extend(join_all((0..10).map(|_| asking())).await);
+    for answer in answers {
         assert_eq!(answer.status, 403, "{}", answer.text());
     }
     let mail = mails.mail_to("ada@example.com").await;
@@ -151,6 +161,7 @@ async fn missing_permissions_are_told_once_in_the_persons_language() {
     assert!(text.contains("weitere") || text.contains("Berechtigungen"), "{text}");
     assert!(text.contains("- calendar"), "{text}");
     assert!(mail["html"].as_str().expect("HTML").contains("lang=\"de\""));
+    assert!(!mail.to_string().contains("evil.example"), "{mail}");
     let hook = receiver.hook_about("connection.permissions_needed", "ada").await;
     assert_eq!(hook["body"]["data"]["scopes"], json!(["calendar"]));
     // The link asks for what was missing.

@@ -16,8 +16,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{State, accept, answer, consent_pages::parameter, page, request_id};
 use crate::{
     caller::{self, Caller},
-    connection::Unusable,
-    id::{Account, RequestId},
+    connection::{LABELS_MAX, Unusable},
+    id::{Account, ConnectionId, RequestId},
     provider::Service,
     refusal::Refusal,
 };
@@ -129,12 +129,21 @@ fn refuse_lookup(unusable: &Unusable, title: &str) -> Refusal {
 }
 
 /// The label that is meant where something is about to be connected: the named one, else as for a call, else `default`.
+/// One that would be too many is refused here, before anything is begun.
 async fn label(state: &State, caller: &Caller, service: &Service, account: Option<Account>) -> Served<Account> {
-    match account {
-        Some(account) => Ok(account),
+    let account = match account {
+        Some(account) => account,
         None => match state.connections.find(&caller.id, service, None).await {
-            Ok(found) => Ok(found.map(|connection| connection.account).unwrap_or_default()),
-            Err(unusable) => Err(refuse_lookup(&unusable, &service.title)),
+            Ok(found) => found.map(|connection| connection.account).unwrap_or_default(),
+            Err(unusable) => return Err(refuse_lookup(&unusable, &service.title)),
         },
+    };
+    let id = ConnectionId { caller: caller.id.clone(), service: service.owner.clone(), account };
+    if !state.connections.has_room(&id).await? {
+        return Err(Refusal::bad_request(format!(
+            "There are {LABELS_MAX} accounts for {} already, which is the most: remove one first",
+            service.title
+        )));
     }
+    Ok(id.account)
 }

@@ -114,6 +114,7 @@ impl Step {
             BeginError::OtherBrowser => self.t.ticket_elsewhere(),
             BeginError::NotYours => self.t.not_yours(),
             BeginError::NoOAuth => self.t.no_oauth(&service.title),
+            BeginError::Full => self.t.too_many_labels(&service.title),
             BeginError::Unavailable(_) => return self.unavailable(),
         };
         self.wrong(StatusCode::BAD_REQUEST, &notice)

@@ -69,6 +69,11 @@ pub(super) async fn store(Pressed { target, form }: Pressed) -> Response {
     if !service.takes_key(&key) {
         return target.wrong(StatusCode::BAD_REQUEST, &t.key_bad());
     }
+    match target.state().connections.has_room(&target.id).await {
+        Ok(true) => {}
+        Ok(false) => return target.wrong(StatusCode::BAD_REQUEST, &t.too_many_labels(&service.title)),
+        Err(_) => return target.unavailable(),
+    }
     match target.state().connections.store_api_key(&target.id, &key).await {
         Ok(()) => {
             follow(&target).await;

@@ -1,6 +1,7 @@
 //! The JSON API for applications.
 
 use super::*;
+use crate::connection::LABELS_MAX;
 
 #[tokio::test]
 async fn applications_see_what_their_caller_has_and_nothing_of_others() {
@@ -178,4 +179,33 @@ async fn a_confirmation_goes_on_when_the_application_goes_away() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     panic!("the grant was never stored");
+}
+
+#[tokio::test]
+async fn a_caller_has_so_many_labels_for_a_service_and_no_more() {
+    let site = Site::new();
+    let put = async |user: &str, account: &str| {
+        let path = format!("/connections/crm/api-key?account={account}");
+        site.api(user, "PUT", &path, Some(json!({"api_key": "k"}))).await
+    };
+    for number in 0..LABELS_MAX {
+        assert_eq!(put("ada", &format!("a{number}")).await.status, StatusCode::NO_CONTENT, "{number}");
+    }
+    let refused = put("ada", "more").await.refusal(400, "bad_request");
+    assert!(refused.to_string().contains("remove one first"), "{refused}");
+    let link = async |account: &str| {
+        site.api("ada", "POST", "/connect-links", Some(json!({"service": "crm", "account": account}))).await
+    };
+    link("more").await.refusal(400, "bad_request");
+    // What is there can be replaced, others have room of their own, and so has who removed one.
+    assert_eq!(link("a3").await.status, StatusCode::OK);
+    assert_eq!(put("ada", "a3").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(put("eve", "more").await.status, StatusCode::NO_CONTENT);
+    // A link from before there was no room any more leads to a page that says so, not to the provider.
+    site.api("ada", "DELETE", "/connections/crm/api-key?account=a0", None).await;
+    let early = link("late").await.json()["auth_url"].as_str().unwrap().to_owned();
+    assert_eq!(put("ada", "more").await.status, StatusCode::NO_CONTENT);
+    let page = Jar::default().get(&site, early.strip_prefix(OWN).unwrap()).await;
+    page.assert_page(400);
+    assert!(page.body.contains("Remove one"), "{}", page.body);
 }

@@ -1,6 +1,6 @@
 //! The texts of what people do on the dashboard beside connecting and disconnecting.
 
-use super::Subject;
+use super::{Notice, Subject};
 
 /// A language's.
 pub(in crate::web) trait Manage: Sync {
@@ -20,6 +20,8 @@ pub(in crate::web) trait Manage: Sync {
     fn label_taken(&self, service: &str, account: &str) -> String;
     /// It breaks the rules for labels.
     fn label_malformed(&self) -> &'static str;
+    /// There is no room for another one.
+    fn too_many_labels(&self, service: &str) -> Notice;
     /// On the dashboard, after it was done.
     fn just_renamed(&self, service: &str) -> String;
     /// On the dashboard, where the account that came back was connected already.

@@ -1,7 +1,10 @@
 //! German, for managing connections.
 
 use super::German;
-use crate::web::texts::{Manage, Subject};
+use crate::{
+    connection::LABELS_MAX,
+    web::texts::{Manage, Notice, Subject},
+};
 
 impl Manage for German {
     fn get_help(&self) -> &'static str {
@@ -31,6 +34,13 @@ impl Manage for German {
     }
     fn label_malformed(&self) -> &'static str {
         "Eine Bezeichnung hat 1 bis 64 Buchstaben (ohne Umlaute), Ziffern, Punkte, Binde- oder Unterstriche."
+    }
+    fn too_many_labels(&self, service: &str) -> Notice {
+        Notice::new(
+            format!("Sie haben hier zu viele Konten bei {service}"),
+            format!("Mehr als {LABELS_MAX} gehen nicht. Dieses wurde nicht hinzugefügt."),
+            "Entfernen Sie eines, das Sie nicht mehr brauchen, und versuchen Sie es noch einmal.",
+        )
     }
     fn just_renamed(&self, service: &str) -> String {
         format!("Das Konto bei {service} hat seine neue Bezeichnung.")

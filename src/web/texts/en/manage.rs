@@ -1,7 +1,10 @@
 //! English, for managing connections.
 
 use super::English;
-use crate::web::texts::{Manage, Subject};
+use crate::{
+    connection::LABELS_MAX,
+    web::texts::{Manage, Notice, Subject},
+};
 
 impl Manage for English {
     fn get_help(&self) -> &'static str {
@@ -31,6 +34,13 @@ impl Manage for English {
     }
     fn label_malformed(&self) -> &'static str {
         "A label has 1 to 64 letters, digits, dots, hyphens or underscores."
+    }
+    fn too_many_labels(&self, service: &str) -> Notice {
+        Notice::new(
+            format!("You have too many {service} accounts here"),
+            format!("{LABELS_MAX} is the most, so this one was not added."),
+            "Remove one that you no longer need, then try again.",
+        )
     }
     fn just_renamed(&self, service: &str) -> String {
         format!("The {service} account has its new label.")
