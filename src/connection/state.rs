@@ -90,13 +90,12 @@ impl Record {
             Change::Refreshed { grant, asked, contested } => {
                 // RFC 6749 §6: an answer without a refresh token leaves the old one in force, and one without
                 // scopes leaves them as they were.
-                let (old_refresh, old_scopes, mut earlier, client) = match self.grant.take() {
+                let (old_refresh, old_scopes, hidden, client) = match self.grant.take() {
                     Some(old) => (old.refresh_token, old.scopes, old.unnamed, old.client),
                     None => (None, None, Vec::new(), None),
                 };
-                let scopes = grant.scopes.clone().or_else(|| old_scopes.clone());
-                earlier.extend(old_scopes.unwrap_or_default());
-                let unnamed = unnamed(&scopes, earlier);
+                let scopes = grant.scopes.clone().or(old_scopes);
+                let unnamed = unnamed(&scopes, hidden);
                 let renewed = stored(grant, old_refresh, scopes, now, version);
                 self.grant = Some(StoredGrant { asked: Some(asked), contested, unnamed, client, ..renewed });
                 self.refreshed_at = Some(now);

@@ -101,19 +101,29 @@ fn a_second_consent_without_a_refresh_token_keeps_that_of_the_same_account_and_c
 }
 
 #[test]
-fn what_was_asked_for_and_is_not_named_is_remembered() {
+fn what_was_asked_for_is_remembered_where_the_provider_names_scopes_otherwise() {
     let unnamed = |record: &Record| record.grant.as_ref().unwrap().unnamed.clone();
-    let record = empty().apply(consent(grant("a1", Some("r1"), Some(&["a"])), &["a", "b"]), NOW, 10);
-    assert_eq!(unnamed(&record), ["b"]);
+    let asked = ["offline_access", "https://graph.example/Mail.Read", "a"];
+    let record = empty().apply(consent(grant("a1", Some("r1"), Some(&["Mail.Read", "a"])), &asked), NOW, 10);
+    assert_eq!(unnamed(&record), ["https://graph.example/Mail.Read", "offline_access"]);
     let refreshed = |record: Record, scopes: Option<&[&str]>| {
         let change = Change::Refreshed { grant: grant("a2", None, scopes), asked: 10, contested: false };
         record.apply(change, NOW, 11)
     };
-    assert_eq!(unnamed(&refreshed(record.clone(), None)), ["b"]);
-    assert_eq!(unnamed(&refreshed(record.clone(), Some(&["c"]))), ["a", "b"]);
-    assert_eq!(unnamed(&refreshed(record.clone(), Some(&["b"]))), ["a"]);
+    for scopes in [None, Some(&["Mail.Read", "a"][..]), Some(&["b"][..])] {
+        assert_eq!(unnamed(&refreshed(record.clone(), scopes)), unnamed(&record), "{scopes:?}");
+    }
+    assert_eq!(unnamed(&refreshed(record.clone(), Some(&["offline_access"]))), ["https://graph.example/Mail.Read"]);
     let asked_for_less = record.apply(consent(grant("a3", None, Some(&["a"])), &["a"]), NOW, 20);
     assert!(unnamed(&asked_for_less).is_empty(), "only the latest consent counts");
+}
+
+#[test]
+fn a_part_of_what_was_asked_for_is_all_that_was_granted() {
+    let record = empty().apply(consent(grant("a1", Some("r1"), Some(&["a"])), &["a", "b", "offline_access"]), NOW, 10);
+    let grant = record.grant.unwrap();
+    assert_eq!(grant.unnamed, ["offline_access"]);
+    assert_eq!(grant.scopes, Some(vec!["a".to_owned()]));
 }
 
 #[test]
