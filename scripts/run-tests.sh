@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 report() {
   [[ -s $1 ]] || return 0
   echo "The ten slowest:"
-  sed -n 's/.*<testcase name="\([^"]*\)".* time="\([0-9.]*\)".*/\2 \1/p' "$1" | sort -rn | head -n 10 | sed 's/^/  /; s/ / s  /3'
+  sed -n 's/.*<testcase name="\([^"]*\)".* time="\([0-9.]*\)".*/\2 \1/p' "$1" | sort -rn | sed -n '1,10{s/^/  /; s/ / s  /3; p}'
   local flaky
   flaky=$(grep -B 1 '<flakyFailure' "$1" | sed -n 's/.*<testcase name="\([^"]*\)".*/  \1/p') || flaky=
   [[ -z $flaky ]] || printf 'Flaky, to be mended:\n%s\n' "$flaky"
