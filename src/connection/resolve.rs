@@ -134,6 +134,24 @@ impl Connections {
         Err(Unavailable::Busy.into())
     }
 
+    /// What a call would find, without making one: under which label it would go. Nothing is renewed for it.
+    ///
+    /// # Errors
+    /// What such a call would be refused with.
+    pub async fn foresee(&self, want: &Want<'_>) -> Result<Account, Unusable> {
+        let (snapshot, belief) = self.recall(None, want.caller).await?;
+        match decide(&snapshot, want, self.now()) {
+            Decision::Use(credential) | Decision::Refresh(credential) => Ok(credential.id.account.clone()),
+            Decision::Expired(credential) if has_key(&snapshot, &credential) => Ok(credential.id.account.clone()),
+            // As for a call: nobody is sent away for what may have changed since.
+            _ if belief == Belief::Offline => Err(Unavailable::Store.into()),
+            Decision::Refuse(unusable) => Err(unusable),
+            Decision::Expired(credential) => {
+                Err(Unusable::AuthRequired { reason: Reason::Expired, account: credential.id.account.clone() })
+            }
+        }
+    }
+
     /// The upstream refused `credential` on a call that began at `began`.
     pub async fn rejected(&self, want: &Want<'_>, credential: &Arc<Credential>, began: Timestamp) -> AfterRejection {
         if self.refused_by_upstream_itself(credential, began) {

@@ -3,7 +3,10 @@
 //! records and the keys of tickets and states. A root that doesn't open means a wrong vault key: found at start, not as
 //! thousands of corrupt records.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::sync::OnceCell;
 
@@ -25,12 +28,14 @@ pub struct Roots {
     store: Arc<dyn Store>,
     vault: Arc<Vault>,
     root: Arc<OnceCell<Arc<Root>>>,
+    /// The store's is another one than this process works with.
+    foreign: Arc<AtomicBool>,
 }
 
 impl Roots {
     /// Nothing is fetched yet.
     pub fn new(store: Arc<dyn Store>, vault: Arc<Vault>) -> Self {
-        Self { store, vault, root: Arc::default() }
+        Self { store, vault, root: Arc::default(), foreign: Arc::default() }
     }
 
     /// The root, fetched or made at the first call.
@@ -44,6 +49,42 @@ impl Roots {
     /// The root, if it was fetched already.
     pub fn known(&self) -> Option<&Arc<Root>> {
         self.root.get()
+    }
+
+    /// Whether the store holds another root than this process works with: it was emptied, and somebody began anew. What is
+    /// stored through such a process is found by no other.
+    pub fn is_foreign(&self) -> bool {
+        self.foreign.load(Ordering::Relaxed)
+    }
+
+    /// Compares the store's root with the one that this process works with, and puts that back where there is none: a store
+    /// that came back empty must not be given a second one while processes live that write under the first.
+    ///
+    /// # Errors
+    /// While the store is away, or no key opens what it holds.
+    pub async fn keep(&self) -> Result<(), Unavailable> {
+        let Some(ours) = self.known() else { return Ok(()) };
+        let stored = match self.store.peek(NAME).await? {
+            Some(stored) => stored,
+            None => {
+                let sealed = self.vault.seal(&CONTEXT, ours.expose())?;
+                match self.store.put_once(NAME, &sealed, None).await? {
+                    Claim::Mine => {
+                        tracing::warn!("the store had lost the root secret; it was put back");
+                        sealed
+                    }
+                    Claim::Theirs(stored) => stored,
+                }
+            }
+        };
+        let theirs: SecretBytes = self.vault.open(&CONTEXT, &stored).map_err(|_| Unavailable::Keys)?;
+        let foreign = theirs.expose().as_slice() != ours.expose().as_slice();
+        if foreign && !self.foreign.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                "the store was emptied and has another root secret than this process: restart it, or restore the store"
+            );
+        }
+        Ok(())
     }
 
     async fn fetch(&self) -> Result<Arc<Root>, Unavailable> {

@@ -15,7 +15,7 @@ use tokio::{net::TcpStream, runtime::Handle, sync::watch};
 
 use crate::{
     caller::Callers,
-    connection::{Connections, Unavailable},
+    connection::{Connections, Roots, Unavailable},
     proxy::Drain,
     web::{Health, Readily, Readiness},
 };
@@ -33,6 +33,7 @@ pub struct Probe {
     ready_once: watch::Sender<bool>,
     callers: Arc<Callers>,
     connections: Connections,
+    roots: Roots,
     drain: Drain,
 }
 
@@ -46,6 +47,7 @@ impl Probe {
             ready_once: watch::Sender::new(false),
             callers,
             connections: heart.connections.clone(),
+            roots: heart.roots.clone(),
             drain,
         });
         let (asking, store, roots) = (Arc::clone(&probe), Arc::clone(&heart.store), heart.roots.clone());
@@ -53,6 +55,8 @@ impl Probe {
             loop {
                 let root = roots.get().await;
                 asking.keys.store(!matches!(root, Err(Unavailable::Keys)), Ordering::Relaxed);
+                // A store that was emptied breaks no connection: it is found by looking.
+                let _ = roots.keep().await;
                 asking.store.store(store.ping().await.is_ok(), Ordering::Relaxed);
                 if root.is_ok() && asking.callers.ready() && asking.doors.load(Ordering::Relaxed) {
                     asking.ready_once.send_replace(true);
@@ -92,6 +96,11 @@ impl Probe {
         if !self.keys.load(Ordering::Relaxed) {
             troubles.insert("vault", "no configured key opens what is stored".to_owned());
         }
+        if self.roots.is_foreign() {
+            let detail =
+                "the store was emptied and has another root secret than this process: restart it, or restore the store";
+            troubles.insert("root", detail.to_owned());
+        }
         let failing = self.callers.failing();
         if !failing.is_empty() || !self.callers.ready() {
             let names: Vec<&str> = failing.iter().map(|issuer| issuer.as_str()).collect();
@@ -117,7 +126,7 @@ impl Health for Probe {
         let detail = self.troubles();
         let status = if self.drain.is_draining() {
             Readily::Draining
-        } else if !*self.ready_once.borrow() {
+        } else if !*self.ready_once.borrow() || self.roots.is_foreign() {
             Readily::Starting
         } else if detail.is_empty() {
             Readily::Ready

@@ -76,6 +76,9 @@ mod service_cookies;
 /// Limits on requests, and how long either side may be quiet.
 mod request_limits;
 
+/// A Redis that lost everything while processes lived.
+mod emptied;
+
 /// What Pingora does by itself that Valetkey must not.
 mod pingora_traps;
 

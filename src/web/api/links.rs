@@ -16,10 +16,10 @@ use super::{
 };
 use crate::{
     caller::Caller,
-    connection::{Connection, Reason, Status, Unusable},
+    connection::Want,
     consent::{Wish, shown_name},
     id::{Account, ServiceName},
-    provider::{ScopeSet, Service},
+    provider::policy,
     refusal::{Refusal, Remedies},
     web::State,
 };
@@ -232,49 +232,28 @@ async fn look_ahead(state: &State, caller: &Caller, item: PreflightItem) -> Serv
         return Ok(answer);
     };
     answer.insert("service".into(), service.name.as_str().into());
-    let found = state.connections.find(&caller.id, service, wanted.as_ref()).await;
-    let label = match &found {
-        Ok(Some(connection)) => Some(connection.account.clone()),
-        Ok(None) => Some(wanted.clone().unwrap_or_default()),
-        Err(_) => wanted.clone(),
-    };
-    if let Some(label) = &label {
-        answer.insert("account".into(), label.as_str().into());
+    if policy::forbids_all(&service.policy, caller.claims()) {
+        answer.extend(Refusal::forbidden(&service.name, &service.title).members());
+        return Ok(answer);
     }
-    let label = label.unwrap_or_default();
-    match found.and_then(|connection| usable(service, connection, label, &scopes)) {
-        Ok(()) => {
+    // No call is made, so there is no method and no path: only rules that speak of every call count.
+    let (account, scopes) = (wanted.as_ref(), scopes.as_slice());
+    let want = Want { caller: &caller.id, service, account, scopes, method: "", path: "" };
+    let label = match state.connections.foresee(&want).await {
+        Ok(label) => {
             answer.insert("status".into(), "ready".into());
+            Some(label)
         }
         Err(unusable) => {
             let application = state.callers.application(&caller.id.issuer);
-            let remedies = Remedies { consent: &state.consent, caller, application, service, scopes: &scopes };
+            let remedies = Remedies { consent: &state.consent, caller, application, service, scopes };
             let refusal = remedies.refuse(&unusable, state.now()).await;
             answer.extend(refusal.members());
+            wanted
         }
+    };
+    if let Some(label) = label.filter(|_| !answer.contains_key("account")) {
+        answer.insert("account".into(), label.as_str().into());
     }
     Ok(answer)
-}
-
-/// Whether a call would find this connection usable, as far as can be told without making one.
-fn usable(
-    service: &Service,
-    connection: Option<Connection>,
-    account: Account,
-    scopes: &[String],
-) -> Result<(), Unusable> {
-    let Some(connection) = connection else {
-        return Err(Unusable::AuthRequired { reason: Reason::NotConnected, account });
-    };
-    match connection.status {
-        Status::Pending => return Err(Unusable::AuthRequired { reason: Reason::Pending, account }),
-        Status::Invalid => {
-            let reason = connection.invalid_reason.unwrap_or(Reason::RejectedByUpstream);
-            return Err(Unusable::AuthRequired { reason, account });
-        }
-        Status::Active => {}
-    }
-    let granted: ScopeSet = connection.scopes.iter().collect();
-    let missing = if granted.is_empty() { vec![] } else { service.scopes.missing(scopes, &granted) };
-    if missing.is_empty() { Ok(()) } else { Err(Unusable::MissingScopes { scopes: missing, account }) }
 }

@@ -1,7 +1,7 @@
 //! The JSON API for applications.
 
 use super::*;
-use crate::connection::LABELS_MAX;
+use crate::{config::PolicyRule, connection::LABELS_MAX};
 
 #[tokio::test]
 async fn applications_see_what_their_caller_has_and_nothing_of_others() {
@@ -157,6 +157,26 @@ async fn a_preflight_tells_of_each_service_what_a_call_would_meet() {
     assert_eq!(services[2]["account"], "work");
     let link = services[3]["auth_url"].as_str().unwrap();
     Jar::default().get(&site, link).await.assert_page(200);
+}
+
+#[tokio::test]
+async fn a_preflight_asks_the_policy_and_blames_nobody_for_a_store_that_is_away() {
+    let site = Site::with(|config| {
+        let rule = PolicyRule { allow: false, methods: vec![], paths: vec![], claims: Default::default() };
+        let calendar = config.services.iter_mut().find(|(name, _)| name.as_str() == "calendar");
+        calendar.unwrap().1.policy = vec![rule];
+    });
+    let status = async |user: &str| {
+        let body = json!({"services": [{"service": "crm"}, {"service": "calendar"}]});
+        let answer = site.api(user, "POST", "/preflight", Some(body)).await.json();
+        ["0", "1"].map(|at| answer.pointer(&format!("/services/{at}/status")).unwrap().as_str().unwrap().to_owned())
+    };
+    assert_eq!(status("ada").await, ["auth_required", "forbidden"]);
+    // Nothing is known of eve yet.
+    site.rig.brittle.break_after(1, Break::Before);
+    assert_eq!(status("eve").await, ["unavailable", "forbidden"]);
+    site.rig.brittle.mend();
+    assert_eq!(status("eve").await, ["auth_required", "forbidden"]);
 }
 
 #[tokio::test]
