@@ -11,15 +11,9 @@ use crate::{
     events::Kind,
     id::CallerId,
     store::{Expect, Key, OwnerId, Put},
-    vault,
 };
 
-use super::{
-    Connections, Unavailable,
-    record::{Record, SealError},
-    root,
-    state::Change,
-};
+use super::{Connections, Unavailable, record::Record, root, state::Change};
 
 /// So often is a record tried again when someone else was quicker.
 const ATTEMPTS: u32 = 16;
@@ -115,12 +109,11 @@ impl Connections {
             let expect = Expect::Version(stored.version);
             let record = match Record::open(&self.0.parts.vault, &key, newest, &sealed) {
                 Ok(record) => record,
-                Err(SealError::Form | SealError::Vault(vault::Error::Corrupt)) => {
+                Err(_) => {
                     tracing::warn!("a record that can't be read is erased without being revoked");
                     self.0.parts.store.delete(&key, expect).await?;
                     return Ok(Retired::Gone);
                 }
-                Err(error) => return Err(error.into()),
             };
             if record.farewell.is_some() {
                 return Ok(Retired::Before);

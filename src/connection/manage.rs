@@ -63,6 +63,9 @@ impl Connections {
         let snapshot = self.snapshot(caller).await?;
         match snapshot.select(&service.owner, account) {
             Selection::One(held) => Ok(Some(self.seen(held, &self.last_used(caller).await))),
+            Selection::None(_) if self.is_hidden(&snapshot, &service.owner, account, false) => {
+                Err(Unavailable::Keys.into())
+            }
             Selection::None(label) => Ok(snapshot
                 .aside(self.now())
                 .find(|waiting| waiting.service == service.owner && (account.is_none() || waiting.account == label))
@@ -118,6 +121,10 @@ impl Connections {
     /// # Errors
     /// While the store or the keys are away.
     pub async fn disconnect(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
+        if self.has_unreadable(&id.caller, id).await? && self.remove_unreadable(id).await? {
+            self.tell(id, Kind::Revoked, None);
+            return Ok(true);
+        }
         let gone = self.change(id, |record| stands(record).then_some(Change::Disconnected)).await?;
         if gone.is_none() {
             return self.discard_aside(id).await;
@@ -141,10 +148,7 @@ impl Connections {
         for _ in 0..ATTEMPTS {
             // Nothing can be compared with a grant that the store doesn't have yet.
             self.save_first(key).await?;
-            let (record, expect) = match self.read(&key).await? {
-                Some((record, version)) => (record, Some(version)),
-                None => (Record::empty(id.clone()), None),
-            };
+            let (record, expect, unreadable) = self.read_or_replace(&key, id).await?;
             // A move that was left half-done is finished first: it would take a record along that has changed since, or
             // bring one back that was given up.
             if record.moving.is_some() {
@@ -152,10 +156,10 @@ impl Connections {
                 continue;
             }
             self.settle_arrival(&record).await?;
-            let exists = expect.is_some();
+            let exists = expect.is_some() && !unreadable;
             let Some(change) = decide(&record) else { return Ok(None) };
             if !exists && !matches!(change, Change::Connected { .. } | Change::Kept(..) | Change::KeyStored(_)) {
-                return Ok(None);
+                return if unreadable { Err(Unavailable::Keys) } else { Ok(None) };
             }
             // First of all: who dies after it leaves a grant to be revoked, unless that is still in use.
             let grave = match record.let_go_by(&change) {

@@ -2,8 +2,8 @@
 //!
 //! - `record`: the sealed form; `state`: how it changes (one total function)
 //! - `root`: the shared secret that names and tickets derive from
-//! - `snapshot`: what this process knows of a caller, and until when it may believe it; `held`: one connection there;
-//!   `few`: a list of usually one
+//! - `snapshot`: what this process knows of a caller, and until when it may believe it; `held`: one connection there; `few`: a
+//!   list of usually one; `load` reads them; `unreadable`: those that can't be opened
 //! - `resolve`: (caller, service, account) → credential, and what an upstream's refusal means; `decide`: its pure part
 //! - `refresh`: one refresh everywhere; `flight`: single flight in a process; `lease`: between processes; `persist`: no new
 //!   grant is ever lost; `circuit`: patience with a token endpoint
@@ -49,6 +49,7 @@ mod held;
 mod keys;
 mod labels;
 mod lease;
+mod load;
 mod manage;
 mod migration;
 mod notices;
@@ -64,6 +65,7 @@ mod snapshot;
 mod state;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 mod used;
 
 pub use credential::{AuthKind, Credential};

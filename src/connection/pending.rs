@@ -151,7 +151,12 @@ impl Connections {
         let mut found = false;
         for (record, _) in self.0.parts.store.list(&owner).await? {
             let key = Key { owner, record };
-            let Some((record, _)) = self.read(&key).await? else { continue };
+            let record = match self.read(&key).await {
+                Ok(Some((record, _))) => record,
+                // Nobody can tell whose it is; the healer gives it up in its time, once it can be read.
+                Ok(None) | Err(Unavailable::Keys) => continue,
+                Err(error) => return Err(error),
+            };
             if record.id == *id && record.aside.as_ref().is_some_and(|aside| aside.shown) {
                 found = true;
                 self.give_up_aside(key).await?;
@@ -211,9 +216,9 @@ impl Connections {
 impl Snapshot {
     /// The grants that wait for the application.
     pub fn aside(&self, now: Timestamp) -> impl Iterator<Item = &Connection> {
-        self.aside
+        self.rare
             .iter()
-            .flat_map(|aside| aside.iter())
+            .flat_map(|rare| rare.aside.iter())
             .filter(move |(until, _)| !until.reached(now))
             .map(|(_, connection)| connection)
     }

@@ -2,17 +2,14 @@
 //! memory only; everything else ends in one of few answers, and none of them blames the caller for a store, key or
 //! provider that is down.
 
-use std::{
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout};
 
 use crate::{
     clock::Timestamp,
     events::{Event, Kind},
-    id::{Account, CallerId, ConnectionId},
+    id::{Account, CallerId},
     provider::Service,
     store::OwnerId,
 };
@@ -24,7 +21,7 @@ use super::{
     record::Record,
     refresh::Failure,
     root,
-    snapshot::Snapshot,
+    snapshot::{Selection, Snapshot},
     state::Change,
 };
 
@@ -84,7 +81,7 @@ impl Connections {
     /// `owner` is the caller's name in the store.
     pub fn cached(&self, owner: &OwnerId, want: &Want<'_>, now: Timestamp) -> Option<Arc<Credential>> {
         let snapshot = self.0.snapshots.fresh(owner, self.0.parts.store.channel_epoch())?;
-        match decide(&snapshot, want, now) {
+        match self.decided(&snapshot, want, now) {
             Decision::Use(credential) => {
                 self.renew_if_due(&credential, now);
                 Some(credential)
@@ -109,7 +106,7 @@ impl Connections {
         for _ in 0..ROUNDS {
             let (snapshot, belief) = self.recall(owner, want.caller).await?;
             let now = self.now();
-            match decide(&snapshot, want, now) {
+            match self.decided(&snapshot, want, now) {
                 Decision::Use(credential) => {
                     self.renew_if_due(&credential, now);
                     return Ok(credential);
@@ -140,7 +137,7 @@ impl Connections {
     /// What such a call would be refused with.
     pub async fn foresee(&self, want: &Want<'_>) -> Result<Account, Unusable> {
         let (snapshot, belief) = self.recall(None, want.caller).await?;
-        match decide(&snapshot, want, self.now()) {
+        match self.decided(&snapshot, want, self.now()) {
             Decision::Use(credential) | Decision::Refresh(credential) => Ok(credential.id.account.clone()),
             Decision::Expired(credential) if has_key(&snapshot, &credential) => Ok(credential.id.account.clone()),
             // As for a call: nobody is sent away for what may have changed since.
@@ -150,6 +147,17 @@ impl Connections {
                 Err(Unusable::AuthRequired { reason: Reason::Expired, account: credential.id.account.clone() })
             }
         }
+    }
+
+    /// What a snapshot is good for, where a record that could not be read may be the one that is meant.
+    fn decided(&self, snapshot: &Snapshot, want: &Want<'_>, now: Timestamp) -> Decision {
+        if snapshot.rare.is_some() {
+            let found = !matches!(snapshot.select(&want.service.owner, want.account), Selection::None(_));
+            if self.is_hidden(snapshot, &want.service.owner, want.account, found) {
+                return Decision::Refuse(Unavailable::Keys.into());
+            }
+        }
+        decide(snapshot, want, now)
     }
 
     /// The upstream refused `credential` on a call that began at `began`.
@@ -345,55 +353,9 @@ impl Connections {
         }
         Ok((self.load(owner, Some(caller)).await?, Belief::Fresh))
     }
-
-    /// Reads a caller's connections. What is held of them shares the texts of `caller`, where that is known.
-    pub(super) async fn load(&self, owner: OwnerId, caller: Option<&CallerId>) -> Result<Arc<Snapshot>, Unavailable> {
-        let store = &self.0.parts.store;
-        let stamp = self.0.snapshots.stamp(&owner, store.channel_epoch());
-        let (mut held, mut aside) = (Vec::new(), Vec::new());
-        for (record, stored) in store.list(&owner).await? {
-            let key = crate::store::Key { owner, record };
-            let unsaved = self.0.unsaved.sealed(&key).filter(|(version, _)| *version > stored.version);
-            let (version, sealed) = unsaved.unwrap_or((stored.version, stored.value));
-            let mut record = Record::open(&self.0.parts.vault, &key, version, &sealed)?;
-            if self.repair(key, &record, version).await? {
-                let Some((repaired, _)) = self.read(&key).await? else { continue };
-                record = repaired;
-            }
-            if let Some(waiting) = &record.aside {
-                if waiting.shown {
-                    aside.push((waiting.until.unwrap_or(self.now()), self.waiting(&record)));
-                }
-                continue;
-            }
-            if record.farewell.is_none() && (record.grant.is_some() || record.api_key.is_some()) {
-                self.share_texts(&mut record.id, caller);
-                held.push(self.hold(&record));
-            }
-        }
-        held.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(self.0.snapshots.keep(owner, stamp, self.now(), held, aside))
-    }
 }
 
 /// Whether calls go on with an API key once this credential has ended.
 fn has_key(snapshot: &Snapshot, credential: &Credential) -> bool {
     snapshot.connections.iter().any(|held| held.id == credential.id && held.has_key())
 }
-
-impl Connections {
-    /// Puts texts that are held anyway in place of equal ones: thousands of callers have the same issuer and service.
-    fn share_texts(&self, id: &mut ConnectionId, caller: Option<&CallerId>) {
-        if let Some(caller) = caller.filter(|caller| **caller == id.caller) {
-            id.caller = caller.clone();
-        }
-        if let Some(service) = self.0.parts.services.get(id.service.as_str()) {
-            id.service = service.name.clone();
-        }
-        if id.account == *DEFAULT_ACCOUNT {
-            id.account = DEFAULT_ACCOUNT.clone();
-        }
-    }
-}
-
-static DEFAULT_ACCOUNT: LazyLock<Account> = LazyLock::new(Account::default);

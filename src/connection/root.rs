@@ -11,7 +11,7 @@ use std::sync::{
 use tokio::sync::OnceCell;
 
 use crate::{
-    id::{CallerId, ConnectionId},
+    id::{Account, CallerId, ConnectionId, ServiceName},
     secret::SecretBytes,
     store::{Claim, Key, OwnerId, RecordId, Store},
     vault::{Context, Purpose, Root, Vault},
@@ -121,6 +121,10 @@ pub(super) fn owner(root: &Root, caller: &CallerId) -> OwnerId {
 
 /// The connection's name in the store.
 pub(super) fn key(root: &Root, id: &ConnectionId) -> Key {
-    let record = root.blind("record", &[id.service.as_str().as_bytes(), id.account.as_str().as_bytes()]);
-    Key { owner: owner(root, &id.caller), record: RecordId(record) }
+    Key { owner: owner(root, &id.caller), record: record(root, &id.service, &id.account) }
+}
+
+/// The name of a connection among its owner's.
+pub(super) fn record(root: &Root, service: &ServiceName, account: &Account) -> RecordId {
+    RecordId(root.blind("record", &[service.as_str().as_bytes(), account.as_str().as_bytes()]))
 }

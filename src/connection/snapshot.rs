@@ -16,7 +16,7 @@ use quick_cache::sync::Cache;
 use crate::{
     clock::Timestamp,
     id::{Account, ConnectionId, ServiceName},
-    store::{Key, OwnerId, Version},
+    store::{Key, OwnerId, RecordId, Version},
 };
 
 use super::{Connection, few::Few, held::Held};
@@ -34,9 +34,25 @@ pub struct Snapshot {
     outdated_at: AtomicU64,
     /// All of them, by service and account.
     pub connections: Few<Held>,
-    /// Grants that wait for the application, and until when; hardly anybody has any.
-    #[expect(clippy::box_collection, reason = "a pointer is all that nothing costs")]
-    pub(super) aside: Option<Box<Vec<(Timestamp, Connection)>>>,
+    /// What hardly anybody has: where it is nothing, it costs a pointer.
+    pub(super) rare: Option<Box<Rare>>,
+}
+
+/// What a snapshot holds beside connections.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rare {
+    /// Grants that wait for the application, and until when.
+    pub aside: Vec<(Timestamp, Connection)>,
+    /// Records that could not be read, …
+    pub unreadable: Vec<RecordId>,
+    /// … and those of them whose credential is still believed, as where the store is away; since when.
+    pub believed: Vec<(RecordId, Timestamp)>,
+}
+
+impl Rare {
+    fn is_nothing(&self) -> bool {
+        self.aside.is_empty() && self.unreadable.is_empty() && self.believed.is_empty()
+    }
 }
 
 /// Which of a caller's connections to a service is meant.
@@ -136,6 +152,11 @@ impl Snapshots {
         (now.since(trusted) < self.offline_max).then_some(snapshot)
     }
 
+    /// Whether what was true then is still believed while nobody can be asked.
+    pub fn is_believed(&self, since: Timestamp, now: Timestamp) -> bool {
+        now.since(since) < self.offline_max
+    }
+
     /// Keeps what was read under `stamp`.
     pub fn keep(
         &self,
@@ -143,7 +164,7 @@ impl Snapshots {
         stamp: Stamp,
         now: Timestamp,
         connections: Vec<Held>,
-        aside: Vec<(Timestamp, Connection)>,
+        rare: Rare,
     ) -> Arc<Snapshot> {
         if let Some(before) = self.cache.peek(&owner) {
             for held in &connections {
@@ -157,7 +178,7 @@ impl Snapshots {
             loaded_at: now,
             outdated_at: AtomicU64::new(0),
             connections: connections.into(),
-            aside: (!aside.is_empty()).then(|| Box::new(aside)),
+            rare: (!rare.is_nothing()).then(|| Box::new(rare)),
         });
         self.cache.insert(owner, Arc::clone(&snapshot));
         snapshot
@@ -190,7 +211,7 @@ impl Snapshots {
             loaded_at: old.loaded_at,
             outdated_at: AtomicU64::new(old.outdated_at.load(Ordering::Relaxed)),
             connections: connections.into(),
-            aside: old.aside.clone(),
+            rare: old.rare.clone(),
         };
         self.cache.insert(owner, Arc::new(snapshot));
     }

@@ -79,6 +79,9 @@ mod request_limits;
 /// A Redis that lost everything while processes lived.
 mod emptied;
 
+/// Records that cannot be opened.
+mod damaged;
+
 /// What Pingora does by itself that Valetkey must not.
 mod pingora_traps;
 

@@ -22,7 +22,7 @@ fn at(seconds: u64) -> Timestamp {
 fn read() -> Snapshots {
     let snapshots = Snapshots::new(16, OFFLINE_MAX);
     let stamp = snapshots.stamp(&OWNER, EPOCH);
-    snapshots.keep(OWNER, stamp, at(1000), vec![], vec![]);
+    snapshots.keep(OWNER, stamp, at(1000), vec![], super::super::snapshot::Rare::default());
     snapshots
 }
 
@@ -41,7 +41,7 @@ fn a_change_while_the_store_is_read_makes_stale_what_was_read() {
     let snapshots = Snapshots::new(16, OFFLINE_MAX);
     let stamp = snapshots.stamp(&OWNER, EPOCH);
     snapshots.changed(&OWNER);
-    snapshots.keep(OWNER, stamp, at(1000), vec![], vec![]);
+    snapshots.keep(OWNER, stamp, at(1000), vec![], super::super::snapshot::Rare::default());
     assert!(snapshots.fresh(&OWNER, EPOCH).is_none());
 }
 

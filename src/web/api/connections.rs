@@ -149,8 +149,12 @@ pub(super) async fn one(axum::extract::State(state): Shared, about: About) -> Re
 pub(super) async fn disconnect(axum::extract::State(state): Shared, about: About) -> Response {
     let served = async {
         let meant = about.meant(&state).await?;
-        let id = meant.id(meant.connection().await?.account);
-        meant.gone(state.connections.disconnect(&id).await?)
+        // What can't be read is found by no look-up, and may be given up all the same.
+        let account = match &meant.account {
+            Some(account) => account.clone(),
+            None => meant.connection().await?.account,
+        };
+        meant.gone(state.connections.disconnect(&meant.id(account)).await?)
     };
     about.asked.reply(served.await)
 }

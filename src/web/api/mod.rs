@@ -16,7 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{State, accept, answer, consent_pages::parameter, page, request_id};
 use crate::{
     caller::{self, Caller},
-    connection::{LABELS_MAX, Unusable},
+    connection::{LABELS_MAX, Unavailable, Unusable},
     id::{Account, ConnectionId, RequestId},
     provider::Service,
     refusal::Refusal,
@@ -135,6 +135,8 @@ async fn label(state: &State, caller: &Caller, service: &Service, account: Optio
         Some(account) => account,
         None => match state.connections.find(&caller.id, service, None).await {
             Ok(found) => found.map(|connection| connection.account).unwrap_or_default(),
+            // It can't be read, and whoever connects anew replaces it.
+            Err(Unusable::Unavailable(Unavailable::Keys)) => Account::default(),
             Err(unusable) => return Err(refuse_lookup(&unusable, &service.title)),
         },
     };
