@@ -66,6 +66,12 @@ pub struct Counts {
     pub lost_inherent: u64,
     /// Those that a call found usable again all the same.
     pub disconnects: u64,
+    /// Revocations at a provider where they reach far.
+    pub revocations: u64,
+    /// Grants that waited, and were spoken for.
+    pub confirms: u64,
+    /// Grants that waited, and were given up.
+    pub discards: u64,
 }
 
 impl Counts {
@@ -81,6 +87,9 @@ impl Counts {
         self.inherent += other.inherent;
         self.lost_inherent += other.lost_inherent;
         self.disconnects += other.disconnects;
+        self.revocations += other.revocations;
+        self.confirms += other.confirms;
+        self.discards += other.discards;
     }
 }
 

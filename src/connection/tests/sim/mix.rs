@@ -22,12 +22,22 @@ pub enum Mix {
     Drains,
     /// Imports beside the replicas.
     Imports,
-    /// Connections that are given another label, and their own again.
+    /// Connections that are given another label, and their own again, while people disconnect, connect and store keys.
     Renames,
+    /// People with several connections, which come and go, at a provider whose revocations reach far.
+    Partings,
+    /// Grants that wait for somebody's word, there.
+    Confirms,
 }
 
 impl Mix {
-    pub const ALL: [Self; 4] = [Self::Ordinary, Self::Drains, Self::Imports, Self::Renames];
+    pub const ALL: [Self; 6] =
+        [Self::Ordinary, Self::Drains, Self::Imports, Self::Renames, Self::Partings, Self::Confirms];
+
+    /// Whether revocations reach far.
+    pub fn is_far(self) -> bool {
+        matches!(self, Self::Partings | Self::Confirms)
+    }
 }
 
 impl Run {
@@ -38,6 +48,8 @@ impl Run {
             Mix::Drains => self.drain().await,
             Mix::Imports => self.import().await,
             Mix::Renames => self.rename().await,
+            Mix::Partings => self.part().await,
+            Mix::Confirms => self.confirm().await,
         }
     }
 }
@@ -69,36 +81,6 @@ impl Run {
             world.connect(user, &process).await;
         }
         end(process).await;
-    }
-
-    /// Another label and back, with whatever trouble on the way. Ends when the connection has its own label, and none
-    /// other.
-    async fn rename(&mut self) {
-        let world = Arc::clone(&self.world);
-        let user = &world.users[self.any_user()];
-        let process = Arc::clone(self.any_process());
-        match world.journal.random.below(3) {
-            0 => {}
-            1 => process.gate.arm(world.journal.random.below(50), Trouble::Kill),
-            _ => process
-                .gate
-                .arm(world.journal.random.below(50), Trouble::Stop(world.journal.random.millis(100, 40_000))),
-        }
-        let there = sleep(world.journal.random.millis(0, 2000));
-        world.rename(user, &process, false).await;
-        there.await;
-        for _ in 0..200 {
-            if !world.is_elsewhere(user) {
-                return;
-            }
-            self.replace_the_dead();
-            let process = Arc::clone(self.any_process());
-            world.rename(user, &process, true).await;
-            // Whatever is in its way: a mark that only a renewal takes away.
-            world.call(user, &process, false).await;
-            sleep(Duration::from_secs(1)).await;
-        }
-        world.journal.violated("a connection never got its label back".into());
     }
 }
 

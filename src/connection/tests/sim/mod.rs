@@ -4,9 +4,12 @@
 //! risen from the dead). Each [`Mix`] of events is explored by a test of its own. A failing seed is printed; `VALETKEY_SEED`
 //! runs it alone, with its steps, in the test that is chosen; `VALETKEY_FIRST` and `VALETKEY_RUNS` choose others.
 
+mod confirming;
 pub(super) mod gate;
 pub(super) mod journal;
 mod mix;
+mod moving;
+mod parting;
 pub(super) mod provider;
 mod scenario;
 pub(super) mod store;
@@ -171,6 +174,30 @@ fn renames_and_faults_leave_one_connection_with_one_grant() {
 fn a_hundred_thousand_interleavings_with_renames_lose_no_grant() {
     let began = std::time::Instant::now();
     explore(Mix::Renames, 100_000, 4_000_000).report("interleavings-renames", began);
+}
+
+#[test]
+fn what_is_let_go_takes_nothing_along_that_is_in_use() {
+    explore(Mix::Partings, 300, 1);
+}
+
+#[test]
+#[ignore = "long: make chaos"]
+fn a_hundred_thousand_interleavings_with_partings_lose_no_grant() {
+    let began = std::time::Instant::now();
+    explore(Mix::Partings, 100_000, 5_000_000).report("interleavings-partings", began);
+}
+
+#[test]
+fn a_grant_that_waits_is_there_when_somebody_speaks_for_it() {
+    explore(Mix::Confirms, 300, 1);
+}
+
+#[test]
+#[ignore = "long: make chaos"]
+fn a_hundred_thousand_interleavings_with_confirms_lose_no_grant() {
+    let began = std::time::Instant::now();
+    explore(Mix::Confirms, 100_000, 6_000_000).report("interleavings-confirms", began);
 }
 
 /// Each of them once ended in a token spent twice, a grant lost or a renewal for nothing; what the causes were is told by

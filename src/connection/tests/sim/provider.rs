@@ -4,20 +4,22 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{gate::Gate, journal::Journal};
-use crate::oauth::{self, Fault, Transport};
+use super::{gate::Gate, journal::Journal, store::Server};
+use crate::oauth::{Fault, Transport};
 
 mod judge;
 mod line;
+mod partings;
 
 use line::Line;
+pub use partings::{Habits, Holder, Refresh as Brings};
 
 /// So long a process waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -68,6 +70,13 @@ pub enum Death {
 
 struct Family {
     user: usize,
+    holder: Holder,
+    /// Its client has stored it for certain.
+    stored: bool,
+    /// Its client ended it, and nothing excuses that it was the wrong time.
+    overtaken: bool,
+    /// The person consented to it more than once.
+    continued: bool,
     dead: Option<Death>,
     newest: String,
     issued: Instant,
@@ -129,6 +138,9 @@ pub struct Provider {
     pub one_at_a_time: bool,
     /// Clocks of processes may differ: what is early for one is late for another.
     pub skewed: bool,
+    habits: Mutex<Habits>,
+    /// What is in use.
+    server: OnceLock<Weak<Server>>,
 }
 
 impl Provider {
@@ -144,6 +156,8 @@ impl Provider {
             life,
             one_at_a_time,
             skewed,
+            habits: Mutex::default(),
+            server: OnceLock::new(),
         })
     }
 
@@ -158,33 +172,6 @@ impl Provider {
 
     pub fn up(&self) {
         self.state.lock().down_until = None;
-    }
-
-    /// The person consents (again).
-    pub fn consent(&self, user: usize) -> (usize, oauth::Grant) {
-        let mut state = self.state.lock();
-        let family = state.families.len();
-        state.families.push(Family {
-            user,
-            dead: None,
-            newest: String::new(),
-            issued: Instant::now(),
-            asked: Instant::now(),
-            renewal: None,
-            refused: false,
-            connected: false,
-            serial: 0,
-        });
-        let (access, refresh) = state.issue(family, self.life, false);
-        let grant = oauth::Grant {
-            access_token: access.as_str().into(),
-            refresh_token: Some(refresh.as_str().into()),
-            expires_in: Some(self.life),
-            scopes: None,
-            refresh_expires_in: None,
-            id_token_subject: None,
-        };
-        (family, grant)
     }
 
     /// It is certain that the person is connected with this family alone, or (`None`) that nothing is certain.
@@ -233,6 +220,9 @@ impl Provider {
     /// Whether the API takes this access token; and whose it is.
     pub fn accepts(&self, token: &str) -> (bool, usize) {
         let mut state = self.state.lock();
+        if let Some(user) = key_of(token) {
+            return (true, user);
+        }
         let Some(access) = state.access.get(token) else { return (false, usize::MAX) };
         let (family, until, dead) = (access.family, access.until, access.dead);
         let accepted = !dead && until > Instant::now() && state.families[family].dead.is_none();
@@ -261,9 +251,9 @@ impl Provider {
         (refresh.spent.is_none() && state.families[refresh.family].dead.is_none()).then_some(refresh.family)
     }
 
-    /// The family of a refresh token, whatever became of it.
+    /// The family of a token, whatever became of it.
     pub fn family_of(&self, token: &str) -> Option<usize> {
-        self.state.lock().refresh.get(token).map(|refresh| refresh.family)
+        self.state.lock().family_of(token)
     }
 
     /// Whether it waits to hear that tokens are stored.
@@ -293,23 +283,12 @@ impl Provider {
             return (503, String::new());
         }
         let outcome = if path == "/revoke" {
-            self.revoke(&mut state, token)
+            self.revoke(&mut state, token, sender, sent)
         } else {
             self.renew(&mut state, token, sender, sent, lost)
         };
         self.journal.step(&sender.name, path, &(token, &outcome, if lost { "unheard" } else { "" }));
         outcome
-    }
-
-    fn revoke(&self, state: &mut State, token: &str) -> (u16, String) {
-        let family = state.refresh.get(token).map(|token| token.family);
-        if let Some(family) = family.or_else(|| state.access.get(token).map(|access| access.family)) {
-            if state.families[family].connected && state.families[family].dead.is_none() {
-                self.journal.violated(format!("family {family} was revoked by its client while it was connected"));
-            }
-            state.kill(family, Death::Client);
-        }
-        (200, String::new())
     }
 
     fn renew(&self, state: &mut State, token: &str, sender: &Arc<Gate>, sent: Instant, lost: bool) -> (u16, String) {
@@ -354,6 +333,16 @@ impl Provider {
     }
 }
 
+/// An API key of this person's.
+pub fn key(user: usize) -> String {
+    format!("k{user}")
+}
+
+/// Whose key that is.
+fn key_of(token: &str) -> Option<usize> {
+    token.strip_prefix('k')?.parse().ok()
+}
+
 impl State {
     fn issue(&mut self, number: usize, life: Duration, fixed: bool) -> (String, String) {
         let now = Instant::now();
@@ -367,6 +356,11 @@ impl State {
             self.refresh.insert(refresh.clone(), Refresh { family: number, spent: None });
         }
         (access, refresh)
+    }
+
+    fn family_of(&self, token: &str) -> Option<usize> {
+        let refresh = self.refresh.get(token).map(|token| token.family);
+        refresh.or_else(|| self.access.get(token).map(|access| access.family))
     }
 
     fn kill(&mut self, family: usize, death: Death) {

@@ -43,7 +43,14 @@ pub async fn run(journal: &Arc<Journal>, mix: Mix) {
         skewed: skew > 0,
     };
     let users = if random.below(4) == 0 { 2 } else { 1 };
-    let world = World::new(Arc::clone(journal), nature, users);
+    let world = if mix.is_far() {
+        let all = [(0, "crm"), (0, "crm-mail"), (0, "elsewhere")];
+        let world = World::of(Arc::clone(journal), nature, &all[..users + 1]);
+        world.revokes_far();
+        world
+    } else {
+        World::new(Arc::clone(journal), nature, users)
+    };
     let mut run = Run { mix, world, processes: vec![], ending: vec![], started: 0, imports: 0, skew };
     journal.step("---", "begin", &(nature, skew));
     for _ in 0..random.pick(&[1, 2, 2, 2, 3, 3]) {
@@ -174,12 +181,14 @@ impl Run {
 
     fn failover(&self, time: Duration, leases: bool) {
         let server = &self.world.server;
-        // With which family each is connected, as far as the store knows.
+        // With which family each is connected, and whether with a key, as far as the store knows.
         let connected = |user: &User| {
             let record = server.record(&user.key).filter(|record| record.grant.is_some());
-            let record = record.or_else(|| server.record(&user.elsewhere));
-            let grant = record.filter(|record| record.farewell.is_none())?.grant?;
-            self.world.provider.family_of(grant.refresh_token?.expose())
+            let record = record.or_else(|| server.record(&user.elsewhere)).or_else(|| server.record(&user.key));
+            let record = record.filter(|record| record.farewell.is_none())?;
+            let token = record.grant.map(|grant| grant.refresh_token.unwrap_or(grant.access_token));
+            let family = token.and_then(|token| self.world.provider.family_of(token.expose()));
+            Some((family, record.api_key.is_some()))
         };
         let before: Vec<_> = self.world.users.iter().map(connected).collect();
         server.failover(time, leases);
@@ -249,6 +258,9 @@ impl Run {
             sleep(Duration::from_secs(1)).await;
             self.check_record(user);
         }
+        if self.mix.is_far() {
+            self.check_partings().await;
+        }
         for process in &self.processes {
             if process.connections.unsaved() > 0 {
                 world.journal.violated(format!("{} has grants that it never saved", process.gate.name));
@@ -264,6 +276,10 @@ impl Run {
         // A wish for another label may have been carried out late.
         let record = standing(&user.key).or_else(|| standing(&user.elsewhere));
         world.journal.step("---", "finally", &record);
+        let has_key = record.as_ref().is_some_and(|record| record.api_key.is_some());
+        if user.has_key().is_some_and(|certain| certain != has_key) {
+            world.journal.violated(format!("there is {} API key", if has_key { "still an" } else { "no" }));
+        }
         let Some(record) = record else {
             if !user.may_be_gone() {
                 world.journal.violated("the connection is gone".into());
@@ -274,7 +290,13 @@ impl Run {
             world.journal.violated("a connection rose from the dead".into());
         }
         let Some(grant) = record.grant else { return };
-        let held = grant.refresh_token.as_ref().and_then(|token| world.provider.takes(token.expose()));
+        let Some(token) = &grant.refresh_token else {
+            if !world.provider.is_sparing() {
+                world.journal.violated("the refresh token is gone".into());
+            }
+            return;
+        };
+        let held = world.provider.takes(token.expose());
         match (record.invalid, held) {
             (None, Some(family)) => {
                 if user.family().is_some_and(|connected| connected != family) {

@@ -148,6 +148,14 @@ impl Server {
         Some(Record::open(&self.vault, key, stored.version, &stored.value).unwrap())
     }
 
+    /// All records that can be read.
+    pub fn records(&self) -> Vec<Record> {
+        let stored: Vec<_> =
+            self.state.lock().records.iter().map(|(key, (stored, _))| (*key, stored.clone())).collect();
+        let open = |(key, stored): (Key, Versioned)| Record::open(&self.vault, &key, stored.version, &stored.value).ok();
+        stored.into_iter().filter_map(open).collect()
+    }
+
     /// How many records there are.
     pub fn count(&self) -> usize {
         self.state.lock().records.len()

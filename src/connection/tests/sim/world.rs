@@ -3,13 +3,16 @@
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::AtomicU64,
     },
     time::Duration,
 };
 
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, time::Instant};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout},
+};
 use url::Url;
 
 use super::{
@@ -21,19 +24,24 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     config::{self, VaultKey},
-    connection::{AfterRejection, Connections, Credential, Parts, Reason, Roots, Unusable, Want, rename, root},
+    connection::{Arrival, Connections, Parts, Renamed, Roots, Want, rename},
     events::{Event, Events, Kind, Sink},
-    id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
     oauth,
-    provider::{Service, Services, testing},
+    provider::{Services, testing},
     secret::Secret,
-    store::Key,
     vault::{Context, Purpose, Root, Vault},
 };
 
 pub const START: Timestamp = Timestamp::from_seconds(1_800_000_000);
 /// A change is felt everywhere within this.
 const FELT: Duration = Duration::from_secs(2);
+/// So long a person waits before what they want can even begin.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+mod calls;
+mod user;
+
+pub use user::User;
 
 /// The services of all runs: `crm`, one that shares its connections, one that only shares its OAuth client, and one with a
 /// client of its own at the same provider.
@@ -83,36 +91,6 @@ pub struct Process {
     pub open: AtomicU64,
 }
 
-/// What is known of a person's connection.
-#[derive(Debug, Default)]
-struct Known {
-    /// Families that may be connected, from when to when.
-    families: Vec<(usize, Instant, Option<Instant>)>,
-    /// Disconnected for certain since then.
-    gone_since: Option<Instant>,
-    /// A disconnect is under way, or nobody knows what came of it.
-    disconnecting: bool,
-    /// Nobody knows what came of a connect.
-    connecting: bool,
-    /// Until then a process may not have heard of the latest connect.
-    unheard_until: Option<Instant>,
-    /// A failover forgot a connect or a disconnect.
-    forgotten: bool,
-    /// The API refused a renewed token, too.
-    refused_twice: bool,
-    /// That was in a process that was stopped meanwhile: it got the token when that was almost or quite over.
-    late: bool,
-}
-
-pub struct User {
-    pub number: usize,
-    pub id: ConnectionId,
-    pub key: Key,
-    /// Where it is under its other label.
-    pub elsewhere: Key,
-    known: Mutex<Known>,
-}
-
 /// What sinks were told.
 #[derive(Debug, Default)]
 pub struct Told(Mutex<Vec<Kind>>);
@@ -137,7 +115,6 @@ pub struct World {
     /// What sinks were told, by any process.
     pub told: Arc<Told>,
     vault: Arc<Vault>,
-    service: Arc<Service>,
 }
 
 /// What a run's provider is like.
@@ -150,19 +127,27 @@ pub struct Nature {
 }
 
 impl World {
+    /// So many people, each with a connection to `crm`.
     pub fn new(journal: Arc<Journal>, nature: Nature, users: usize) -> Arc<Self> {
+        let users: Vec<_> = (0..users).map(|person| (person, "crm")).collect();
+        Self::of(journal, nature, &users)
+    }
+
+    /// With these connections of these people.
+    pub fn of(journal: Arc<Journal>, nature: Nature, users: &[(usize, &str)]) -> Arc<Self> {
         let vault = vault();
         let server = Server::new(Arc::clone(&journal), Arc::clone(&vault));
         let Nature { mode, life, one_at_a_time, skewed } = nature;
         let provider = Provider::new(Arc::clone(&journal), mode, life, one_at_a_time, skewed);
         server.watched_by(Arc::clone(&provider));
+        provider.looks_at(&server);
         let secret = [3; 32];
         let context = Context { purpose: Purpose::Root, parts: &[b"valetkey root secret"] };
         server.preset("root", vault.seal(&context, &secret).unwrap());
         let root = Root::from_bytes(secret);
-        let users = (0..users).map(|number| User::new(number, &root)).collect();
-        let service = Arc::clone(services().get("crm").unwrap());
-        Arc::new(Self { journal, server, provider, users, told: Arc::default(), vault, service })
+        let users = users.iter().enumerate();
+        let users = users.map(|(number, (person, service))| User::new(number, *person, service, &root)).collect();
+        Arc::new(Self { journal, server, provider, users, told: Arc::default(), vault })
     }
 
     /// Starts a process whose clock is ahead by this much.
@@ -198,21 +183,68 @@ impl World {
     }
 
     pub fn want<'a>(&'a self, user: &'a User) -> Want<'a> {
-        let (caller, service) = (&user.id.caller, self.service.as_ref());
+        let (caller, service) = (&user.id.caller, user.service.as_ref());
         Want { caller, service, account: None, scopes: &[], method: "GET", path: "/" }
     }
 
     /// The person connects through this process.
     pub async fn connect(&self, user: &User, process: &Process) {
-        let (family, grant) = self.provider.consent(user.number);
+        self.connect_as(user, process, 0).await;
+    }
+
+    /// The person connects as this account of theirs. Where a revocation reaches far it is done as the callback does it.
+    pub async fn connect_as(&self, user: &User, process: &Process, account: u8) {
+        let (connections, far) = (&process.connections, self.provider.is_far());
+        let arrival = if far {
+            let arrival = connections.arrival(&user.id.caller, &user.service);
+            let Ok(arrival) = timeout(PATIENCE, arrival).await else { return };
+            Some((arrival, Instant::now()))
+        } else {
+            None
+        };
+        let (family, grant) = self.provider.consent_as(user.number, user.holder(account));
         self.journal.step(&process.gate.name, "connect", &family);
         user.connecting(family);
         self.provider.connected(user.number, None);
-        let done =
-            tokio::time::timeout(Duration::from_secs(20), process.connections.connect(&user.id, grant, None, &[]));
-        let done = matches!(done.await, Ok(Ok(_)));
+        let identity = (far && !self.provider.habits().nameless).then(|| user.account(account));
+        let renews = self.server.record(&user.key).is_some_and(|record| {
+            let named = identity.as_ref().zip(record.identity.as_ref());
+            named.is_some_and(|(new, old)| new.id == old.id) && self.provider.can_renew(&record)
+        });
+        let connecting = connections.connect(&user.id, grant.clone(), identity.clone(), &[]);
+        let outcome = timeout(Duration::from_secs(20), connecting).await;
+        if far && matches!(outcome, Ok(Err(_))) {
+            connections.give_up_unstored(&user.id, grant, identity);
+        }
+        let done = matches!(outcome, Ok(Ok(_)));
         if user.connected(family, done) {
             self.provider.connected(user.number, Some(family));
+        }
+        if let Some((arrival, began)) = arrival.filter(|_| done) {
+            self.provider.stored(family);
+            self.judge_arrival(family, &arrival, process, began);
+            if renews && self.provider.continued(family) && !self.renews(user) {
+                self.journal.violated(format!("a second consent took the refresh token of family {family} away"));
+            }
+        }
+    }
+
+    /// Whether what is stored can be renewed.
+    fn renews(&self, user: &User) -> bool {
+        let grant = self.server.record(&user.key).and_then(|record| record.grant);
+        grant.is_none_or(|grant| grant.refresh_token.is_some())
+    }
+
+    /// A grant that has come in, while nothing was to be revoked that could take it along.
+    fn judge_arrival(&self, family: usize, arrival: &Arrival, process: &Process, began: Instant) {
+        let now = Instant::now();
+        // Who came in without the lease, or may have lost it on the way, may have been overtaken.
+        let held = arrival.is_held()
+            && !process.gate.troubled(began, now)
+            && !self.server.was_down(began, now)
+            && self.journal.failover(began - PATIENCE, now).is_none();
+        if held && self.provider.was_overtaken(family) {
+            self.journal.violated(format!("family {family} was revoked while it came in"));
         }
     }
 
@@ -221,228 +253,25 @@ impl World {
         self.journal.step(&process.gate.name, "disconnect", &user.number);
         self.journal.count(|counts| counts.disconnects += 1);
         self.provider.connected(user.number, None);
-        user.known.lock().disconnecting = true;
-        let done = tokio::time::timeout(Duration::from_secs(20), process.connections.disconnect(&user.id)).await;
+        user.disconnecting();
+        let done = timeout(Duration::from_secs(20), process.connections.disconnect(&user.id)).await;
         if matches!(done, Ok(Ok(true))) {
-            let mut known = user.known.lock();
-            known.disconnecting = false;
-            known.gone_since = Some(Instant::now());
+            user.gone();
         }
     }
 
     /// The person gives the connection its other label, or its own again, through this process.
-    pub async fn rename(&self, user: &User, process: &Process, back: bool) {
-        let elsewhere = ConnectionId { account: other_label(), ..user.id.clone() };
+    pub async fn rename(&self, user: &User, process: &Process, back: bool) -> Option<Renamed> {
+        let elsewhere = user.other_id();
         let (from, to) = if back { (&elsewhere, &user.id.account) } else { (&user.id, &elsewhere.account) };
-        let done = tokio::time::timeout(Duration::from_secs(60), process.connections.rename(from, to)).await;
-        self.journal.step(&process.gate.name, "rename", &(to, done));
+        let done = timeout(Duration::from_secs(60), process.connections.rename(from, to)).await;
+        self.journal.step(&process.gate.name, "rename", &(to, &done));
+        done.ok()?.ok()
     }
 
     /// Whether anything stands under the other label, or is on its way there.
     pub fn is_elsewhere(&self, user: &User) -> bool {
         let moves = self.server.record(&user.key).is_some_and(|record| record.moving.is_some());
         moves || self.server.record(&user.elsewhere).is_some_and(|record| rename::stands(&record))
-    }
-
-    /// One call, as the proxy makes it. `spite`: the API refuses the first token for nothing.
-    pub async fn call(&self, user: &User, process: &Process, spite: bool) {
-        // The dead answer nobody, whatever is left in their memory.
-        if process.gate.is_killed() {
-            return;
-        }
-        process.open.fetch_add(1, Ordering::Relaxed);
-        self.journal.count(|counts| counts.calls += 1);
-        let (want, began) = (self.want(user), Instant::now());
-        let outcome = self.attempt(&want, user, process, began, spite).await;
-        process.open.fetch_sub(1, Ordering::Relaxed);
-        if process.gate.is_killed() {
-            return;
-        }
-        self.journal.step(&process.gate.name, "call", &outcome);
-        if let Err(unusable) = outcome
-            && !user.explains(self, &unusable, began)
-        {
-            self.journal.violated(format!("a call through {} got {unusable:?} without cause", process.gate.name));
-        }
-    }
-
-    /// As [`World::call`], but only success or a refusal with a cause will do.
-    pub async fn call_in_calm(&self, user: &User, process: &Process) {
-        let (want, began) = (self.want(user), Instant::now());
-        let outcome = self.attempt(&want, user, process, began, false).await;
-        self.journal.step(&process.gate.name, "calm call", &outcome);
-        match outcome {
-            Ok(()) => {}
-            Err(unusable @ Unusable::AuthRequired { .. }) if user.explains(self, &unusable, began) => {}
-            Err(unusable) => self.journal.violated(format!("at peace, {} got {unusable:?}", process.gate.name)),
-        }
-    }
-
-    async fn attempt(
-        &self,
-        want: &Want<'_>,
-        user: &User,
-        process: &Process,
-        began: Instant,
-        spite: bool,
-    ) -> Result<(), Unusable> {
-        let connections = &process.connections;
-        let now = || connections.now();
-        let start = now();
-        let mut credential = connections.resolve(want).await?;
-        let mut renewed = false;
-        for attempt in 0..4 {
-            if self.serves(&credential, user, process, began, spite && attempt == 0) {
-                connections.accepted(&credential, start);
-                return Ok(());
-            }
-            let refused = now();
-            let verdict = if renewed {
-                {
-                    let mut known = user.known.lock();
-                    known.refused_twice = true;
-                    known.late |= process.gate.troubled(began, Instant::now());
-                }
-                connections.rejected_again(want, &credential, start).await
-            } else {
-                connections.rejected(want, &credential, start).await
-            };
-            match verdict {
-                AfterRejection::Replay(next) => {
-                    // As the proxy tells a renewed credential from one that was only replaced.
-                    renewed = attempt > 0 || next.issued_at.is_some_and(|issued| issued >= refused);
-                    credential = next;
-                }
-                AfterRejection::PassOn => return Ok(()),
-                AfterRejection::Refuse(unusable) => return Err(unusable),
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the API takes the credential. It must be this person's, and none that was given up.
-    fn serves(&self, credential: &Credential, user: &User, process: &Process, began: Instant, spite: bool) -> bool {
-        let token = credential.value.to_str().unwrap().trim_start_matches("Bearer ");
-        let (accepted, whose) = self.provider.accepts(token);
-        if whose != user.number {
-            self.journal.violated(format!("{token} was used for {}", user.number));
-        }
-        let known = user.known.lock();
-        if let Some(gone) = known.gone_since.filter(|_| !known.connecting && !known.forgotten) {
-            let blind = process.gate.troubled(gone, Instant::now()) || self.server.was_down(gone, Instant::now());
-            if began > gone + self.server.felt_within() && !blind {
-                self.journal.violated(format!("{token} was used after it was disconnected"));
-            }
-        }
-        if spite && accepted {
-            self.provider.refuse_for_nothing(token);
-        }
-        let answer = if spite {
-            "refused for nothing"
-        } else if accepted {
-            "served"
-        } else {
-            "refused"
-        };
-        self.journal.step(&process.gate.name, token, &answer);
-        accepted && !spite
-    }
-}
-
-fn other_label() -> Account {
-    Account::parse("other").unwrap()
-}
-
-impl User {
-    fn new(number: usize, root: &Root) -> Self {
-        let caller = CallerId {
-            issuer: Issuer::parse("https://auth.example.com/").unwrap(),
-            subject: Subject::parse(&format!("user-{number}")).unwrap(),
-        };
-        let id = ConnectionId { caller, service: ServiceName::parse("crm").unwrap(), account: Account::default() };
-        let elsewhere = root::key(root, &ConnectionId { account: other_label(), ..id.clone() });
-        Self { number, key: root::key(root, &id), elsewhere, id, known: Mutex::default() }
-    }
-
-    fn connecting(&self, family: usize) {
-        let mut known = self.known.lock();
-        known.connecting = true;
-        known.families.push((family, Instant::now(), None));
-    }
-
-    /// Says whether it is certain now that this family is connected.
-    fn connected(&self, family: usize, done: bool) -> bool {
-        let (mut known, now) = (self.known.lock(), Instant::now());
-        if !done {
-            return false;
-        }
-        for (other, _, until) in &mut known.families {
-            if *other != family {
-                until.get_or_insert(now);
-            }
-        }
-        known.connecting = false;
-        known.gone_since = None;
-        known.unheard_until = Some(now + FELT);
-        !known.disconnecting && !known.forgotten
-    }
-
-    /// A failover forgot a connect or a disconnect.
-    pub fn forgotten(&self) {
-        self.known.lock().forgotten = true;
-    }
-
-    /// The family that is connected for certain.
-    pub fn family(&self) -> Option<usize> {
-        let known = self.known.lock();
-        let certain = known.gone_since.is_none() && !known.disconnecting && !known.connecting && !known.forgotten;
-        let mut open = known.families.iter().filter(|(_, _, until)| until.is_none()).map(|(family, _, _)| *family);
-        open.next().filter(|_| certain)
-    }
-
-    /// Whether nothing is connected for certain.
-    pub fn is_gone(&self) -> bool {
-        let known = self.known.lock();
-        known.gone_since.is_some() && !known.connecting && !known.forgotten
-    }
-
-    /// Whether a stopped process took an old token for a new one.
-    pub fn was_late(&self) -> bool {
-        self.known.lock().late
-    }
-
-    pub fn may_be_gone(&self) -> bool {
-        let known = self.known.lock();
-        known.gone_since.is_some() || known.disconnecting || known.forgotten
-    }
-
-    /// The families that may have been connected since then.
-    pub fn families_since(&self, since: Instant) -> Vec<usize> {
-        let known = self.known.lock();
-        let in_force = |until: Option<Instant>| until.is_none_or(|until| until + FELT >= since);
-        let of_then = known.families.iter().filter(|(_, _, until)| known.forgotten || in_force(*until));
-        of_then.map(|(family, _, _)| *family).collect()
-    }
-
-    /// Whether there is a cause for what a call got that began at `began`.
-    fn explains(&self, world: &World, unusable: &Unusable, began: Instant) -> bool {
-        let reason = match unusable {
-            Unusable::RefreshFailed | Unusable::Unavailable(_) => return true,
-            Unusable::AccountRequired { .. } | Unusable::MissingScopes { .. } => return false,
-            Unusable::AuthRequired { reason, .. } => *reason,
-        };
-        match reason {
-            Reason::NotConnected => {
-                self.may_be_gone() || self.known.lock().unheard_until.is_some_and(|until| began <= until)
-            }
-            Reason::Revoked | Reason::RefreshInterrupted => self.lost_for_a_cause(world, began),
-            Reason::RejectedByUpstream => self.known.lock().refused_twice || self.lost_for_a_cause(world, began),
-            Reason::Expired | Reason::ApiKeyRetired | Reason::Pending => false,
-        }
-    }
-
-    /// Whether a grant that was in force since then is dead at the provider.
-    pub fn lost_for_a_cause(&self, world: &World, since: Instant) -> bool {
-        self.families_since(since).into_iter().any(|family| world.provider.death_of(family).is_some())
     }
 }

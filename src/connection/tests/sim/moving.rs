@@ -1,0 +1,116 @@
+//! Another label and back, with whatever trouble on the way, and with what the person does meanwhile.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{sleep, timeout};
+
+use super::{
+    gate::Trouble,
+    provider,
+    scenario::Run,
+    world::{Process, User, World},
+};
+use crate::connection::Renamed;
+
+/// What a client waits for.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than a rename with all that may come to it.
+const TWOFOLD: Duration = Duration::from_secs(3600);
+/// Until everybody has heard of its end.
+const HEARD: Duration = Duration::from_secs(20);
+
+impl Run {
+    /// Ends when the connection has its own label, and none other.
+    pub(super) async fn rename(&mut self) {
+        let world = Arc::clone(&self.world);
+        let user = &world.users[self.any_user()];
+        let process = Arc::clone(self.any_process());
+        let steps = world.journal.random.below(50);
+        match world.journal.random.below(3) {
+            0 => {}
+            1 => process.gate.arm(steps, Trouble::Kill),
+            _ => process.gate.arm(steps, Trouble::Stop(world.journal.random.millis(100, 40_000))),
+        }
+        let meanwhile = world.journal.random.below(6);
+        let other = Arc::clone(self.any_process());
+        let there = sleep(world.journal.random.millis(0, 2000));
+        if meanwhile < 3 {
+            user.twofold_for(TWOFOLD);
+            let pause = world.journal.random.millis(0, 500);
+            let person = async {
+                sleep(pause).await;
+                match meanwhile {
+                    0 => world.give_up_both(user, &other).await,
+                    1 => world.store_key(user, &other).await,
+                    _ => world.connect(user, &other).await,
+                }
+            };
+            tokio::join!(world.rename(user, &process, false), person);
+        } else {
+            world.rename(user, &process, false).await;
+        }
+        there.await;
+        for _ in 0..200 {
+            if !world.is_elsewhere(user) {
+                if meanwhile < 3 {
+                    user.twofold_for(HEARD);
+                }
+                return;
+            }
+            self.replace_the_dead();
+            let process = Arc::clone(self.any_process());
+            if world.rename(user, &process, true).await == Some(Renamed::Taken) {
+                world.give_up_elsewhere(user, &process).await;
+            }
+            // Whatever is in its way: a mark that only a renewal takes away.
+            world.call(user, &process, false).await;
+            sleep(Duration::from_secs(1)).await;
+        }
+        world.journal.violated("a connection never got its label back".into());
+    }
+}
+
+impl World {
+    /// The person stores an API key.
+    pub async fn store_key(&self, user: &User, process: &Process) {
+        user.storing_key();
+        let key = provider::key(user.number).into();
+        let done = timeout(PATIENCE, process.connections.store_api_key(&user.id, &key)).await;
+        self.journal.step(&process.gate.name, "store a key", &done);
+        if matches!(done, Ok(Ok(()))) {
+            user.key_stored();
+        }
+    }
+
+    /// The person disconnects, under whichever label it is.
+    async fn give_up_both(&self, user: &User, process: &Process) {
+        self.journal.count(|counts| counts.disconnects += 1);
+        self.provider.connected(user.number, None);
+        user.disconnecting();
+        for id in [&user.id, &user.other_id()] {
+            let done = timeout(PATIENCE, process.connections.disconnect(id)).await;
+            self.journal.step(&process.gate.name, "disconnect", &(&id.account, &done));
+            if matches!(done, Ok(Ok(true))) {
+                return user.gone();
+            }
+        }
+    }
+
+    /// Something else has its own label meanwhile: that stays.
+    async fn give_up_elsewhere(&self, user: &User, process: &Process) {
+        let own = self.server.record(&user.key);
+        let (key, grant) = own.map_or((false, false), |own| (own.api_key.is_some(), own.grant.is_some()));
+        self.journal.step(&process.gate.name, "disconnect the other", &(key, grant));
+        if !grant {
+            self.provider.connected(user.number, None);
+            user.disconnecting();
+        }
+        let done = timeout(PATIENCE, process.connections.disconnect(&user.other_id())).await;
+        if matches!(done, Ok(Ok(true))) && !grant {
+            user.gone();
+            if key {
+                user.key_stored();
+            }
+        }
+    }
+}
