@@ -12,7 +12,11 @@ use crate::{
     store::{Expect, Key, Put, Version},
 };
 
-use super::{Connections, Unavailable, record::Record, state::Change};
+use super::{
+    Connections, Unavailable,
+    record::{Record, StoredGrant},
+    state::Change,
+};
 
 /// Between two tries to write.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -33,6 +37,7 @@ pub struct Unsaved {
 /// A new grant, sealed for its place and version.
 #[derive(Clone)]
 struct Grant {
+    /// The generation that brought the refresh token which paid for it.
     spends: u64,
     expect: Version,
     version: Version,
@@ -148,8 +153,8 @@ impl Connections {
         }
     }
 
-    /// Stores `record`, which holds a grant bought with the refresh token of generation `spends`, where version `expect`
-    /// stands.
+    /// Stores `record`, which holds a grant bought with the refresh token that generation `spends` brought, where version
+    /// `expect` stands.
     pub(super) async fn land(
         &self,
         key: Key,
@@ -194,7 +199,7 @@ impl Connections {
             match &theirs.grant {
                 // Given up, and something else was stored since.
                 None => return Ok(Landed::Gone),
-                Some(held) if held.generation != grant.spends && !is_later(&ours, &theirs) => {
+                Some(held) if held.renewed_by() != grant.spends && !is_later(&ours, &theirs) => {
                     let same = theirs.connected_at == ours.connected_at;
                     return Ok(if same { Landed::Outrun } else { Landed::Superseded });
                 }
@@ -274,7 +279,7 @@ impl Connections {
             return Ok(true);
         }
         tracing::warn!("the store went back behind a grant that this process wrote; it is written again");
-        let grant = Grant { spends: held.generation, expect: version, version: written, sealed: sealed.clone() };
+        let grant = Grant { spends: held.renewed_by(), expect: version, version: written, sealed: sealed.clone() };
         self.try_to_land(key, grant).await?;
         Ok(true)
     }
@@ -324,9 +329,17 @@ fn is_same_stay(ours: &Record, theirs: &Record) -> bool {
     ours.connected_at == theirs.connected_at && ours.moved_by == theirs.moved_by
 }
 
-/// Our grant on top of whatever else was written meanwhile.
-fn rebase(theirs: Record, ours: Record, version: Version) -> Record {
-    let mut grant = ours.grant;
+/// Our grant on top of whatever else was written meanwhile. Of a consent that left the refresh token in force which paid for
+/// ours, everything else counts: it may have been given for more than the one before.
+fn rebase(mut theirs: Record, ours: Record, version: Version) -> Record {
+    let another_consent = !is_same_stay(&ours, &theirs);
+    let mut grant = match (ours.grant, theirs.grant.take()) {
+        (Some(ours), Some(consent)) if another_consent => {
+            let StoredGrant { refresh_token, asked, contested, .. } = ours;
+            Some(StoredGrant { refresh_token, asked, contested, kept_from: None, ..consent })
+        }
+        (ours, _) => ours,
+    };
     if let Some(grant) = &mut grant {
         grant.generation = version.0;
     }

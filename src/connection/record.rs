@@ -96,6 +96,9 @@ pub struct StoredGrant {
     pub client: Option<String>,
     /// Tells this access token from those before and after it: the version of the record that first held it.
     pub generation: u64,
+    /// The generation that brought the refresh token, where that is an earlier one: a consent without one left it in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_from: Option<u64>,
     /// The version of the record that told of its being asked for: of two renewals of one grant, the one that was asked
     /// for later counts. None where it came with the consent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,6 +107,13 @@ pub struct StoredGrant {
     /// access token.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub contested: bool,
+}
+
+impl StoredGrant {
+    /// The generation that brought its refresh token: the same says that it is the same token.
+    pub fn renewed_by(&self) -> u64 {
+        self.kept_from.unwrap_or(self.generation)
+    }
 }
 
 /// An API key at rest.

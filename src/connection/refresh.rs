@@ -34,7 +34,7 @@ use super::{
     circuit::{Concerns, Pass, Standing},
     lease::{self, Asked, Lease},
     persist::Landed,
-    record::{Mark, Record},
+    record::{Mark, Record, StoredGrant},
     state::Change,
 };
 
@@ -230,8 +230,9 @@ impl Connections {
         // The token's life began between question and answer, and that may have been long, as where this process was
         // stopped meanwhile: a token is never believed longer than the provider counts.
         let change = Change::Refreshed { grant, asked: version.0, contested: interrupted };
+        let spends = marked.grant.as_ref().map_or(used, StoredGrant::renewed_by);
         let record = marked.apply(change, asked, next.0);
-        let landed = self.land(key, version, &record, used).await?;
+        let landed = self.land(key, version, &record, spends).await?;
         match landed {
             Landed::Saved => {
                 self.ended(id, RefreshOutcome::Renewed, began);

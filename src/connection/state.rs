@@ -70,7 +70,9 @@ impl Record {
                 let unnamed = spelled_otherwise(&scopes, requested);
                 let kept = self.still_good(&grant, identity.as_ref(), client.as_deref());
                 let mark = self.mark.take().filter(|_| kept.is_some());
-                self.grant = Some(StoredGrant { unnamed, client, ..stored(grant, kept, scopes, now, version) });
+                let kept_from = self.grant.as_ref().filter(|_| kept.is_some()).map(StoredGrant::renewed_by);
+                let stored = stored(grant, kept, scopes, now, version);
+                self.grant = Some(StoredGrant { unnamed, client, kept_from, ..stored });
                 // A grant whose owner isn't known never wears the name of the one before it.
                 self.identity = identity.map(|new| new.named_as(self.identity.as_ref()));
                 self.connected_at = Some(now);
@@ -219,6 +221,7 @@ fn stored(
         unnamed: Vec::new(),
         client: None,
         generation: version,
+        kept_from: None,
         asked: None,
         contested: false,
     }

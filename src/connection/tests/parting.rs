@@ -9,7 +9,7 @@ use super::{
     rig::{Rig, until},
     sim::{
         gate::Trouble,
-        provider::{Death, Scripted},
+        provider::{Brings, Death, Habits, Scripted},
         world::services,
     },
 };
@@ -101,6 +101,24 @@ async fn a_refresh_that_a_reconnect_overtook_revokes_nothing_of_the_same_account
         sleep(LATER).await;
         assert_eq!(rig.revocations(), 0, "{who:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_a_consent_without_a_refresh_token_overtook_leaves_what_renews_the_grant() {
+    let (rig, id) = rig(1).await;
+    rig.world.provider.adopt(Habits { refresh: Brings::First, ..Habits::default() });
+    let first = Consents(&rig).connect(0, &id, Some("ada")).await;
+    let refresh = rig.refresh_slowly(&id, Duration::from_secs(4)).await;
+    let again = Consents(&rig).connect(0, &id, Some("ada")).await;
+    assert_eq!(first, again, "the second consent continues the first");
+    refresh.await.unwrap();
+    sleep(LATER).await;
+    assert!(rig.world.provider.can_renew(&rig.record(0)), "the token that is kept was spent");
+    let access = rig.record(0).grant.unwrap().access_token.expose().clone();
+    assert!(rig.world.provider.accepts(&access).0, "{access}");
+    rig.expire().await;
+    rig.resolve(0, 0).await.unwrap();
+    assert_eq!((rig.death_of(first), rig.world.journal.counts().inherent), (None, 0), "a spent token came again");
 }
 
 #[tokio::test(start_paused = true)]

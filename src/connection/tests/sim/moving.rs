@@ -78,7 +78,7 @@ impl World {
         let done = timeout(PATIENCE, process.connections.store_api_key(&user.id, &key)).await;
         self.journal.step(&process.gate.name, "store a key", &done);
         if matches!(done, Ok(Ok(()))) {
-            user.key_stored();
+            user.key_is_there(true);
         }
     }
 
@@ -105,12 +105,14 @@ impl World {
             self.provider.connected(user.number, None);
             user.disconnecting();
         }
+        user.storing_key();
         let done = timeout(PATIENCE, process.connections.disconnect(&user.other_id())).await;
-        if matches!(done, Ok(Ok(true))) && !grant {
-            user.gone();
-            if key {
-                user.key_stored();
+        if matches!(done, Ok(Ok(true))) {
+            if !grant {
+                user.gone();
             }
+            // The one that goes takes its own key along.
+            user.key_is_there(key);
         }
     }
 }

@@ -91,7 +91,7 @@ impl World {
         if whose != user.number {
             self.journal.violated(format!("{token} was used for {}", user.number));
         }
-        let known = user.known.lock();
+        let mut known = user.known.lock();
         let is_key = provider::key(user.number) == token && (known.has_key || known.key_in_doubt);
         if let Some(gone) = known.gone_since.filter(|_| !known.connecting && !known.forgotten && !is_key) {
             let blind = process.gate.troubled(gone, Instant::now()) || self.server.was_down(gone, Instant::now());
@@ -99,6 +99,8 @@ impl World {
                 self.journal.violated(format!("{token} was used after it was disconnected"));
             }
         }
+        // One refusal is a key's end.
+        known.refused_twice |= spite && is_key;
         if spite && accepted {
             self.provider.refuse_for_nothing(token);
         }

@@ -107,15 +107,15 @@ impl User {
         known.gone_since = Some(Instant::now());
     }
 
-    /// A key is being stored.
+    /// A key is being stored or removed.
     pub fn storing_key(&self) {
         self.known.lock().key_in_doubt = true;
     }
 
-    /// It is stored for certain.
-    pub fn key_stored(&self) {
+    /// Whether it is there is certain now.
+    pub fn key_is_there(&self, there: bool) {
         let mut known = self.known.lock();
-        (known.key_in_doubt, known.has_key) = (false, true);
+        (known.key_in_doubt, known.has_key) = (false, there);
     }
 
     /// Whether there is a key, where that is certain.
