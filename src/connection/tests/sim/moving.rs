@@ -59,8 +59,12 @@ impl Run {
             }
             self.replace_the_dead();
             let process = Arc::clone(self.any_process());
-            if world.rename(user, &process, true).await == Some(Renamed::Taken) {
-                world.give_up_elsewhere(user, &process).await;
+            match world.rename(user, &process, true).await {
+                Some(Renamed::Taken) => world.give_up_elsewhere(user, &process).await,
+                // It is still on its way. Without a grant nothing but the healer need touch it, by the clock of whoever
+                // began that; so the person asks for the label that it has.
+                Some(Renamed::Absent) => drop(process.connections.rename(&user.id, &user.id.account).await),
+                Some(Renamed::Done) | None => {}
             }
             // Whatever is in its way: a mark that only a renewal takes away.
             world.call(user, &process, false).await;

@@ -368,7 +368,8 @@ impl State {
     }
 
     fn refuse(&mut self, token: &str, family: usize) {
-        if self.families[family].newest == token {
+        // Of a family that was consented to again, its client may well use the token of that, rather than a renewal's.
+        if self.families[family].newest == token || self.families[family].continued {
             self.families[family].refused = true;
         }
     }
