@@ -25,7 +25,7 @@ use super::{
     used::Times,
 };
 
-/// So often is a change tried again when someone else was quicker.
+/// How often a change is tried again when someone else was quicker.
 const ATTEMPTS: u32 = 16;
 
 impl Connections {
@@ -50,7 +50,7 @@ impl Connections {
         Ok(Some(self.seen(held, &self.last_used(&id.caller).await)))
     }
 
-    /// The connection that `account` means (CONTRACT §1).
+    /// The connection that `account` means: the named one; else `default`; else the only one.
     ///
     /// # Errors
     /// [`Unusable::AccountRequired`] where several are there and none is named; [`Unusable::Unavailable`].
