@@ -121,7 +121,7 @@ impl Connections {
     /// # Errors
     /// While the store or the keys are away.
     pub async fn disconnect(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
-        if self.has_unreadable(&id.caller, id).await? && self.remove_unreadable(id).await? {
+        if self.has_unreadable(id).await? && self.remove_unreadable(id).await? {
             self.tell(id, Kind::Revoked, None);
             return Ok(true);
         }
