@@ -133,7 +133,6 @@ impl Journal {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
         }
         self.hash.store(hash, Ordering::Relaxed);
-        if std::env::var_os("VK_TRACE").is_some() { eprintln!("{:9.3} {who:4}{what} {outcome:?}", self.began.elapsed().as_secs_f64()); }
         if let Some(lines) = &self.lines {
             lines.lock().push(format!("{:>9.3} {who:<3} {what} {outcome:?}", self.began.elapsed().as_secs_f64()));
         }

@@ -33,9 +33,7 @@ use crate::{
 };
 
 pub const START: Timestamp = Timestamp::from_seconds(1_800_000_000);
-/// A change is felt everywhere within this.
-const FELT: Duration = Duration::from_secs(2);
-/// So long a person waits before what they want can even begin.
+/// How long a person waits until what they want can even begin.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 mod calls;
@@ -127,7 +125,7 @@ pub struct Nature {
 }
 
 impl World {
-    /// So many people, each with a connection to `crm`.
+    /// This many people, each with a connection to `crm`.
     pub fn new(journal: Arc<Journal>, nature: Nature, users: usize) -> Arc<Self> {
         let users: Vec<_> = (0..users).map(|person| (person, "crm")).collect();
         Self::of(journal, nature, &users)

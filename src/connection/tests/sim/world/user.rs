@@ -1,11 +1,11 @@
 //! A person's connection, and what is known of it: which grants may be in force, and what excuses that none is.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{super::provider::Holder, FELT, World, services};
+use super::{super::provider::Holder, World, services};
 use crate::{
     connection::{Reason, Unusable, root},
     id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
@@ -14,6 +14,9 @@ use crate::{
     store::Key,
     vault::Root,
 };
+
+/// A change is felt everywhere within this.
+const FELT: Duration = Duration::from_secs(2);
 
 /// What is known of a person's connection.
 #[derive(Debug, Default)]
@@ -54,6 +57,7 @@ pub struct User {
     pub(super) known: Mutex<Known>,
 }
 
+/// The label that a connection is given by a rename.
 pub(super) fn other_label() -> Account {
     Account::parse("other").unwrap()
 }
@@ -124,11 +128,12 @@ impl User {
         (!known.key_in_doubt && !known.forgotten).then_some(known.has_key)
     }
 
-    /// From now on for so long there may be two connections.
-    pub fn twofold_for(&self, time: std::time::Duration) {
+    /// From now on, and for this time, there may be two connections.
+    pub fn twofold_for(&self, time: Duration) {
         self.known.lock().twofold_until = Some(Instant::now() + time);
     }
 
+    /// A connect begins.
     pub fn connecting(&self, family: usize) {
         let mut known = self.known.lock();
         known.connecting = true;
