@@ -129,7 +129,10 @@ impl Run {
         for round in 0..3 {
             let Some(process) = self.any_living() else { break };
             if cuts && round < 2 && random.below(3) > 0 {
-                process.gate.arm(random.below(STEPS), random.pick(&[Trouble::Kill, Trouble::Kill, Trouble::Stop(Duration::from_secs(20))]));
+                process.gate.arm(
+                    random.below(STEPS),
+                    random.pick(&[Trouble::Kill, Trouble::Kill, Trouble::Stop(Duration::from_secs(20))]),
+                );
             }
             let asked = Instant::now();
             if random.below(4) == 0 {
@@ -148,7 +151,9 @@ impl Run {
             let in_time = Instant::now() + MARGIN < waiting.since + WAITS;
             let forgotten = world.journal.failover(waiting.since - MARGIN, Instant::now()).is_some();
             if answers.contains(&Some(false)) && in_time && !forgotten {
-                world.journal.violated(format!("family {family} waited, and was gone when it was asked for at {asked:?}"));
+                world
+                    .journal
+                    .violated(format!("family {family} waited, and was gone when it was asked for at {asked:?}"));
             }
             if answers.iter().any(Option::is_some) {
                 break;
@@ -186,13 +191,22 @@ impl Run {
                 Ok(Ok(false)) => {
                     user.gone();
                     world.journal.count(|counts| counts.discards += 1);
-                    let (from, forgotten) = (waiting.since - MARGIN, world.journal.failover(waiting.since - MARGIN, Instant::now()));
-                    if is_shown && forgotten.is_none() && waiting.speak(&process).await == Some(true) && world.journal.failover(from, Instant::now()).is_none() {
-                        world.journal.violated(format!("family {} was given up, and connected all the same", waiting.family));
+                    let (from, forgotten) =
+                        (waiting.since - MARGIN, world.journal.failover(waiting.since - MARGIN, Instant::now()));
+                    if is_shown
+                        && forgotten.is_none()
+                        && waiting.speak(&process).await == Some(true)
+                        && world.journal.failover(from, Instant::now()).is_none()
+                    {
+                        world
+                            .journal
+                            .violated(format!("family {} was given up, and connected all the same", waiting.family));
                     }
                     return;
                 }
-                Ok(Err(Unavailable::Store | Unavailable::Busy | Unavailable::Keys)) => sleep(Duration::from_secs(1)).await,
+                Ok(Err(Unavailable::Store | Unavailable::Busy | Unavailable::Keys)) => {
+                    sleep(Duration::from_secs(1)).await
+                }
                 Err(_) => return,
             }
         }
@@ -203,7 +217,8 @@ impl World {
     /// Whether all that waits under this label is shown, and so is given up with it.
     fn is_shown(&self, user: &User) -> bool {
         let records = self.server.records();
-        let mut waiting = records.iter().filter(|record| record.id == user.id).filter_map(|record| record.aside.as_ref());
+        let mut waiting =
+            records.iter().filter(|record| record.id == user.id).filter_map(|record| record.aside.as_ref());
         waiting.all(|aside| aside.shown)
     }
 }

@@ -4,19 +4,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
+
+/// Ten times what a run takes that comes to its end.
+const STEPS: u64 = 20_000;
 
 /// Random numbers that follow from a seed (SplitMix64).
-pub struct Random(AtomicU64);
+pub struct Random {
+    seed: u64,
+    state: AtomicU64,
+}
 
 impl Random {
     pub fn new(seed: u64) -> Self {
-        Self(AtomicU64::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d)))
+        Self { seed, state: AtomicU64::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d)) }
     }
 
     fn next(&self) -> u64 {
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mixed = self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
+        let mixed = self.state.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
         let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
@@ -96,6 +102,7 @@ impl Counts {
 pub struct Journal {
     pub random: Random,
     began: Instant,
+    steps: AtomicU64,
     /// The sequence of steps, condensed: two runs with the same one had the same interleaving.
     hash: AtomicU64,
     lines: Option<Mutex<Vec<String>>>,
@@ -104,6 +111,7 @@ pub struct Journal {
     failovers: Mutex<Vec<Instant>>,
     /// From when to when the store answered nobody, in order of their beginning.
     outages: Mutex<Vec<(Instant, Instant)>>,
+    endless: Notify,
 }
 
 impl Journal {
@@ -112,13 +120,30 @@ impl Journal {
         Self {
             random: Random::new(seed),
             began: Instant::now(),
+            steps: AtomicU64::new(0),
             hash: AtomicU64::new(0xcbf2_9ce4_8422_2325),
             lines: verbose.then(Mutex::default),
             violations: Mutex::default(),
             counts: Mutex::default(),
             failovers: Mutex::default(),
             outages: Mutex::default(),
+            endless: Notify::new(),
         }
+    }
+
+    /// A loop that never waits starves whoever would hear of it: that one is cut short here.
+    fn count_step(&self, who: &str, what: &str) {
+        let step = self.steps.fetch_add(1, Ordering::Relaxed);
+        if step == STEPS {
+            self.violations.lock().push(format!("{STEPS} steps, and no end: the last one was {who} {what}"));
+            self.endless.notify_one();
+        }
+        assert!(step < 2 * STEPS, "seed {}: {who} {what}, over and over", self.random.seed);
+    }
+
+    /// Returns when the run has taken more steps than one that ends.
+    pub async fn endless(&self) {
+        self.endless.notified().await;
     }
 
     /// How long the run has been going.
@@ -128,6 +153,7 @@ impl Journal {
 
     /// A step: who did what, with which outcome.
     pub fn step(&self, who: &str, what: &str, outcome: &dyn std::fmt::Debug) {
+        self.count_step(who, what);
         let mut hash = self.hash.load(Ordering::Relaxed);
         for byte in who.bytes().chain(what.bytes()) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);

@@ -21,6 +21,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -30,6 +31,9 @@ use mix::Mix;
 
 /// After so many runs a long exploration says how far it is.
 const PROGRESS: u64 = 5000;
+
+/// By its own clock a run takes minutes, and never this long.
+const HORIZON: Duration = Duration::from_secs(24 * 3600);
 
 struct Outcome {
     hash: u64,
@@ -42,7 +46,15 @@ fn simulate(mix: Mix, seed: u64, verbose: bool) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let journal = Arc::new(Journal::new(seed, verbose));
-        scenario::run(&journal, mix).await;
+        tokio::select! {
+            biased;
+            () = journal.endless() => {}
+            done = tokio::time::timeout(HORIZON, scenario::run(&journal, mix)) => {
+                if done.is_err() {
+                    journal.violated("it never comes to its end".into());
+                }
+            }
+        }
         Outcome {
             hash: journal.hash(),
             counts: journal.counts(),

@@ -103,11 +103,14 @@ impl World {
     /// Whether a record is of this person and client, and of that account as far as it says: of a tombstone, too, which
     /// waits for its turn.
     fn may_be_of(&self, record: &Record, holder: &Holder) -> bool {
-        let user = self.users.iter().find(|user| user.id.service == record.id.service && user.id.caller == record.id.caller);
+        let user =
+            self.users.iter().find(|user| user.id.service == record.id.service && user.id.caller == record.id.caller);
         let Some(user) = user else { return true };
         let account = record.identity.as_ref().map(|identity| &identity.id);
         let account = account.or(record.farewell.as_ref().and_then(|farewell| farewell.identity.as_ref()));
         let is_kept = record.grant.is_some() || record.farewell.is_some();
-        is_kept && user.holder(holder.account) == *holder && account.is_none_or(|account| *account == user.account(holder.account).id)
+        is_kept
+            && user.holder(holder.account) == *holder
+            && account.is_none_or(|account| *account == user.account(holder.account).id)
     }
 }

@@ -152,7 +152,8 @@ impl Server {
     pub fn records(&self) -> Vec<Record> {
         let stored: Vec<_> =
             self.state.lock().records.iter().map(|(key, (stored, _))| (*key, stored.clone())).collect();
-        let open = |(key, stored): (Key, Versioned)| Record::open(&self.vault, &key, stored.version, &stored.value).ok();
+        let open =
+            |(key, stored): (Key, Versioned)| Record::open(&self.vault, &key, stored.version, &stored.value).ok();
         stored.into_iter().filter_map(open).collect()
     }
 

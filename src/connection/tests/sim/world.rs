@@ -1,10 +1,7 @@
 //! Everything that a run is made of: people, processes, the calls that are made, and whether their answers have a cause.
 
 use std::{
-    sync::{
-        Arc, OnceLock,
-        atomic::AtomicU64,
-    },
+    sync::{Arc, OnceLock, atomic::AtomicU64},
     time::Duration,
 };
 

@@ -120,13 +120,7 @@ impl Provider {
         living.map(|(number, family)| (number, family.holder.clone())).collect()
     }
 
-    pub(super) fn revoke(
-        &self,
-        state: &mut State,
-        token: &str,
-        sender: &Arc<Gate>,
-        sent: Instant,
-    ) -> (u16, String) {
+    pub(super) fn revoke(&self, state: &mut State, token: &str, sender: &Arc<Gate>, sent: Instant) -> (u16, String) {
         let Some(named) = state.family_of(token) else { return (200, String::new()) };
         if !self.is_far() {
             if state.families[named].connected && state.families[named].dead.is_none() {

@@ -204,7 +204,9 @@ impl User {
         };
         match reason {
             Reason::NotConnected => {
-                self.may_be_gone() || self.is_twofold(began) || self.known.lock().unheard_until.is_some_and(|until| began <= until)
+                self.may_be_gone()
+                    || self.is_twofold(began)
+                    || self.known.lock().unheard_until.is_some_and(|until| began <= until)
             }
             Reason::Revoked | Reason::RefreshInterrupted => self.lost_for_a_cause(world, began),
             // Without anything that renews it, one refusal is the end.
