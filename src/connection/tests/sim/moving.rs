@@ -23,7 +23,8 @@ impl Run {
     /// Ends when the connection has its own label, and none other.
     pub(super) async fn rename(&mut self) {
         let world = Arc::clone(&self.world);
-        let user = &world.users[self.any_user()];
+        let number = self.any_user();
+        let user = &world.users[number];
         let process = Arc::clone(self.any_process());
         let steps = world.journal.random.below(50);
         match world.journal.random.below(3) {
@@ -58,19 +59,32 @@ impl Run {
                 return;
             }
             self.replace_the_dead();
-            let process = Arc::clone(self.any_process());
-            match world.rename(user, &process, true).await {
-                Some(Renamed::Taken) => world.give_up_elsewhere(user, &process).await,
-                // It is still on its way. Without a grant nothing but the healer need touch it, by the clock of whoever
-                // began that; so the person asks for the label that it has.
-                Some(Renamed::Absent) => drop(process.connections.rename(&user.id, &user.id.account).await),
-                Some(Renamed::Done) | None => {}
-            }
-            // Whatever is in its way: a mark that only a renewal takes away.
-            world.call(user, &process, false).await;
+            self.move_back(number).await;
             sleep(Duration::from_secs(1)).await;
         }
         world.journal.violated("a connection never got its label back".into());
+    }
+
+    /// One try, through a process that may still be struck in the middle of it: that one never answers.
+    async fn move_back(&self, number: usize) {
+        let world = Arc::clone(&self.world);
+        let user = &world.users[number];
+        let process = Arc::clone(self.any_process());
+        match world.rename(user, &process, true).await {
+            Some(Renamed::Taken) => world.give_up_elsewhere(user, &process).await,
+            // It is still on its way. Without a grant nothing but the healer need touch it, by the clock of whoever
+            // began that; so the person asks for the label that it has.
+            Some(Renamed::Absent) => {
+                let _ = timeout(PATIENCE, process.connections.rename(&user.id, &user.id.account)).await;
+            }
+            Some(Renamed::Done) | None => {}
+        }
+        // Whatever is in its way: a mark that only a renewal takes away.
+        let call = {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move { world.call(&world.users[number], &process, false).await })
+        };
+        let _ = timeout(PATIENCE, call).await;
     }
 }
 
