@@ -26,9 +26,13 @@ struct Waiting<'a> {
     user: &'a User,
     family: usize,
     name: String,
+    /// Tells it from all others, where the same family is consented to again.
+    origin: u64,
     grant: crate::oauth::Grant,
     identity: Option<crate::oauth::Identity>,
     since: Instant,
+    /// When it was put where it is.
+    put: Instant,
 }
 
 impl Waiting<'_> {
@@ -41,7 +45,7 @@ impl Waiting<'_> {
             identity: self.identity.clone(),
             requested: &[],
             shown,
-            until: process.connections.now().plus(WAITS),
+            until: process.connections.now().plus(WAITS.saturating_sub(self.since.elapsed())),
         };
         match timeout(PATIENCE, process.connections.put_aside(aside)).await {
             Ok(Ok(())) => true,
@@ -55,7 +59,7 @@ impl Waiting<'_> {
 
     /// Whether it is to be connected: `None` where nobody knows what came of the word.
     async fn speak(&self, process: &Process) -> Option<bool> {
-        let from = (&self.user.id, self.name.as_str(), self.family as u64 + 1);
+        let from = (&self.user.id, self.name.as_str(), self.origin);
         let (grant, identity) = (self.grant.clone(), self.identity.clone());
         let kept = process.connections.keep_from_aside(from, &self.user.id, grant, identity, &[]);
         Some(timeout(PATIENCE, kept).await.ok()?.ok()?.is_some())
@@ -84,9 +88,11 @@ impl Run {
         let (family, grant) = world.provider.consent_as(user.number, user.holder(account));
         let identity = (!world.provider.habits().nameless).then(|| user.account(account));
         // Which record it is must not follow from the family: the same may be consented to again.
-        let name = format!("held.{}", world.journal.random.below(u64::MAX));
+        let origin = random.below(u64::MAX);
+        let name = format!("held.{origin}");
         world.journal.step(&process.gate.name, "put aside", &(family, account));
-        let mut waiting = Waiting { user, family, name, grant, identity, since: Instant::now() };
+        let now = Instant::now();
+        let mut waiting = Waiting { user, family, name, origin, grant, identity, since: now, put: now };
         if !waiting.put(&process, &waiting.name, random.below(2) == 0).await {
             return;
         }
@@ -94,7 +100,9 @@ impl Run {
         if !world.provider.continued(family) {
             world.provider.stored(family);
         }
-        sleep(random.pick(&[Duration::ZERO, random.millis(0, 1000), random.millis(0, 45_000)])).await;
+        // Now and then to about when the healer notices that nobody spoke for it.
+        let pauses = [Duration::ZERO, random.millis(0, 1000), random.millis(0, 45_000), random.millis(39_500, 51_000)];
+        sleep(random.pick(&pauses)).await;
         if random.below(5) == 0 && !self.put_again(&mut waiting).await {
             return;
         }
@@ -105,17 +113,21 @@ impl Run {
         }
     }
 
-    /// It waits for the application after the person has answered: first there, then no longer where it was.
+    /// It waits for the application after the person has answered: first there, then no longer where it was. Its end stays
+    /// the same.
     async fn put_again(&self, waiting: &mut Waiting<'_>) -> bool {
+        if waiting.since.elapsed() + MARGIN >= WAITS {
+            return true;
+        }
         let process = Arc::clone(self.any_process());
-        let again = format!("{}.again", waiting.name);
-        if !waiting.put(&process, &again, true).await {
+        let (put, again) = (Instant::now(), format!("{}.again", waiting.name));
+        let still_waits = timeout(PATIENCE, process.connections.is_aside(&waiting.user.id, &waiting.name)).await;
+        if !matches!(still_waits, Ok(Ok(true))) || !waiting.put(&process, &again, true).await {
             return false;
         }
         self.world.journal.step(&process.gate.name, "put aside again", &waiting.family);
-        waiting.since = Instant::now();
         let _ = timeout(PATIENCE, process.connections.take_from_aside(&waiting.user.id, &waiting.name)).await;
-        waiting.name = again;
+        (waiting.name, waiting.put) = (again, put);
         true
     }
 
@@ -155,6 +167,9 @@ impl Run {
                     .journal
                     .violated(format!("family {family} waited, and was gone when it was asked for at {asked:?}"));
             }
+            if answers.contains(&Some(true)) {
+                self.judge_word(waiting);
+            }
             if answers.iter().any(Option::is_some) {
                 break;
             }
@@ -168,6 +183,20 @@ impl Run {
         } else if !answers.is_empty() && answers.iter().all(|answer| *answer == Some(false)) {
             // It came too late: what was there before still is.
             user.refused(family);
+        }
+    }
+
+    /// What is connected now was not revoked as one that nobody spoke for; but where a lease may have been lost, or none
+    /// was got.
+    fn judge_word(&self, waiting: &Waiting<'_>) {
+        let (world, from, now) = (&self.world, waiting.put, Instant::now());
+        let troubled = self.processes.iter().any(|process| process.gate.troubled(from, now));
+        let excused = troubled
+            || world.server.is_lossy()
+            || world.server.was_down(from, now)
+            || world.journal.failover(from - PATIENCE, now).is_some();
+        if !excused && world.provider.was_overtaken(waiting.family) {
+            world.journal.violated(format!("family {} was spoken for, and revoked all the same", waiting.family));
         }
     }
 

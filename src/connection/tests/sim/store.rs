@@ -82,9 +82,13 @@ impl Server {
 
     /// Within this a change is felt everywhere.
     pub fn felt_within(&self) -> Duration {
+        Duration::from_secs(if self.is_lossy() { 20 } else { 2 })
+    }
+
+    /// Whether requests or answers get lost on their way.
+    pub fn is_lossy(&self) -> bool {
         let weather = self.weather.lock();
-        let lossy = weather.late + weather.lost_answers + weather.lost_requests > 0;
-        Duration::from_secs(if lossy { 20 } else { 2 })
+        weather.late + weather.lost_answers + weather.lost_requests > 0
     }
 
     /// A one-time value that is there from the beginning.
