@@ -96,8 +96,9 @@ impl Run {
         if !waiting.put(&process, &waiting.name, random.below(2) == 0).await {
             return;
         }
+        let guarded = arrival.is_held();
         drop(arrival);
-        if !world.provider.continued(family) {
+        if guarded && !world.provider.continued(family) {
             world.provider.stored(family);
         }
         // Now and then to about when the healer notices that nobody spoke for it.
@@ -176,7 +177,6 @@ impl Run {
         }
         if answers.contains(&Some(true)) {
             world.journal.count(|counts| counts.confirms += 1);
-            world.provider.stored(family);
             if user.connected(family, true) {
                 world.provider.connected(user.number, Some(family));
             }

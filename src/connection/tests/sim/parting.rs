@@ -80,8 +80,8 @@ impl Run {
     /// What nobody has any more has ended at the provider.
     pub(super) async fn check_partings(&self) {
         let world = &self.world;
-        // Beyond the end of all that waits, and the healer's next rounds.
-        sleep(Duration::from_secs(150)).await;
+        // Beyond the end of all that waits, by whichever clock, and the healer's next rounds.
+        sleep(Duration::from_secs(150) + Duration::from_millis(self.skew)).await;
         let habits = world.provider.habits();
         // Who isn't named might be anybody; and what a failover forgot, nobody can look after.
         if habits.nameless || world.journal.counts().failovers > 0 || world.told.count(Kind::RevocationFailed) > 0 {

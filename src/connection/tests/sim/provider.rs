@@ -71,7 +71,7 @@ pub enum Death {
 struct Family {
     user: usize,
     holder: Holder,
-    /// Its client has stored it for certain.
+    /// Its client has stored it for certain, and guarded it meanwhile.
     stored: bool,
     /// Its client ended it, and nothing excuses that it was the wrong time.
     overtaken: bool,

@@ -29,7 +29,7 @@ pub(super) struct Run {
     started: usize,
     pub(super) imports: usize,
     /// How far a clock may be ahead of the others, in milliseconds.
-    skew: u64,
+    pub(super) skew: u64,
 }
 
 /// Runs the scenario of the journal's seed.

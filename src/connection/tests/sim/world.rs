@@ -216,7 +216,9 @@ impl World {
             self.provider.connected(user.number, Some(family));
         }
         if let Some((arrival, began)) = arrival.filter(|_| done) {
-            self.provider.stored(family);
+            if arrival.is_held() {
+                self.provider.stored(family);
+            }
             self.judge_arrival(family, &arrival, process, began);
             if renews && self.provider.continued(family) && !self.renews(user) {
                 self.journal.violated(format!("a second consent took the refresh token of family {family} away"));

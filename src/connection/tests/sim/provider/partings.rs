@@ -102,7 +102,7 @@ impl Provider {
         self.state.lock().families[family].continued
     }
 
-    /// Its client has stored it for certain.
+    /// Its client has stored it for certain, and guarded it meanwhile.
     pub fn stored(&self, family: usize) {
         self.state.lock().families[family].stored = true;
     }
@@ -137,7 +137,8 @@ impl Provider {
                 continue;
             }
             state.families[family].overtaken = !excused;
-            if in_use.contains(&family) && !excused {
+            // What came in without the lease, or by a write that its sender gave up, had nothing to guard it.
+            if in_use.contains(&family) && state.families[family].stored && !excused {
                 self.journal.violated(format!("family {family} was in use, and revoked with family {named}"));
             }
             state.kill(family, Death::Client);

@@ -90,10 +90,12 @@ impl User {
         oauth::Identity { id: format!("{}-{account}", self.person), label: None }
     }
 
-    /// That family is not connected after all: what was there before still is.
+    /// The latest consent, to that family, came to nothing: what was there before still is, perhaps of the same family.
     pub fn refused(&self, family: usize) {
         let mut known = self.known.lock();
-        known.families.retain(|(other, _, _)| *other != family);
+        if let Some(latest) = known.families.iter().rposition(|(other, _, _)| *other == family) {
+            known.families.remove(latest);
+        }
         known.connecting = false;
     }
 
