@@ -136,7 +136,7 @@ impl Run {
     async fn speak_for(&self, waiting: &Waiting<'_>, cuts: bool) {
         let (world, user, family) = (&self.world, waiting.user, waiting.family);
         let random = &world.journal.random;
-        user.connecting(family);
+        let in_doubt = user.connecting(family);
         world.provider.connected(user.number, None);
         let mut answers = vec![];
         for round in 0..3 {
@@ -182,7 +182,7 @@ impl Run {
             }
         } else if !answers.is_empty() && answers.iter().all(|answer| *answer == Some(false)) {
             // It came too late: what was there before still is.
-            user.refused(family);
+            user.refused(family, in_doubt);
         }
     }
 

@@ -60,7 +60,10 @@ impl Gate {
                 let end = now + time;
                 state.stopped_until = Some(end);
                 state.troubles.push((now, Some(end)));
-                self.journal.count(|counts| counts.stops += 1);
+                self.journal.count(|counts| {
+                    counts.stops += 1;
+                    counts.long_stops += u64::from(time >= Duration::from_secs(10));
+                });
             }
             Trouble::Cut(time) => {
                 let end = now + time;

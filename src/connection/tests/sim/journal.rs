@@ -61,6 +61,8 @@ pub struct Counts {
     pub refreshes: u64,
     pub kills: u64,
     pub stops: u64,
+    /// Of these, the ones so long that the healer looked after what was left half-done meanwhile.
+    pub long_stops: u64,
     pub cuts: u64,
     pub outages: u64,
     pub failovers: u64,
@@ -86,6 +88,7 @@ impl Counts {
         self.refreshes += other.refreshes;
         self.kills += other.kills;
         self.stops += other.stops;
+        self.long_stops += other.long_stops;
         self.cuts += other.cuts;
         self.outages += other.outages;
         self.failovers += other.failovers;

@@ -90,13 +90,14 @@ impl User {
         oauth::Identity { id: format!("{}-{account}", self.person), label: None }
     }
 
-    /// The latest consent, to that family, came to nothing: what was there before still is, perhaps of the same family.
-    pub fn refused(&self, family: usize) {
+    /// The latest consent, to that family, came to nothing: what was there before still is, perhaps of the same family; and
+    /// what was in doubt still is.
+    pub fn refused(&self, family: usize, in_doubt: bool) {
         let mut known = self.known.lock();
         if let Some(latest) = known.families.iter().rposition(|(other, _, _)| *other == family) {
             known.families.remove(latest);
         }
-        known.connecting = false;
+        known.connecting = in_doubt;
     }
 
     /// Nobody knows what comes of what the person does next.
@@ -135,11 +136,11 @@ impl User {
         self.known.lock().twofold_until = Some(Instant::now() + time);
     }
 
-    /// A connect begins.
-    pub fn connecting(&self, family: usize) {
+    /// A connect begins. Says whether nobody knows what came of one before.
+    pub fn connecting(&self, family: usize) -> bool {
         let mut known = self.known.lock();
-        known.connecting = true;
         known.families.push((family, Instant::now(), None));
+        std::mem::replace(&mut known.connecting, true)
     }
 
     /// Says whether it is certain now that this family is connected.
