@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     config::nearest,
-    connection::redirect_uri,
+    oauth::redirect_uri,
     id::ServiceName,
     provider::catalogue,
     secret::SecretString,

@@ -35,10 +35,10 @@ fn grant(access: &str, refresh: Option<&str>, life: Option<Duration>) -> Grant {
 async fn with_accounts(accounts: &[&str]) -> Rig {
     let rig = Rig::start(1, 1, HOUR).await;
     let connections = connections(&rig);
-    connections.disconnect(&rig.user(0).id).await.unwrap();
+    connections.manager.disconnect(&rig.user(0).id).await.unwrap();
     for account in accounts {
         let id = ConnectionId { account: label(account), ..rig.user(0).id.clone() };
-        connections.connect(&id, grant(account, None, Some(HOUR)), None, &[]).await.unwrap();
+        connections.manager.connect(&id, grant(account, None, Some(HOUR)), None, &[]).await.unwrap();
     }
     rig
 }

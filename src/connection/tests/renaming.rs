@@ -118,12 +118,12 @@ fn at_each_step(with_key: bool, then: impl AsyncFn(&After)) {
                 world.connect(&world.users[0], &troubled).await;
                 if with_key {
                     let key = SecretString::new("key".to_owned());
-                    troubled.connections.store_api_key(&world.users[0].id, &key).await.unwrap();
+                    troubled.connections.api_keys.store(&world.users[0].id, &key).await.unwrap();
                 }
                 troubled.gate.arm(step, trouble);
                 let (renaming, home) = (Arc::clone(&world), label("home"));
                 let process = Arc::clone(&troubled);
-                let first = tokio::spawn(async move { process.connections.rename(&renaming.users[0].id, &home).await });
+                let first = tokio::spawn(async move { process.connections.manager.rename(&renaming.users[0].id, &home).await });
                 sleep(Duration::from_millis(100)).await;
                 let after = After { world, other, when: format!("{trouble:?} at {step}") };
                 then(&after).await;

@@ -209,7 +209,7 @@ impl World {
         user.connecting(family);
         self.provider.connected(user.number, None);
         let done =
-            tokio::time::timeout(Duration::from_secs(20), process.connections.connect(&user.id, grant, None, &[]));
+            tokio::time::timeout(Duration::from_secs(20), process.connections.manager.connect(&user.id, grant, None, &[]));
         let done = matches!(done.await, Ok(Ok(_)));
         if user.connected(family, done) {
             self.provider.connected(user.number, Some(family));
@@ -222,7 +222,7 @@ impl World {
         self.journal.count(|counts| counts.disconnects += 1);
         self.provider.connected(user.number, None);
         user.known.lock().disconnecting = true;
-        let done = tokio::time::timeout(Duration::from_secs(20), process.connections.disconnect(&user.id)).await;
+        let done = tokio::time::timeout(Duration::from_secs(20), process.connections.manager.disconnect(&user.id)).await;
         if matches!(done, Ok(Ok(true))) {
             let mut known = user.known.lock();
             known.disconnecting = false;
@@ -234,7 +234,7 @@ impl World {
     pub async fn rename(&self, user: &User, process: &Process, back: bool) {
         let elsewhere = ConnectionId { account: other_label(), ..user.id.clone() };
         let (from, to) = if back { (&elsewhere, &user.id.account) } else { (&user.id, &elsewhere.account) };
-        let done = tokio::time::timeout(Duration::from_secs(60), process.connections.rename(from, to)).await;
+        let done = tokio::time::timeout(Duration::from_secs(60), process.connections.manager.rename(from, to)).await;
         self.journal.step(&process.gate.name, "rename", &(to, done));
     }
 
@@ -289,11 +289,11 @@ impl World {
         let connections = &process.connections;
         let now = || connections.now();
         let start = now();
-        let mut credential = connections.resolve(want).await?;
+        let mut credential = connections.resolver.resolve(want).await?;
         let mut renewed = false;
         for attempt in 0..4 {
             if self.serves(&credential, user, process, began, spite && attempt == 0) {
-                connections.accepted(&credential, start);
+                connections.resolver.accepted(&credential, start);
                 return Ok(());
             }
             let refused = now();
@@ -303,9 +303,9 @@ impl World {
                     known.refused_twice = true;
                     known.late |= process.gate.troubled(began, Instant::now());
                 }
-                connections.rejected_again(want, &credential, start).await
+                connections.resolver.rejected_again(want, &credential, start).await
             } else {
-                connections.rejected(want, &credential, start).await
+                connections.resolver.rejected(want, &credential, start).await
             };
             match verdict {
                 AfterRejection::Replay(next) => {

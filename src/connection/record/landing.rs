@@ -1,0 +1,191 @@
+//! No new grant is ever lost. What the provider gave is written before anything else happens; where the store is away it
+//! stays here, sealed, is used, and is written again until it lands, also while the process drains. A write that meets
+//! another is reconciled: who spent the token that the record still holds has the only valid one.
+
+use std::time::Duration;
+
+use crate::{
+    clock::Timestamp,
+    connection::model::Unavailable,
+    store::{Expect, Key, OwnerId, Put, Version},
+};
+
+use super::{
+    due,
+    form::Record,
+    records::Records,
+    unsaved::{Grant, Stored},
+};
+
+/// What became of a new grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Landed {
+    /// It is in the store.
+    Saved,
+    /// The store is away; it is used from memory and written later.
+    Waiting,
+    /// Meanwhile the caller connected anew: that grant counts.
+    Superseded,
+    /// Meanwhile another process renewed the same grant: what it got counts. Revoking ours would take that along
+    /// (RFC 7009 §2.1).
+    Outrun,
+    /// Meanwhile the caller disconnected: nothing is resurrected.
+    Gone,
+}
+
+/// How long ago something was written that is on every replica of the store by now, or was found missing since.
+const LATELY: Duration = Duration::from_secs(10 * 60);
+
+impl Records {
+    /// Stores `record`, which holds a grant bought with the refresh token of generation `spends`, where version `expect`
+    /// stands; keeps it in memory where the store is away.
+    ///
+    /// # Errors
+    /// Where it can't be sealed.
+    pub async fn land(
+        &self,
+        key: Key,
+        expect: Version,
+        record: &Record,
+        spends: u64,
+    ) -> Result<Landed, Unavailable> {
+        let version = Version(record.grant.as_ref().map_or(expect.0.saturating_add(1), |grant| grant.generation));
+        let sealed = self.seal(record, &key, version)?;
+        let grant = Grant { spends, expect, version, sealed };
+        match self.try_to_land(key, grant.clone(), record.clone()).await {
+            Ok(landed) => Ok(landed),
+            Err(unavailable) => {
+                tracing::error!(%unavailable, "a renewed grant could not be stored; it is kept in memory and written again");
+                self.unsaved().keep(key, grant);
+                Ok(Landed::Waiting)
+            }
+        }
+    }
+
+    /// Writes the grant that waits at this place. `None`: nothing waits there, or it waits still. Of what was not stored the
+    /// record comes back: the provider has given it all the same.
+    pub async fn save(&self, key: Key) -> Option<(Landed, Record)> {
+        let grant = self.unsaved().get(&key)?;
+        let version = grant.version;
+        let saved = async {
+            let ours = self.open(&key, version, &grant.sealed)?;
+            Ok::<_, Unavailable>((self.try_to_land(key, grant, ours.clone()).await?, ours))
+        };
+        match saved.await {
+            Ok((landed, ours)) => {
+                tracing::info!(?landed, "a grant that was kept in memory is settled");
+                self.unsaved().settled(&key, version);
+                self.is_stale(&key.owner);
+                Some((landed, ours))
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a grant is still kept in memory");
+                None
+            }
+        }
+    }
+
+    async fn try_to_land(&self, key: Key, mut grant: Grant, mut ours: Record) -> Result<Landed, Unavailable> {
+        loop {
+            let now = self.now();
+            let due = due::at(&ours, now);
+            let put =
+                self.put_sealed(&key, Expect::Version(grant.expect), grant.version, &grant.sealed, due).await?;
+            let current = match put {
+                Put::Stored => {
+                    let stored = Stored { version: grant.version, sealed: grant.sealed, at: self.now() };
+                    self.written().keep(key, stored);
+                    return Ok(Landed::Saved);
+                }
+                Put::Conflict(None) => return Ok(Landed::Gone),
+                Put::Conflict(Some(current)) => current,
+            };
+            let theirs = self.open(&key, current.version, &current.value)?;
+            if theirs.farewell.is_some() {
+                return Ok(Landed::Gone);
+            }
+            match &theirs.grant {
+                // Given up, and something else was stored since.
+                None => return Ok(Landed::Gone),
+                Some(held) if held.generation != grant.spends && !is_later(&ours, &theirs) => {
+                    let same = theirs.connected_at == ours.connected_at;
+                    return Ok(if same { Landed::Outrun } else { Landed::Superseded });
+                }
+                // It still holds the token that we spent, and ours is the only valid one; or one that somebody asked for
+                // before us, and who was stopped before the answer was stored: ours is the newer one.
+                Some(_) => {
+                    grant.expect = current.version;
+                    grant.version = self.version_after(Some(current.version.max(grant.version)), now);
+                    ours = rebase(theirs, ours, grant.version);
+                    grant.sealed = self.seal(&ours, &key, grant.version)?;
+                }
+            }
+        }
+    }
+
+    /// After a failover that lost an acknowledged write, the store holds an older grant than this process wrote: writes
+    /// that again. `true`: the record must be read again.
+    pub(super) async fn repair(&self, key: Key, stored: &Record, version: Version) -> Result<bool, Unavailable> {
+        let Some(written) = self.written().get(&key) else { return Ok(false) };
+        let Some(held) = &stored.grant else { return Ok(false) };
+        if held.generation >= written.version.0 {
+            return Ok(false);
+        }
+        let ours = self.open(&key, written.version, &written.sealed)?;
+        // A later connection of this name may have a lower number, where clocks differ.
+        if stored.farewell.is_some() || !is_same_stay(&ours, stored) {
+            return Ok(false);
+        }
+        // What the caller read may simply be older than that write: a second look tells a loss from a race.
+        if self.store().get(&key).await?.is_none_or(|current| current.version != version) {
+            return Ok(true);
+        }
+        tracing::warn!("the store went back behind a grant that this process wrote; it is written again");
+        let sealed = written.sealed.clone();
+        let grant = Grant { spends: held.generation, expect: version, version: written.version, sealed };
+        self.try_to_land(key, grant, ours).await?;
+        Ok(true)
+    }
+
+    /// What this process wrote lately, in order: after a gap in the notices, which a failover leaves, reading it again repairs
+    /// what the store has lost.
+    pub fn written_lately(&self) -> Vec<Key> {
+        self.written().since(self.now().before(LATELY))
+    }
+
+    /// Which version of a record this process itself got from the provider and wrote, or has yet to write (then without
+    /// the moment).
+    pub fn own_grant(&self, key: &Key) -> Option<(Version, Option<Timestamp>)> {
+        if let Some((version, _)) = self.unsaved().sealed(key) {
+            return Some((version, None));
+        }
+        self.written().get(key).map(|written| (written.version, Some(written.at)))
+    }
+
+    /// Nothing of this owner's is kept in memory.
+    pub fn forget(&self, owner: &OwnerId, keys: &[Key]) {
+        self.forget_snapshot(owner);
+        keys.iter().for_each(|key| self.written().forget(key));
+    }
+}
+
+/// Whether ours is of the same connection, and was asked for after theirs.
+fn is_later(ours: &Record, theirs: &Record) -> bool {
+    let asked = |record: &Record| record.grant.as_ref().and_then(|grant| grant.asked);
+    is_same_stay(ours, theirs) && asked(ours) > asked(theirs)
+}
+
+/// Whether both are of one connection, which bore no other label in between: each arrival numbers the grant anew, by the
+/// clock of whoever moved it.
+fn is_same_stay(ours: &Record, theirs: &Record) -> bool {
+    ours.connected_at == theirs.connected_at && ours.moved_by == theirs.moved_by
+}
+
+/// Our grant on top of whatever else was written meanwhile.
+fn rebase(theirs: Record, ours: Record, version: Version) -> Record {
+    let mut grant = ours.grant;
+    if let Some(grant) = &mut grant {
+        grant.generation = version.0;
+    }
+    Record { grant, refreshed_at: ours.refreshed_at, invalid: None, invalidated_at: None, mark: None, ..theirs }
+}

@@ -1,0 +1,251 @@
+//! All records. The only thing that reads, seals, opens and writes them; each write goes by one protocol: a version that nobody else
+//! chooses, a seal for this place and version, the moment at which somebody should look again, a compare-and-set, and word to
+//! the cache that what it holds is no longer true. Decides nothing about what a record should become.
+
+use std::sync::Arc;
+
+use crate::{
+    clock::{Clock, Timestamp},
+    connection::{
+        cache::SnapshotCache,
+        model::Unavailable,
+    },
+    id::{CallerId, ConnectionId},
+    store::{Expect, Key, OwnerId, Put, Store, Version, Versioned},
+    vault::{Root, Vault},
+};
+
+use super::{
+    change::Change,
+    due,
+    form::{Record, SealError},
+    root::{self, Roots},
+    unsaved::{Unsaved, Written},
+    version::Versions,
+};
+
+/// How often a write is tried again when someone else was quicker.
+pub const ATTEMPTS: u32 = 16;
+
+/// All records of a store.
+pub struct Records {
+    store: Arc<dyn Store>,
+    vault: Arc<Vault>,
+    roots: Roots,
+    clock: Clock,
+    cache: Arc<SnapshotCache>,
+    versions: Versions,
+    unsaved: Unsaved,
+    written: Written,
+}
+
+/// A record as it was listed: read, or why not.
+pub struct Listed {
+    /// Where it stands.
+    pub key: Key,
+    /// What stands there.
+    pub record: Result<Record, SealError>,
+}
+
+impl Records {
+    /// Over this store. `process` names this process, and no other; what was written lately is kept for so many records.
+    pub fn new(
+        store: Arc<dyn Store>,
+        vault: Arc<Vault>,
+        roots: Roots,
+        clock: Clock,
+        cache: Arc<SnapshotCache>,
+        (process, capacity): (&str, usize),
+    ) -> Self {
+        let versions = Versions::new(process.to_owned());
+        Self { store, vault, roots, clock, cache, versions, unsaved: Unsaved::default(), written: Written::new(capacity) }
+    }
+
+    /// The store itself, for whatever is no record.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The shared secret.
+    ///
+    /// # Errors
+    /// While the store or the keys are away.
+    pub async fn root(&self) -> Result<Arc<Root>, Unavailable> {
+        self.roots.get().await
+    }
+
+    /// The same, if it was fetched already.
+    pub fn known_root(&self) -> Option<&Arc<Root>> {
+        self.roots.known()
+    }
+
+    /// A caller's name in the store.
+    ///
+    /// # Errors
+    /// As [`Records::root`].
+    pub async fn owner(&self, caller: &CallerId) -> Result<OwnerId, Unavailable> {
+        Ok(root::owner(self.root().await?.as_ref(), caller))
+    }
+
+    /// A connection's name in the store.
+    ///
+    /// # Errors
+    /// As [`Records::root`].
+    pub async fn key(&self, id: &ConnectionId) -> Result<Key, Unavailable> {
+        Ok(root::key(self.root().await?.as_ref(), id))
+    }
+
+    /// The grants that the store doesn't have yet.
+    pub fn unsaved(&self) -> &Unsaved {
+        &self.unsaved
+    }
+
+    /// What this process wrote lately.
+    pub(super) fn written(&self) -> &Written {
+        &self.written
+    }
+
+    /// The record as it stands: this process's own unsaved one, else the store's.
+    ///
+    /// # Errors
+    /// While the store is away; [`Unavailable::Keys`] where the record can't be opened.
+    pub async fn read(&self, key: &Key) -> Result<Option<(Record, Version)>, Unavailable> {
+        if let Some((version, sealed)) = self.unsaved.sealed(key) {
+            return Ok(Some((self.open(key, version, &sealed)?, version)));
+        }
+        let Some(stored) = self.store.get(key).await? else { return Ok(None) };
+        let record = self.open(key, stored.version, &stored.value)?;
+        if !self.repair(*key, &record, stored.version).await? {
+            return Ok(Some((record, stored.version)));
+        }
+        let Some(stored) = self.store.get(key).await? else { return Ok(None) };
+        Ok(Some((self.open(key, stored.version, &stored.value)?, stored.version)))
+    }
+
+    /// The keys of all records of an owner, in no order.
+    ///
+    /// # Errors
+    /// While the store is away.
+    pub async fn keys(&self, owner: OwnerId) -> Result<Vec<Key>, Unavailable> {
+        Ok(self.store.list(&owner).await?.into_iter().map(|(record, _)| Key { owner, record }).collect())
+    }
+
+    /// All records of an owner as they stand, in no order.
+    ///
+    /// # Errors
+    /// While the store is away.
+    pub async fn list(&self, owner: OwnerId) -> Result<Vec<Listed>, Unavailable> {
+        let stored = self.store.list(&owner).await?;
+        let mut all = Vec::with_capacity(stored.len());
+        for (record, stored) in stored {
+            let key = Key { owner, record };
+            let (version, sealed) = self.newest(&key, stored);
+            let record = match self.open(&key, version, &sealed) {
+                Ok(record) if self.repair(key, &record, version).await? => match self.read(&key).await? {
+                    Some((repaired, _)) => Ok(repaired),
+                    None => continue,
+                },
+                opened => opened,
+            };
+            all.push(Listed { key, record });
+        }
+        Ok(all)
+    }
+
+    /// Opens what is stored at this place and version.
+    ///
+    /// # Errors
+    /// Where no key opens it, or it is damaged.
+    pub fn open(&self, key: &Key, version: Version, sealed: &[u8]) -> Result<Record, SealError> {
+        Record::open(&self.vault, key, version, sealed)
+    }
+
+    /// This process's own unsaved version, where that is newer than the store's.
+    pub(super) fn newest(&self, key: &Key, stored: Versioned) -> (Version, Vec<u8>) {
+        let unsaved = self.unsaved.sealed(key).filter(|(version, _)| *version > stored.version);
+        unsaved.unwrap_or((stored.version, stored.value))
+    }
+
+    /// Stores what `make` makes of the next version and the time, where `expect` holds. `None`: something else stands there.
+    ///
+    /// # Errors
+    /// While the store or the keys are away: whether it was written is unknown then.
+    pub async fn put(
+        &self,
+        key: Key,
+        expect: Expect,
+        make: impl FnOnce(Version, Timestamp) -> Record,
+    ) -> Result<Option<(Record, Version)>, Unavailable> {
+        let before = if let Expect::Version(version) = expect { Some(version) } else { None };
+        let now = self.now();
+        let version = self.versions.after(before, now);
+        let record = make(version, now);
+        let sealed = self.seal(&record, &key, version)?;
+        let put = self.put_sealed(&key, expect, version, &sealed, due::at(&record, now)).await?;
+        Ok(matches!(put, Put::Stored).then_some((record, version)))
+    }
+
+    /// Applies a change where `expect` still stands. `None`: something else stands there now.
+    ///
+    /// # Errors
+    /// As [`Records::put`].
+    pub async fn write(
+        &self,
+        key: Key,
+        record: Record,
+        expect: Version,
+        change: Change,
+    ) -> Result<Option<(Record, Version)>, Unavailable> {
+        self.put(key, Expect::Version(expect), |version, now| record.apply(change, now, version.0)).await
+    }
+
+    /// Deletes the record, where this version stands. `false`: something else does. Where nothing does, it is gone already.
+    ///
+    /// # Errors
+    /// While the store is away.
+    pub async fn delete(&self, key: &Key, version: Version) -> Result<bool, Unavailable> {
+        let put = self.store.delete(key, Expect::Version(version)).await?;
+        self.cache.changed(&key.owner);
+        Ok(matches!(put, Put::Stored))
+    }
+
+    /// Something of this owner changed elsewhere, or may have: what is held of them is read again.
+    pub fn is_stale(&self, owner: &OwnerId) {
+        self.cache.changed(owner);
+    }
+
+    /// Nothing is held of this owner any more.
+    pub(super) fn forget_snapshot(&self, owner: &OwnerId) {
+        self.cache.forget(owner);
+    }
+
+    /// A version after this one, which nobody else chooses after it.
+    pub fn version_after(&self, previous: Option<Version>, now: Timestamp) -> Version {
+        self.versions.after(previous, now)
+    }
+
+    pub(super) fn seal(&self, record: &Record, key: &Key, version: Version) -> Result<Vec<u8>, SealError> {
+        record.seal(&self.vault, key, version)
+    }
+
+    /// The last step of each write.
+    pub(super) async fn put_sealed(
+        &self,
+        key: &Key,
+        expect: Expect,
+        version: Version,
+        sealed: &[u8],
+        due: Option<Timestamp>,
+    ) -> Result<Put, Unavailable> {
+        let put = self.store.put(key, expect, version, sealed, due.map(Timestamp::millis)).await?;
+        if let Put::Stored = put {
+            self.cache.changed(&key.owner);
+        }
+        Ok(put)
+    }
+}

@@ -1,0 +1,164 @@
+//! What this process has of grants that the store may lack: those that it could not write yet, and those that it wrote lately,
+//! in case a failover loses them. Sealed all the while.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use quick_cache::sync::Cache;
+use tokio::{
+    sync::{Notify, futures::Notified},
+    time::timeout,
+};
+
+use crate::{
+    clock::Timestamp,
+    store::{Key, Version},
+};
+
+/// Grants that the provider gave and the store doesn't have yet.
+#[derive(Default)]
+pub struct Unsaved {
+    waiting: Mutex<HashMap<Key, Grant>>,
+    /// Something came in, or the store may be back.
+    hurry: Notify,
+    saved: Notify,
+    /// The store may have forgotten something.
+    gap: Notify,
+}
+
+/// A new grant, sealed for its place and version.
+#[derive(Clone)]
+pub struct Grant {
+    /// The generation whose refresh token bought it.
+    pub spends: u64,
+    /// What is taken to be stored.
+    pub expect: Version,
+    /// Its version.
+    pub version: Version,
+    /// The record that holds it.
+    pub sealed: Vec<u8>,
+}
+
+impl Unsaved {
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiting.lock().len()
+    }
+
+    /// Writes now rather than at the next interval.
+    pub fn hurry(&self) {
+        self.hurry.notify_one();
+    }
+
+    /// The store was away: it may be back, and it may have forgotten something.
+    pub fn gap(&self) {
+        self.hurry();
+        self.gap.notify_one();
+    }
+
+    /// The sealed record that is newer than the store's, if there is one.
+    pub fn sealed(&self, key: &Key) -> Option<(Version, Vec<u8>)> {
+        self.waiting.lock().get(key).map(|grant| (grant.version, grant.sealed.clone()))
+    }
+
+    /// The keys of all that wait, in order.
+    pub fn keys(&self) -> Vec<Key> {
+        let mut keys: Vec<Key> = self.waiting.lock().keys().copied().collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// Keeps a grant until it is written.
+    pub fn keep(&self, key: Key, grant: Grant) {
+        self.waiting.lock().insert(key, grant);
+        self.hurry();
+    }
+
+    /// The grant that waits there.
+    pub fn get(&self, key: &Key) -> Option<Grant> {
+        self.waiting.lock().get(key).cloned()
+    }
+
+    /// A round of writing is done.
+    pub fn told(&self) {
+        self.saved.notify_waiters();
+    }
+
+    /// Resolves when something should be written now.
+    pub fn hurried(&self) -> Notified<'_> {
+        self.hurry.notified()
+    }
+
+    /// Resolves when the store may have forgotten something.
+    pub fn gapped(&self) -> Notified<'_> {
+        self.gap.notified()
+    }
+
+    /// That grant needs no more writing. A later refresh may have put a newer one in its place.
+    pub fn settled(&self, key: &Key, version: Version) {
+        let mut waiting = self.waiting.lock();
+        if waiting.get(key).is_some_and(|grant| grant.version == version) {
+            waiting.remove(key);
+        }
+    }
+
+    /// Waits until nothing waits, at most this long. Says whether that came about.
+    pub async fn settle(&self, limit: Duration) -> bool {
+        self.hurry();
+        timeout(limit, async {
+            loop {
+                // A store that fails at once is asked again after the usual pause, not as fast as it fails.
+                let saved = self.saved.notified();
+                if self.len() == 0 {
+                    return;
+                }
+                saved.await;
+            }
+        })
+        .await
+        .is_ok()
+    }
+}
+
+/// A record with a renewed grant, as this process last wrote it.
+pub struct Stored {
+    /// Its version.
+    pub version: Version,
+    /// Itself.
+    pub sealed: Vec<u8>,
+    /// When it was written.
+    pub at: Timestamp,
+}
+
+/// Records with renewed grants as this process last wrote them; bounded in number.
+pub struct Written(Cache<Key, Arc<Stored>>);
+
+impl Written {
+    /// So many at most.
+    pub fn new(capacity: usize) -> Self {
+        Self(Cache::new(capacity))
+    }
+
+    /// Remembers what was written.
+    pub fn keep(&self, key: Key, stored: Stored) {
+        self.0.insert(key, Arc::new(stored));
+    }
+
+    /// What this process last wrote there, if that is known.
+    pub fn get(&self, key: &Key) -> Option<Arc<Stored>> {
+        self.0.get(key)
+    }
+
+    /// Where this process wrote since then, in order.
+    pub fn since(&self, since: Timestamp) -> Vec<Key> {
+        let lately = self.0.iter().filter(|(_, stored)| stored.at >= since);
+        let mut keys: Vec<Key> = lately.map(|(key, _)| key).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// Nothing of what was written there is kept.
+    pub fn forget(&self, key: &Key) {
+        self.0.remove(key);
+    }
+}
