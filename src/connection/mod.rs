@@ -20,14 +20,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
-    clock::Clock,
-    config,
-    events::Events,
-    oauth,
-    provider::Services,
-    store::Store,
-    telemetry::Metrics,
-    vault::Vault,
+    clock::Clock, config, events::Events, oauth, provider::Services, store::Store, telemetry::Metrics, vault::Vault,
 };
 
 mod cache;
@@ -179,13 +172,8 @@ impl Connections {
             Arc::clone(&revoker),
         );
         let last_use = LastUse::new(Arc::clone(&records), Arc::clone(&cache));
-        let reader = Reader::new(
-            Arc::clone(&records),
-            Arc::clone(&cache),
-            Arc::clone(&services),
-            Arc::clone(&projector),
-            calls,
-        );
+        let reader =
+            Reader::new(Arc::clone(&records), Arc::clone(&cache), Arc::clone(&services), Arc::clone(&projector), calls);
         let refresher = Refresher::new(RefresherParts {
             records: Arc::clone(&records),
             cache,

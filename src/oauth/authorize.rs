@@ -2,7 +2,6 @@
 
 use url::Url;
 
-
 use crate::{id::ServiceName, provider::OAuth};
 
 /// Parameters that only this module sets, whatever configuration or caller say.

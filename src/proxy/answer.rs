@@ -44,7 +44,8 @@ pub fn judge(
             true
         }
         Verdict::DeadToken => {
-            let own = call.remedy == Remedy::PassOn || core.connections.resolver.refused_by_upstream_itself(credential, began);
+            let own = call.remedy == Remedy::PassOn
+                || core.connections.resolver.refused_by_upstream_itself(credential, began);
             if !own {
                 let credential = Arc::clone(credential);
                 context.finding = Some(Finding::Rejected { credential, replayable });

@@ -42,7 +42,9 @@ impl Gate {
         let connections = &self.core.connections;
         let after = match call.remedy {
             Remedy::None | Remedy::Replaced => connections.resolver.rejected(&call.want(), &credential, began).await,
-            Remedy::Renewed | Remedy::PassOn => connections.resolver.rejected_again(&call.want(), &credential, began).await,
+            Remedy::Renewed | Remedy::PassOn => {
+                connections.resolver.rejected_again(&call.want(), &credential, began).await
+            }
         };
         match after {
             AfterRejection::Replay(next) => {

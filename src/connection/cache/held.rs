@@ -10,10 +10,7 @@ use crate::{
     id::{ConnectionId, ServiceName},
 };
 
-use super::{
-    credential::Credential,
-    few::Few,
-};
+use super::{credential::Credential, few::Few};
 
 /// One connection as it is held in memory.
 #[derive(Debug, Clone)]

@@ -166,7 +166,8 @@ impl Healer {
         } else if let Some(aside) = record.aside {
             // Our clock may be ahead, and somebody may yet speak for it.
             let until = aside.until.unwrap_or_default();
-            matches!(self.unconfirmed.has_come(key, until).await, Ok(true)) && self.unconfirmed.give_up(key).await.is_ok()
+            matches!(self.unconfirmed.has_come(key, until).await, Ok(true))
+                && self.unconfirmed.give_up(key).await.is_ok()
         } else if record.moving.is_some() {
             self.moves.finish(key).await.is_ok()
         } else if let Some(grant) = record.grant {

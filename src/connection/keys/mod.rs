@@ -134,7 +134,7 @@ impl ApiKeys {
     }
 
     /// Whether no other process has noted a use on that day.
-    async fn claim_use(&self, id: &ConnectionId, at: Timestamp) -> Result<bool, Unavailable> {
+    pub(super) async fn claim_use(&self, id: &ConnectionId, at: Timestamp) -> Result<bool, Unavailable> {
         let store = self.records.store();
         let name = about(self.records.root().await?.as_ref(), "api-key-use", id, &[]);
         let value = at.millis().to_be_bytes();

@@ -10,10 +10,7 @@ use tokio::time::timeout;
 use crate::{
     connection::{
         model::Unavailable,
-        record::{
-            records::ATTEMPTS,
-            tombstone::Retired,
-        },
+        record::{records::ATTEMPTS, tombstone::Retired},
     },
     events::{Event, Kind},
     id::CallerId,

@@ -19,7 +19,8 @@ impl Manager {
     pub async fn has_room(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
         let snapshot = self.parts.reader.snapshot(&id.caller).await?;
         let connected = snapshot.connections.iter().map(|held| (&held.id.service, &held.id.account));
-        let waiting = snapshot.unconfirmed(self.parts.records.now()).map(|waiting| (&waiting.service, &waiting.account));
+        let waiting =
+            snapshot.unconfirmed(self.parts.records.now()).map(|waiting| (&waiting.service, &waiting.account));
         let mut others = 0;
         for (_, account) in connected.chain(waiting).filter(|(service, _)| **service == id.service) {
             if *account == id.account {

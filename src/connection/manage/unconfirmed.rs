@@ -82,7 +82,8 @@ impl Unconfirmed {
         let until = self.by_the_store(key, until, self.records.now()).await?;
         let client = client(&self.services, id);
         let change = Change::Connected { grant, identity, requested: requested.to_vec(), client };
-        let record = |version: Version, now| Record::empty(id.clone()).apply(change, now, version.0).aside(shown, until);
+        let record =
+            |version: Version, now| Record::empty(id.clone()).apply(change, now, version.0).aside(shown, until);
         let put = self.records.put(key, Expect::Absent, record).await?;
         if put.is_some() { Ok(()) } else { Err(Unavailable::Busy) }
     }
@@ -148,7 +149,9 @@ impl Unconfirmed {
     /// While the store or the keys are away.
     pub async fn is_waiting(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
         let snapshot = self.reader.snapshot(&id.caller).await?;
-        Ok(snapshot.unconfirmed(self.records.now()).any(|waiting| waiting.service == id.service && waiting.account == id.account))
+        Ok(snapshot
+            .unconfirmed(self.records.now())
+            .any(|waiting| waiting.service == id.service && waiting.account == id.account))
     }
 
     /// Takes a grant's record away because somebody spoke for it. `false`: it is gone, or about to be revoked.

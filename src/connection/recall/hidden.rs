@@ -3,11 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    connection::{
-        cache::Snapshot,
-        model::Unavailable,
-        record::root,
-    },
+    connection::{cache::Snapshot, model::Unavailable, record::root},
     id::{Account, ConnectionId, ServiceName},
 };
 
@@ -33,8 +29,7 @@ impl Reader {
             Some(account) => !found && of(service, account),
             None if of(service, &Account::default()) => true,
             None => {
-                let mut owners: Vec<&ServiceName> =
-                    self.services.iter().map(|service| &service.owner).collect();
+                let mut owners: Vec<&ServiceName> = self.services.iter().map(|service| &service.owner).collect();
                 owners.sort_unstable();
                 owners.dedup();
                 let known = owners.into_iter().filter(|owner| of(owner, &Account::default())).count();

@@ -92,15 +92,14 @@ impl LastUse {
 
     async fn write_now(&self, coarse: Duration) {
         let Some(root) = self.records.known_root() else { return };
-        let writes =
-            stream::iter(self.unwritten(coarse)).map(Ok).try_for_each_concurrent(AT_ONCE, |(owner, used)| {
-                let times = used.iter().map(|(credential, at)| (root::key(root, &credential.id).record, *at)).collect();
-                async move {
-                    self.merge(owner, &times).await?;
-                    used.iter().for_each(|(credential, at)| credential.set_use_written(*at));
-                    Ok::<(), store::Error>(())
-                }
-            });
+        let writes = stream::iter(self.unwritten(coarse)).map(Ok).try_for_each_concurrent(AT_ONCE, |(owner, used)| {
+            let times = used.iter().map(|(credential, at)| (root::key(root, &credential.id).record, *at)).collect();
+            async move {
+                self.merge(owner, &times).await?;
+                used.iter().for_each(|(credential, at)| credential.set_use_written(*at));
+                Ok::<(), store::Error>(())
+            }
+        });
         if let Err(error) = writes.await {
             tracing::debug!(%error, "times of use are written later");
         }

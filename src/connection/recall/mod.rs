@@ -8,11 +8,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use crate::{
-    id::CallerId,
-    provider::Services,
-    store::OwnerId,
-};
+use crate::{id::CallerId, provider::Services, store::OwnerId};
 
 use super::{
     cache::{Snapshot, SnapshotCache},
@@ -86,7 +82,11 @@ impl Reader {
     ///
     /// # Errors
     /// While the store or the keys are away, and nothing is held of the caller.
-    pub async fn recall(self: &Arc<Self>, owner: Option<OwnerId>, caller: &CallerId) -> Result<(Arc<Snapshot>, Belief), Unavailable> {
+    pub async fn recall(
+        self: &Arc<Self>,
+        owner: Option<OwnerId>,
+        caller: &CallerId,
+    ) -> Result<(Arc<Snapshot>, Belief), Unavailable> {
         let store = self.records.store();
         let owner = match owner {
             Some(owner) => owner,

@@ -42,13 +42,7 @@ impl Records {
     ///
     /// # Errors
     /// Where it can't be sealed.
-    pub async fn land(
-        &self,
-        key: Key,
-        expect: Version,
-        record: &Record,
-        spends: u64,
-    ) -> Result<Landed, Unavailable> {
+    pub async fn land(&self, key: Key, expect: Version, record: &Record, spends: u64) -> Result<Landed, Unavailable> {
         let version = Version(record.grant.as_ref().map_or(expect.0.saturating_add(1), |grant| grant.generation));
         let sealed = self.seal(record, &key, version)?;
         let grant = Grant { spends, expect, version, sealed };
@@ -89,8 +83,7 @@ impl Records {
         loop {
             let now = self.now();
             let due = due::at(&ours, now);
-            let put =
-                self.put_sealed(&key, Expect::Version(grant.expect), grant.version, &grant.sealed, due).await?;
+            let put = self.put_sealed(&key, Expect::Version(grant.expect), grant.version, &grant.sealed, due).await?;
             let current = match put {
                 Put::Stored => {
                     let stored = Stored { version: grant.version, sealed: grant.sealed, at: self.now() };

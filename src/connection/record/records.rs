@@ -6,10 +6,7 @@ use std::sync::Arc;
 
 use crate::{
     clock::{Clock, Timestamp},
-    connection::{
-        cache::SnapshotCache,
-        model::Unavailable,
-    },
+    connection::{cache::SnapshotCache, model::Unavailable},
     id::{CallerId, ConnectionId},
     store::{Expect, Key, OwnerId, Put, Store, Version, Versioned},
     vault::{Root, Vault},
@@ -58,7 +55,16 @@ impl Records {
         (process, capacity): (&str, usize),
     ) -> Self {
         let versions = Versions::new(process.to_owned());
-        Self { store, vault, roots, clock, cache, versions, unsaved: Unsaved::default(), written: Written::new(capacity) }
+        Self {
+            store,
+            vault,
+            roots,
+            clock,
+            cache,
+            versions,
+            unsaved: Unsaved::default(),
+            written: Written::new(capacity),
+        }
     }
 
     /// The store itself, for whatever is no record.

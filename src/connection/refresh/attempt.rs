@@ -90,7 +90,9 @@ impl Refresher {
 
         let at = Some(lease.store_time_at_most());
         let mark = Mark { holder: self.parts.leases.process().to_owned(), spends: used, at, settled: false };
-        let Some((marked, version)) = self.parts.records.write(key, record, version, Change::RefreshStarted(mark)).await? else {
+        let Some((marked, version)) =
+            self.parts.records.write(key, record, version, Change::RefreshStarted(mark)).await?
+        else {
             return Ok(Step::Again);
         };
         // Lease and mark may have been long on their way, and another process would take over and spend the token, too,
@@ -99,8 +101,18 @@ impl Refresher {
             self.unanswered(key, marked, version, interrupted).await;
             return Ok(Step::Again);
         }
-        let sent = Sent { key, id, used, marked, version, asked: self.parts.records.now(), began: Instant::now(), interrupted };
-        let answer = self.parts.oauth.refresh(oauth, &token, &oauth::redirect_uri(&self.parts.public_url, &id.service)).await;
+        let sent = Sent {
+            key,
+            id,
+            used,
+            marked,
+            version,
+            asked: self.parts.records.now(),
+            began: Instant::now(),
+            interrupted,
+        };
+        let answer =
+            self.parts.oauth.refresh(oauth, &token, &oauth::redirect_uri(&self.parts.public_url, &id.service)).await;
         tracing::debug!(service = %id.service, took = ?sent.began.elapsed(), ok = answer.is_ok(), "asked the token endpoint");
         match answer {
             Ok(grant) => {
@@ -201,7 +213,11 @@ impl Refresher {
             let (Some(used), Some(mark)) = (used, mark) else { return };
             let Ok(read) = self.rests_on(&key, used).await else { return };
             if let Some((record, version)) = read.filter(|(record, _)| record.mark.is_none()) {
-                let _ = self.parts.records.write(key, record, version, Change::RefreshStarted(Mark { settled: true, ..mark })).await;
+                let _ = self
+                    .parts
+                    .records
+                    .write(key, record, version, Change::RefreshStarted(Mark { settled: true, ..mark }))
+                    .await;
             }
         }
     }

@@ -37,7 +37,7 @@ fn grant(life: Duration) -> Grant {
 }
 
 fn now(rig: &Rig) -> Timestamp {
-    rig.processes[0].connections.now()
+    rig.processes[0].connections.records.now()
 }
 
 #[tokio::test(start_paused = true)]

@@ -78,7 +78,7 @@ async fn a_refresh_on_its_way_does_not_bring_an_erased_user_back() {
     let connections = rig.processes[1].connections.clone();
     let id = rig.user(0).id.clone();
     let generation = rig.record(0).grant.unwrap().generation;
-    let refresh = tokio::spawn(async move { connections.refresh(&id, generation).await });
+    let refresh = tokio::spawn(async move { connections.refresher.refresh(&id, generation).await });
     until("the provider was asked", || async { rig.asked() == 1 }).await;
     erase(&rig, 0).await.unwrap();
     refresh.await.unwrap().unwrap();

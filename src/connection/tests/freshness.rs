@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     clock::Timestamp,
-    connection::snapshot::Snapshots,
+    connection::cache::{Rare, SnapshotCache},
     store::{Key, OwnerId, RecordId, Version},
 };
 
@@ -19,10 +19,10 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 /// What was read of `OWNER` at 1000 seconds.
-fn read() -> Snapshots {
-    let snapshots = Snapshots::new(16, OFFLINE_MAX);
+fn read() -> SnapshotCache {
+    let snapshots = SnapshotCache::new(16, OFFLINE_MAX);
     let stamp = snapshots.stamp(&OWNER, EPOCH);
-    snapshots.keep(OWNER, stamp, at(1000), vec![], super::super::snapshot::Rare::default());
+    snapshots.keep(OWNER, stamp, at(1000), vec![], Rare::default());
     snapshots
 }
 
@@ -38,10 +38,10 @@ fn what_was_read_is_fresh_until_a_change() {
 
 #[test]
 fn a_change_while_the_store_is_read_makes_stale_what_was_read() {
-    let snapshots = Snapshots::new(16, OFFLINE_MAX);
+    let snapshots = SnapshotCache::new(16, OFFLINE_MAX);
     let stamp = snapshots.stamp(&OWNER, EPOCH);
     snapshots.changed(&OWNER);
-    snapshots.keep(OWNER, stamp, at(1000), vec![], super::super::snapshot::Rare::default());
+    snapshots.keep(OWNER, stamp, at(1000), vec![], Rare::default());
     assert!(snapshots.fresh(&OWNER, EPOCH).is_none());
 }
 

@@ -80,11 +80,11 @@ impl Rig {
     /// A refresh of this connection is under way at the provider, and will bring a token after this time.
     async fn refresh_slowly(&self, id: &ConnectionId, time: Duration) -> tokio::task::JoinHandle<()> {
         let connections = self.processes[0].connections.clone();
-        let key = connections.key(id).await.unwrap();
+        let key = connections.records.key(id).await.unwrap();
         let generation = self.world.server.record(&key).unwrap().grant.unwrap().generation;
         let (id, before) = (id.clone(), self.asked());
         self.script([Scripted::Slow(time)]);
-        let refresh = tokio::spawn(async move { connections.refresh(&id, generation).await.unwrap() });
+        let refresh = tokio::spawn(async move { connections.refresher.refresh(&id, generation).await.unwrap() });
         until("the provider was asked", || async { self.asked() > before }).await;
         refresh
     }
@@ -225,7 +225,7 @@ async fn a_grant_that_nobody_confirmed_is_only_forgotten_beside_a_service_with_t
         Consents(&rig).connect(0, &of_service(&id, service), Some("ada")).await;
         let connections = &rig.processes[0].connections;
         let (family, grant) = rig.world.provider.consent(0);
-        let until = connections.now().plus(Duration::from_secs(30));
+        let until = connections.records.now().plus(Duration::from_secs(30));
         let aside =
             Aside { id: &id, name: "one", grant, identity: identity(Some("ada")), requested: &[], shown: true, until };
         connections.unconfirmed.put(aside).await.unwrap();
@@ -241,7 +241,7 @@ async fn a_grant_that_waits_for_a_word_is_alive_too() {
     Consents(&rig).connect(0, &id, Some("ada")).await;
     let connections = &rig.processes[0].connections;
     let (family, grant) = rig.world.provider.consent(0);
-    let until = connections.now().plus(LIFE / 2);
+    let until = connections.records.now().plus(LIFE / 2);
     let waiting = labelled(&id, "work");
     let aside =
         Aside { id: &waiting, name: "one", grant, identity: identity(Some("ada")), requested: &[], shown: true, until };

@@ -11,7 +11,7 @@ use super::sim::{
     world::{Nature, Process, User, World},
 };
 use crate::{
-    connection::{Credential, Reason, Unusable, record::Record},
+    connection::{Credential, Reason, Unusable, record::form::Record},
     id::Account,
 };
 

@@ -17,7 +17,7 @@ const LIFE: Duration = Duration::from_secs(24 * 3600);
 async fn use_it(rig: &Rig, process: usize) -> Timestamp {
     let credential = rig.resolve(process, 0).await.unwrap();
     let connections = &rig.processes[process].connections;
-    let now = connections.now();
+    let now = connections.records.now();
     connections.resolver.accepted(&credential, now);
     now
 }
@@ -78,7 +78,7 @@ async fn a_store_that_is_away_costs_no_more_than_the_time_of_use() {
     let rig = Rig::start(2, 1, LIFE).await;
     rig.world.server.outage(Duration::from_secs(100));
     let credential = rig.resolve(0, 0).await;
-    let used = rig.processes[0].connections.now();
+    let used = rig.processes[0].connections.records.now();
     if let Ok(credential) = credential {
         rig.processes[0].connections.resolver.accepted(&credential, used);
     }

@@ -62,12 +62,12 @@ async fn a_connection_that_was_away_under_another_label_is_not_put_back_to_what_
     // It writes a renewed grant, under a number by its clock.
     rig.world.call_in_calm(rig.user(0), &ahead).await;
     let own = &rig.processes[0].connections;
-    assert_eq!(own.rename(&id, &work).await, Ok(Renamed::Done));
+    assert_eq!(own.manager.rename(&id, &work).await, Ok(Renamed::Done));
     rig.world.provider.drop_access(0);
     rig.world.call_in_calm(rig.user(0), &rig.processes[0]).await;
     assert_eq!(rig.asked(), 2);
     let there = ConnectionId { account: work, ..id.clone() };
-    assert_eq!(own.rename(&there, &id.account).await, Ok(Renamed::Done));
+    assert_eq!(own.manager.rename(&there, &id.account).await, Ok(Renamed::Done));
     let newest = rig.record(0).grant.unwrap().refresh_token.unwrap();
     sleep(Duration::from_secs(1)).await;
     ahead.connections.manager.list(&id.caller).await.unwrap();

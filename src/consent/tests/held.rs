@@ -142,7 +142,8 @@ async fn what_waits_for_the_application_is_listed_and_revoked_when_nobody_confir
     let (default, work) = ("default".to_owned(), "work".to_owned());
     assert_eq!(listed().await, [(default.clone(), Status::Pending), (work.clone(), Status::Pending)]);
     let crm = rig.service("crm");
-    let found = rig.connections.manager.find(&caller("ada"), &crm, Some(&Account::parse("work").unwrap())).await.unwrap();
+    let found =
+        rig.connections.manager.find(&caller("ada"), &crm, Some(&Account::parse("work").unwrap())).await.unwrap();
     assert_eq!(found.map(|found| found.status), Some(Status::Pending));
     rig.consent.confirm(&caller("ada"), &first.code, rig.clock.now()).await.unwrap();
     assert_eq!(listed().await, [(default.clone(), Status::Active), (work.clone(), Status::Pending)]);

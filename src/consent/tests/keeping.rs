@@ -171,6 +171,10 @@ async fn under_a_new_label_all_is_asked_for_that_the_account_may_have_granted_al
     let plan = async || rig.consent.plan(&rig.service("crm"), &ticket, None, Some(&browser), None, now).await.unwrap();
     assert_eq!(plan().await.scopes, ["contacts", "notes"]);
     // One that is there under this label tells what is asked for.
-    rig.connections.manager.connect(&connection_id("ada", "crm", "default"), grant(&["contacts"]), None, &[]).await.unwrap();
+    rig.connections
+        .manager
+        .connect(&connection_id("ada", "crm", "default"), grant(&["contacts"]), None, &[])
+        .await
+        .unwrap();
     assert_eq!(plan().await.scopes, ["contacts"]);
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{gate::Gate, journal::Journal, provider::Provider};
 use crate::{
-    connection::record::Record,
+    connection::record::form::Record,
     store::{Change, Expect, Key, OwnerId, Put, RecordId, Taken, Version, Versioned},
     vault::Vault,
 };

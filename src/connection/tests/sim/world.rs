@@ -21,7 +21,7 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     config::{self, VaultKey},
-    connection::{AfterRejection, Connections, Credential, Parts, Reason, Roots, Unusable, Want, rename, root},
+    connection::{AfterRejection, Connections, Credential, Parts, Reason, Roots, Unusable, Want, record::root},
     events::{Event, Events, Kind, Sink},
     id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
     oauth,
@@ -208,8 +208,10 @@ impl World {
         self.journal.step(&process.gate.name, "connect", &family);
         user.connecting(family);
         self.provider.connected(user.number, None);
-        let done =
-            tokio::time::timeout(Duration::from_secs(20), process.connections.manager.connect(&user.id, grant, None, &[]));
+        let done = tokio::time::timeout(
+            Duration::from_secs(20),
+            process.connections.manager.connect(&user.id, grant, None, &[]),
+        );
         let done = matches!(done.await, Ok(Ok(_)));
         if user.connected(family, done) {
             self.provider.connected(user.number, Some(family));
@@ -222,7 +224,8 @@ impl World {
         self.journal.count(|counts| counts.disconnects += 1);
         self.provider.connected(user.number, None);
         user.known.lock().disconnecting = true;
-        let done = tokio::time::timeout(Duration::from_secs(20), process.connections.manager.disconnect(&user.id)).await;
+        let done =
+            tokio::time::timeout(Duration::from_secs(20), process.connections.manager.disconnect(&user.id)).await;
         if matches!(done, Ok(Ok(true))) {
             let mut known = user.known.lock();
             known.disconnecting = false;
@@ -241,7 +244,7 @@ impl World {
     /// Whether anything stands under the other label, or is on its way there.
     pub fn is_elsewhere(&self, user: &User) -> bool {
         let moves = self.server.record(&user.key).is_some_and(|record| record.moving.is_some());
-        moves || self.server.record(&user.elsewhere).is_some_and(|record| rename::stands(&record))
+        moves || self.server.record(&user.elsewhere).is_some_and(|record| record.stands())
     }
 
     /// One call, as the proxy makes it. `spite`: the API refuses the first token for nothing.
@@ -287,7 +290,7 @@ impl World {
         spite: bool,
     ) -> Result<(), Unusable> {
         let connections = &process.connections;
-        let now = || connections.now();
+        let now = || connections.records.now();
         let start = now();
         let mut credential = connections.resolver.resolve(want).await?;
         let mut renewed = false;
