@@ -162,3 +162,24 @@ impl Written {
         self.0.remove(key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{OwnerId, RecordId};
+
+    #[test]
+    fn what_was_written_lately_is_found_again_until_it_is_forgotten() {
+        let written = Written::new(16);
+        let keys = [1, 2].map(|record| Key { owner: OwnerId([7; 16]), record: RecordId([record; 16]) });
+        for (key, number) in keys.iter().zip([1_u8, 2]) {
+            let at = Timestamp::from_seconds(1000 * u64::from(number));
+            written.keep(*key, Stored { version: Version(u64::from(number)), sealed: vec![number], at });
+        }
+        assert_eq!(written.since(Timestamp::from_seconds(1500)), [keys[1]]);
+        let first = written.get(&keys[0]).expect("it is still known");
+        assert_eq!((first.version, first.sealed.as_slice()), (Version(1), &[1][..]));
+        written.forget(&keys[0]);
+        assert!(written.get(&keys[0]).is_none());
+    }
+}
