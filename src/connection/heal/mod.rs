@@ -33,7 +33,7 @@ use rounds::{PAGE, Rounds};
 
 /// How often the store is asked what is due.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// So many are read at the same time.
+/// How many are read at the same time.
 const READS: usize = 16;
 /// How many refreshes go to one provider at the same time.
 const AT_ONCE: usize = 8;

@@ -22,7 +22,7 @@ const LOOK: usize = 4096;
 const QUEUE: usize = 4096;
 /// How long a record that came to nothing is left alone.
 const SET_ASIDE: Duration = Duration::from_secs(45);
-/// So many records are known to be left alone at most; others are read again when their turn comes.
+/// How many records at most are known to be left alone; others are read again when their turn comes.
 const MOST: usize = 64 * 1024;
 
 /// What this process's healer is at.

@@ -25,9 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// What became of a user's connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Erased {
-    /// So many were erased now.
+    /// How many were erased now.
     pub connections: usize,
-    /// So many wait for their provider to revoke them, from now or from before.
+    /// How many wait for their provider to revoke them, from now or from before.
     pub revocation_pending: usize,
 }
 

@@ -134,7 +134,7 @@ pub struct Stored {
 pub struct Written(Cache<Key, Arc<Stored>>);
 
 impl Written {
-    /// So many at most.
+    /// Of at most this many records.
     pub fn new(capacity: usize) -> Self {
         Self(Cache::new(capacity))
     }

@@ -166,7 +166,7 @@ impl Refresher {
             oauth::Kind::InvalidGrant { .. } => {
                 pass.answered();
                 let reason = if interrupted { Reason::RefreshInterrupted } else { Reason::Revoked };
-                // The comparison of versions is the second reading (R10): a record that moved is not marked.
+                // The comparison of versions is the second reading: a record that moved is not marked.
                 if self.parts.records.write(key, marked, version, Change::Invalidated(reason)).await?.is_none() {
                     return Ok(Step::Again);
                 }
