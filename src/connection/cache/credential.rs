@@ -38,19 +38,20 @@ pub struct Credential {
     pub at_hand: Timestamp,
     /// What was granted, where that is known.
     pub scopes: Option<ScopeSet>,
-    /// What has been seen of it.
-    pub seen: Seen,
+    /// It was renewed because the one before it was refused, and no call has been accepted with it yet.
+    pub(in crate::connection) on_trial: AtomicBool,
+    /// When a renewal was last started for it, in seconds since the epoch.
+    pub(in crate::connection) renewal: AtomicU32,
+    /// When calls used it.
+    pub(in crate::connection) seen: Seen,
 }
 
-/// What this process has seen of a credential; of a new one, nothing.
+/// When calls used a credential; a new one, never. What is smaller than a moment lies in the credential itself, where it
+/// fills a gap: there may be tens of thousands of them.
 #[derive(Default)]
 pub struct Seen {
     /// The latest begin of a call that the upstream accepted, in milliseconds since the epoch.
     accepted: AtomicU64,
-    /// It was renewed because the one before it was refused, and no call has been accepted with it yet.
-    on_trial: AtomicBool,
-    /// When a renewal was last started for it, in seconds since the epoch.
-    renewal: AtomicU32,
     /// When a call last used the connection by a predecessor, and what of all uses the store knows, in milliseconds since
     /// the epoch; 0 for nothing.
     used_before: AtomicU64,
@@ -73,7 +74,7 @@ impl Credential {
         let before = self.seen.accepted.fetch_max(began.millis(), Ordering::Relaxed);
         // Read first: every call comes by here, and hardly any has something to change.
         if self.is_on_trial() {
-            self.seen.on_trial.store(false, Ordering::Relaxed);
+            self.on_trial.store(false, Ordering::Relaxed);
         }
         began.millis() >= before.saturating_add(1000)
     }
@@ -81,13 +82,13 @@ impl Credential {
     /// It was renewed because the one before it was refused: a refusal of this one, too, is the end of the grant.
     pub fn put_on_trial(&self) {
         if self.seen.accepted.load(Ordering::Relaxed) == 0 {
-            self.seen.on_trial.store(true, Ordering::Relaxed);
+            self.on_trial.store(true, Ordering::Relaxed);
         }
     }
 
     /// Whether that is so, and no call has been accepted with it since.
     pub fn is_on_trial(&self) -> bool {
-        self.seen.on_trial.load(Ordering::Relaxed)
+        self.on_trial.load(Ordering::Relaxed)
     }
 
     /// When a call last used the connection, by this credential or one before it, as far as this process knows.
@@ -111,7 +112,7 @@ impl Credential {
     pub fn succeeds(&self, other: &Self) {
         // Read again from the store, it is the same token.
         if other.generation == self.generation && other.is_on_trial() {
-            self.seen.on_trial.store(true, Ordering::Relaxed);
+            self.on_trial.store(true, Ordering::Relaxed);
         }
         if let Some(used) = other.last_used() {
             self.seen.used_before.fetch_max(used.millis(), Ordering::Relaxed);
@@ -123,8 +124,8 @@ impl Credential {
     /// reason to wait until it has caught up.
     pub fn claim_renewal(&self, now: Timestamp) -> bool {
         let now = u32::try_from(now.seconds()).unwrap_or(u32::MAX);
-        let last = self.seen.renewal.load(Ordering::Relaxed);
-        now != last && self.seen.renewal.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let last = self.renewal.load(Ordering::Relaxed);
+        now != last && self.renewal.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Whether a call begun after `began` was accepted with it: proof, at `now`, that a refusal is the upstream's own.
@@ -184,6 +185,8 @@ mod tests {
             refreshable: true,
             at_hand: Timestamp::from_seconds(1000),
             scopes: None,
+            on_trial: AtomicBool::default(),
+            renewal: AtomicU32::default(),
             seen: Seen::default(),
         }
     }

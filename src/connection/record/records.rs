@@ -45,7 +45,7 @@ pub struct Listed {
 }
 
 impl Records {
-    /// Over this store. `process` names this process, and no other; what was written lately is kept for so many records.
+    /// Over this store. `process` names this process, and no other; what was written lately is kept for at most `capacity` records.
     pub fn new(
         store: Arc<dyn Store>,
         vault: Arc<Vault>,

@@ -1,6 +1,12 @@
 //! What of a record people, calls and the cache may have. Pure: the record and the time go in, nothing else.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32},
+    },
+    time::Duration,
+};
 
 use crate::{
     clock::Timestamp,
@@ -120,6 +126,8 @@ fn credential(
                 at_hand: now,
                 // What was asked for and isn't named is for the upstream to judge.
                 scopes: grant.scopes.as_ref().map(|named| named.iter().chain(&grant.unnamed).collect()),
+                on_trial: AtomicBool::default(),
+                renewal: AtomicU32::default(),
                 seen: Seen::default(),
             }
         }
@@ -137,6 +145,8 @@ fn credential(
                 refreshable: false,
                 at_hand: now,
                 scopes: None,
+                on_trial: AtomicBool::default(),
+                renewal: AtomicU32::default(),
                 seen: Seen::default(),
             }
         }

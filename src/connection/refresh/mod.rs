@@ -10,7 +10,6 @@
 //! | another word | not now; held against nobody else; the connection stays |
 //! | too many calls, or it can't be reached | not now; the connection stays |
 //! | anything else, or nothing | not now; the connection stays, and so does the mark: the token may be spent |
-
 //!
 //! `attempt` is one try under the lease; `circuit` is patience with a token endpoint.
 
