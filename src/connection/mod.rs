@@ -264,7 +264,7 @@ impl Connections {
     pub async fn drain(&self, limit: Duration) -> bool {
         self.rest();
         let settled = self.refresher.drain(limit).await;
-        let settled = self.records.unsaved().settle(limit).await && settled;
+        let settled = self.records.own().unsaved.settle(limit).await && settled;
         self.last_use.write_all(LAST_WRITES.min(limit)).await;
         settled
     }
@@ -276,7 +276,7 @@ impl Connections {
 
     /// How many renewed grants wait for the store.
     pub fn unsaved(&self) -> usize {
-        self.records.unsaved().len()
+        self.records.own().unsaved.len()
     }
 }
 

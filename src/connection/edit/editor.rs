@@ -54,7 +54,7 @@ impl Editor {
         id: &ConnectionId,
         decide: impl Fn(&Record) -> Option<Change>,
     ) -> Result<Option<Record>, Unavailable> {
-        let key = self.records.key(id).await?;
+        let key = self.records.roots().key(id).await?;
         for _ in 0..ATTEMPTS {
             // Nothing can be compared with a grant that the store doesn't have yet.
             self.saver.save_first(key).await?;

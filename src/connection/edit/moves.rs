@@ -96,7 +96,7 @@ impl Moves {
             None => self.settle(&record).await?,
         }
         // A refresh token that may be spent: whoever renews it first tells which grant is the one to move.
-        if record.mark.is_some() || self.records.unsaved().sealed(&from).is_some() {
+        if record.mark.is_some() || self.records.own().unsaved.sealed(&from).is_some() {
             return Ok(None);
         }
         let moving = self.records.write(from, record, version, Change::Moving(to.clone())).await?;
@@ -109,7 +109,7 @@ impl Moves {
             let Some((record, _)) = self.records.read(&from).await? else { return Ok(Renamed::Done) };
             let Some(moving) = record.moving else { return Ok(Renamed::Taken) };
             let target_id = ConnectionId { account: moving.to.clone(), ..record.id };
-            let target = self.records.key(&target_id).await?;
+            let target = self.records.roots().key(&target_id).await?;
             let there = self.records.read(&target).await?;
             // Read after the target: where the move goes on still, nothing of it can have come and gone there before.
             let Some((record, version)) = self.records.read(&from).await? else { return Ok(Renamed::Done) };
@@ -152,7 +152,7 @@ impl Moves {
     /// finds the old one must still be able to tell that it has arrived.
     pub async fn settle(&self, record: &Record) -> Result<(), Unavailable> {
         let (Some(id), Some(from)) = (record.moved_by, &record.moved_from) else { return Ok(()) };
-        let from = self.records.key(&ConnectionId { account: from.clone(), ..record.id.clone() }).await?;
+        let from = self.records.roots().key(&ConnectionId { account: from.clone(), ..record.id.clone() }).await?;
         for _ in 0..ATTEMPTS {
             match self.records.read(&from).await? {
                 Some((old, version)) if old.moving.as_ref().is_some_and(|moving| moving.id == id) => {

@@ -34,10 +34,10 @@ impl Saver {
     /// # Errors
     /// Where that does not come about.
     pub async fn save_first(&self, key: Key) -> Result<(), Unavailable> {
-        if self.records.unsaved().sealed(&key).is_some() {
+        if self.records.own().unsaved.sealed(&key).is_some() {
             self.save(key).await;
         }
-        if self.records.unsaved().sealed(&key).is_some() { Err(Unavailable::Store) } else { Ok(()) }
+        if self.records.own().unsaved.sealed(&key).is_some() { Err(Unavailable::Store) } else { Ok(()) }
     }
 
     async fn save(&self, key: Key) {
@@ -50,7 +50,7 @@ impl Saver {
     pub fn keep_saving(self: &Arc<Self>, handle: &Handle) {
         let saver = Arc::clone(self);
         handle.spawn(async move {
-            let unsaved = saver.records.unsaved();
+            let unsaved = &saver.records.own().unsaved;
             loop {
                 unsaved.hurried().await;
                 while unsaved.len() > 0 {
@@ -74,14 +74,14 @@ impl Saver {
             // Not yet looked at since the last gap: what can't be read must not keep the next gap from being noticed.
             let mut left: Vec<Key> = Vec::new();
             loop {
-                let gap = records.unsaved().gapped();
+                let gap = records.own().unsaved.gapped();
                 let noticed = if left.is_empty() {
                     gap.await;
                     true
                 } else {
                     timeout(PAUSE, gap).await.is_ok()
                 };
-                let lately = records.written_lately();
+                let lately = records.own().written_lately(records.now());
                 let looked_at: Vec<Key> = lately.into_iter().filter(|key| noticed || left.contains(key)).collect();
                 left.clear();
                 for key in looked_at {

@@ -85,7 +85,7 @@ impl ApiKeys {
             return Ok(false);
         }
         let store = self.records.store();
-        let root = self.records.root().await?;
+        let root = self.records.roots().get().await?;
         let today = day_of(&root, &plan, now);
         if store.peek(&today).await?.is_some() {
             return Ok(false);

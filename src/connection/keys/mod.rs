@@ -136,7 +136,7 @@ impl ApiKeys {
     /// Whether no other process has noted a use on that day.
     pub(super) async fn claim_use(&self, id: &ConnectionId, at: Timestamp) -> Result<bool, Unavailable> {
         let store = self.records.store();
-        let name = about(self.records.root().await?.as_ref(), "api-key-use", id, &[]);
+        let name = about(self.records.roots().get().await?.as_ref(), "api-key-use", id, &[]);
         let value = at.millis().to_be_bytes();
         match store.put_once(&name, &value, Some(USE_KEPT)).await? {
             Claim::Mine => Ok(true),
@@ -150,13 +150,13 @@ impl ApiKeys {
     /// # Errors
     /// While the store or the keys are away.
     pub async fn last_used(&self, id: &ConnectionId) -> Result<Option<Timestamp>, Unavailable> {
-        let name = about(self.records.root().await?.as_ref(), "api-key-use", id, &[]);
+        let name = about(self.records.roots().get().await?.as_ref(), "api-key-use", id, &[]);
         Ok(self.records.store().peek(&name).await?.and_then(|stored| moment(&stored)))
     }
 
     /// Forgets when the connection's API key was used.
     pub(super) async fn forget_use(&self, id: &ConnectionId) -> Result<(), Unavailable> {
-        let name = about(self.records.root().await?.as_ref(), "api-key-use", id, &[]);
+        let name = about(self.records.roots().get().await?.as_ref(), "api-key-use", id, &[]);
         self.records.store().take(&name).await?;
         Ok(())
     }
@@ -175,7 +175,7 @@ impl ApiKeys {
         let Some(record) = removed else { return Ok(false) };
         let is_bare = |record: &Record| record.grant.is_none() && record.api_key.is_none() && record.farewell.is_none();
         if is_bare(&record) {
-            let key = self.records.key(id).await?;
+            let key = self.records.roots().key(id).await?;
             // Somebody may have connected since: then it is theirs.
             if let Some((record, version)) = self.records.read(&key).await?
                 && is_bare(&record)

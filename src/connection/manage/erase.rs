@@ -37,7 +37,7 @@ impl Manager {
     /// # Errors
     /// While the store or the keys are away. Some connections may be erased by then; the others are as they were.
     pub async fn erase(&self, caller: &CallerId) -> Result<Erased, Unavailable> {
-        let owner = self.parts.records.owner(caller).await?;
+        let owner = self.parts.records.roots().owner(caller).await?;
         let mut erased = Erased::default();
         for _ in 0..ATTEMPTS {
             let keys = self.retire_all(owner, &mut erased).await?;

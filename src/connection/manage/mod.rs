@@ -157,7 +157,7 @@ impl Manager {
             return self.parts.unconfirmed.discard(id).await;
         }
         self.parts.events.tell(&Event::new(id.clone(), Kind::Revoked, None));
-        let key = self.parts.records.key(id).await?;
+        let key = self.parts.records.roots().key(id).await?;
         let revoker = Arc::clone(&self.parts.revoker);
         let farewell = self.parts.handle.spawn(async move { revoker.finish(key).await });
         let _ = tokio::time::timeout(PATIENCE, farewell).await;

@@ -21,7 +21,8 @@ impl Manager {
     }
 
     async fn rename_here(&self, id: &ConnectionId, to: &Account) -> Result<Renamed, Unavailable> {
-        let (from, target) = (self.parts.records.key(id).await?, ConnectionId { account: to.clone(), ..id.clone() });
+        let (from, target) =
+            (self.parts.records.roots().key(id).await?, ConnectionId { account: to.clone(), ..id.clone() });
         let mut standing = self.parts.records.read(&from).await?;
         if let Some(moving) = standing.as_ref().and_then(|(record, _)| record.moving.clone()) {
             // An earlier wish that was left half-done; perhaps this very one.
@@ -36,7 +37,7 @@ impl Manager {
         if id.account == *to {
             return Ok(Renamed::Done);
         }
-        let target = self.parts.records.key(&target).await?;
+        let target = self.parts.records.roots().key(&target).await?;
         if self.parts.records.read(&target).await?.is_some_and(|(record, _)| record.stands()) {
             return Ok(Renamed::Taken);
         }

@@ -123,7 +123,7 @@ impl Unconfirmed {
                 self.events.tell(&Event::new(id.clone(), Kind::Connected, None));
                 record
             }
-            None => match self.records.read(&self.records.key(id).await?).await? {
+            None => match self.records.read(&self.records.roots().key(id).await?).await? {
                 Some((record, _)) if holds_it(&record) && record.farewell.is_none() => record,
                 _ => return Ok(None),
             },
@@ -170,7 +170,7 @@ impl Unconfirmed {
 
     /// Gives up what waits for the application under this label. `false`: nothing does.
     pub async fn discard(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
-        let owner = self.records.key(id).await?.owner;
+        let owner = self.records.roots().key(id).await?.owner;
         let mut found = false;
         for Listed { key, record } in self.records.list(owner).await? {
             // Of what can't be read nobody can tell whose it is; the healer gives it up in its time, once it can be read.
@@ -223,7 +223,7 @@ impl Unconfirmed {
     }
 
     async fn aside_key(&self, id: &ConnectionId, name: &str) -> Result<Key, Unavailable> {
-        let root = self.records.root().await?;
+        let root = self.records.roots().get().await?;
         let parts = [id.service.as_str().as_bytes(), id.account.as_str().as_bytes(), name.as_bytes()];
         Ok(Key { owner: root::owner(&root, &id.caller), record: RecordId(root.blind("aside", &parts)) })
     }

@@ -23,7 +23,7 @@ impl Reader {
         if hidden.is_empty() {
             return false;
         }
-        let Some(root) = self.records.known_root() else { return true };
+        let Some(root) = self.records.roots().known() else { return true };
         let of = |service: &ServiceName, account: &Account| hidden.contains(&root::record(root, service, account));
         match account {
             Some(account) => !found && of(service, account),

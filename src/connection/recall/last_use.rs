@@ -91,7 +91,7 @@ impl LastUse {
     }
 
     async fn write_now(&self, coarse: Duration) {
-        let Some(root) = self.records.known_root() else { return };
+        let Some(root) = self.records.roots().known() else { return };
         let writes = stream::iter(self.unwritten(coarse)).map(Ok).try_for_each_concurrent(AT_ONCE, |(owner, used)| {
             let times = used.iter().map(|(credential, at)| (root::key(root, &credential.id).record, *at)).collect();
             async move {
@@ -155,7 +155,7 @@ impl LastUse {
 
     /// When the caller's connections were last used: what this process saw, and what others wrote.
     pub async fn of(&self, caller: &CallerId) -> Times {
-        let root = self.records.known_root().cloned();
+        let root = self.records.roots().known().cloned();
         let stored = match &root {
             Some(root) => self.records.store().peek(&name(&root::owner(root, caller))).await.ok().flatten(),
             None => None,

@@ -57,7 +57,7 @@ impl Reader {
         if matches!(error, SealError::Vault(vault::Error::Corrupt)) {
             return None;
         }
-        let (root, before) = (self.records.known_root()?, self.cache.held(&key.owner)?);
+        let (root, before) = (self.records.roots().known()?, self.cache.held(&key.owner)?);
         let is_it = |held: &&Held| root::record(root, &held.id.service, &held.id.account) == key.record;
         let held = before.connections.iter().find(is_it)?.clone();
         let earlier = before.rare.iter().flat_map(|rare| &rare.believed).find(|(record, _)| *record == key.record);

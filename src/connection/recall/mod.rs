@@ -59,7 +59,7 @@ impl Reader {
 
     /// A caller's name in the store, once the root that it derives from is known. Worth keeping: it costs an HMAC.
     pub fn owner(&self, caller: &CallerId) -> Option<OwnerId> {
-        self.records.known_root().map(|root| root::owner(root, caller))
+        self.records.roots().known().map(|root| root::owner(root, caller))
     }
 
     /// What is held of a caller, where it can be believed.
@@ -90,7 +90,7 @@ impl Reader {
         let store = self.records.store();
         let owner = match owner {
             Some(owner) => owner,
-            None => self.records.owner(caller).await?,
+            None => self.records.roots().owner(caller).await?,
         };
         // A flight that began before the latest change may bring what was true before it.
         for round in 0..ROUNDS {

@@ -34,7 +34,7 @@ impl Reader {
                             }
                         }
                         // Nothing to do: stamps of the broken stretch no longer compare equal.
-                        Ok(Change::Gap) => reader.records.unsaved().gap(),
+                        Ok(Change::Gap) => reader.records.own().unsaved.gap(),
                         Err(RecvError::Lagged(_)) => reader.cache.changed_all(),
                         Err(RecvError::Closed) => return,
                     },

@@ -2,12 +2,9 @@
 //! stays here, sealed, is used, and is written again until it lands, also while the process drains. A write that meets
 //! another is reconciled: who spent the token that the record still holds has the only valid one.
 
-use std::time::Duration;
-
 use crate::{
-    clock::Timestamp,
     connection::model::Unavailable,
-    store::{Expect, Key, OwnerId, Put, Version},
+    store::{Expect, Key, Put, Version},
 };
 
 use super::{
@@ -33,9 +30,6 @@ pub enum Landed {
     Gone,
 }
 
-/// How long ago something was written that is on every replica of the store by now, or was found missing since.
-const LATELY: Duration = Duration::from_secs(10 * 60);
-
 impl Records {
     /// Stores `record`, which holds a grant bought with the refresh token of generation `spends`, where version `expect`
     /// stands; keeps it in memory where the store is away.
@@ -50,7 +44,7 @@ impl Records {
             Ok(landed) => Ok(landed),
             Err(unavailable) => {
                 tracing::error!(%unavailable, "a renewed grant could not be stored; it is kept in memory and written again");
-                self.unsaved().keep(key, grant);
+                self.own().unsaved.keep(key, grant);
                 Ok(Landed::Waiting)
             }
         }
@@ -59,7 +53,7 @@ impl Records {
     /// Writes the grant that waits at this place. `None`: nothing waits there, or it waits still. Of what was not stored the
     /// record comes back: the provider has given it all the same.
     pub async fn save(&self, key: Key) -> Option<(Landed, Record)> {
-        let grant = self.unsaved().get(&key)?;
+        let grant = self.own().unsaved.get(&key)?;
         let version = grant.version;
         let saved = async {
             let ours = self.open(&key, version, &grant.sealed)?;
@@ -68,7 +62,7 @@ impl Records {
         match saved.await {
             Ok((landed, ours)) => {
                 tracing::info!(?landed, "a grant that was kept in memory is settled");
-                self.unsaved().settled(&key, version);
+                self.own().unsaved.settled(&key, version);
                 self.is_stale(&key.owner);
                 Some((landed, ours))
             }
@@ -87,7 +81,7 @@ impl Records {
             let current = match put {
                 Put::Stored => {
                     let stored = Stored { version: grant.version, sealed: grant.sealed, at: self.now() };
-                    self.written().keep(key, stored);
+                    self.own().written.keep(key, stored);
                     return Ok(Landed::Saved);
                 }
                 Put::Conflict(None) => return Ok(Landed::Gone),
@@ -119,7 +113,7 @@ impl Records {
     /// After a failover that lost an acknowledged write, the store holds an older grant than this process wrote: writes
     /// that again. `true`: the record must be read again.
     pub(super) async fn repair(&self, key: Key, stored: &Record, version: Version) -> Result<bool, Unavailable> {
-        let Some(written) = self.written().get(&key) else { return Ok(false) };
+        let Some(written) = self.own().written.get(&key) else { return Ok(false) };
         let Some(held) = &stored.grant else { return Ok(false) };
         if held.generation >= written.version.0 {
             return Ok(false);
@@ -138,27 +132,6 @@ impl Records {
         let grant = Grant { spends: held.generation, expect: version, version: written.version, sealed };
         self.try_to_land(key, grant, ours).await?;
         Ok(true)
-    }
-
-    /// What this process wrote lately, in order: after a gap in the notices, which a failover leaves, reading it again repairs
-    /// what the store has lost.
-    pub fn written_lately(&self) -> Vec<Key> {
-        self.written().since(self.now().before(LATELY))
-    }
-
-    /// Which version of a record this process itself got from the provider and wrote, or has yet to write (then without
-    /// the moment).
-    pub fn own_grant(&self, key: &Key) -> Option<(Version, Option<Timestamp>)> {
-        if let Some((version, _)) = self.unsaved().sealed(key) {
-            return Some((version, None));
-        }
-        self.written().get(key).map(|written| (written.version, Some(written.at)))
-    }
-
-    /// Nothing of this owner's is kept in memory.
-    pub fn forget(&self, owner: &OwnerId, keys: &[Key]) {
-        self.forget_snapshot(owner);
-        keys.iter().for_each(|key| self.written().forget(key));
     }
 }
 

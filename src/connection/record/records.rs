@@ -7,17 +7,16 @@ use std::sync::Arc;
 use crate::{
     clock::{Clock, Timestamp},
     connection::{cache::SnapshotCache, model::Unavailable},
-    id::{CallerId, ConnectionId},
-    store::{Expect, Key, OwnerId, Put, Store, Version, Versioned},
-    vault::{Root, Vault},
+    store::{Expect, Key, OwnerId, Put, Store, Version},
+    vault::Vault,
 };
 
 use super::{
     change::Change,
     due,
     form::{Record, SealError},
-    root::{self, Roots},
-    unsaved::{Unsaved, Written},
+    root::Roots,
+    unsaved::OwnGrants,
     version::Versions,
 };
 
@@ -32,8 +31,7 @@ pub struct Records {
     clock: Clock,
     cache: Arc<SnapshotCache>,
     versions: Versions,
-    unsaved: Unsaved,
-    written: Written,
+    own: OwnGrants,
 }
 
 /// A record as it was listed: read, or why not.
@@ -55,16 +53,7 @@ impl Records {
         (process, capacity): (&str, usize),
     ) -> Self {
         let versions = Versions::new(process.to_owned());
-        Self {
-            store,
-            vault,
-            roots,
-            clock,
-            cache,
-            versions,
-            unsaved: Unsaved::default(),
-            written: Written::new(capacity),
-        }
+        Self { store, vault, roots, clock, cache, versions, own: OwnGrants::new(capacity) }
     }
 
     /// The store itself, for whatever is no record.
@@ -77,43 +66,14 @@ impl Records {
         self.clock.now()
     }
 
-    /// The shared secret.
-    ///
-    /// # Errors
-    /// While the store or the keys are away.
-    pub async fn root(&self) -> Result<Arc<Root>, Unavailable> {
-        self.roots.get().await
+    /// The shared secret, and the names that follow from it.
+    pub fn roots(&self) -> &Roots {
+        &self.roots
     }
 
-    /// The same, if it was fetched already.
-    pub fn known_root(&self) -> Option<&Arc<Root>> {
-        self.roots.known()
-    }
-
-    /// A caller's name in the store.
-    ///
-    /// # Errors
-    /// As [`Records::root`].
-    pub async fn owner(&self, caller: &CallerId) -> Result<OwnerId, Unavailable> {
-        Ok(root::owner(self.root().await?.as_ref(), caller))
-    }
-
-    /// A connection's name in the store.
-    ///
-    /// # Errors
-    /// As [`Records::root`].
-    pub async fn key(&self, id: &ConnectionId) -> Result<Key, Unavailable> {
-        Ok(root::key(self.root().await?.as_ref(), id))
-    }
-
-    /// The grants that the store doesn't have yet.
-    pub fn unsaved(&self) -> &Unsaved {
-        &self.unsaved
-    }
-
-    /// What this process wrote lately.
-    pub(super) fn written(&self) -> &Written {
-        &self.written
+    /// The grants that this process itself got from providers.
+    pub fn own(&self) -> &OwnGrants {
+        &self.own
     }
 
     /// The record as it stands: this process's own unsaved one, else the store's.
@@ -121,7 +81,7 @@ impl Records {
     /// # Errors
     /// While the store is away; [`Unavailable::Keys`] where the record can't be opened.
     pub async fn read(&self, key: &Key) -> Result<Option<(Record, Version)>, Unavailable> {
-        if let Some((version, sealed)) = self.unsaved.sealed(key) {
+        if let Some((version, sealed)) = self.own.unsaved.sealed(key) {
             return Ok(Some((self.open(key, version, &sealed)?, version)));
         }
         let Some(stored) = self.store.get(key).await? else { return Ok(None) };
@@ -150,7 +110,7 @@ impl Records {
         let mut all = Vec::with_capacity(stored.len());
         for (record, stored) in stored {
             let key = Key { owner, record };
-            let (version, sealed) = self.newest(&key, stored);
+            let (version, sealed) = self.own.newest(&key, stored);
             let record = match self.open(&key, version, &sealed) {
                 Ok(record) if self.repair(key, &record, version).await? => match self.read(&key).await? {
                     Some((repaired, _)) => Ok(repaired),
@@ -169,12 +129,6 @@ impl Records {
     /// Where no key opens it, or it is damaged.
     pub fn open(&self, key: &Key, version: Version, sealed: &[u8]) -> Result<Record, SealError> {
         Record::open(&self.vault, key, version, sealed)
-    }
-
-    /// This process's own unsaved version, where that is newer than the store's.
-    pub(super) fn newest(&self, key: &Key, stored: Versioned) -> (Version, Vec<u8>) {
-        let unsaved = self.unsaved.sealed(key).filter(|(version, _)| *version > stored.version);
-        unsaved.unwrap_or((stored.version, stored.value))
     }
 
     /// Stores what `make` makes of the next version and the time, where `expect` holds. `None`: something else stands there.
@@ -225,9 +179,10 @@ impl Records {
         self.cache.changed(owner);
     }
 
-    /// Nothing is held of this owner any more.
-    pub(super) fn forget_snapshot(&self, owner: &OwnerId) {
+    /// Nothing of this owner's is kept in memory.
+    pub fn forget(&self, owner: &OwnerId, keys: &[Key]) {
         self.cache.forget(owner);
+        keys.iter().for_each(|key| self.own.written.forget(key));
     }
 
     /// A version after this one, which nobody else chooses after it.

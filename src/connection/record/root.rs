@@ -50,6 +50,22 @@ impl Roots {
         self.root.get()
     }
 
+    /// A caller's name in the store.
+    ///
+    /// # Errors
+    /// As [`Roots::get`].
+    pub(in crate::connection) async fn owner(&self, caller: &CallerId) -> Result<OwnerId, Unavailable> {
+        Ok(owner(self.get().await?.as_ref(), caller))
+    }
+
+    /// A connection's name in the store.
+    ///
+    /// # Errors
+    /// As [`Roots::get`].
+    pub(in crate::connection) async fn key(&self, id: &ConnectionId) -> Result<Key, Unavailable> {
+        Ok(key(self.get().await?.as_ref(), id))
+    }
+
     /// Whether the store holds another root than this process works with: it was emptied, and somebody began anew. What is
     /// stored through such a process is found by no other.
     pub fn is_foreign(&self) -> bool {

@@ -32,7 +32,7 @@ impl Records {
             let Some(stored) = self.store().get(&key).await? else { return Ok(Retired::Gone) };
             let there = stored.version;
             // A grant that waits to be stored is the one to revoke.
-            let (newest, sealed) = self.unsaved().sealed(&key).unwrap_or((there, stored.value));
+            let (newest, sealed) = self.own().unsaved.sealed(&key).unwrap_or((there, stored.value));
             let Ok(record) = self.open(&key, newest, &sealed) else {
                 tracing::warn!("a record that can't be read is erased without being revoked");
                 self.delete(&key, there).await?;

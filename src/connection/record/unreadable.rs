@@ -38,7 +38,7 @@ impl Records {
 
     /// Removes a record that can't be read. `false`: it can, or there is none.
     pub async fn remove_unreadable(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
-        let key = self.key(id).await?;
+        let key = self.roots().key(id).await?;
         let Some(version) = self.unreadable_at(&key).await? else { return Ok(false) };
         tracing::warn!(service = %id.service, "a record that can't be read is removed without being revoked");
         self.delete(&key, version).await

@@ -12,8 +12,11 @@ use tokio::{
 
 use crate::{
     clock::Timestamp,
-    store::{Key, Version},
+    store::{Key, Version, Versioned},
 };
+
+/// How long ago something was written that is on every replica of the store by now, or was found missing since.
+const LATELY: Duration = Duration::from_secs(10 * 60);
 
 /// Grants that the provider gave and the store doesn't have yet.
 #[derive(Default)]
@@ -160,6 +163,42 @@ impl Written {
     /// Nothing of what was written there is kept.
     pub fn forget(&self, key: &Key) {
         self.0.remove(key);
+    }
+}
+
+/// All that this process itself got from providers and that the store lacks, or may lose.
+pub struct OwnGrants {
+    /// What the store doesn't have yet.
+    pub unsaved: Unsaved,
+    /// What it was given lately.
+    pub written: Written,
+}
+
+impl OwnGrants {
+    /// None yet. What was written is kept for at most this many records.
+    pub fn new(capacity: usize) -> Self {
+        Self { unsaved: Unsaved::default(), written: Written::new(capacity) }
+    }
+
+    /// The version and seal that wait there, where they are newer than the store's; else the store's.
+    pub fn newest(&self, key: &Key, stored: Versioned) -> (Version, Vec<u8>) {
+        let unsaved = self.unsaved.sealed(key).filter(|(version, _)| *version > stored.version);
+        unsaved.unwrap_or((stored.version, stored.value))
+    }
+
+    /// Which version of a record this process got from the provider and wrote, or has yet to write (then without the
+    /// moment).
+    pub fn grant(&self, key: &Key) -> Option<(Version, Option<Timestamp>)> {
+        if let Some((version, _)) = self.unsaved.sealed(key) {
+            return Some((version, None));
+        }
+        self.written.get(key).map(|written| (written.version, Some(written.at)))
+    }
+
+    /// What was written lately, in order: after a gap in the notices, which a failover leaves, reading it again repairs what
+    /// the store has lost.
+    pub fn written_lately(&self, now: Timestamp) -> Vec<Key> {
+        self.written.since(now.before(LATELY))
     }
 }
 

@@ -142,7 +142,7 @@ impl Refresher {
     /// Sees to it that the record no longer rests on the token of generation `used`: by this refresh, one in flight, or one
     /// that someone else has done. `Ok` says that the record is worth reading again.
     pub async fn refresh(self: &Arc<Self>, id: &ConnectionId, used: u64) -> Result<(), Failure> {
-        let key = self.parts.records.key(id).await?;
+        let key = self.parts.records.roots().key(id).await?;
         let flight = self.flights.join(key, || {
             let (refresher, id) = (Arc::clone(self), id.clone());
             async move { refresher.fly(key, &id, used).await }

@@ -106,7 +106,7 @@ impl Resolver {
                 Decision::Refuse(unusable) => return Err(unusable),
                 Decision::Expired(_) if belief == Belief::Offline => return Err(Unavailable::Store.into()),
                 Decision::Expired(credential) if has_key(&snapshot, &credential) => {
-                    let owner = self.records.key(&credential.id).await?.owner;
+                    let owner = self.records.roots().key(&credential.id).await?.owner;
                     self.records.is_stale(&owner);
                 }
                 // Said, and not stored: by another process's clock it may yet live.

@@ -127,8 +127,8 @@ impl Resolver {
     /// earlier request can have ended it: what took longer may have ended meanwhile, by the provider's doing, like the
     /// one before it.
     async fn renewed_here(&self, credential: &Credential, began: Timestamp) -> Result<bool, Unavailable> {
-        let key = self.records.key(&credential.id).await?;
-        let ours = self.records.own_grant(&key);
+        let key = self.records.roots().key(&credential.id).await?;
+        let ours = self.records.own().grant(&key);
         let here = ours.is_some_and(|(version, stored)| {
             let at_once = stored.is_none_or(|stored| credential.at_hand.since(stored) <= AT_ONCE);
             version.0 == credential.generation && at_once
@@ -158,7 +158,7 @@ impl Resolver {
             let kind = if reason == Reason::Expired { Kind::Expired } else { Kind::Invalidated };
             self.tell(credential, kind, reason);
         } else {
-            let owner = self.records.key(&credential.id).await?.owner;
+            let owner = self.records.roots().key(&credential.id).await?.owner;
             self.records.is_stale(&owner);
         }
         Ok(())

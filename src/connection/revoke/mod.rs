@@ -108,7 +108,7 @@ impl Revoker {
     /// Waits for revocations under this service's client that are under way, and keeps new ones from being sent. Best
     /// effort: who waits in vain goes on all the same.
     pub async fn arrival(&self, caller: &CallerId, service: &Service) -> Arrival {
-        let (Some(client), Ok(root)) = (&service.oauth, self.records.root().await) else {
+        let (Some(client), Ok(root)) = (&service.oauth, self.records.roots().get().await) else {
             return Arrival::default();
         };
         let owner = root::owner(&root, caller);
@@ -193,7 +193,7 @@ impl Revoker {
     /// # Errors
     /// While the store or the keys are away.
     pub async fn bury(&self, id: &ConnectionId, farewell: &Farewell) -> Result<Key, Unavailable> {
-        let root = self.records.root().await?;
+        let root = self.records.roots().get().await?;
         let token = farewell.grant.access_token.expose().as_bytes();
         let key = Key { owner: root::owner(&root, &id.caller), record: RecordId(root.blind("farewell", &[token])) };
         let record = Record { farewell: Some(farewell.clone()), ..Record::empty(id.clone()) };
@@ -255,7 +255,7 @@ impl Revoker {
 
     /// The lease under which grants of this owner's and this client's come in and are revoked. `None`: another holds it.
     async fn alone_with(&self, owner: OwnerId, client: &OAuth) -> Result<Option<Lease>, Unavailable> {
-        let root = self.records.root().await?;
+        let root = self.records.roots().get().await?;
         let parts = [client.token_url.as_str().as_bytes(), client.client_id.as_bytes()];
         let key = Key { owner, record: RecordId(root.blind("client", &parts)) };
         let began = Instant::now();

@@ -80,7 +80,7 @@ impl Rig {
     /// A refresh of this connection is under way at the provider, and will bring a token after this time.
     async fn refresh_slowly(&self, id: &ConnectionId, time: Duration) -> tokio::task::JoinHandle<()> {
         let connections = self.processes[0].connections.clone();
-        let key = connections.records.key(id).await.unwrap();
+        let key = connections.records.roots().key(id).await.unwrap();
         let generation = self.world.server.record(&key).unwrap().grant.unwrap().generation;
         let (id, before) = (id.clone(), self.asked());
         self.script([Scripted::Slow(time)]);

@@ -49,7 +49,7 @@ impl After {
     async fn standing(&self) -> Vec<(&'static str, Record)> {
         let mut standing = vec![];
         for text in LABELS {
-            let key = self.connections().records.key(&named(self.user(), text)).await.unwrap();
+            let key = self.connections().records.roots().key(&named(self.user(), text)).await.unwrap();
             let record = self.world.server.record(&key);
             standing.extend(record.filter(Record::stands).map(|record| (text, record)));
         }
