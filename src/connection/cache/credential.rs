@@ -112,7 +112,7 @@ impl Credential {
     pub fn succeeds(&self, other: &Self) {
         // Read again from the store, it is the same token.
         if other.generation == self.generation && other.is_on_trial() {
-            self.on_trial.store(true, Ordering::Relaxed);
+            self.put_on_trial();
         }
         if let Some(used) = other.last_used() {
             self.seen.used_before.fetch_max(used.millis(), Ordering::Relaxed);

@@ -180,13 +180,7 @@ impl SnapshotCache {
         connections: Vec<Held>,
         rare: Rare,
     ) -> Arc<Snapshot> {
-        if let Some(before) = self.cache.peek(&owner) {
-            for held in &connections {
-                if let Some(before) = before.connections.iter().find(|before| before.id == held.id) {
-                    held.succeeds(before);
-                }
-            }
-        }
+        let before = self.cache.peek(&owner);
         let snapshot = Arc::new(Snapshot {
             stamp,
             loaded_at: now,
@@ -194,7 +188,16 @@ impl SnapshotCache {
             connections: connections.into(),
             rare: (!rare.is_nothing()).then(|| Box::new(rare)),
         });
+        let inherit = || {
+            for held in snapshot.connections.iter() {
+                let of_before = before.iter().flat_map(|before| before.connections.iter());
+                of_before.filter(|before| before.id == held.id).for_each(|before| held.succeeds(before));
+            }
+        };
+        inherit();
         self.cache.insert(owner, Arc::clone(&snapshot));
+        // What was noted meanwhile of those that it replaces.
+        inherit();
         snapshot
     }
 

@@ -118,9 +118,19 @@ impl Resolver {
         // A store that is away by now takes nothing from a credential that is there.
         let same = next.id == refused.id && next.kind == AuthKind::OAuth;
         if same && matches!(self.renewed_here(&next, began).await, Ok(true)) {
-            next.put_on_trial();
+            self.put_on_trial(&next);
         }
         Ok(next)
+    }
+
+    /// The credential is on trial, and so is the same one where it has been read anew meanwhile: the next call finds that.
+    fn put_on_trial(&self, credential: &Credential) {
+        credential.put_on_trial();
+        let Some(snapshot) = self.reader.held(&credential.id.caller) else { return };
+        let held = snapshot.connections.iter().flat_map(|held| held.credentials.iter());
+        held.map(|(_, held)| held)
+            .filter(|held| held.id == credential.id && held.generation == credential.generation)
+            .for_each(|held| held.put_on_trial());
     }
 
     /// Whether this process itself got the credential from the provider since `began`, had it at hand at once, and no
