@@ -201,36 +201,47 @@ impl SnapshotCache {
         snapshot
     }
 
+    /// This process itself has just written this connection's record: it takes its place in what is held, which is as fresh
+    /// as it was, and nothing needs to be read again. What is being read just now may be older, and won't be believed.
+    pub fn wrote(&self, owner: OwnerId, held: Held) {
+        let before = self.counter(&owner).fetch_add(1, Ordering::SeqCst);
+        let Some(old) = self.cache.get(&owner) else { return };
+        let mut stamp = old.stamp;
+        if stamp.changes == before {
+            stamp.changes = before.wrapping_add(1);
+        }
+        self.replace(owner, &old, stamp, with(&old, held));
+    }
+
     /// Replaces one connection in what is held, without making it any fresher: for a grant that only this process has.
     pub fn amend(&self, owner: OwnerId, held: Held) {
         let Some(old) = self.cache.get(&owner) else { return };
-        let mut connections = old.connections.to_vec();
-        match connections.iter_mut().find(|other| other.id == held.id) {
-            Some(place) => {
-                held.succeeds(place);
-                *place = held;
-            }
-            None => connections.push(held),
-        }
-        self.replace(owner, &old, connections);
+        self.replace(owner, &old, old.stamp, with(&old, held));
     }
 
     /// Takes one connection out of what is held, without making it any fresher: this process itself has just given it up.
     pub fn drop_one(&self, owner: OwnerId, id: &ConnectionId) {
         let Some(old) = self.cache.get(&owner) else { return };
         let others = old.connections.iter().filter(|held| *held.id != *id).cloned().collect();
-        self.replace(owner, &old, others);
+        self.replace(owner, &old, old.stamp, others);
     }
 
-    fn replace(&self, owner: OwnerId, old: &Snapshot, connections: Vec<Held>) {
+    fn replace(&self, owner: OwnerId, old: &Snapshot, stamp: Stamp, connections: Vec<Held>) {
         let snapshot = Snapshot {
-            stamp: old.stamp,
+            stamp,
             loaded_at: old.loaded_at,
             outdated_at: AtomicU64::new(old.outdated_at.load(Ordering::Relaxed)),
             connections: connections.into(),
             rare: old.rare.clone(),
         };
         self.cache.insert(owner, Arc::new(snapshot));
+    }
+
+    /// The same name, of the texts that are held already where this connection is.
+    pub fn shared(&self, owner: &OwnerId, id: ConnectionId) -> ConnectionId {
+        let held = self.held(owner);
+        let mut ids = held.iter().flat_map(|held| held.connections.iter()).map(|held| held.id.as_ref());
+        ids.find(|held| **held == id).cloned().unwrap_or(id)
     }
 
     /// What is held of this owner, fresh or not.
@@ -274,6 +285,19 @@ impl SnapshotCache {
         let [a, b, ..] = owner.0;
         &self.counters[usize::from(u16::from_be_bytes([a, b])) % COUNTERS]
     }
+}
+
+/// The connections of `old`, and this one in its place.
+fn with(old: &Snapshot, held: Held) -> Vec<Held> {
+    let mut connections = old.connections.to_vec();
+    match connections.iter_mut().find(|other| other.id == held.id) {
+        Some(place) => {
+            held.succeeds(place);
+            *place = held;
+        }
+        None => connections.push(held),
+    }
+    connections
 }
 
 #[cfg(test)]

@@ -10,7 +10,10 @@ use tokio::time::timeout;
 use crate::{
     connection::{
         model::Unavailable,
-        record::{records::ATTEMPTS, tombstone::Retired},
+        record::{
+            records::ATTEMPTS,
+            tombstone::{self, Retired},
+        },
     },
     events::{Event, Kind},
     id::CallerId,
@@ -60,7 +63,7 @@ impl Manager {
             let keys = self.parts.records.keys(owner).await?;
             let mut are_tombstones = true;
             for key in &keys {
-                match self.parts.records.retire(*key).await? {
+                match tombstone::retire(&self.parts.records, *key).await? {
                     Retired::Now(record) => {
                         are_tombstones = false;
                         if record.aside.is_none() {

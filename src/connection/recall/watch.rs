@@ -1,5 +1,5 @@
 //! What a process does when the store says that something changed: what it holds of that caller is no longer believed, and
-//! read again before anybody asks. Never decides what a call gets.
+//! read again before anybody asks, unless the change is its own and in there already. Never decides what a call gets.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,8 +28,9 @@ impl Reader {
             loop {
                 tokio::select! {
                     change = changes.recv() => match change {
-                        Ok(Change::Record(key)) => {
-                            if reader.cache.changed(&key.owner) {
+                        Ok(Change::Record(key, version)) => {
+                            let own = version.is_some_and(|version| reader.records.own().notices.is_own(&key, version));
+                            if !own && reader.cache.changed(&key.owner) {
                                 on.spawn(Arc::clone(&reader).read_again(key.owner));
                             }
                         }

@@ -10,7 +10,7 @@ use crate::{
 use super::{
     due,
     form::Record,
-    records::Records,
+    records::{Held, Records},
     unsaved::{Grant, Stored},
 };
 
@@ -32,20 +32,28 @@ pub enum Landed {
 
 impl Records {
     /// Stores `record`, which holds a grant bought with the refresh token of generation `spends`, where version `expect`
-    /// stands; keeps it in memory where the store is away.
+    /// stands; keeps it in memory where the store is away. With what came of it comes the record: once saved as it is stored
+    /// now. Nobody is told of that but other processes: it is for the caller to put it into what this one holds.
     ///
     /// # Errors
     /// Where it can't be sealed.
-    pub async fn land(&self, key: Key, expect: Version, record: &Record, spends: u64) -> Result<Landed, Unavailable> {
+    pub async fn land(
+        &self,
+        key: Key,
+        expect: Version,
+        record: Record,
+        spends: u64,
+    ) -> Result<(Landed, Record), Unavailable> {
         let version = Version(record.grant.as_ref().map_or(expect.0.saturating_add(1), |grant| grant.generation));
-        let sealed = self.seal(record, &key, version)?;
+        let sealed = self.seal(&record, &key, version)?;
         let grant = Grant { spends, expect, version, sealed };
-        match self.try_to_land(key, grant.clone(), record.clone()).await {
-            Ok(landed) => Ok(landed),
+        match self.try_to_land(Held::Shows, key, grant.clone(), record.clone()).await {
+            Ok((Landed::Saved, stored)) => Ok((Landed::Saved, stored)),
+            Ok((landed, _)) => Ok((landed, record)),
             Err(unavailable) => {
                 tracing::error!(%unavailable, "a renewed grant could not be stored; it is kept in memory and written again");
                 self.own().unsaved.keep(key, grant);
-                Ok(Landed::Waiting)
+                Ok((Landed::Waiting, record))
             }
         }
     }
@@ -57,7 +65,8 @@ impl Records {
         let version = grant.version;
         let saved = async {
             let ours = self.open(&key, version, &grant.sealed)?;
-            Ok::<_, Unavailable>((self.try_to_land(key, grant, ours.clone()).await?, ours))
+            let (landed, _) = self.try_to_land(Held::Stale, key, grant, ours.clone()).await?;
+            Ok::<_, Unavailable>((landed, ours))
         };
         match saved.await {
             Ok((landed, ours)) => {
@@ -73,30 +82,38 @@ impl Records {
         }
     }
 
-    async fn try_to_land(&self, key: Key, mut grant: Grant, mut ours: Record) -> Result<Landed, Unavailable> {
+    /// What came of it, and the record as it was last tried.
+    async fn try_to_land(
+        &self,
+        held: Held,
+        key: Key,
+        mut grant: Grant,
+        mut ours: Record,
+    ) -> Result<(Landed, Record), Unavailable> {
         loop {
             let now = self.now();
             let due = due::at(&ours, now);
-            let put = self.put_sealed(&key, Expect::Version(grant.expect), grant.version, &grant.sealed, due).await?;
+            let put =
+                self.put_sealed(held, &key, Expect::Version(grant.expect), (grant.version, &grant.sealed), due).await?;
             let current = match put {
                 Put::Stored => {
                     let stored = Stored { version: grant.version, sealed: grant.sealed, at: self.now() };
                     self.own().written.keep(key, stored);
-                    return Ok(Landed::Saved);
+                    return Ok((Landed::Saved, ours));
                 }
-                Put::Conflict(None) => return Ok(Landed::Gone),
+                Put::Conflict(None) => return Ok((Landed::Gone, ours)),
                 Put::Conflict(Some(current)) => current,
             };
             let theirs = self.open(&key, current.version, &current.value)?;
             if theirs.farewell.is_some() {
-                return Ok(Landed::Gone);
+                return Ok((Landed::Gone, ours));
             }
             match &theirs.grant {
                 // Given up, and something else was stored since.
-                None => return Ok(Landed::Gone),
-                Some(held) if held.generation != grant.spends && !is_later(&ours, &theirs) => {
+                None => return Ok((Landed::Gone, ours)),
+                Some(other) if other.generation != grant.spends && !is_later(&ours, &theirs) => {
                     let same = theirs.connected_at == ours.connected_at;
-                    return Ok(if same { Landed::Outrun } else { Landed::Superseded });
+                    return Ok((if same { Landed::Outrun } else { Landed::Superseded }, ours));
                 }
                 // It still holds the token that we spent, and ours is the only valid one; or one that somebody asked for
                 // before us, and who was stopped before the answer was stored: ours is the newer one.
@@ -130,7 +147,7 @@ impl Records {
         tracing::warn!("the store went back behind a grant that this process wrote; it is written again");
         let sealed = written.sealed.clone();
         let grant = Grant { spends: held.generation, expect: version, version: written.version, sealed };
-        self.try_to_land(key, grant, ours).await?;
+        self.try_to_land(Held::Stale, key, grant, ours).await?;
         Ok(true)
     }
 }

@@ -23,6 +23,15 @@ use super::{
 /// How often a write is tried again when someone else was quicker.
 pub const ATTEMPTS: u32 = 16;
 
+/// What becomes of what is held in memory once something was written.
+#[derive(Clone, Copy)]
+pub(super) enum Held {
+    /// It is no longer believed.
+    Stale,
+    /// It shows that already, or is about to: the notice is no news.
+    Shows,
+}
+
 /// All records of a store.
 pub struct Records {
     store: Arc<dyn Store>,
@@ -141,12 +150,22 @@ impl Records {
         expect: Expect,
         make: impl FnOnce(Version, Timestamp) -> Record,
     ) -> Result<Option<(Record, Version)>, Unavailable> {
+        self.put_and(Held::Stale, key, expect, make).await
+    }
+
+    async fn put_and(
+        &self,
+        held: Held,
+        key: Key,
+        expect: Expect,
+        make: impl FnOnce(Version, Timestamp) -> Record,
+    ) -> Result<Option<(Record, Version)>, Unavailable> {
         let before = if let Expect::Version(version) = expect { Some(version) } else { None };
         let now = self.now();
         let version = self.versions.after(before, now);
         let record = make(version, now);
         let sealed = self.seal(&record, &key, version)?;
-        let put = self.put_sealed(&key, expect, version, &sealed, due::at(&record, now)).await?;
+        let put = self.put_sealed(held, &key, expect, (version, &sealed), due::at(&record, now)).await?;
         Ok(matches!(put, Put::Stored).then_some((record, version)))
     }
 
@@ -162,6 +181,21 @@ impl Records {
         change: Change,
     ) -> Result<Option<(Record, Version)>, Unavailable> {
         self.put(key, Expect::Version(expect), |version, now| record.apply(change, now, version.0)).await
+    }
+
+    /// The same of a change that nothing which is held in memory shows.
+    ///
+    /// # Errors
+    /// As [`Records::put`].
+    pub async fn write_unseen(
+        &self,
+        key: Key,
+        record: Record,
+        expect: Version,
+        change: Change,
+    ) -> Result<Option<(Record, Version)>, Unavailable> {
+        let make = |version: Version, now| record.apply(change, now, version.0);
+        self.put_and(Held::Shows, key, Expect::Version(expect), make).await
     }
 
     /// Deletes the record, where this version stands. `false`: something else does. Where nothing does, it is gone already.
@@ -197,16 +231,25 @@ impl Records {
     /// The last step of each write.
     pub(super) async fn put_sealed(
         &self,
+        held: Held,
         key: &Key,
         expect: Expect,
-        version: Version,
-        sealed: &[u8],
+        (version, sealed): (Version, &[u8]),
         due: Option<Timestamp>,
     ) -> Result<Put, Unavailable> {
-        let put = self.store.put(key, expect, version, sealed, due.map(Timestamp::millis)).await?;
-        if let Put::Stored = put {
+        if let Held::Shows = held {
+            self.own.notices.expect(*key, version);
+        }
+        let put = self.store.put(key, expect, version, sealed, due.map(Timestamp::millis)).await;
+        if let (Held::Shows, Ok(Put::Stored)) = (held, &put) {
+            return Ok(Put::Stored);
+        }
+        self.own.notices.give_up(key, version);
+        // Its notice may have come and been taken for our own, though nobody told us that it was done.
+        let unknown = put.is_err() && matches!(held, Held::Shows);
+        if unknown || matches!(put, Ok(Put::Stored)) {
             self.cache.changed(&key.owner);
         }
-        Ok(put)
+        Ok(put?)
     }
 }

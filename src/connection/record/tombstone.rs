@@ -9,7 +9,7 @@ use super::{
     change::Change,
     due,
     form::Record,
-    records::{ATTEMPTS, Records},
+    records::{ATTEMPTS, Held, Records},
 };
 
 /// What became of one record.
@@ -22,39 +22,39 @@ pub enum Retired {
     Gone,
 }
 
-impl Records {
-    /// Makes one record unusable: a tombstone, or nothing where there is no grant to revoke.
-    ///
-    /// # Errors
-    /// While the store or the keys are away, or others change the record all the while.
-    pub async fn retire(&self, key: Key) -> Result<Retired, Unavailable> {
-        for _ in 0..ATTEMPTS {
-            let Some(stored) = self.store().get(&key).await? else { return Ok(Retired::Gone) };
-            let there = stored.version;
-            // A grant that waits to be stored is the one to revoke.
-            let (newest, sealed) = self.own().unsaved.sealed(&key).unwrap_or((there, stored.value));
-            let Ok(record) = self.open(&key, newest, &sealed) else {
-                tracing::warn!("a record that can't be read is erased without being revoked");
-                self.delete(&key, there).await?;
-                return Ok(Retired::Gone);
-            };
-            if record.farewell.is_some() {
-                return Ok(Retired::Before);
-            }
-            let now = self.now();
-            let version = self.version_after(Some(newest.max(there)), now);
-            let gone = record.clone().apply(Change::Disconnected, now, version.0);
-            let done = if gone.farewell.is_none() {
-                self.delete(&key, there).await?
-            } else {
-                let sealed = self.seal(&gone, &key, version)?;
-                let put = self.put_sealed(&key, Expect::Version(there), version, &sealed, due::at(&gone, now)).await?;
-                matches!(put, Put::Stored)
-            };
-            if done {
-                return Ok(Retired::Now(Box::new(record)));
-            }
+/// Makes one record unusable: a tombstone, or nothing where there is no grant to revoke.
+///
+/// # Errors
+/// While the store or the keys are away, or others change the record all the while.
+pub async fn retire(records: &Records, key: Key) -> Result<Retired, Unavailable> {
+    for _ in 0..ATTEMPTS {
+        let Some(stored) = records.store().get(&key).await? else { return Ok(Retired::Gone) };
+        let there = stored.version;
+        // A grant that waits to be stored is the one to revoke.
+        let (newest, sealed) = records.own().unsaved.sealed(&key).unwrap_or((there, stored.value));
+        let Ok(record) = records.open(&key, newest, &sealed) else {
+            tracing::warn!("a record that can't be read is erased without being revoked");
+            records.delete(&key, there).await?;
+            return Ok(Retired::Gone);
+        };
+        if record.farewell.is_some() {
+            return Ok(Retired::Before);
         }
-        Err(Unavailable::Busy)
+        let now = records.now();
+        let version = records.version_after(Some(newest.max(there)), now);
+        let gone = record.clone().apply(Change::Disconnected, now, version.0);
+        let done = if gone.farewell.is_none() {
+            records.delete(&key, there).await?
+        } else {
+            let sealed = records.seal(&gone, &key, version)?;
+            let put = records
+                .put_sealed(Held::Stale, &key, Expect::Version(there), (version, &sealed), due::at(&gone, now))
+                .await?;
+            matches!(put, Put::Stored)
+        };
+        if done {
+            return Ok(Retired::Now(Box::new(record)));
+        }
     }
+    Err(Unavailable::Busy)
 }

@@ -11,13 +11,6 @@ use crate::{
 use super::{form::Record, records::Records};
 
 impl Records {
-    /// The version of a record that is there and can't be read.
-    async fn unreadable_at(&self, key: &Key) -> Result<Option<Version>, Unavailable> {
-        let Some(stored) = self.store().get(key).await? else { return Ok(None) };
-        let opened = self.open(key, stored.version, &stored.value);
-        Ok(opened.is_err().then_some(stored.version))
-    }
-
     /// The record as [`Records::read`] has it; in place of one that can't be read an empty one, for whoever replaces it.
     /// Says, too, whether that is so.
     pub async fn read_or_replace(
@@ -27,7 +20,7 @@ impl Records {
     ) -> Result<(Record, Option<Version>, bool), Unavailable> {
         match self.read(key).await {
             Err(Unavailable::Keys) => {
-                let version = self.unreadable_at(key).await?.ok_or(Unavailable::Busy)?;
+                let version = unreadable_at(self, key).await?.ok_or(Unavailable::Busy)?;
                 Ok((Record::empty(id.clone()), Some(version), true))
             }
             Ok(Some((record, version))) => Ok((record, Some(version), false)),
@@ -39,8 +32,15 @@ impl Records {
     /// Removes a record that can't be read. `false`: it can, or there is none.
     pub async fn remove_unreadable(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
         let key = self.roots().key(id).await?;
-        let Some(version) = self.unreadable_at(&key).await? else { return Ok(false) };
+        let Some(version) = unreadable_at(self, &key).await? else { return Ok(false) };
         tracing::warn!(service = %id.service, "a record that can't be read is removed without being revoked");
         self.delete(&key, version).await
     }
+}
+
+/// The version of a record that is there and can't be read.
+async fn unreadable_at(records: &Records, key: &Key) -> Result<Option<Version>, Unavailable> {
+    let Some(stored) = records.store().get(key).await? else { return Ok(None) };
+    let opened = records.open(key, stored.version, &stored.value);
+    Ok(opened.is_err().then_some(stored.version))
 }

@@ -15,6 +15,8 @@ use crate::{
     store::{Key, Version, Versioned},
 };
 
+use super::notices::OwnNotices;
+
 /// How long ago something was written that is on every replica of the store by now, or was found missing since.
 const LATELY: Duration = Duration::from_secs(10 * 60);
 
@@ -172,12 +174,14 @@ pub struct OwnGrants {
     pub unsaved: Unsaved,
     /// What it was given lately.
     pub written: Written,
+    /// The notices that will tell of it.
+    pub notices: OwnNotices,
 }
 
 impl OwnGrants {
     /// None yet. What was written is kept for at most this many records.
     pub fn new(capacity: usize) -> Self {
-        Self { unsaved: Unsaved::default(), written: Written::new(capacity) }
+        Self { unsaved: Unsaved::default(), written: Written::new(capacity), notices: OwnNotices::new(capacity) }
     }
 
     /// The version and seal that wait there, where they are newer than the store's; else the store's.

@@ -10,6 +10,7 @@ use tokio::{sync::broadcast::Receiver, time::Instant};
 use crate::{
     clock::Timestamp,
     connection::{
+        cache::Held,
         lease::{self, Lease},
         model::{Reason, Unavailable},
         record::{
@@ -91,7 +92,7 @@ impl Refresher {
         let at = Some(lease.store_time_at_most());
         let mark = Mark { holder: self.parts.leases.process().to_owned(), spends: used, at, settled: false };
         let Some((marked, version)) =
-            self.parts.records.write(key, record, version, Change::RefreshStarted(mark)).await?
+            self.parts.records.write_unseen(key, record, version, Change::RefreshStarted(mark)).await?
         else {
             return Ok(Step::Again);
         };
@@ -140,22 +141,32 @@ impl Refresher {
         // stopped meanwhile: a token is never believed longer than the provider counts.
         let change = Change::Refreshed { grant, asked: version.0, contested: interrupted };
         let record = marked.apply(change, asked, next.0);
-        let landed = self.parts.records.land(key, version, &record, used).await?;
+        let (landed, record) = self.parts.records.land(key, version, record, used).await?;
         match landed {
             Landed::Saved => {
+                if record.stands() {
+                    self.parts.cache.wrote(key.owner, self.held(&key, &record));
+                } else {
+                    self.parts.records.is_stale(&key.owner);
+                }
                 self.ended(id, RefreshOutcome::Renewed, began);
                 self.tell(id, Kind::Refreshed, None, None);
             }
             Landed::Waiting => {
                 self.ended(id, RefreshOutcome::Renewed, began);
                 self.tell(id, Kind::Refreshed, Some("unsaved"), None);
-                self.parts.cache.amend(key.owner, self.parts.projector.hold(&record, self.parts.records.now()));
+                self.parts.cache.amend(key.owner, self.held(&key, &record));
             }
             Landed::Outrun => self.ended(id, RefreshOutcome::Adopted, began),
             // Someone else's grant counts now, or none: this one must not live on at the provider.
             Landed::Superseded | Landed::Gone => self.parts.revoker.give_up(&record),
         }
         Ok(Step::Done)
+    }
+
+    fn held(&self, key: &Key, record: &Record) -> Held {
+        let record = Record { id: self.parts.cache.shared(&key.owner, record.id.clone()), ..record.clone() };
+        self.parts.projector.hold(&record, self.parts.records.now())
     }
 
     async fn refused(&self, sent: Sent<'_>, error: &oauth::TokenError, pass: Pass<'_>) -> Result<Step, Failure> {

@@ -29,7 +29,7 @@ use crate::{
     oauth,
     provider::Services,
     secret::SecretString,
-    store::{self, Change as Notification, Key, Version},
+    store::{self, Change as Notification, Key, OwnerId, Version},
     telemetry::metrics::{RefreshOutcome, ServiceMetrics},
 };
 
@@ -164,19 +164,18 @@ impl Refresher {
     async fn fly(&self, key: Key, id: &ConnectionId, used: u64) -> Result<(), Failure> {
         let service = self.parts.services.get(id.service.as_str());
         let Some(oauth) = service.and_then(|service| service.oauth.clone()) else { return Err(Failure::Provider) };
-        let (began, mut waited) = (Instant::now(), false);
+        let (began, mut looked, mut waited) = (Instant::now(), false, false);
         let deadline = began + PATIENCE;
         let mut notices = self.parts.records.store().changes();
         loop {
             self.parts.saver.save_first(key).await?;
-            match self.rests_on(&key, used).await? {
-                Some((record, _)) if refresh_token(&record).is_some() => {}
-                _ => {
-                    if waited {
-                        self.ended(id, RefreshOutcome::Adopted, began);
-                    }
-                    return Ok(());
+            // What is held for certain needs no reading: it is read under the lease anyway.
+            let known = !std::mem::replace(&mut looked, true) && self.holds(&key.owner, id, used);
+            if !known && !self.may_be_renewed(&key, used).await? {
+                if waited {
+                    self.ended(id, RefreshOutcome::Adopted, began);
                 }
+                return Ok(());
             }
             let probed = self.circuits.probed();
             match self.circuits.state_of(&id.service, &key, Instant::now()) {
@@ -210,6 +209,21 @@ impl Refresher {
         }
     }
 
+    /// Whether what is held of the connection, and can be believed, rests on the token of generation `used`, and that token
+    /// can be renewed.
+    fn holds(&self, owner: &OwnerId, id: &ConnectionId, used: u64) -> bool {
+        let Some(snapshot) = self.parts.cache.fresh(owner, self.parts.records.store().channel_epoch()) else {
+            return false;
+        };
+        let mut held = snapshot.connections.iter().flat_map(|held| held.credentials.iter());
+        held.any(|(_, held)| *held.id == *id && held.generation == used && held.refreshable)
+    }
+
+    async fn may_be_renewed(&self, key: &Key, used: u64) -> Result<bool, Unavailable> {
+        let read = self.rests_on(key, used).await?;
+        Ok(read.is_some_and(|(record, _)| refresh_token(&record).is_some()))
+    }
+
     /// The record, where it still rests on the token of generation `used` and that token may be renewed.
     async fn rests_on(&self, key: &Key, used: u64) -> Result<Option<(Record, Version)>, Unavailable> {
         let read = self.parts.records.read(key).await?;
@@ -241,7 +255,7 @@ async fn await_change(notices: &mut Receiver<Notification>, key: &Key, limit: Du
     timeout(limit, async {
         loop {
             match notices.recv().await {
-                Ok(Notification::Record(changed)) if changed != *key => {}
+                Ok(Notification::Record(changed, _)) if changed != *key => {}
                 _ => return,
             }
         }

@@ -1,10 +1,14 @@
 //! Facts of when what a process knows of a caller may be believed.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::Timestamp,
-    connection::cache::{Rare, SnapshotCache},
+    connection::{
+        cache::{Held, Rare, Snapshot, SnapshotCache},
+        record::{form::Record, view::view},
+    },
+    id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
     store::OwnerId,
 };
 
@@ -85,4 +89,44 @@ fn who_is_forgotten_is_not_even_served_offline() {
     let snapshots = read();
     snapshots.forget(&OWNER);
     assert!(snapshots.offline(&OWNER, at(1001)).is_none());
+}
+
+/// A connection of somebody's, which has been renewed this often.
+fn held(renewed: u64) -> Held {
+    let caller =
+        CallerId { issuer: Issuer::parse("https://app.example/").unwrap(), subject: Subject::parse("ada").unwrap() };
+    let id = ConnectionId { caller, service: ServiceName::parse("crm").unwrap(), account: Account::default() };
+    let record = Record { refreshed_at: Some(at(renewed)), ..Record::empty(id.clone()) };
+    Held::new(Arc::new(id), view(&record, at(1000)), Vec::new().into())
+}
+
+fn renewed(snapshot: &Snapshot) -> Vec<Option<Timestamp>> {
+    snapshot.connections.iter().map(|held| held.connection().refreshed_at).collect()
+}
+
+#[test]
+fn what_this_process_wrote_itself_is_as_fresh_as_what_it_replaces() {
+    let snapshots = SnapshotCache::new(16, OFFLINE_MAX);
+    let stamp = snapshots.stamp(&OWNER, EPOCH);
+    snapshots.keep(OWNER, stamp, at(1000), vec![held(1)], Rare::default());
+    snapshots.wrote(OWNER, held(2));
+    assert_eq!(renewed(&snapshots.fresh(&OWNER, EPOCH).expect("nothing else changed")), [Some(at(2))]);
+    snapshots.changed(&OWNER);
+    snapshots.wrote(OWNER, held(3));
+    assert!(snapshots.fresh(&OWNER, EPOCH).is_none(), "the other change is still unread");
+    assert_eq!(renewed(&snapshots.offline(&OWNER, at(1001)).expect("it is held")), [Some(at(3))]);
+    snapshots.forget(&OWNER);
+    snapshots.wrote(OWNER, held(4));
+    assert!(snapshots.held(&OWNER).is_none(), "one of several is not all");
+}
+
+#[test]
+fn what_was_being_read_while_this_process_wrote_is_not_believed() {
+    let snapshots = SnapshotCache::new(16, OFFLINE_MAX);
+    let stamp = snapshots.stamp(&OWNER, EPOCH);
+    snapshots.keep(OWNER, stamp, at(1000), vec![held(1)], Rare::default());
+    let reading = snapshots.stamp(&OWNER, EPOCH);
+    snapshots.wrote(OWNER, held(2));
+    snapshots.keep(OWNER, reading, at(1001), vec![held(1)], Rare::default());
+    assert!(snapshots.fresh(&OWNER, EPOCH).is_none());
 }

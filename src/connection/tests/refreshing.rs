@@ -289,7 +289,7 @@ async fn of_two_renewals_of_one_grant_the_one_that_was_asked_for_later_counts() 
         );
         let change = Change::Refreshed { grant: grant("theirs"), asked: theirs, contested: false };
         connections.records.write(key, record, version, change).await.unwrap().expect("it still stands");
-        assert_eq!(connections.records.land(key, version, &own, used).await.unwrap(), landed);
+        assert_eq!(connections.records.land(key, version, own, used).await.unwrap().0, landed);
         assert_eq!(rig.record(0).grant.unwrap().access_token.expose(), kept);
     }
 }

@@ -186,7 +186,7 @@ impl Server {
             (done, written)
         };
         if let Some((key, stored)) = written {
-            self.tell(key);
+            self.tell(key, stored.as_ref().map(|stored| stored.version));
             if let (Some(provider), Some(stored)) = (self.provider.get(), stored)
                 && provider.awaits_landing()
             {
@@ -199,19 +199,19 @@ impl Server {
         done
     }
 
-    fn tell(&self, key: Key) {
+    fn tell(&self, key: Key, version: Option<Version>) {
         let delay = self.weather.lock().delay;
         for gate in self.gates.lock().iter().filter(|gate| !gate.is_killed() && !gate.is_cut()) {
             let pause = self.journal.random.below(delay.min(150) * 2 + 1);
             if pause == 0 {
-                let _ = gate.notices.send(Change::Record(key));
+                let _ = gate.notices.send(Change::Record(key, version));
                 continue;
             }
             let (gate, cuts) = (Arc::clone(gate), gate.cuts());
             tokio::spawn(async move {
                 sleep(Duration::from_millis(pause)).await;
                 if gate.cuts() == cuts {
-                    let _ = gate.notices.send(Change::Record(key));
+                    let _ = gate.notices.send(Change::Record(key, version));
                 }
             });
         }
