@@ -241,14 +241,11 @@ impl Records {
             self.own.notices.expect(*key, version);
         }
         let put = self.store.put(key, expect, version, sealed, due.map(Timestamp::millis)).await;
-        if let (Held::Shows, Ok(Put::Stored)) = (held, &put) {
-            return Ok(Put::Stored);
-        }
-        self.own.notices.give_up(key, version);
-        // Its notice may have come and been taken for our own, though nobody told us that it was done.
-        let unknown = put.is_err() && matches!(held, Held::Shows);
-        if unknown || matches!(put, Ok(Put::Stored)) {
-            self.cache.changed(&key.owner);
+        match (&put, held) {
+            (Ok(Put::Stored), Held::Shows) => {}
+            (Ok(Put::Stored), Held::Stale) => self.is_stale(&key.owner),
+            // What nobody knows to be done is told anew, should it be.
+            (Ok(Put::Conflict(_)) | Err(_), _) => self.own.notices.give_up(key, version),
         }
         Ok(put?)
     }
