@@ -1,6 +1,7 @@
-//! All records. The only thing that reads, seals, opens and writes them; each write goes by one protocol: a version that nobody else
-//! chooses, a seal for this place and version, the moment at which somebody should look again, a compare-and-set, and word to
-//! the cache that what it holds is no longer true. Decides nothing about what a record should become.
+//! All records. The only thing that reads, seals, opens and writes them; each write goes by one protocol: a version that
+//! nobody else chooses, a seal for this place and version, the moment at which somebody should look again, a compare-and-set,
+//! and word to the cache that what it holds is no longer true, unless it shows what was written. Decides nothing about what a
+//! record should become.
 
 use std::sync::Arc;
 

@@ -168,18 +168,18 @@ impl Written {
     }
 }
 
-/// All that this process itself got from providers and that the store lacks, or may lose.
+/// What this process itself got from providers and the store lacks, or may lose; and which notices tell of its own writes.
 pub struct OwnGrants {
     /// What the store doesn't have yet.
     pub unsaved: Unsaved,
     /// What it was given lately.
     pub written: Written,
-    /// The notices that will tell of it.
+    /// Notices of writes that what is held in memory shows already.
     pub notices: OwnNotices,
 }
 
 impl OwnGrants {
-    /// None yet. What was written is kept for at most this many records.
+    /// Nothing yet. What was written is kept for at most this many records.
     pub fn new(capacity: usize) -> Self {
         Self { unsaved: Unsaved::default(), written: Written::new(capacity), notices: OwnNotices::new(capacity) }
     }

@@ -157,9 +157,15 @@ impl Refresher {
                 self.tell(id, Kind::Refreshed, Some("unsaved"), None);
                 self.parts.cache.amend(key.owner, self.held(&key, &record));
             }
-            Landed::Outrun => self.ended(id, RefreshOutcome::Adopted, began),
+            Landed::Outrun => {
+                self.parts.records.is_stale(&key.owner);
+                self.ended(id, RefreshOutcome::Adopted, began);
+            }
             // Someone else's grant counts now, or none: this one must not live on at the provider.
-            Landed::Superseded | Landed::Gone => self.parts.revoker.give_up(&record),
+            Landed::Superseded | Landed::Gone => {
+                self.parts.records.is_stale(&key.owner);
+                self.parts.revoker.give_up(&record);
+            }
         }
         Ok(Step::Done)
     }
