@@ -140,13 +140,13 @@ fn resolve(bencher: Bencher<'_, '_>) {
         refresh_expires_in: None,
         id_token_subject: None,
     };
-    runtime.block_on(heart.connections.connect(&id, grant, None, &[])).unwrap();
+    runtime.block_on(heart.connections.manager.connect(&id, grant, None, &[])).unwrap();
     let want = Want { caller: &caller, service, account: None, scopes: &[], method: "GET", path: "/user" };
-    let held = runtime.block_on(heart.connections.resolve(&want)).unwrap();
-    let owner = heart.connections.owner(&caller).unwrap();
+    let held = runtime.block_on(heart.connections.resolver.resolve(&want)).unwrap();
+    let owner = heart.connections.resolver.owner(&caller).unwrap();
     let at = Timestamp::from_seconds(now());
     bencher.bench_local(|| {
-        let credential = heart.connections.cached(black_box(&owner), &want, at).unwrap();
+        let credential = heart.connections.resolver.cached(black_box(&owner), &want, at).unwrap();
         assert_eq!(credential.generation, held.generation);
         credential
     });

@@ -43,14 +43,14 @@ pub async fn take(
     connections: &Connections,
     wanted: impl Fn(&ServiceName) -> bool,
 ) -> Result<Vec<Holder>, Unavailable> {
-    let bar = ProgressBar::new(connections.count().await?);
+    let bar = ProgressBar::new(connections.api_keys.count().await?);
     if let Ok(style) = ProgressStyle::with_template("{bar:40.green} {percent:>3} %  {pos} connections  (left: {eta})") {
         bar.set_style(style);
     }
     let mut all = BTreeMap::new();
     let (mut cursor, mut unreadable) = (None, 0);
     loop {
-        let page = connections.holders(cursor).await?;
+        let page = connections.api_keys.holders(cursor).await?;
         bar.inc(page.records as u64);
         unreadable += page.unreadable;
         for holder in page.holders.into_iter().filter(|holder| wanted(&holder.id.service)) {

@@ -67,7 +67,7 @@ async fn clean(args: &CleanupArgs, heart: &Heart, now: Timestamp) -> Result<(), 
     let found = sort(all, &heart.services, now);
     let mut deleted = 0_u64;
     for holder in &found.due {
-        if args.yes && heart.connections.remove_retired_key(&holder.id).await? {
+        if args.yes && heart.connections.api_keys.remove_retired(&holder.id).await? {
             deleted += 1;
         }
         if !args.json {

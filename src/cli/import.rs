@@ -197,13 +197,13 @@ async fn store(text: &str, connections: &Connections, services: &Services, overw
         Err(why) => return Fate::Bad(why),
     };
     if !overwrite {
-        match connections.get(&id).await {
+        match connections.manager.get(&id).await {
             Ok(Some(_)) => return Fate::Skipped,
             Ok(None) => {}
             Err(unavailable) => return Fate::Failed(unavailable),
         }
     }
-    match connections.has_room(&id).await {
+    match connections.manager.has_room(&id).await {
         Ok(true) => {}
         Ok(false) => {
             return Fate::Bad(format!("the user has {LABELS_MAX} accounts for this service: remove one first"));
@@ -211,8 +211,8 @@ async fn store(text: &str, connections: &Connections, services: &Services, overw
         Err(unavailable) => return Fate::Failed(unavailable),
     }
     let outcome = match stored {
-        Stored::Grant(grant) => connections.connect(&id, grant, None, &scopes).await.map(|_| ()),
-        Stored::Key(key) => connections.store_api_key(&id, &key).await,
+        Stored::Grant(grant) => connections.manager.connect(&id, grant, None, &scopes).await.map(|_| ()),
+        Stored::Key(key) => connections.api_keys.store(&id, &key).await,
     };
     outcome.map_or_else(Fate::Failed, |()| Fate::Imported)
 }

@@ -20,8 +20,8 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     config::nearest,
-    connection::redirect_uri,
     id::ServiceName,
+    oauth::redirect_uri,
     provider::catalogue,
     secret::SecretString,
 };

@@ -2,7 +2,13 @@
 //! it is done, gone by itself when its holder dies. It keeps two processes from spending the same refresh token; that no
 //! older grant overwrites a newer one is the store's compare-and-set, which doesn't trust leases.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -42,13 +48,35 @@ pub enum Asked {
     Theirs(Duration),
 }
 
-impl Lease {
-    /// Asks for the lease on `key`. `holder` names this acquisition and no other: a release that the network delivers
-    /// late must not end the next one.
+/// Asks for leases in this process's name.
+pub struct Leases {
+    store: Arc<dyn Store>,
+    process: String,
+    /// How many it has asked for.
+    asked: AtomicU64,
+    /// Where they are renewed.
+    handle: Handle,
+}
+
+impl Leases {
+    /// For the process of this name, which no other has.
+    pub fn new(store: Arc<dyn Store>, process: String, handle: Handle) -> Self {
+        Self { store, process, asked: AtomicU64::new(0), handle }
+    }
+
+    /// Whose leases these are.
+    pub fn process(&self) -> &str {
+        &self.process
+    }
+
+    /// Asks for the lease on `key`. Each acquisition has a name of its own: a release that the network delivers late must
+    /// not end the next one.
     ///
     /// # Errors
     /// Where the store doesn't say: nobody knows whose the lease is, and nothing may be spent.
-    pub async fn ask(store: &Arc<dyn Store>, key: Key, holder: String, handle: &Handle) -> Result<Asked, Error> {
+    pub async fn ask(&self, key: Key) -> Result<Asked, Error> {
+        let holder = format!("{}-{}", self.process, self.asked.fetch_add(1, Ordering::Relaxed));
+        let (store, handle) = (&self.store, &self.handle);
         let asked = Instant::now();
         match store.lease(&key, &holder, TTL).await {
             Ok(Taken::Theirs { remaining }) => Ok(Asked::Theirs(remaining)),
@@ -56,7 +84,7 @@ impl Lease {
                 let until = Arc::new(Mutex::new(asked + TTL));
                 let answered = Instant::now();
                 let renewal = handle.spawn(keep(Arc::clone(store), key, holder.clone(), Arc::clone(&until)));
-                Ok(Asked::Mine(Self { store: Arc::clone(store), key, holder, fence, asked, answered, until, renewal }))
+                Ok(Asked::Mine(Lease { store: Arc::clone(store), key, holder, fence, asked, answered, until, renewal }))
             }
             Err(error) => {
                 // If it is ours after all, others need not wait until it runs out.
@@ -66,7 +94,9 @@ impl Lease {
             }
         }
     }
+}
 
+impl Lease {
     /// Whether it certainly stays ours for this long, should the store go away at once: renewed where it must be. A process
     /// that was stopped, or that the store answered late, may find that little or nothing is left of it.
     pub async fn secured_for(&self, time: Duration) -> bool {

@@ -86,11 +86,11 @@ impl Consent {
         }
         self.usable(&ticket, browser).await?;
         let id = connection_id(&ticket);
-        let all = self.connections.list(&id.caller).await?;
+        let all = self.connections.manager.list(&id.caller).await?;
         let of_service = |connection: &&Connection| connection.service == id.service;
         let existing = all.iter().filter(of_service).find(|connection| connection.account == id.account).cloned();
         let existing = existing.filter(|connection| connection.status != Status::Pending);
-        if existing.is_none() && !self.connections.has_room(&id).await? {
+        if existing.is_none() && !self.connections.manager.has_room(&id).await? {
             return Err(BeginError::Full);
         }
         // Providers replace a grant by the next one: what was granted is asked for again, or it would be lost. Under a new

@@ -195,7 +195,7 @@ impl Consent {
             Err(_) => return Err(end(Ended::Used)),
         }
         // What is revoked of this person's meanwhile could take the new grant along.
-        let arrival = self.connections.arrival(&ticket.caller, service).await;
+        let arrival = self.connections.revoker.arrival(&ticket.caller, service).await;
         let redirect_uri = self.redirect_uri(&service.name);
         let grant =
             self.oauth.exchange(client, &code, state.verifier().as_ref(), &redirect_uri).await.map_err(|error| {
@@ -215,13 +215,13 @@ impl Consent {
         let (id, identity) = (around.id.clone(), around.identity.clone());
         let settled = self.settle(Held::new(around, &grant, browser, now), browser, now).await.map_err(|error| {
             tracing::error!(service = %service.name, %error, "connect: a new grant could not be stored; it is revoked");
-            self.connections.give_up_unstored(&id, grant, identity);
+            self.connections.revoker.give_up_unstored(&id, grant, identity);
             end(Ended::NotStored)
         })?;
         drop(arrival);
         // Who was erased meanwhile is erased with what came after it.
         if self.erased_since(&ticket.caller, state.begun()).await.unwrap_or(false) {
-            let erased = self.connections.erase(&ticket.caller).await;
+            let erased = self.connections.manager.erase(&ticket.caller).await;
             tracing::info!(service = %service.name, ok = erased.is_ok(), "connect: the caller was erased meanwhile");
             return Err(end(Ended::Used));
         }

@@ -161,7 +161,7 @@ impl Consent {
             shown: held.waits_for == WaitsFor::Application,
             until: received.plus(STATE_TTL),
         };
-        self.connections.put_aside(aside).await?;
+        self.connections.unconfirmed.put(aside).await?;
         match self.store.put_once(&name, sealed.as_bytes(), Some(STATE_TTL)).await? {
             Claim::Mine => Ok(code),
             Claim::Theirs(_) => Err(Unavailable::Keys),
@@ -185,7 +185,7 @@ impl Consent {
     pub(super) async fn release(&self, waiting: &Waiting) {
         let name = name_of(&waiting.code);
         let gone = async {
-            self.connections.take_from_aside(&waiting.id, &name).await?;
+            self.connections.unconfirmed.take(&waiting.id, &name).await?;
             self.store.take(&name).await?;
             Ok::<(), Unavailable>(())
         };
@@ -196,7 +196,7 @@ impl Consent {
 
     /// Whether it still waits: nobody has given it up, and nobody else has said what becomes of it.
     pub(super) async fn still_waits(&self, waiting: &Waiting) -> Result<bool, Unavailable> {
-        self.connections.is_aside(&waiting.id, &name_of(&waiting.code)).await
+        self.connections.unconfirmed.is_there(&waiting.id, &name_of(&waiting.code)).await
     }
 
     /// Stores it as a connection; then it no longer waits. `None`: it was given up.
@@ -208,7 +208,7 @@ impl Consent {
     ) -> Result<Option<Connection>, Unavailable> {
         let (name, grant, identity) = (name_of(&waiting.code), held.grant(now), held.identity.clone());
         let from = (&waiting.id, name.as_str(), held.origin());
-        let kept = self.connections.keep_from_aside(from, &held.id, grant, identity, &held.requested).await?;
+        let kept = self.connections.unconfirmed.keep(from, &held.id, grant, identity, &held.requested).await?;
         if kept.is_some() {
             self.release(waiting).await;
         }
@@ -218,7 +218,7 @@ impl Consent {
     /// Whether a grant for this connection waits for the application. Best effort: a store that is away says no.
     pub async fn is_pending(&self, id: &ConnectionId) -> bool {
         self.settings.connect.binding == crate::config::Binding::Confirm
-            && self.connections.is_waiting(id).await.unwrap_or(false)
+            && self.connections.unconfirmed.is_waiting(id).await.unwrap_or(false)
     }
 }
 

@@ -118,7 +118,7 @@ impl Consent {
     /// An account that is connected already is renewed under the label that it has; one that would take another's place
     /// is asked about: who is there, and who would be. Nobody knows whether an account that isn't named is the one there.
     async fn meet(&self, held: &mut Held) -> Result<Option<(String, Option<String>)>, Unavailable> {
-        let connections = self.connections.list(&held.id.caller).await?;
+        let connections = self.connections.manager.list(&held.id.caller).await?;
         let known = |connection: &&Connection| {
             connection.service == held.id.service
                 && connection.status != Status::Pending
@@ -227,7 +227,7 @@ impl Consent {
     }
 
     async fn store_grant(&self, held: &Held, now: Timestamp) -> Result<Connection, Unavailable> {
-        self.connections.connect(&held.id, held.grant(now), held.identity.clone(), &held.requested).await
+        self.connections.manager.connect(&held.id, held.grant(now), held.identity.clone(), &held.requested).await
     }
 
     /// Spends the ticket that led to this grant.

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::provider::OAuth;
+use crate::{id::ServiceName, provider::OAuth};
 
 /// Parameters that only this module sets, whatever configuration or caller say.
 const OWN: [&str; 6] =
@@ -65,4 +65,11 @@ fn unique<'s>(list: &[&'s str]) -> Vec<&'s str> {
         }
     }
     seen
+}
+
+/// The callback of a service: the same text in the authorization URL and at the token endpoint (RFC 6749 §4.1.3).
+pub fn redirect_uri(public_url: &Url, service: &ServiceName) -> Url {
+    let mut url = public_url.clone();
+    url.set_path(&format!("{}/oauth/callback/{service}", public_url.path().trim_end_matches('/')));
+    url
 }

@@ -18,7 +18,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-pub use authorize::{authorize_url, issuer_matches};
+pub use authorize::{authorize_url, issuer_matches, redirect_uri};
 pub use error::{Fault, Kind, TokenError, TransportError};
 pub use identify::Identity;
 pub use pkce::Verifier;

@@ -52,8 +52,8 @@ impl Gate {
     /// Gives the call its credential, where memory holds it.
     fn claim(&self, mut call: Call, context: &mut Context) -> Result<Left, Refusal> {
         let connections = &self.core.connections;
-        let owner = call.caller.owner(|id| connections.owner(id));
-        call.credential = owner.and_then(|owner| connections.cached(&owner, &call.want(), context.began));
+        let owner = call.caller.owner(|id| connections.resolver.owner(id));
+        call.credential = owner.and_then(|owner| connections.resolver.cached(&owner, &call.want(), context.began));
         let found = call.credential.is_some();
         self.core.metrics.credential_cache(if found { CacheOutcome::Hit } else { CacheOutcome::Miss });
         context.way = Way::Call(call);
@@ -72,8 +72,8 @@ impl Gate {
         };
         let (Left::Resolve, Some(call)) = (left, context.call_mut()) else { return Ok(()) };
         let connections = &self.core.connections;
-        let owner = call.caller.owner(|id| connections.owner(id));
-        match connections.resolve_of(owner, &call.want()).await {
+        let owner = call.caller.owner(|id| connections.resolver.owner(id));
+        match connections.resolver.resolve_of(owner, &call.want()).await {
             Ok(credential) => {
                 call.credential = Some(credential);
                 Ok(())

@@ -39,12 +39,13 @@ pub fn judge(
     match verdict(&call.route.service, header.status, &header.headers, body) {
         Verdict::Fine | Verdict::RateLimited => {
             if header.status.as_u16() < 400 {
-                core.connections.accepted(credential, began);
+                core.connections.resolver.accepted(credential, began);
             }
             true
         }
         Verdict::DeadToken => {
-            let own = call.remedy == Remedy::PassOn || core.connections.refused_by_upstream_itself(credential, began);
+            let own = call.remedy == Remedy::PassOn
+                || core.connections.resolver.refused_by_upstream_itself(credential, began);
             if !own {
                 let credential = Arc::clone(credential);
                 context.finding = Some(Finding::Rejected { credential, replayable });

@@ -41,8 +41,10 @@ impl Gate {
         let now = self.core.clock.now();
         let connections = &self.core.connections;
         let after = match call.remedy {
-            Remedy::None | Remedy::Replaced => connections.rejected(&call.want(), &credential, began).await,
-            Remedy::Renewed | Remedy::PassOn => connections.rejected_again(&call.want(), &credential, began).await,
+            Remedy::None | Remedy::Replaced => connections.resolver.rejected(&call.want(), &credential, began).await,
+            Remedy::Renewed | Remedy::PassOn => {
+                connections.resolver.rejected_again(&call.want(), &credential, began).await
+            }
         };
         match after {
             AfterRejection::Replay(next) => {
@@ -97,9 +99,9 @@ impl Gate {
                 let (connections, want) = (&self.core.connections, call.want());
                 // No replay tells whether a renewal helped: the next call does, else each would cost one more.
                 let after = if credential.is_on_trial() || matches!(call.remedy, Remedy::Renewed | Remedy::PassOn) {
-                    connections.rejected_again(&want, &credential, began).await
+                    connections.resolver.rejected_again(&want, &credential, began).await
                 } else {
-                    connections.rejected(&want, &credential, began).await
+                    connections.resolver.rejected(&want, &credential, began).await
                 };
                 match after {
                     // The next call has the new credential; this one's body is gone.

@@ -160,7 +160,7 @@ impl Core {
         let Call { caller, route, scopes, .. } = call;
         let service = &route.service;
         if let Unusable::MissingScopes { scopes, account } = unusable {
-            self.connections.lacks_scopes(&caller.id, service, account, scopes);
+            self.connections.resolver.lacks_scopes(&caller.id, service, account, scopes);
         }
         let application = self.callers.application(&caller.id.issuer);
         Remedies { consent: &self.consent, caller, application, service, scopes }

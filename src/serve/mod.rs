@@ -178,7 +178,7 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
         heart.connections.clone(),
         consent::Settings { public_url: config.public_url.clone(), connect: config.connect.clone() },
     ));
-    heart.connections.look_after_keys();
+    heart.connections.api_keys.look_after();
     let around = notices::Around::new(
         &config,
         heart.roots.clone(),

@@ -48,7 +48,7 @@ async fn erase(
         let work = async move {
             // First of all: what a browser of theirs has begun comes too late from now on.
             whole.consent.forget(&caller, whole.now()).await?;
-            let erased = whole.connections.erase(&caller).await?;
+            let erased = whole.connections.manager.erase(&caller).await?;
             let root = whole.roots.get().await?;
             whole.contacts.forget(&root, &caller).await.map_err(Unavailable::from)?;
             Ok::<_, Unavailable>(erased)

@@ -44,7 +44,7 @@ impl Visitor {
         if self.reach == Reach::All {
             return Ok(true);
         }
-        let there = state.connections.get(id).await?;
+        let there = state.connections.manager.get(id).await?;
         Ok(self.reach.covers(&id.service, &id.account, there.as_ref()))
     }
 }

@@ -150,7 +150,7 @@ fn nothing_yet(service: &Service, now: Timestamp) -> Progress {
 async fn line(connections: &Connections, holder: &Holder) -> Result<Line, Unavailable> {
     let id = &holder.id;
     let used = match holder.key {
-        Some(_) => connections.key_last_used(id).await?,
+        Some(_) => connections.api_keys.last_used(id).await?,
         None => None,
     };
     Ok(Line {

@@ -6,8 +6,8 @@ use crate::{
     clock::Timestamp,
     connection::{
         Reason,
-        record::{Mark, Record},
-        state::Change,
+        record::change::Change,
+        record::form::{Mark, Record},
     },
     id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
     oauth::{Grant, Identity},

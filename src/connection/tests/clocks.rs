@@ -37,19 +37,19 @@ fn grant(life: Duration) -> Grant {
 }
 
 fn now(rig: &Rig) -> Timestamp {
-    rig.processes[0].connections.now()
+    rig.processes[0].connections.records.now()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_ahead_ends_no_token_for_others() {
     let (rig, ahead) = an_hour_apart().await;
     let connections = &rig.processes[0].connections;
-    connections.connect(&rig.user(0).id, grant(MINUTE * 30), None, &[]).await.unwrap();
+    connections.manager.connect(&rig.user(0).id, grant(MINUTE * 30), None, &[]).await.unwrap();
     let want = rig.world.want(rig.user(0));
-    assert_eq!(ahead.connections.resolve(&want).await.unwrap_err(), connect_again(Reason::Expired));
+    assert_eq!(ahead.connections.resolver.resolve(&want).await.unwrap_err(), connect_again(Reason::Expired));
     assert_eq!(rig.record(0).invalid, None);
-    connections.resolve(&want).await.expect("it lives for half an hour");
-    let listed = connections.list(want.caller).await.unwrap();
+    connections.resolver.resolve(&want).await.expect("it lives for half an hour");
+    let listed = connections.manager.list(want.caller).await.unwrap();
     assert_eq!((listed[0].status, listed[0].invalid_reason), (Status::Active, None));
 }
 
@@ -57,28 +57,28 @@ async fn a_clock_that_is_ahead_ends_no_token_for_others() {
 async fn a_token_that_ended_is_told_by_lists_as_by_calls() {
     let (rig, _) = an_hour_apart().await;
     let connections = &rig.processes[0].connections;
-    connections.connect(&rig.user(0).id, grant(MINUTE), None, &[]).await.unwrap();
+    connections.manager.connect(&rig.user(0).id, grant(MINUTE), None, &[]).await.unwrap();
     let want = rig.world.want(rig.user(0));
-    connections.resolve(&want).await.expect("it lives");
+    connections.resolver.resolve(&want).await.expect("it lives");
     sleep(MINUTE).await;
-    let listed = connections.list(want.caller).await.unwrap();
+    let listed = connections.manager.list(want.caller).await.unwrap();
     assert_eq!((listed[0].status, listed[0].invalid_reason), (Status::Invalid, Some(Reason::Expired)));
     assert_eq!(listed[0].invalidated_at, listed[0].expires_at);
-    assert_eq!(connections.resolve(&want).await.unwrap_err(), connect_again(Reason::Expired));
+    assert_eq!(connections.resolver.resolve(&want).await.unwrap_err(), connect_again(Reason::Expired));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_key_beside_a_token_that_ended_is_used_at_once() {
     let (rig, _) = an_hour_apart().await;
     let connections = &rig.processes[0].connections;
-    connections.connect(&rig.user(0).id, grant(MINUTE), None, &[]).await.unwrap();
-    connections.store_api_key(&rig.user(0).id, &"key".into()).await.unwrap();
+    connections.manager.connect(&rig.user(0).id, grant(MINUTE), None, &[]).await.unwrap();
+    connections.api_keys.store(&rig.user(0).id, &"key".into()).await.unwrap();
     let want = rig.world.want(rig.user(0));
-    assert_eq!(connections.resolve(&want).await.unwrap().kind, AuthKind::OAuth);
+    assert_eq!(connections.resolver.resolve(&want).await.unwrap().kind, AuthKind::OAuth);
     sleep(MINUTE).await;
-    let listed = connections.list(want.caller).await.unwrap();
+    let listed = connections.manager.list(want.caller).await.unwrap();
     assert_eq!((listed[0].status, listed[0].auth_kind), (Status::Active, AuthKind::ApiKey));
-    assert_eq!(connections.resolve(&want).await.unwrap().kind, AuthKind::ApiKey);
+    assert_eq!(connections.resolver.resolve(&want).await.unwrap().kind, AuthKind::ApiKey);
     assert_eq!(rig.record(0).invalid, None);
 }
 
@@ -91,7 +91,7 @@ async fn a_clock_that_is_ahead_gives_up_no_grant_that_waits() {
     let id = &ConnectionId { service: ServiceName::parse("elsewhere").unwrap(), ..rig.user(0).id.clone() };
     let until = now(&rig).plus(MINUTE * 10);
     let aside = Aside { id, name: "one", grant, identity: None, requested: &[], shown: true, until };
-    connections.put_aside(aside).await.unwrap();
+    connections.unconfirmed.put(aside).await.unwrap();
     sleep(MINUTE * 9).await;
     assert_eq!(rig.world.provider.death_of(family), None);
     sleep(MINUTE * 2).await;

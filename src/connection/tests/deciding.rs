@@ -35,10 +35,10 @@ fn grant(access: &str, refresh: Option<&str>, life: Option<Duration>) -> Grant {
 async fn with_accounts(accounts: &[&str]) -> Rig {
     let rig = Rig::start(1, 1, HOUR).await;
     let connections = connections(&rig);
-    connections.disconnect(&rig.user(0).id).await.unwrap();
+    connections.manager.disconnect(&rig.user(0).id).await.unwrap();
     for account in accounts {
         let id = ConnectionId { account: label(account), ..rig.user(0).id.clone() };
-        connections.connect(&id, grant(account, None, Some(HOUR)), None, &[]).await.unwrap();
+        connections.manager.connect(&id, grant(account, None, Some(HOUR)), None, &[]).await.unwrap();
     }
     rig
 }
@@ -51,9 +51,10 @@ fn connections(rig: &Rig) -> &Connections {
 async fn asked(rig: &Rig, account: Option<&str>, scopes: &[String]) -> Result<String, Unusable> {
     let account = account.map(label);
     let want = Want { account: account.as_ref(), scopes, ..rig.world.want(rig.user(0)) };
-    let credential = connections(rig).resolve(&want).await?;
-    let owner = connections(rig).owner(want.caller).unwrap();
-    let cached = connections(rig).cached(&owner, &want, connections(rig).now()).map(|cached| cached.generation);
+    let credential = connections(rig).resolver.resolve(&want).await?;
+    let owner = connections(rig).resolver.owner(want.caller).unwrap();
+    let cached =
+        connections(rig).resolver.cached(&owner, &want, connections(rig).records.now()).map(|cached| cached.generation);
     assert_eq!(cached, Some(credential.generation), "and the next call gets it from memory");
     Ok(credential.value.to_str().unwrap().trim_start_matches("Bearer ").to_owned())
 }
@@ -100,10 +101,10 @@ async fn scopes_that_were_asked_for_and_come_back_under_other_names_or_none_are_
     let rig = with_accounts(&[]).await;
     let asked_for = ["offline_access", "https://graph.microsoft.com/Mail.Read", "odd.one"].map(str::to_owned);
     let granted = Grant { scopes: Some(vec!["mail.read".into()]), ..grant("a", Some("r"), Some(HOUR)) };
-    connections(&rig).connect(&rig.user(0).id, granted.clone(), None, &asked_for).await.unwrap();
+    connections(&rig).manager.connect(&rig.user(0).id, granted.clone(), None, &asked_for).await.unwrap();
     assert_eq!(asked(&rig, None, &asked_for).await, Ok("a".into()));
     // Never asked for: the refresh token itself tells of the one, and the spelling of another.
-    connections(&rig).connect(&rig.user(0).id, granted, None, &[]).await.unwrap();
+    connections(&rig).manager.connect(&rig.user(0).id, granted, None, &[]).await.unwrap();
     assert_eq!(asked(&rig, None, &asked_for[..2]).await, Ok("a".into()));
     let missing = Unusable::MissingScopes { scopes: vec!["odd.one".into()], account: Account::default() };
     assert_eq!(asked(&rig, None, &asked_for).await, Err(missing));
@@ -122,7 +123,7 @@ async fn a_token_that_is_over_and_cannot_be_renewed_has_expired() {
 #[tokio::test(start_paused = true)]
 async fn a_token_whose_end_is_unknown_is_used_until_it_is_refused() {
     let rig = with_accounts(&[]).await;
-    connections(&rig).connect(&rig.user(0).id, grant("lasting", None, None), None, &[]).await.unwrap();
+    connections(&rig).manager.connect(&rig.user(0).id, grant("lasting", None, None), None, &[]).await.unwrap();
     sleep(HOUR * 24).await;
     assert_eq!(asked(&rig, None, &[]).await, Ok("lasting".into()));
 }
@@ -146,9 +147,9 @@ async fn while_the_store_is_away_nobody_is_sent_away_for_what_may_have_changed()
     sleep(Duration::from_secs(2)).await;
     rig.world.server.outage(HOUR);
     let want = rig.world.want(rig.user(0));
-    connections(&rig).resolve(&want).await.expect("what is cached serves");
+    connections(&rig).resolver.resolve(&want).await.expect("what is cached serves");
     let elsewhere = label("elsewhere");
-    let unknown = connections(&rig).resolve(&Want { account: Some(&elsewhere), ..want }).await;
+    let unknown = connections(&rig).resolver.resolve(&Want { account: Some(&elsewhere), ..want }).await;
     assert!(matches!(unknown, Err(Unusable::Unavailable(_))), "{unknown:?}");
 }
 

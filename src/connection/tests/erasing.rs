@@ -30,7 +30,7 @@ async fn rig() -> (Rig, usize) {
 }
 
 async fn erase(rig: &Rig, process: usize) -> Result<Erased, Unavailable> {
-    rig.processes[process].connections.erase(&rig.user(0).id.caller).await
+    rig.processes[process].connections.manager.erase(&rig.user(0).id.caller).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,7 +78,7 @@ async fn a_refresh_on_its_way_does_not_bring_an_erased_user_back() {
     let connections = rig.processes[1].connections.clone();
     let id = rig.user(0).id.clone();
     let generation = rig.record(0).grant.unwrap().generation;
-    let refresh = tokio::spawn(async move { connections.refresh(&id, generation).await });
+    let refresh = tokio::spawn(async move { connections.refresher.refresh(&id, generation).await });
     until("the provider was asked", || async { rig.asked() == 1 }).await;
     erase(&rig, 0).await.unwrap();
     refresh.await.unwrap().unwrap();
@@ -104,7 +104,7 @@ async fn a_rename_on_its_way_does_not_save_a_connection_from_being_erased() {
         rig.world.server.weather(Weather { delay: 3, ..Weather::default() });
         let (connections, id) = (rig.processes[1].connections.clone(), rig.user(0).id.clone());
         let work = Account::parse("work").unwrap();
-        let rename = tokio::spawn(async move { connections.rename(&id, &work).await });
+        let rename = tokio::spawn(async move { connections.manager.rename(&id, &work).await });
         sleep(Duration::from_millis(moment / 2)).await;
         let erased = erase(&rig, 0).await.unwrap();
         let _ = rename.await.unwrap();

@@ -1,11 +1,15 @@
 //! Facts of when what a process knows of a caller may be believed.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::Timestamp,
-    connection::snapshot::Snapshots,
-    store::{Key, OwnerId, RecordId, Version},
+    connection::{
+        cache::{Held, Rare, Snapshot, SnapshotCache},
+        record::{form::Record, view::view},
+    },
+    id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
+    store::OwnerId,
 };
 
 const OWNER: OwnerId = OwnerId([7; 16]);
@@ -19,10 +23,10 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 /// What was read of `OWNER` at 1000 seconds.
-fn read() -> Snapshots {
-    let snapshots = Snapshots::new(16, OFFLINE_MAX);
+fn read() -> SnapshotCache {
+    let snapshots = SnapshotCache::new(16, OFFLINE_MAX);
     let stamp = snapshots.stamp(&OWNER, EPOCH);
-    snapshots.keep(OWNER, stamp, at(1000), vec![], super::super::snapshot::Rare::default());
+    snapshots.keep(OWNER, stamp, at(1000), vec![], Rare::default());
     snapshots
 }
 
@@ -38,10 +42,10 @@ fn what_was_read_is_fresh_until_a_change() {
 
 #[test]
 fn a_change_while_the_store_is_read_makes_stale_what_was_read() {
-    let snapshots = Snapshots::new(16, OFFLINE_MAX);
+    let snapshots = SnapshotCache::new(16, OFFLINE_MAX);
     let stamp = snapshots.stamp(&OWNER, EPOCH);
     snapshots.changed(&OWNER);
-    snapshots.keep(OWNER, stamp, at(1000), vec![], super::super::snapshot::Rare::default());
+    snapshots.keep(OWNER, stamp, at(1000), vec![], Rare::default());
     assert!(snapshots.fresh(&OWNER, EPOCH).is_none());
 }
 
@@ -83,19 +87,46 @@ fn what_is_known_to_be_outdated_counts_from_then_on() {
 #[test]
 fn who_is_forgotten_is_not_even_served_offline() {
     let snapshots = read();
-    let key = Key { owner: OWNER, record: RecordId([1; 16]) };
-    snapshots.wrote(key, Version(1), vec![1], at(1000));
-    snapshots.forget(&OWNER, &[key]);
-    assert!(snapshots.offline(&OWNER, at(1001)).is_none() && snapshots.written(&key).is_none());
+    snapshots.forget(&OWNER);
+    assert!(snapshots.offline(&OWNER, at(1001)).is_none());
+}
+
+/// A connection of somebody's, which has been renewed this often.
+fn held(renewed: u64) -> Held {
+    let caller =
+        CallerId { issuer: Issuer::parse("https://app.example/").unwrap(), subject: Subject::parse("ada").unwrap() };
+    let id = ConnectionId { caller, service: ServiceName::parse("crm").unwrap(), account: Account::default() };
+    let record = Record { refreshed_at: Some(at(renewed)), ..Record::empty(id.clone()) };
+    Held::new(Arc::new(id), view(&record, at(1000)), Vec::new().into())
+}
+
+fn renewed(snapshot: &Snapshot) -> Vec<Option<Timestamp>> {
+    snapshot.connections.iter().map(|held| held.connection().refreshed_at).collect()
 }
 
 #[test]
-fn what_was_written_lately_is_found_again() {
-    let snapshots = read();
-    let keys = [1, 2].map(|record| Key { owner: OWNER, record: RecordId([record; 16]) });
-    snapshots.wrote(keys[0], Version(1), vec![1], at(1000));
-    snapshots.wrote(keys[1], Version(2), vec![2], at(2000));
-    assert_eq!(snapshots.written_since(at(1500)), [keys[1]]);
-    let written = snapshots.written(&keys[0]).expect("it is still known");
-    assert_eq!((written.0, written.1.as_slice()), (Version(1), &[1][..]));
+fn what_this_process_wrote_itself_is_as_fresh_as_what_it_replaces() {
+    let snapshots = SnapshotCache::new(16, OFFLINE_MAX);
+    let stamp = snapshots.stamp(&OWNER, EPOCH);
+    snapshots.keep(OWNER, stamp, at(1000), vec![held(1)], Rare::default());
+    snapshots.wrote(OWNER, held(2));
+    assert_eq!(renewed(&snapshots.fresh(&OWNER, EPOCH).expect("nothing else changed")), [Some(at(2))]);
+    snapshots.changed(&OWNER);
+    snapshots.wrote(OWNER, held(3));
+    assert!(snapshots.fresh(&OWNER, EPOCH).is_none(), "the other change is still unread");
+    assert_eq!(renewed(&snapshots.offline(&OWNER, at(1001)).expect("it is held")), [Some(at(3))]);
+    snapshots.forget(&OWNER);
+    snapshots.wrote(OWNER, held(4));
+    assert!(snapshots.held(&OWNER).is_none(), "one of several is not all");
+}
+
+#[test]
+fn what_was_being_read_while_this_process_wrote_is_not_believed() {
+    let snapshots = SnapshotCache::new(16, OFFLINE_MAX);
+    let stamp = snapshots.stamp(&OWNER, EPOCH);
+    snapshots.keep(OWNER, stamp, at(1000), vec![held(1)], Rare::default());
+    let reading = snapshots.stamp(&OWNER, EPOCH);
+    snapshots.wrote(OWNER, held(2));
+    snapshots.keep(OWNER, reading, at(1001), vec![held(1)], Rare::default());
+    assert!(snapshots.fresh(&OWNER, EPOCH).is_none());
 }

@@ -116,7 +116,7 @@ impl World {
     }
 
     async fn key(&self, user: &str) {
-        self.replicas[0].store_api_key(&id(user), &"sk-secret".into()).await.unwrap();
+        self.replicas[0].api_keys.store(&id(user), &"sk-secret".into()).await.unwrap();
     }
 
     async fn grant(&self, user: &str) {
@@ -128,7 +128,7 @@ impl World {
             refresh_expires_in: None,
             id_token_subject: None,
         };
-        self.replicas[0].connect(&id(user), grant, None, &[]).await.unwrap();
+        self.replicas[0].manager.connect(&id(user), grant, None, &[]).await.unwrap();
     }
 
     /// What a call of `user` to `service` goes out with.
@@ -136,7 +136,7 @@ impl World {
         let service = self.services.get(service).unwrap();
         let caller = id(user).caller;
         let want = Want { caller: &caller, service, account: None, scopes: &[], method: "GET", path: "/" };
-        match self.replicas[1].resolve(&want).await {
+        match self.replicas[1].resolver.resolve(&want).await {
             Ok(credential) => Ok(credential.kind),
             Err(Unusable::AuthRequired { reason, .. }) => Err(reason),
             Err(other) => panic!("{other}"),
@@ -145,7 +145,7 @@ impl World {
 
     /// Both replicas do the day's work at the same time; at most one did it.
     async fn day(&self) {
-        let (a, b) = tokio::join!(self.replicas[0].keys_day(), self.replicas[1].keys_day());
+        let (a, b) = tokio::join!(self.replicas[0].api_keys.day(), self.replicas[1].api_keys.day());
         assert!(!(a.unwrap() && b.unwrap()), "both did the day's work");
     }
 
@@ -192,7 +192,7 @@ async fn from_the_notice_to_the_clean_up_everything_happens_on_its_day_and_once(
         assert_eq!(world.call("ada", service).await, Err(Reason::ApiKeyRetired));
         assert_eq!(world.call("bob", service).await, Ok(AuthKind::OAuth));
     }
-    let seen = world.replicas[1].get(&id("ada")).await.unwrap().unwrap();
+    let seen = world.replicas[1].manager.get(&id("ada")).await.unwrap().unwrap();
     assert_eq!((seen.status, seen.invalid_reason), (Status::Invalid, Some(Reason::ApiKeyRetired)));
 
     let mut removed = Vec::new();
@@ -203,8 +203,8 @@ async fn from_the_notice_to_the_clean_up_everything_happens_on_its_day_and_once(
     }
     let gone = |user: &str| (91, user.to_owned(), "api_key_removed");
     assert_eq!(removed, [gone("ada"), gone("bob")], "the log says it on day 90, they go on day 91");
-    assert!(world.replicas[1].get(&id("ada")).await.unwrap().is_none(), "nothing else was there");
-    let bob = world.replicas[1].get(&id("bob")).await.unwrap().unwrap();
+    assert!(world.replicas[1].manager.get(&id("ada")).await.unwrap().is_none(), "nothing else was there");
+    let bob = world.replicas[1].manager.get(&id("bob")).await.unwrap().unwrap();
     assert_eq!((bob.status, bob.api_key), (Status::Active, None));
     assert_eq!(world.call("bob", "crm").await, Ok(AuthKind::OAuth));
 }
@@ -264,22 +264,22 @@ async fn the_use_of_a_key_is_told_once_a_day_by_whichever_replica() {
     let caller = id("ada").caller;
     let service = world.services.get("crm").unwrap();
     let want = Want { caller: &caller, service, account: None, scopes: &[], method: "GET", path: "/" };
-    let credential = world.replicas[0].resolve(&want).await.unwrap();
-    world.replicas[0].accepted(&credential, start());
+    let credential = world.replicas[0].resolver.resolve(&want).await.unwrap();
+    world.replicas[0].resolver.accepted(&credential, start());
     // It is noted behind the call's back.
     while world.told.0.lock().is_empty() {
         tokio::task::yield_now().await;
     }
     assert_eq!(world.told.take(), [("ada".to_owned(), "api_key_used")]);
     let id = id("ada");
-    let claim = |replica: usize, at| world.replicas[replica].claim_key_use(&id, at);
+    let claim = |replica: usize, at| world.replicas[replica].api_keys.claim_use(&id, at);
     let tomorrow = start().plus(DAY);
     assert!(!claim(1, start().plus(DAY / 4)).await.unwrap(), "another replica, the same day");
-    assert_eq!(world.replicas[1].key_last_used(&id).await.unwrap(), Some(start()));
+    assert_eq!(world.replicas[1].api_keys.last_used(&id).await.unwrap(), Some(start()));
     assert!(claim(1, tomorrow).await.unwrap());
     assert!(!claim(0, tomorrow.plus(DAY / 4)).await.unwrap());
     assert!(!claim(0, start()).await.unwrap(), "a clock that lags behind");
-    assert_eq!(world.replicas[0].key_last_used(&id).await.unwrap(), Some(tomorrow));
+    assert_eq!(world.replicas[0].api_keys.last_used(&id).await.unwrap(), Some(tomorrow));
 }
 
 #[tokio::test]
@@ -291,14 +291,14 @@ async fn a_lost_grant_falls_back_to_the_key_until_keys_retire() {
     let caller = id("ada").caller;
     let service = world.services.get("crm").unwrap();
     let want = Want { caller: &caller, service, account: None, scopes: &[], method: "GET", path: "/" };
-    let credential = world.replicas[1].resolve(&want).await.unwrap();
+    let credential = world.replicas[1].resolver.resolve(&want).await.unwrap();
     let began = world.clock.now();
-    let after = world.replicas[1].rejected(&want, &credential, began).await;
+    let after = world.replicas[1].resolver.rejected(&want, &credential, began).await;
     let crate::connection::AfterRejection::Replay(next) = after else { panic!("{after:?}") };
     assert_eq!(next.kind, AuthKind::ApiKey, "in the same call");
     world.clock.advance(end().since(world.clock.now()));
     assert_eq!(world.call("ada", "crm").await, Err(Reason::RejectedByUpstream));
-    let seen = world.replicas[0].get(&id("ada")).await.unwrap().unwrap();
+    let seen = world.replicas[0].manager.get(&id("ada")).await.unwrap().unwrap();
     assert_eq!((seen.status, seen.auth_kind), (Status::Invalid, AuthKind::OAuth));
 }
 
@@ -309,7 +309,7 @@ async fn the_census_tells_who_rests_on_what() {
     world.key("bob").await;
     world.grant("bob").await;
     world.grant("eve").await;
-    let page = world.replicas[0].holders(None).await.unwrap();
+    let page = world.replicas[0].api_keys.holders(None).await.unwrap();
     let mut standing: Vec<_> = page
         .holders
         .iter()

@@ -14,5 +14,6 @@ mod rename;
 mod renaming;
 mod rig;
 mod sim;
+mod thrift;
 mod using;
 mod waiting;

@@ -31,7 +31,7 @@ impl Consents<'_> {
     /// The person connects as this account of theirs, if the provider says as which; what comes back is the grant's family.
     async fn connect(&self, process: usize, id: &ConnectionId, who: Option<&str>) -> usize {
         let (family, grant) = self.0.world.provider.consent(0);
-        let connected = self.0.processes[process].connections.connect(id, grant, identity(who), &[]).await;
+        let connected = self.0.processes[process].connections.manager.connect(id, grant, identity(who), &[]).await;
         connected.expect("the store is there");
         family
     }
@@ -45,7 +45,7 @@ fn identity(who: Option<&str>) -> Option<Identity> {
 async fn rig(processes: usize) -> (Rig, ConnectionId) {
     let rig = Rig::start(processes, 1, LIFE).await;
     let id = rig.user(0).id.clone();
-    assert!(rig.processes[0].connections.disconnect(&id).await.unwrap());
+    assert!(rig.processes[0].connections.manager.disconnect(&id).await.unwrap());
     rig.world.provider.revocations.lock().clear();
     rig.world.provider.connected(0, None);
     (rig, id)
@@ -74,17 +74,17 @@ impl Rig {
     }
 
     async fn disconnect(&self, id: &ConnectionId) {
-        assert!(self.processes[0].connections.disconnect(id).await.unwrap());
+        assert!(self.processes[0].connections.manager.disconnect(id).await.unwrap());
     }
 
     /// A refresh of this connection is under way at the provider, and will bring a token after this time.
     async fn refresh_slowly(&self, id: &ConnectionId, time: Duration) -> tokio::task::JoinHandle<()> {
         let connections = self.processes[0].connections.clone();
-        let key = connections.key(id).await.unwrap();
+        let key = connections.records.roots().key(id).await.unwrap();
         let generation = self.world.server.record(&key).unwrap().grant.unwrap().generation;
         let (id, before) = (id.clone(), self.asked());
         self.script([Scripted::Slow(time)]);
-        let refresh = tokio::spawn(async move { connections.refresh(&id, generation).await.unwrap() });
+        let refresh = tokio::spawn(async move { connections.refresher.refresh(&id, generation).await.unwrap() });
         until("the provider was asked", || async { self.asked() > before }).await;
         refresh
     }
@@ -184,15 +184,15 @@ async fn what_takes_the_label_of_a_disconnected_grant_does_not_make_its_revocati
         rig.world.provider.outage(Duration::from_secs(20));
         rig.disconnect(&id).await;
         match takes {
-            "a key" => connections.store_api_key(&id, &"key".into()).await.unwrap(),
-            "a rename" => assert_eq!(connections.rename(&work, &id.account).await, Ok(Renamed::Done)),
+            "a key" => connections.api_keys.store(&id, &"key".into()).await.unwrap(),
+            "a rename" => assert_eq!(connections.manager.rename(&work, &id.account).await, Ok(Renamed::Done)),
             _ => drop(Consents(&rig).connect(0, &id, Some("eve")).await),
         }
         assert_eq!(rig.death_of(first), None);
         sleep(LATER).await;
         assert_eq!(rig.death_of(first), Some(Death::Client), "{takes}");
         assert_eq!(rig.death_of(other), None, "{takes}");
-        let left = connections.list(&id.caller).await.unwrap().len();
+        let left = connections.manager.list(&id.caller).await.unwrap().len();
         assert_eq!(rig.records(), left, "{takes}: nothing else is left");
     }
 }
@@ -243,10 +243,10 @@ async fn a_grant_that_nobody_confirmed_is_only_forgotten_beside_a_service_with_t
         Consents(&rig).connect(0, &of_service(&id, service), Some("ada")).await;
         let connections = &rig.processes[0].connections;
         let (family, grant) = rig.world.provider.consent(0);
-        let until = connections.now().plus(Duration::from_secs(30));
+        let until = connections.records.now().plus(Duration::from_secs(30));
         let aside =
             Aside { id: &id, name: "one", grant, identity: identity(Some("ada")), requested: &[], shown: true, until };
-        connections.put_aside(aside).await.unwrap();
+        connections.unconfirmed.put(aside).await.unwrap();
         sleep(LATER).await;
         assert_eq!(rig.death_of(family).is_some(), revoked, "{service}");
         assert_eq!(rig.records(), 1);
@@ -259,11 +259,11 @@ async fn a_grant_that_waits_for_a_word_is_alive_too() {
     Consents(&rig).connect(0, &id, Some("ada")).await;
     let connections = &rig.processes[0].connections;
     let (family, grant) = rig.world.provider.consent(0);
-    let until = connections.now().plus(LIFE / 2);
+    let until = connections.records.now().plus(LIFE / 2);
     let waiting = labelled(&id, "work");
     let aside =
         Aside { id: &waiting, name: "one", grant, identity: identity(Some("ada")), requested: &[], shown: true, until };
-    connections.put_aside(aside).await.unwrap();
+    connections.unconfirmed.put(aside).await.unwrap();
     rig.disconnect(&id).await;
     sleep(LATER).await;
     assert_eq!((rig.revocations(), rig.death_of(family)), (0, None));
@@ -285,7 +285,7 @@ async fn no_revocation_is_sent_between_an_exchange_and_the_grants_arrival() {
     let (rig, id) = rig(2).await;
     Consents(&rig).connect(0, &id, Some("ada")).await;
     let (connections, service) = (&rig.processes[1].connections, services().get("crm").unwrap());
-    let arrival = connections.arrival(&id.caller, service).await;
+    let arrival = connections.revoker.arrival(&id.caller, service).await;
     rig.disconnect(&id).await;
     assert_eq!(rig.revocations(), 0);
     Consents(&rig).connect(1, &id, Some("ada")).await;
@@ -296,7 +296,7 @@ async fn no_revocation_is_sent_between_an_exchange_and_the_grants_arrival() {
     rig.script([Scripted::Slow(Duration::from_secs(5)), Scripted::Slow(Duration::from_secs(5))]);
     rig.disconnect(&id).await;
     let began = Instant::now();
-    drop(connections.arrival(&id.caller, service).await);
+    drop(connections.revoker.arrival(&id.caller, service).await);
     assert!(began.elapsed() > Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(rig.revocations(), 2);
 }

@@ -10,7 +10,10 @@ use super::{
     sim::{gate::Trouble, provider::Scripted},
 };
 use crate::{
-    connection::{AfterRejection, Reason, Unusable, persist::Landed, state::Change},
+    connection::{
+        AfterRejection, Reason, Unusable,
+        record::{change::Change, landing::Landed},
+    },
     oauth::{Fault, Grant},
     store::Version,
 };
@@ -236,7 +239,7 @@ async fn the_life_of_a_token_counts_from_when_it_was_asked_for() {
     let rig = Rig::start(1, 1, SHORT).await;
     rig.expire().await;
     rig.script([Scripted::Slow(Duration::from_secs(6))]);
-    let before = rig.processes[0].connections.now();
+    let before = rig.processes[0].connections.records.now();
     let credential = rig.resolve(0, 0).await.expect("renewed");
     assert_eq!(credential.expires_at, Some(before.plus(SHORT)));
 }
@@ -248,14 +251,14 @@ async fn a_refused_token_is_renewed_once_more_where_an_earlier_request_may_have_
     rig.script([Scripted::Fault(Fault::Timeout)]);
     assert_eq!(rig.resolve(0, 0).await.unwrap_err(), Unusable::RefreshFailed);
     let (connections, want) = (&rig.processes[0].connections, rig.world.want(rig.user(0)));
-    let began = connections.now();
+    let began = connections.records.now();
     let contested = rig.resolve(0, 0).await.expect("renewed");
     rig.world.provider.refuse_for_nothing(contested.value.to_str().unwrap().trim_start_matches("Bearer "));
-    let AfterRejection::Replay(certain) = connections.rejected_again(&want, &contested, began).await else {
+    let AfterRejection::Replay(certain) = connections.resolver.rejected_again(&want, &contested, began).await else {
         panic!("the refusal says nothing of the grant")
     };
     assert_ne!(contested.generation, certain.generation);
-    let AfterRejection::Refuse(told) = connections.rejected_again(&want, &certain, began).await else {
+    let AfterRejection::Refuse(told) = connections.resolver.rejected_again(&want, &certain, began).await else {
         panic!("nothing explains this refusal but the grant's end")
     };
     assert_eq!(told, connect_again(Reason::RejectedByUpstream));
@@ -275,9 +278,9 @@ async fn of_two_renewals_of_one_grant_the_one_that_was_asked_for_later_counts() 
     for (theirs, ours, landed, kept) in [(10, 20, Landed::Saved, "ours"), (20, 10, Landed::Outrun, "theirs")] {
         let rig = Rig::start(1, 1, SHORT).await;
         let (connections, key) = (&rig.processes[0].connections, rig.user(0).key);
-        let (record, version) = connections.read(&key).await.unwrap().unwrap();
+        let (record, version) = connections.records.read(&key).await.unwrap().unwrap();
         let used = record.grant.as_ref().unwrap().generation;
-        let now = connections.now();
+        let now = connections.records.now();
         let next = Version(version.0 + 1_000_000);
         let own = record.clone().apply(
             Change::Refreshed { grant: grant("ours"), asked: ours, contested: false },
@@ -285,8 +288,8 @@ async fn of_two_renewals_of_one_grant_the_one_that_was_asked_for_later_counts() 
             next.0,
         );
         let change = Change::Refreshed { grant: grant("theirs"), asked: theirs, contested: false };
-        connections.write(key, record, version, change).await.unwrap().expect("it still stands");
-        assert_eq!(connections.land(key, version, &own, used).await.unwrap(), landed);
+        connections.records.write(key, record, version, change).await.unwrap().expect("it still stands");
+        assert_eq!(connections.records.land(key, version, own, used).await.unwrap().0, landed);
         assert_eq!(rig.record(0).grant.unwrap().access_token.expose(), kept);
     }
 }
@@ -296,8 +299,8 @@ async fn no_two_processes_choose_the_same_version_after_the_same_one() {
     let rig = Rig::start(2, 1, SHORT).await;
     let version = |process: usize, ahead: u64| {
         let connections = &rig.processes[process].connections;
-        let now = connections.now();
-        connections.version_after(Some(Version(now.micros() + ahead)), now)
+        let now = connections.records.now();
+        connections.records.version_after(Some(Version(now.micros() + ahead)), now)
     };
     for ahead in [0, 3_600_000_000] {
         assert_ne!(version(0, ahead), version(1, ahead));

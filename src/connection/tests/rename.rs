@@ -32,7 +32,7 @@ fn world(journal: &Arc<Journal>) -> Arc<World> {
 }
 
 async fn labels(connections: &Connections, id: &ConnectionId) -> Vec<(String, Status)> {
-    let all = connections.list(&id.caller).await.unwrap();
+    let all = connections.manager.list(&id.caller).await.unwrap();
     all.iter().map(|connection| (connection.account.to_string(), connection.status)).collect()
 }
 
@@ -51,7 +51,7 @@ fn a_process_that_dies_at_any_step_leaves_one_connection_that_can_be_renewed() {
             let user = &world.users[0];
             world.connect(user, &dying).await;
             dying.gate.arm(crossings, Trouble::Kill);
-            let _ = timeout(Duration::from_secs(30), dying.connections.rename(&user.id, &label("work"))).await;
+            let _ = timeout(Duration::from_secs(30), dying.connections.manager.rename(&user.id, &label("work"))).await;
             if !dying.gate.is_killed() {
                 dying.gate.strike(Trouble::Kill);
             }
@@ -83,9 +83,9 @@ fn a_rename_at_the_moment_of_a_refresh_spends_no_token_twice() {
             sleep(Duration::from_millis(moment)).await;
             let (work, home) = (label("work"), label("home"));
             let (first, (), second) = tokio::join!(
-                one.connections.rename(&user.id, &work),
+                one.connections.manager.rename(&user.id, &work),
                 world.call(user, &two, false),
-                two.connections.rename(&user.id, &home),
+                two.connections.manager.rename(&user.id, &home),
             );
             for _ in 0..6 {
                 sleep(LIFE / 2).await;
@@ -105,20 +105,20 @@ fn a_label_that_is_taken_stays_its_owners_and_the_old_one_is_free() {
         let world = world(&journal);
         let process = world.start("p0", Duration::ZERO);
         let (user, connections) = (&world.users[0], &process.connections);
-        let absent = connections.rename(&user.id, &label("work")).await;
+        let absent = connections.manager.rename(&user.id, &label("work")).await;
         assert_eq!(absent, Ok(Renamed::Absent));
         world.connect(user, &process).await;
-        assert_eq!(connections.rename(&user.id, &user.id.account).await, Ok(Renamed::Done));
-        assert_eq!(connections.rename(&user.id, &label("work")).await, Ok(Renamed::Done));
-        assert_eq!(connections.rename(&user.id, &label("work")).await, Ok(Renamed::Absent));
+        assert_eq!(connections.manager.rename(&user.id, &user.id.account).await, Ok(Renamed::Done));
+        assert_eq!(connections.manager.rename(&user.id, &label("work")).await, Ok(Renamed::Done));
+        assert_eq!(connections.manager.rename(&user.id, &label("work")).await, Ok(Renamed::Absent));
         world.connect(user, &process).await;
-        assert_eq!(connections.rename(&user.id, &label("work")).await, Ok(Renamed::Taken));
+        assert_eq!(connections.manager.rename(&user.id, &label("work")).await, Ok(Renamed::Taken));
         assert_eq!(labels(connections, &user.id).await.len(), 2);
         // Under its label, each has a credential of its own.
         let (default, work) = (label("default"), label("work"));
         let of = async |account: &Account| {
             let want = Want { account: Some(account), ..world.want(user) };
-            connections.resolve(&want).await.unwrap().value.clone()
+            connections.resolver.resolve(&want).await.unwrap().value.clone()
         };
         assert_ne!(of(&default).await, of(&work).await);
     });

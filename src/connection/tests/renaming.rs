@@ -12,7 +12,7 @@ use super::sim::{
     world::{Nature, Process, User, World},
 };
 use crate::{
-    connection::{Connections, Renamed, Unavailable, Want, record::Record},
+    connection::{Connections, Renamed, Unavailable, Want, record::form::Record},
     id::{Account, ConnectionId},
     secret::SecretString,
 };
@@ -49,9 +49,9 @@ impl After {
     async fn standing(&self) -> Vec<(&'static str, Record)> {
         let mut standing = vec![];
         for text in LABELS {
-            let key = self.connections().key(&named(self.user(), text)).await.unwrap();
+            let key = self.connections().records.roots().key(&named(self.user(), text)).await.unwrap();
             let record = self.world.server.record(&key);
-            standing.extend(record.filter(super::super::rename::stands).map(|record| (text, record)));
+            standing.extend(record.filter(Record::stands).map(|record| (text, record)));
         }
         standing
     }
@@ -76,7 +76,7 @@ impl After {
                 let account = label(text);
                 let want = Want { account: Some(&account), ..self.world.want(self.user()) };
                 if record.grant.is_some() {
-                    let credential = self.connections().resolve(&want).await;
+                    let credential = self.connections().resolver.resolve(&want).await;
                     // A move may have ended since.
                     if let Ok(credential) = credential {
                         let token = credential.value.to_str().unwrap().trim_start_matches("Bearer ").to_owned();
@@ -99,7 +99,7 @@ impl After {
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<Renamed, Unavailable> {
-        self.connections().rename(&named(self.user(), from), &label(to)).await
+        self.connections().manager.rename(&named(self.user(), from), &label(to)).await
     }
 }
 
@@ -118,12 +118,13 @@ fn at_each_step(with_key: bool, then: impl AsyncFn(&After)) {
                 world.connect(&world.users[0], &troubled).await;
                 if with_key {
                     let key = SecretString::new("key".to_owned());
-                    troubled.connections.store_api_key(&world.users[0].id, &key).await.unwrap();
+                    troubled.connections.api_keys.store(&world.users[0].id, &key).await.unwrap();
                 }
                 troubled.gate.arm(step, trouble);
                 let (renaming, home) = (Arc::clone(&world), label("home"));
                 let process = Arc::clone(&troubled);
-                let first = tokio::spawn(async move { process.connections.rename(&renaming.users[0].id, &home).await });
+                let first =
+                    tokio::spawn(async move { process.connections.manager.rename(&renaming.users[0].id, &home).await });
                 sleep(Duration::from_millis(100)).await;
                 let after = After { world, other, when: format!("{trouble:?} at {step}") };
                 then(&after).await;
@@ -160,7 +161,7 @@ fn the_same_wish_again_goes_on_with_the_first_one() {
 fn what_is_disconnected_under_its_new_label_never_comes_back() {
     at_each_step(true, async |after| {
         after.world.provider.connected(0, None);
-        let gone = after.connections().disconnect(&named(after.user(), "home")).await;
+        let gone = after.connections().manager.disconnect(&named(after.user(), "home")).await;
         sleep(Duration::from_secs(120)).await;
         if gone == Ok(true) {
             let standing = after.standing().await;
@@ -175,7 +176,7 @@ fn what_is_disconnected_under_its_new_label_never_comes_back() {
 fn what_is_disconnected_under_its_old_label_never_comes_back() {
     at_each_step(true, async |after| {
         after.world.provider.connected(0, None);
-        let gone = after.connections().disconnect(&after.user().id).await;
+        let gone = after.connections().manager.disconnect(&after.user().id).await;
         sleep(Duration::from_secs(120)).await;
         if gone == Ok(true) {
             let standing = after.standing().await;
@@ -199,12 +200,12 @@ fn a_renamed_one_that_is_renamed_again_at_once_is_there_once() {
 fn a_key_that_is_stored_meanwhile_is_kept_and_one_that_is_removed_is_gone() {
     at_each_step(false, async |after| {
         let key = SecretString::new("key".to_owned());
-        let stored = after.connections().store_api_key(&after.user().id, &key).await;
+        let stored = after.connections().api_keys.store(&after.user().id, &key).await;
         sleep(Duration::from_secs(120)).await;
         assert!(stored.is_err() || after.has_key().await, "{}: the key is gone", after.when);
     });
     at_each_step(true, async |after| {
-        let removed = after.connections().remove_api_key(&after.user().id).await;
+        let removed = after.connections().api_keys.remove(&after.user().id).await;
         sleep(Duration::from_secs(120)).await;
         assert!(removed != Ok(true) || !after.has_key().await, "{}: the key is still there", after.when);
     });

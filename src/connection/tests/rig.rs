@@ -11,7 +11,7 @@ use super::sim::{
     world::{Nature, Process, User, World},
 };
 use crate::{
-    connection::{Credential, Reason, Unusable, record::Record},
+    connection::{Credential, Reason, Unusable, record::form::Record},
     id::Account,
 };
 
@@ -67,7 +67,7 @@ impl Rig {
     /// A call through this process, as a task of its own.
     pub fn call(&self, process: usize, user: usize) -> JoinHandle<Result<Arc<Credential>, Unusable>> {
         let (world, process) = (Arc::clone(&self.world), Arc::clone(&self.processes[process]));
-        tokio::spawn(async move { process.connections.resolve(&world.want(&world.users[user])).await })
+        tokio::spawn(async move { process.connections.resolver.resolve(&world.want(&world.users[user])).await })
     }
 
     pub async fn resolve(&self, process: usize, user: usize) -> Result<Arc<Credential>, Unusable> {

@@ -17,13 +17,13 @@ const LIFE: Duration = Duration::from_secs(24 * 3600);
 async fn use_it(rig: &Rig, process: usize) -> Timestamp {
     let credential = rig.resolve(process, 0).await.unwrap();
     let connections = &rig.processes[process].connections;
-    let now = connections.now();
-    connections.accepted(&credential, now);
+    let now = connections.records.now();
+    connections.resolver.accepted(&credential, now);
     now
 }
 
 async fn told_by(rig: &Rig, process: usize) -> Option<Timestamp> {
-    rig.processes[process].connections.get(&rig.user(0).id).await.unwrap().unwrap().last_used_at
+    rig.processes[process].connections.manager.get(&rig.user(0).id).await.unwrap().unwrap().last_used_at
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,9 +78,9 @@ async fn a_store_that_is_away_costs_no_more_than_the_time_of_use() {
     let rig = Rig::start(2, 1, LIFE).await;
     rig.world.server.outage(Duration::from_secs(100));
     let credential = rig.resolve(0, 0).await;
-    let used = rig.processes[0].connections.now();
+    let used = rig.processes[0].connections.records.now();
     if let Ok(credential) = credential {
-        rig.processes[0].connections.accepted(&credential, used);
+        rig.processes[0].connections.resolver.accepted(&credential, used);
     }
     sleep(Duration::from_secs(200)).await;
     let told = told_by(&rig, 1).await;
@@ -97,7 +97,7 @@ async fn a_use_is_known_after_a_renewal_and_under_another_label() {
     rig.resolve(0, 0).await.expect("renewed");
     assert_eq!(told_by(&rig, 0).await, Some(used));
     let label = Account::parse("work").unwrap();
-    assert_eq!(connections.rename(&user.id, &label).await.unwrap(), Renamed::Done);
+    assert_eq!(connections.manager.rename(&user.id, &label).await.unwrap(), Renamed::Done);
     let renamed = ConnectionId { account: label, ..user.id.clone() };
-    assert_eq!(connections.get(&renamed).await.unwrap().unwrap().last_used_at, Some(used));
+    assert_eq!(connections.manager.get(&renamed).await.unwrap().unwrap().last_used_at, Some(used));
 }

@@ -28,7 +28,7 @@ async fn who_connects_anew_while_a_renewed_grant_waits_in_memory_is_connected() 
     assert_eq!(rig.processes[0].connections.unsaved(), 1, "the grant waits");
     rig.world.server.weather(Weather::default());
     let (family, grant) = rig.world.provider.consent(0);
-    let connected = rig.processes[0].connections.connect(&rig.user(0).id, grant, None, &[]).await;
+    let connected = rig.processes[0].connections.manager.connect(&rig.user(0).id, grant, None, &[]).await;
     assert!(connected.is_ok(), "{connected:?}");
     let token = rig.record(0).grant.unwrap().refresh_token.unwrap();
     assert_eq!(rig.world.provider.family_of(token.expose()), Some(family));
@@ -43,7 +43,7 @@ async fn what_a_process_disconnected_itself_is_not_served_while_the_store_is_awa
         let process = &rig.processes[0];
         rig.world.provider.connected(0, None);
         process.gate.arm(step, Trouble::Cut(Duration::from_secs(100)));
-        let gone = process.connections.disconnect(&rig.user(0).id).await;
+        let gone = process.connections.manager.disconnect(&rig.user(0).id).await;
         if gone == Ok(true) && process.gate.is_cut() {
             seen += 1;
             let served = rig.resolve(0, 0).await;
@@ -62,15 +62,15 @@ async fn a_connection_that_was_away_under_another_label_is_not_put_back_to_what_
     // It writes a renewed grant, under a number by its clock.
     rig.world.call_in_calm(rig.user(0), &ahead).await;
     let own = &rig.processes[0].connections;
-    assert_eq!(own.rename(&id, &work).await, Ok(Renamed::Done));
+    assert_eq!(own.manager.rename(&id, &work).await, Ok(Renamed::Done));
     rig.world.provider.drop_access(0);
     rig.world.call_in_calm(rig.user(0), &rig.processes[0]).await;
     assert_eq!(rig.asked(), 2);
     let there = ConnectionId { account: work, ..id.clone() };
-    assert_eq!(own.rename(&there, &id.account).await, Ok(Renamed::Done));
+    assert_eq!(own.manager.rename(&there, &id.account).await, Ok(Renamed::Done));
     let newest = rig.record(0).grant.unwrap().refresh_token.unwrap();
     sleep(Duration::from_secs(1)).await;
-    ahead.connections.list(&id.caller).await.unwrap();
+    ahead.connections.manager.list(&id.caller).await.unwrap();
     assert_eq!(rig.record(0).grant.unwrap().refresh_token.unwrap().expose(), newest.expose());
     rig.expire().await;
     rig.world.call_in_calm(rig.user(0), &ahead).await;

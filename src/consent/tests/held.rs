@@ -22,7 +22,7 @@ pub(super) async fn granted(rig: &Rig, who: &str, account: &str, browser: &Brows
 }
 
 pub(super) async fn identity(rig: &Rig, account: &str) -> Option<Box<str>> {
-    rig.connections.get(&connection_id("ada", "crm", account)).await.unwrap().and_then(|found| found.identity)
+    rig.connections.manager.get(&connection_id("ada", "crm", account)).await.unwrap().and_then(|found| found.identity)
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn an_account_that_is_connected_already_is_renewed_under_its_label_and_not
     let Ok(Outcome::Stored(renewed)) = granted(&rig, "ada", "work", &browser).await else { panic!() };
     assert_eq!((renewed.asked.as_str(), renewed.connection.account.as_str()), ("work", "default"));
     assert_eq!(identity(&rig, "work").await, None);
-    assert_eq!(rig.connections.list(&caller("ada")).await.unwrap().len(), 1);
+    assert_eq!(rig.connections.manager.list(&caller("ada")).await.unwrap().len(), 1);
     // Nor where the person keeps both of two that turn out to be one.
     let Ok(Outcome::Question(question)) = granted(&rig, "bob", "default", &browser).await else { panic!() };
     let (now, bob) = (rig.clock.now(), Choice::Beside(Account::parse("bob").unwrap()));
@@ -135,14 +135,15 @@ async fn what_waits_for_the_application_is_listed_and_revoked_when_nobody_confir
     let Ok(Outcome::Pending(first)) = granted(&rig, "ada", "default", &browser).await else { panic!() };
     let Ok(Outcome::Pending(_)) = granted(&rig, "bob", "work", &browser).await else { panic!() };
     let listed = async || {
-        let mut all = rig.connections.list(&caller("ada")).await.unwrap();
+        let mut all = rig.connections.manager.list(&caller("ada")).await.unwrap();
         all.sort_by(|a, b| a.account.as_str().cmp(b.account.as_str()));
         all.into_iter().map(|found| (found.account.to_string(), found.status)).collect::<Vec<_>>()
     };
     let (default, work) = ("default".to_owned(), "work".to_owned());
     assert_eq!(listed().await, [(default.clone(), Status::Pending), (work.clone(), Status::Pending)]);
     let crm = rig.service("crm");
-    let found = rig.connections.find(&caller("ada"), &crm, Some(&Account::parse("work").unwrap())).await.unwrap();
+    let found =
+        rig.connections.manager.find(&caller("ada"), &crm, Some(&Account::parse("work").unwrap())).await.unwrap();
     assert_eq!(found.map(|found| found.status), Some(Status::Pending));
     rig.consent.confirm(&caller("ada"), &first.code, rig.clock.now()).await.unwrap();
     assert_eq!(listed().await, [(default.clone(), Status::Active), (work.clone(), Status::Pending)]);
@@ -159,10 +160,10 @@ async fn a_grant_that_waits_can_be_given_up_at_once() {
     let rig = Rig::with(|config| config.connect.binding = config::Binding::Confirm);
     let browser = Browser::new().unwrap();
     let Ok(Outcome::Pending(pending)) = granted(&rig, "ada", "default", &browser).await else { panic!() };
-    assert!(rig.connections.disconnect(&connection_id("ada", "crm", "default")).await.unwrap());
-    assert_eq!(rig.connections.list(&caller("ada")).await.unwrap().len(), 0);
+    assert!(rig.connections.manager.disconnect(&connection_id("ada", "crm", "default")).await.unwrap());
+    assert_eq!(rig.connections.manager.list(&caller("ada")).await.unwrap().len(), 0);
     rig.provider.until_revoked(1).await;
     let late = rig.consent.confirm(&caller("ada"), &pending.code, rig.clock.now()).await;
     assert_eq!(late.map(|_| ()).unwrap_err(), HeldError::Unknown);
-    assert!(!rig.connections.disconnect(&connection_id("ada", "crm", "default")).await.unwrap());
+    assert!(!rig.connections.manager.disconnect(&connection_id("ada", "crm", "default")).await.unwrap());
 }

@@ -25,7 +25,7 @@ async fn granted(rig: &Rig, service: &str, browser: &Browser) -> Outcome {
 }
 
 async fn found(rig: &Rig, service: &str) -> Connection {
-    rig.connections.get(&connection_id("ada", service, "default")).await.unwrap().unwrap()
+    rig.connections.manager.get(&connection_id("ada", service, "default")).await.unwrap().unwrap()
 }
 
 /// Token answers with an ID token about this subject.
@@ -110,6 +110,6 @@ async fn a_grant_that_is_put_over_another_without_a_name_has_none() {
         id_token_subject: None,
     };
     let id = connection_id("ada", "crm", "default");
-    let connection = rig.connections.connect(&id, grant, None, &[]).await.unwrap();
+    let connection = rig.connections.manager.connect(&id, grant, None, &[]).await.unwrap();
     assert_eq!((connection.identity, connection.identity_id), (None, None));
 }

@@ -14,7 +14,7 @@ fn breaks() -> impl Iterator<Item = (usize, Break)> {
 
 /// What the person has, and that nothing else is kept of it.
 async fn assert_has(rig: &Rig, expected: &[&str], when: &str) {
-    let all = rig.connections.list(&caller("ada")).await.unwrap();
+    let all = rig.connections.manager.list(&caller("ada")).await.unwrap();
     let mut found: Vec<String> = all.iter().map(|one| format!("{} {:?}", one.account, one.identity)).collect();
     found.sort();
     let expected: Vec<String> = expected.iter().map(|one| (*one).to_owned()).collect();
@@ -92,14 +92,14 @@ async fn a_confirmation_that_is_repeated_later_does_not_store_the_old_grant_agai
         rig.brittle.mend();
         rig.clock.advance(Duration::from_secs(20));
         let Ok(connected) = first else {
-            rig.connections.disconnect(&id).await.unwrap();
+            rig.connections.manager.disconnect(&id).await.unwrap();
             continue;
         };
         if let Ok(again) = rig.consent.confirm(&id.caller, &pending.code, rig.clock.now()).await {
             assert_eq!(again.connected_at, connected.connected_at, "{how:?} {operations}");
             repeated += 1;
         }
-        rig.connections.disconnect(&id).await.unwrap();
+        rig.connections.manager.disconnect(&id).await.unwrap();
         // A grant that was given up meanwhile is not connected again.
         assert!(rig.consent.confirm(&id.caller, &pending.code, rig.clock.now()).await.is_err());
         assert!(!rig.is_connected("ada").await);
@@ -166,11 +166,15 @@ async fn under_a_new_label_all_is_asked_for_that_the_account_may_have_granted_al
         refresh_expires_in: None,
         id_token_subject: None,
     };
-    rig.connections.connect(&id, grant(&["contacts", "notes"]), None, &[]).await.unwrap();
+    rig.connections.manager.connect(&id, grant(&["contacts", "notes"]), None, &[]).await.unwrap();
     let ticket = rig.ticket("ada").await;
     let plan = async || rig.consent.plan(&rig.service("crm"), &ticket, None, Some(&browser), None, now).await.unwrap();
     assert_eq!(plan().await.scopes, ["contacts", "notes"]);
     // One that is there under this label tells what is asked for.
-    rig.connections.connect(&connection_id("ada", "crm", "default"), grant(&["contacts"]), None, &[]).await.unwrap();
+    rig.connections
+        .manager
+        .connect(&connection_id("ada", "crm", "default"), grant(&["contacts"]), None, &[])
+        .await
+        .unwrap();
     assert_eq!(plan().await.scopes, ["contacts"]);
 }

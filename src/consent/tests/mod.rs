@@ -64,7 +64,7 @@ impl Rig {
     }
 
     async fn is_connected(&self, subject: &str) -> bool {
-        self.connections.get(&connection_id(subject, "crm", "default")).await.unwrap().is_some()
+        self.connections.manager.get(&connection_id(subject, "crm", "default")).await.unwrap().is_some()
     }
 }
 

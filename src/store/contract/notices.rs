@@ -13,8 +13,8 @@ pub(crate) async fn next_among(listener: &mut tokio::sync::broadcast::Receiver<C
     loop {
         match tokio::time::timeout(PATIENCE, listener.recv()).await.expect("a notice arrives").expect("the store lives")
         {
-            Change::Record(key) if keys.contains(&key) => return key,
-            Change::Record(_) | Change::Gap => {}
+            Change::Record(key, _) if keys.contains(&key) => return key,
+            Change::Record(..) | Change::Gap => {}
         }
     }
 }

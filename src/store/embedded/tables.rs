@@ -55,7 +55,7 @@ pub(super) struct Tables<'a> {
     due: Table<'a, (u64, RecordKey), ()>,
     once: Table<'a, &'static str, &'static [u8]>,
     once_ends: Table<'a, (u64, &'static str), ()>,
-    pub(super) changed: Vec<Key>,
+    pub(super) changed: Vec<(Key, Option<Version>)>,
 }
 
 impl<'a> Tables<'a> {
@@ -110,7 +110,7 @@ impl<'a> Tables<'a> {
             self.due.insert((due, &name), ())?;
         }
         self.records.insert(&name, [due.to_be_bytes().as_slice(), &bytes].concat().as_slice())?;
-        self.changed.push(key);
+        self.changed.push((key, Some(version)));
         Ok(Put::Stored)
     }
 
@@ -128,7 +128,7 @@ impl<'a> Tables<'a> {
         }
         self.records.remove(&name)?;
         self.due.remove((due, &name))?;
-        self.changed.push(key);
+        self.changed.push((key, None));
         Ok(Put::Stored)
     }
 

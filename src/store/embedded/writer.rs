@@ -11,7 +11,7 @@ use super::slot::Slot;
 use super::tables::Tables;
 use super::{Failure, now_ms};
 use crate::store::notices::Notices;
-use crate::store::{Change, Error};
+use crate::store::{Change, Error, Version};
 
 /// How many writes may wait in line, and how many share a commit at most.
 const LINE: usize = 1024;
@@ -112,7 +112,7 @@ fn serve(mut jobs: mpsc::Receiver<Message>, slot: &Slot, notices: &Notices) {
         let outcome = commit(&mut batch, slot);
         let failed = match outcome {
             Ok(changed) => {
-                changed.into_iter().for_each(|key| notices.send(Change::Record(key)));
+                changed.into_iter().for_each(|(key, version)| notices.send(Change::Record(key, version)));
                 None
             }
             Err(error) => Some(error),
@@ -127,7 +127,7 @@ fn serve(mut jobs: mpsc::Receiver<Message>, slot: &Slot, notices: &Notices) {
 }
 
 /// Runs the jobs in one transaction; all of them stand or none does.
-fn commit(batch: &mut [Box<dyn Job>], slot: &Slot) -> Result<Vec<crate::store::Key>, Error> {
+fn commit(batch: &mut [Box<dyn Job>], slot: &Slot) -> Result<Vec<(crate::store::Key, Option<Version>)>, Error> {
     if batch.is_empty() {
         return Ok(Vec::new());
     }

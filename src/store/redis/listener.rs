@@ -16,7 +16,7 @@ use super::link::{Link, jittered};
 use super::request::{Repeat, Request};
 use super::targets;
 use crate::store::notices::Notices;
-use crate::store::{Change, Error, Key};
+use crate::store::{Change, Error};
 
 /// How often the heartbeat is sent, and after which silence the channel counts as broken.
 const BEAT: Duration = Duration::from_millis(500);
@@ -85,8 +85,8 @@ async fn subscribed(
                     notices.up();
                 } else {
                     // What can't be read still says that something changed.
-                    match Key::from_hex(message.get_payload_bytes()) {
-                        Some(key) => notices.send(Change::Record(key)),
+                    match Change::from_text(message.get_payload_bytes()) {
+                        Some(change) => notices.send(change),
                         None => notices.missed(),
                     }
                 }

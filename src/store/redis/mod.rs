@@ -215,7 +215,7 @@ impl Store for RedisStore {
             key.to_bytes().to_vec(),
             key.owner.0.to_vec(),
             self.layout.changes().into_bytes(),
-            key.to_string().into_bytes(),
+            Change::text(key, Some(version)).into_bytes(),
         ];
         written(first_and_rest(self.script(&PUT, keys, arguments).await?)?)
     }
@@ -231,7 +231,7 @@ impl Store for RedisStore {
             key.to_bytes().to_vec(),
             key.owner.0.to_vec(),
             self.layout.changes().into_bytes(),
-            key.to_string().into_bytes(),
+            Change::text(key, None).into_bytes(),
         ];
         written(first_and_rest(self.script(&DELETE, keys, arguments).await?)?)
     }

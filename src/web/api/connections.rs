@@ -53,7 +53,7 @@ struct Listed {
 pub(super) async fn list(axum::extract::State(state): Shared, asked: Asked) -> Response {
     let served = async {
         let caller = asked.caller(&state).await?;
-        json(&Listed { connections: state.connections.list(&caller.id).await? })
+        json(&Listed { connections: state.connections.manager.list(&caller.id).await? })
     };
     asked.reply(served.await)
 }
@@ -97,7 +97,7 @@ impl Meant<'_> {
     /// The connection, which must be there.
     async fn connection(&self) -> Served<Connection> {
         let title = &self.service.title;
-        match self.state.connections.find(&self.caller.id, self.service, self.account.as_ref()).await {
+        match self.state.connections.manager.find(&self.caller.id, self.service, self.account.as_ref()).await {
             Ok(Some(connection)) => Ok(connection),
             Ok(None) => Err(Refusal::no_connection(title)),
             Err(unusable) => Err(refuse_lookup(&unusable, title)),
@@ -154,7 +154,7 @@ pub(super) async fn disconnect(axum::extract::State(state): Shared, about: About
             Some(account) => account.clone(),
             None => meant.connection().await?.account,
         };
-        meant.gone(state.connections.disconnect(&meant.id(account)).await?)
+        meant.gone(state.connections.manager.disconnect(&meant.id(account)).await?)
     };
     about.asked.reply(served.await)
 }
@@ -194,7 +194,7 @@ pub(super) async fn store_key(axum::extract::State(state): Shared, about: About,
             return Err(Refusal::bad_request("api_key has 1 to 4096 visible ASCII characters"));
         }
         let account = label(&state, &meant.caller, service, meant.account.clone()).await?;
-        state.connections.store_api_key(&meant.id(account), &api_key).await?;
+        state.connections.api_keys.store(&meant.id(account), &api_key).await?;
         Ok(no_content())
     };
     about.asked.reply(served.await)
@@ -216,7 +216,7 @@ pub(super) async fn remove_key(axum::extract::State(state): Shared, about: About
     let served = async {
         let meant = about.meant(&state).await?;
         let id = meant.id(meant.connection().await?.account);
-        meant.gone(state.connections.remove_api_key(&id).await?)
+        meant.gone(state.connections.api_keys.remove(&id).await?)
     };
     about.asked.reply(served.await)
 }

@@ -133,7 +133,7 @@ fn refuse_lookup(unusable: &Unusable, title: &str) -> Refusal {
 async fn label(state: &State, caller: &Caller, service: &Service, account: Option<Account>) -> Served<Account> {
     let account = match account {
         Some(account) => account,
-        None => match state.connections.find(&caller.id, service, None).await {
+        None => match state.connections.manager.find(&caller.id, service, None).await {
             Ok(found) => found.map(|connection| connection.account).unwrap_or_default(),
             // It can't be read, and whoever connects anew replaces it.
             Err(Unusable::Unavailable(Unavailable::Keys)) => Account::default(),
@@ -141,7 +141,7 @@ async fn label(state: &State, caller: &Caller, service: &Service, account: Optio
         },
     };
     let id = ConnectionId { caller: caller.id.clone(), service: service.owner.clone(), account };
-    if !state.connections.has_room(&id).await? {
+    if !state.connections.manager.has_room(&id).await? {
         return Err(Refusal::bad_request(format!(
             "There are {LABELS_MAX} accounts for {} already, which is the most: remove one first",
             service.title

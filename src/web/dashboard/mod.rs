@@ -72,7 +72,7 @@ async fn dashboard(visit: Visit, RawQuery(query): RawQuery) -> Response {
         Ok(visitor) => visitor,
         Err(response) => return response,
     };
-    let Ok(connections) = state.connections.list(&visitor.caller).await else { return unavailable(&visit) };
+    let Ok(connections) = state.connections.manager.list(&visitor.caller).await else { return unavailable(&visit) };
     let Ok(proof) = Proof::new(&visit).await else { return unavailable(&visit) };
     let titled = |name: &str| {
         let name = parameter(query.as_deref(), name)?;

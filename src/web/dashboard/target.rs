@@ -132,7 +132,8 @@ impl Target {
 
     /// Passes where there is such a connection, or one that waits for the application.
     pub async fn must_exist(&self) -> Result<(), Response> {
-        let connections = self.state().connections.list(&self.id.caller).await.map_err(|_| self.unavailable())?;
+        let connections =
+            self.state().connections.manager.list(&self.id.caller).await.map_err(|_| self.unavailable())?;
         let this = |found: &crate::connection::Connection| {
             found.service == self.id.service && found.account == self.id.account
         };

@@ -43,10 +43,10 @@ async fn the_dashboard_is_for_the_callers_jwt_too_and_disconnects_only_by_its_ow
     let mut stranger = Jar(BTreeMap::from([("app".to_owned(), jwt("eve"))]));
     stranger.get(&site, "/dashboard/disconnect?service=crm").await.assert_page(404);
     let id = connection_id("ada", "crm", "default");
-    assert!(site.rig.connections.get(&id).await.unwrap().is_some());
+    assert!(site.rig.connections.manager.get(&id).await.unwrap().is_some());
     let done = browser.post(&site, "/dashboard/disconnect", &fields).await;
     assert_eq!(done.location().path(), "/dashboard");
-    assert!(site.rig.connections.get(&id).await.unwrap().is_none());
+    assert!(site.rig.connections.manager.get(&id).await.unwrap().is_none());
     browser.post(&site, "/dashboard/disconnect", &fields).await.assert_page(404);
     // A token that isn't believed is as good as none.
     Jar(BTreeMap::from([("app".to_owned(), "a.b.c".to_owned())])).get(&site, "/dashboard").await.assert_page(401);
@@ -161,10 +161,10 @@ async fn an_api_key_is_stored_replaced_and_removed_by_forms_and_never_shown() {
     assert!(!question.body.contains("sk-very"), "{}", question.body);
     // Asking removes nothing.
     let id = connection_id("ada", "crm", "default");
-    assert!(site.rig.connections.get(&id).await.unwrap().is_some());
+    assert!(site.rig.connections.manager.get(&id).await.unwrap().is_some());
     let done = browser.post(&site, "/dashboard/api-key/remove", &fields[..3]).await;
     assert_eq!(done.location().as_str(), "https://connect.example.com/dashboard?key_removed=crm");
-    assert!(site.rig.connections.get(&id).await.unwrap().is_none());
+    assert!(site.rig.connections.manager.get(&id).await.unwrap().is_none());
     browser.post(&site, "/dashboard/api-key/remove", &fields[..3]).await.assert_page(404);
     browser.get(&site, "/dashboard/api-key/remove?service=crm").await.assert_page(404);
 }
@@ -205,7 +205,7 @@ async fn a_bad_key_or_form_is_answered_clearly_and_stores_nothing() {
     browser.send(&site, foreign.body(Body::from(body)).unwrap()).await.assert_page(403);
     Jar::default().post(&site, "/dashboard/api-key", &fields).await.assert_page(401);
     assert_eq!(browser.get(&site, "/dashboard/api-key").await.status, 405);
-    assert!(site.rig.connections.get(&id).await.unwrap().is_none());
+    assert!(site.rig.connections.manager.get(&id).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -233,7 +233,7 @@ async fn the_prompt_to_connect_comes_with_its_phase_and_ends_with_the_key() {
             phase(config, welcome, retire_on);
         });
         let id = connection_id("ada", "crm", "default");
-        site.rig.connections.store_api_key(&id, &"sk-very-secret".into()).await.unwrap();
+        site.rig.connections.api_keys.store(&id, &"sk-very-secret".into()).await.unwrap();
         let page = browser.get(&site, "/dashboard").await;
         page.assert_page(200);
         assert_eq!(page.body.contains("account instead of a key"), prompted, "{welcome:?} {}", page.body);
@@ -273,7 +273,7 @@ async fn the_operators_own_benefits_are_shown_escaped() {
         crm.api_keys.benefits = vec!["Faster <b>search</b>".into()];
     });
     let id = connection_id("ada", "crm", "default");
-    site.rig.connections.store_api_key(&id, &"sk-very-secret".into()).await.unwrap();
+    site.rig.connections.api_keys.store(&id, &"sk-very-secret".into()).await.unwrap();
     let page = browser.get(&site, "/dashboard").await;
     page.assert_page(200);
     assert!(

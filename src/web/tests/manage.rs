@@ -19,7 +19,7 @@ async fn another_label_is_given_by_its_own_form_and_the_browsers_session_goes_al
         assert!(refused.body.contains("1 to 64 letters") && !refused.body.contains("<b>"), "{}", refused.body);
     }
     let taken = connection_id("ada", "crm", "taken");
-    site.rig.connections.store_api_key(&taken, &"key".into()).await.unwrap();
+    site.rig.connections.api_keys.store(&taken, &"key".into()).await.unwrap();
     let refused = browser.post(&site, "/dashboard/rename", &form("taken")).await;
     refused.assert_page(409);
     assert!(refused.body.contains("another C&#60;R&#62;M account"), "{}", refused.body);
@@ -32,7 +32,7 @@ async fn another_label_is_given_by_its_own_form_and_the_browsers_session_goes_al
     }
     browser.post(&site, "/dashboard/rename", &form("third")).await.assert_page(403);
     browser.get(&site, "/dashboard/rename?service=crm&account=default").await.assert_page(403);
-    assert!(site.rig.connections.get(&connection_id("ada", "crm", "default")).await.unwrap().is_none());
+    assert!(site.rig.connections.manager.get(&connection_id("ada", "crm", "default")).await.unwrap().is_none());
     let mut stranger = Jar::default();
     stranger.get(&site, "/dashboard/rename?service=crm&account=work").await.assert_page(401);
 }

@@ -45,12 +45,12 @@ impl Waiting<'_> {
             identity: self.identity.clone(),
             requested: &[],
             shown,
-            until: process.connections.now().plus(WAITS.saturating_sub(self.since.elapsed())),
+            until: process.connections.records.now().plus(WAITS.saturating_sub(self.since.elapsed())),
         };
-        match timeout(PATIENCE, process.connections.put_aside(aside)).await {
+        match timeout(PATIENCE, process.connections.unconfirmed.put(aside)).await {
             Ok(Ok(())) => true,
             Ok(Err(_)) => {
-                process.connections.give_up_unstored(&self.user.id, self.grant.clone(), self.identity.clone());
+                process.connections.revoker.give_up_unstored(&self.user.id, self.grant.clone(), self.identity.clone());
                 false
             }
             Err(_) => false,
@@ -61,7 +61,7 @@ impl Waiting<'_> {
     async fn speak(&self, process: &Process) -> Option<bool> {
         let from = (&self.user.id, self.name.as_str(), self.origin);
         let (grant, identity) = (self.grant.clone(), self.identity.clone());
-        let kept = process.connections.keep_from_aside(from, &self.user.id, grant, identity, &[]);
+        let kept = process.connections.unconfirmed.keep(from, &self.user.id, grant, identity, &[]);
         Some(timeout(PATIENCE, kept).await.ok()?.ok()?.is_some())
     }
 }
@@ -83,7 +83,7 @@ impl Run {
         let world = &self.world;
         let random = &world.journal.random;
         let process = Arc::clone(self.any_process());
-        let arrival = timeout(PATIENCE, process.connections.arrival(&user.id.caller, &user.service)).await;
+        let arrival = timeout(PATIENCE, process.connections.revoker.arrival(&user.id.caller, &user.service)).await;
         let Ok(arrival) = arrival else { return };
         let (family, grant) = world.provider.consent_as(user.number, user.holder(account));
         let identity = (!world.provider.habits().nameless).then(|| user.account(account));
@@ -122,12 +122,12 @@ impl Run {
         }
         let process = Arc::clone(self.any_process());
         let (put, again) = (Instant::now(), format!("{}.again", waiting.name));
-        let still_waits = timeout(PATIENCE, process.connections.is_aside(&waiting.user.id, &waiting.name)).await;
+        let still_waits = timeout(PATIENCE, process.connections.unconfirmed.is_there(&waiting.user.id, &waiting.name)).await;
         if !matches!(still_waits, Ok(Ok(true))) || !waiting.put(&process, &again, true).await {
             return false;
         }
         self.world.journal.step(&process.gate.name, "put aside again", &waiting.family);
-        let _ = timeout(PATIENCE, process.connections.take_from_aside(&waiting.user.id, &waiting.name)).await;
+        let _ = timeout(PATIENCE, process.connections.unconfirmed.take(&waiting.user.id, &waiting.name)).await;
         (waiting.name, waiting.put) = (again, put);
         true
     }
@@ -213,7 +213,7 @@ impl Run {
         world.provider.connected(user.number, None);
         user.disconnecting();
         for _ in 0..6 {
-            let done = timeout(PATIENCE, process.connections.disconnect(&user.id)).await;
+            let done = timeout(PATIENCE, process.connections.manager.disconnect(&user.id)).await;
             world.journal.step(&process.gate.name, "give up", &done);
             match done {
                 Ok(Ok(true)) => {}

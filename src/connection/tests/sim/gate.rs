@@ -23,6 +23,8 @@ pub struct Gate {
     pub name: String,
     journal: Arc<Journal>,
     state: Mutex<State>,
+    /// What it asked the store, in order.
+    pub asked: Mutex<Vec<&'static str>>,
     /// The process's end of the channel of change notices.
     pub notices: broadcast::Sender<Change>,
 }
@@ -40,7 +42,13 @@ struct State {
 
 impl Gate {
     pub fn new(name: String, journal: Arc<Journal>) -> Arc<Self> {
-        Arc::new(Self { name, journal, state: Mutex::default(), notices: broadcast::Sender::new(256) })
+        Arc::new(Self {
+            name,
+            journal,
+            state: Mutex::default(),
+            asked: Mutex::default(),
+            notices: broadcast::Sender::new(256),
+        })
     }
 
     pub fn strike(&self, trouble: Trouble) {

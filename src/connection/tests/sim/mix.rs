@@ -76,7 +76,7 @@ impl Run {
         let process = world.command(&format!("i{}", self.imports));
         world.journal.count(|counts| counts.drains += 1);
         let user = &world.users[self.any_user()];
-        let there = process.connections.get(&user.id).await;
+        let there = process.connections.manager.get(&user.id).await;
         if matches!(there, Ok(None)) || (there.is_ok() && world.journal.random.below(3) == 0) {
             world.connect(user, &process).await;
         }

@@ -75,7 +75,7 @@ impl Run {
             // It is still on its way. Without a grant nothing but the healer need touch it, by the clock of whoever
             // began that; so the person asks for the label that it has.
             Some(Renamed::Absent) => {
-                let _ = timeout(PATIENCE, process.connections.rename(&user.id, &user.id.account)).await;
+                let _ = timeout(PATIENCE, process.connections.manager.rename(&user.id, &user.id.account)).await;
             }
             Some(Renamed::Done) | None => {}
         }
@@ -93,7 +93,7 @@ impl World {
     pub async fn store_key(&self, user: &User, process: &Process) {
         user.storing_key();
         let key = provider::key(user.number).into();
-        let done = timeout(PATIENCE, process.connections.store_api_key(&user.id, &key)).await;
+        let done = timeout(PATIENCE, process.connections.api_keys.store(&user.id, &key)).await;
         self.journal.step(&process.gate.name, "store a key", &done);
         if matches!(done, Ok(Ok(()))) {
             user.key_is_there(true);
@@ -106,7 +106,7 @@ impl World {
         self.provider.connected(user.number, None);
         user.disconnecting();
         for id in [&user.id, &user.other_id()] {
-            let done = timeout(PATIENCE, process.connections.disconnect(id)).await;
+            let done = timeout(PATIENCE, process.connections.manager.disconnect(id)).await;
             self.journal.step(&process.gate.name, "disconnect", &(&id.account, &done));
             if matches!(done, Ok(Ok(true))) {
                 return user.gone();
@@ -124,7 +124,7 @@ impl World {
             user.disconnecting();
         }
         user.storing_key();
-        let done = timeout(PATIENCE, process.connections.disconnect(&user.other_id())).await;
+        let done = timeout(PATIENCE, process.connections.manager.disconnect(&user.other_id())).await;
         if matches!(done, Ok(Ok(true))) {
             if !grant {
                 user.gone();

@@ -10,7 +10,7 @@ use super::{
     scenario::Run,
     world::{User, World},
 };
-use crate::{connection::record::Record, events::Kind};
+use crate::{connection::record::form::Record, events::Kind};
 
 impl World {
     /// A provider that revokes far, perhaps doesn't say who consents, and perhaps spares refresh tokens.

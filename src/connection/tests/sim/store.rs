@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{gate::Gate, journal::Journal, provider::Provider};
 use crate::{
-    connection::record::Record,
+    connection::record::form::Record,
     store::{Change, Expect, Key, OwnerId, Put, RecordId, Taken, Version, Versioned},
     vault::Vault,
 };
@@ -199,7 +199,7 @@ impl Server {
             (done, written)
         };
         if let Some((key, stored)) = written {
-            self.tell(key);
+            self.tell(key, stored.as_ref().map(|stored| stored.version));
             if let (Some(provider), Some(stored)) = (self.provider.get(), stored)
                 && provider.awaits_landing()
             {
@@ -212,19 +212,19 @@ impl Server {
         done
     }
 
-    fn tell(&self, key: Key) {
+    fn tell(&self, key: Key, version: Option<Version>) {
         let delay = self.weather.lock().delay;
         for gate in self.gates.lock().iter().filter(|gate| !gate.is_killed() && !gate.is_cut()) {
             let pause = self.journal.random.below(delay.min(150) * 2 + 1);
             if pause == 0 {
-                let _ = gate.notices.send(Change::Record(key));
+                let _ = gate.notices.send(Change::Record(key, version));
                 continue;
             }
             let (gate, cuts) = (Arc::clone(gate), gate.cuts());
             tokio::spawn(async move {
                 sleep(Duration::from_millis(pause)).await;
                 if gate.cuts() == cuts {
-                    let _ = gate.notices.send(Change::Record(key));
+                    let _ = gate.notices.send(Change::Record(key, version));
                 }
             });
         }

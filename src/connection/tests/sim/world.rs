@@ -21,7 +21,7 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     config::{self, VaultKey},
-    connection::{Arrival, Connections, Parts, Renamed, Roots, Want, rename},
+    connection::{Arrival, Connections, Parts, Renamed, Roots, Want},
     events::{Event, Events, Kind, Sink},
     oauth,
     provider::{Services, testing},
@@ -191,7 +191,7 @@ impl World {
     pub async fn connect_as(&self, user: &User, process: &Process, account: u8) {
         let (connections, far) = (&process.connections, self.provider.is_far());
         let arrival = if far {
-            let arrival = connections.arrival(&user.id.caller, &user.service);
+            let arrival = connections.revoker.arrival(&user.id.caller, &user.service);
             let Ok(arrival) = timeout(PATIENCE, arrival).await else { return };
             Some((arrival, Instant::now()))
         } else {
@@ -206,10 +206,10 @@ impl World {
             let named = identity.as_ref().zip(record.identity.as_ref());
             named.is_some_and(|(new, old)| new.id == old.id) && self.provider.can_renew(&record)
         });
-        let connecting = connections.connect(&user.id, grant.clone(), identity.clone(), &[]);
+        let connecting = connections.manager.connect(&user.id, grant.clone(), identity.clone(), &[]);
         let outcome = timeout(Duration::from_secs(20), connecting).await;
         if far && matches!(outcome, Ok(Err(_))) {
-            connections.give_up_unstored(&user.id, grant, identity);
+            connections.revoker.give_up_unstored(&user.id, grant, identity);
         }
         let done = matches!(outcome, Ok(Ok(_)));
         if user.connected(family, done) {
@@ -251,7 +251,7 @@ impl World {
         self.journal.count(|counts| counts.disconnects += 1);
         self.provider.connected(user.number, None);
         user.disconnecting();
-        let done = timeout(Duration::from_secs(20), process.connections.disconnect(&user.id)).await;
+        let done = timeout(Duration::from_secs(20), process.connections.manager.disconnect(&user.id)).await;
         if matches!(done, Ok(Ok(true))) {
             user.gone();
         }
@@ -261,7 +261,7 @@ impl World {
     pub async fn rename(&self, user: &User, process: &Process, back: bool) -> Option<Renamed> {
         let elsewhere = user.other_id();
         let (from, to) = if back { (&elsewhere, &user.id.account) } else { (&user.id, &elsewhere.account) };
-        let done = timeout(Duration::from_secs(60), process.connections.rename(from, to)).await;
+        let done = timeout(Duration::from_secs(60), process.connections.manager.rename(from, to)).await;
         self.journal.step(&process.gate.name, "rename", &(to, &done));
         done.ok()?.ok()
     }
@@ -269,6 +269,6 @@ impl World {
     /// Whether anything stands under the other label, or is on its way there.
     pub fn is_elsewhere(&self, user: &User) -> bool {
         let moves = self.server.record(&user.key).is_some_and(|record| record.moving.is_some());
-        moves || self.server.record(&user.elsewhere).is_some_and(|record| rename::stands(&record))
+        moves || self.server.record(&user.elsewhere).is_some_and(|record| record.stands())
     }
 }

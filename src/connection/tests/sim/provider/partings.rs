@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use tokio::time::{Duration, Instant};
 
 use super::{Access, Death, Family, Gate, PATIENCE, Provider, Server, State};
-use crate::{connection::record::Record, oauth};
+use crate::{connection::record::form::Record, oauth};
 
 /// Who consents, as the provider sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -40,6 +40,7 @@ impl Handle {
     ) -> Result<T, Error> {
         let (server, random) = (&self.server, &self.server.journal.random);
         self.gate.cross().await;
+        self.gate.asked.lock().push(name);
         let weather = *server.weather.lock();
         let (before, after) = (random.below(weather.delay + 1), random.below(weather.delay + 1));
         let (lost_request, lost_answer) =

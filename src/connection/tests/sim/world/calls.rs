@@ -51,13 +51,13 @@ impl World {
         spite: bool,
     ) -> Result<(), Unusable> {
         let connections = &process.connections;
-        let now = || connections.now();
+        let now = || connections.records.now();
         let start = now();
-        let mut credential = connections.resolve(want).await?;
+        let mut credential = connections.resolver.resolve(want).await?;
         let mut renewed = false;
         for attempt in 0..4 {
             if self.serves(&credential, user, process, began, spite && attempt == 0) {
-                connections.accepted(&credential, start);
+                connections.resolver.accepted(&credential, start);
                 return Ok(());
             }
             let refused = now();
@@ -67,9 +67,9 @@ impl World {
                     known.refused_twice = true;
                     known.late |= process.gate.troubled(began, Instant::now());
                 }
-                connections.rejected_again(want, &credential, start).await
+                connections.resolver.rejected_again(want, &credential, start).await
             } else {
-                connections.rejected(want, &credential, start).await
+                connections.resolver.rejected(want, &credential, start).await
             };
             match verdict {
                 AfterRejection::Replay(next) => {

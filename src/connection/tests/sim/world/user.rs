@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{super::provider::Holder, World, services};
 use crate::{
-    connection::{Reason, Unusable, root},
+    connection::{Reason, Unusable, record::root},
     id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
     oauth,
     provider::Service,

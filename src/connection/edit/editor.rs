@@ -1,0 +1,103 @@
+//! One change of one record.
+
+use std::sync::Arc;
+
+use crate::{
+    clock::Timestamp,
+    connection::{
+        cache::SnapshotCache,
+        model::Unavailable,
+        record::{
+            change::Change,
+            form::Record,
+            records::{ATTEMPTS, Records},
+            view::Projector,
+        },
+        revoke::Revoker,
+    },
+    id::ConnectionId,
+    store::{Expect, OwnerId},
+};
+
+use super::{moves::Moves, saver::Saver};
+
+/// Changes records.
+pub struct Editor {
+    records: Arc<Records>,
+    cache: Arc<SnapshotCache>,
+    projector: Arc<Projector>,
+    saver: Arc<Saver>,
+    moves: Arc<Moves>,
+    revoker: Arc<Revoker>,
+}
+
+impl Editor {
+    /// Over these records. What is let go by a change is revoked.
+    pub fn new(
+        records: Arc<Records>,
+        cache: Arc<SnapshotCache>,
+        projector: Arc<Projector>,
+        saver: Arc<Saver>,
+        moves: Arc<Moves>,
+        revoker: Arc<Revoker>,
+    ) -> Arc<Self> {
+        Arc::new(Self { records, cache, projector, saver, moves, revoker })
+    }
+
+    /// Changes a record, or begins one. `decide` sees what stands there; `None` from it ends the matter.
+    ///
+    /// # Errors
+    /// While the store or the keys are away; [`Unavailable::Keys`], too, where the record can't be read and the change
+    /// would not replace it.
+    pub async fn change(
+        &self,
+        id: &ConnectionId,
+        decide: impl Fn(&Record) -> Option<Change>,
+    ) -> Result<Option<Record>, Unavailable> {
+        let key = self.records.roots().key(id).await?;
+        for _ in 0..ATTEMPTS {
+            // Nothing can be compared with a grant that the store doesn't have yet.
+            self.saver.save_first(key).await?;
+            let (record, version, unreadable) = self.records.read_or_replace(&key, id).await?;
+            // A move that was left half-done is finished first: it would take a record along that has changed since, or
+            // bring one back that was given up.
+            if record.moving.is_some() {
+                self.moves.finish(key).await?;
+                continue;
+            }
+            self.moves.settle(&record).await?;
+            let Some(change) = decide(&record) else { return Ok(None) };
+            if unreadable && !change.begins() {
+                return Err(Unavailable::Keys);
+            }
+            if version.is_none() && !change.begins() {
+                return Ok(None);
+            }
+            // First of all: who dies after it leaves a grant to be revoked, unless that is still in use.
+            let grave = match record.let_go_by(&change) {
+                Some(farewell) => Some(self.revoker.bury(id, &farewell).await?),
+                None => None,
+            };
+            let expect = version.map_or(Expect::Absent, Expect::Version);
+            let put = self.records.put(key, expect, |version, now| record.apply(change, now, version.0)).await?;
+            if let Some((record, _)) = put {
+                self.know_at_once(key.owner, &record, self.records.now());
+                if let Some(grave) = grave {
+                    self.revoker.finish_in_background(grave);
+                }
+                return Ok(Some(record));
+            }
+        }
+        Err(Unavailable::Busy)
+    }
+
+    /// What is held in memory becomes what this process itself has just stored, should the store go away before it is read
+    /// again.
+    fn know_at_once(&self, owner: OwnerId, record: &Record, now: Timestamp) {
+        if record.stands() {
+            self.cache.amend(owner, self.projector.hold(record, now));
+        } else {
+            self.cache.drop_one(owner, &record.id);
+        }
+    }
+}

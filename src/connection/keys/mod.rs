@@ -1,0 +1,193 @@
+//! API keys, beside grants or instead of them: storing and removing them, who still rests on one, when they were last used.
+//!
+//! - `census`: who rests on what; `calendar`: the daily work on deprecated and retired keys
+//!
+//! How a key becomes a credential is `record`'s affair.
+
+use std::{sync::Arc, time::Duration};
+
+use quick_cache::sync::Cache;
+use tokio::runtime::Handle;
+
+use crate::{
+    clock::Timestamp,
+    events::{Event, Events, Kind},
+    id::ConnectionId,
+    provider::Services,
+    secret::SecretString,
+    store::Claim,
+    vault::Root,
+};
+
+use super::{
+    edit::Editor,
+    lease::Leases,
+    model::Unavailable,
+    record::{change::Change, form::Record, records::Records},
+};
+
+mod calendar;
+mod census;
+
+pub use census::{Holder, Standing};
+
+/// How long it is remembered when a key was last used.
+const USE_KEPT: Duration = Duration::from_secs(400 * 86_400);
+
+/// On which day each connection's key was last used, as this process has seen it; bounded, in memory.
+pub(super) struct Uses(Cache<ConnectionId, u64>);
+
+impl Uses {
+    pub fn new(capacity: usize) -> Self {
+        Self(Cache::new(capacity))
+    }
+
+    /// Whether this is the first use of that day that this process sees.
+    fn is_news(&self, id: &ConnectionId, at: Timestamp) -> bool {
+        if self.0.get(id) == Some(day(at)) {
+            return false;
+        }
+        self.0.insert(id.clone(), day(at));
+        true
+    }
+}
+
+const fn day(at: Timestamp) -> u64 {
+    at.seconds() / 86_400
+}
+
+/// The name of a one-time value about a connection.
+fn about(root: &Root, what: &str, id: &ConnectionId, more: &[&[u8]]) -> String {
+    let own = [id.caller.issuer.as_str(), id.caller.subject.as_str(), id.service.as_str(), id.account.as_str()];
+    let parts: Vec<&[u8]> = own.iter().map(|part| part.as_bytes()).chain(more.iter().copied()).collect();
+    name(root, what, &parts)
+}
+
+/// The name of a one-time value: reveals nothing without the root.
+fn name(root: &Root, what: &str, parts: &[&[u8]]) -> String {
+    let hash: String = root.blind(what, parts).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("key-{hash}")
+}
+
+fn moment(stored: &[u8]) -> Option<Timestamp> {
+    Some(Timestamp::from_millis(u64::from_be_bytes(stored.try_into().ok()?)))
+}
+
+/// The API keys of all connections.
+pub struct ApiKeys {
+    records: Arc<Records>,
+    editor: Arc<Editor>,
+    leases: Arc<Leases>,
+    services: Arc<Services>,
+    events: Events,
+    uses: Uses,
+    handle: Handle,
+}
+
+impl ApiKeys {
+    /// In these records. Uses are remembered for so many connections.
+    pub(super) fn new(
+        (records, editor): (Arc<Records>, Arc<Editor>),
+        leases: Arc<Leases>,
+        services: Arc<Services>,
+        events: Events,
+        capacity: usize,
+        handle: Handle,
+    ) -> Arc<Self> {
+        Arc::new(Self { records, editor, leases, services, events, uses: Uses::new(capacity), handle })
+    }
+
+    /// Stores an API key.
+    ///
+    /// # Errors
+    /// While the store or the keys are away.
+    pub async fn store(&self, id: &ConnectionId, key: &SecretString) -> Result<(), Unavailable> {
+        self.editor.change(id, |_| Some(Change::KeyStored(key.clone()))).await?;
+        self.tell(id, Kind::ApiKeyStored, None);
+        Ok(())
+    }
+
+    /// Removes an API key; `false`: there was none.
+    ///
+    /// # Errors
+    /// While the store or the keys are away.
+    pub async fn remove(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
+        self.drop_key(id, None).await
+    }
+
+    /// A call was accepted with an API key: noted, and told, once a day. Never waits.
+    pub(super) fn note_use(self: &Arc<Self>, id: &ConnectionId, at: Timestamp) {
+        if !self.uses.is_news(id, at) {
+            return;
+        }
+        let (keys, id) = (Arc::clone(self), id.clone());
+        self.handle.spawn(async move {
+            match keys.claim_use(&id, at).await {
+                Ok(true) => keys.tell(&id, Kind::ApiKeyUsed, None),
+                Ok(false) => {}
+                Err(error) => {
+                    keys.uses.0.remove(&id);
+                    tracing::debug!(%error, "the use of an API key could not be noted");
+                }
+            }
+        });
+    }
+
+    /// Whether no other process has noted a use on that day.
+    pub(super) async fn claim_use(&self, id: &ConnectionId, at: Timestamp) -> Result<bool, Unavailable> {
+        let store = self.records.store();
+        let name = about(self.records.roots().get().await?.as_ref(), "api-key-use", id, &[]);
+        let value = at.millis().to_be_bytes();
+        match store.put_once(&name, &value, Some(USE_KEPT)).await? {
+            Claim::Mine => Ok(true),
+            Claim::Theirs(before) if moment(&before).is_some_and(|before| day(before) >= day(at)) => Ok(false),
+            Claim::Theirs(before) => Ok(store.replace(&name, &before, &value, Some(USE_KEPT)).await?),
+        }
+    }
+
+    /// When a call of any replica last used the connection's API key, exact to the day: the first use of that day.
+    ///
+    /// # Errors
+    /// While the store or the keys are away.
+    pub async fn last_used(&self, id: &ConnectionId) -> Result<Option<Timestamp>, Unavailable> {
+        let name = about(self.records.roots().get().await?.as_ref(), "api-key-use", id, &[]);
+        Ok(self.records.store().peek(&name).await?.and_then(|stored| moment(&stored)))
+    }
+
+    /// Forgets when the connection's API key was used.
+    pub(super) async fn forget_use(&self, id: &ConnectionId) -> Result<(), Unavailable> {
+        let name = about(self.records.roots().get().await?.as_ref(), "api-key-use", id, &[]);
+        self.records.store().take(&name).await?;
+        Ok(())
+    }
+
+    /// Removes an API key that is retired; a grant beside it stays. `false`: there was none.
+    ///
+    /// # Errors
+    /// While the store or the keys are away.
+    pub async fn remove_retired(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
+        self.drop_key(id, Some("retired")).await
+    }
+
+    /// Removes an API key, and the record where it holds nothing else. `false`: there was none.
+    async fn drop_key(&self, id: &ConnectionId, detail: Option<&'static str>) -> Result<bool, Unavailable> {
+        let removed = self.editor.change(id, |record| record.api_key.is_some().then_some(Change::KeyRemoved)).await?;
+        let Some(record) = removed else { return Ok(false) };
+        let is_bare = |record: &Record| record.grant.is_none() && record.api_key.is_none() && record.farewell.is_none();
+        if is_bare(&record) {
+            let key = self.records.roots().key(id).await?;
+            // Somebody may have connected since: then it is theirs.
+            if let Some((record, version)) = self.records.read(&key).await?
+                && is_bare(&record)
+            {
+                self.records.delete(&key, version).await?;
+            }
+        }
+        self.tell(id, Kind::ApiKeyRemoved, detail);
+        Ok(true)
+    }
+
+    fn tell(&self, id: &ConnectionId, kind: Kind, detail: Option<&'static str>) {
+        self.events.tell(&Event::new(id.clone(), kind, detail));
+    }
+}

@@ -1,0 +1,230 @@
+//! Grants that are no connections yet: they wait for the application's word, or the person's. Each lies in a record of its
+//! own beside whatever is connected under its label, serves no call and is never renewed. Who speaks for it in time takes
+//! it away again; otherwise whichever process notices first revokes it at the provider.
+
+use std::sync::Arc;
+
+use crate::{
+    clock::Timestamp,
+    connection::{
+        edit::Editor,
+        lease::{Asked, Leases},
+        model::{Connection, Unavailable},
+        recall::Reader,
+        record::{
+            change::Change,
+            form::Record,
+            records::{Listed, Records},
+            root,
+            view::view,
+        },
+        revoke::{Arrival, Revoker},
+    },
+    events::{Event, Events, Kind},
+    id::ConnectionId,
+    oauth,
+    provider::Services,
+    store::{Expect, Key, RecordId, Version},
+};
+
+use super::client;
+
+/// A grant to be put aside.
+#[derive(Debug)]
+pub struct Aside<'a> {
+    /// What it may become.
+    pub id: &'a ConnectionId,
+    /// Tells it from others for the same connection.
+    pub name: &'a str,
+    /// The grant.
+    pub grant: oauth::Grant,
+    /// Who granted it.
+    pub identity: Option<oauth::Identity>,
+    /// What was asked for.
+    pub requested: &'a [String],
+    /// Whether lists show it: it waits for the application.
+    pub shown: bool,
+    /// When it is given up.
+    pub until: Timestamp,
+}
+
+/// Grants that wait for somebody's word.
+pub struct Unconfirmed {
+    records: Arc<Records>,
+    reader: Arc<Reader>,
+    editor: Arc<Editor>,
+    revoker: Arc<Revoker>,
+    leases: Arc<Leases>,
+    services: Arc<Services>,
+    events: Events,
+}
+
+impl Unconfirmed {
+    /// Over these records.
+    pub fn new(
+        records: Arc<Records>,
+        reader: Arc<Reader>,
+        editor: Arc<Editor>,
+        (revoker, leases): (Arc<Revoker>, Arc<Leases>),
+        services: Arc<Services>,
+        events: Events,
+    ) -> Arc<Self> {
+        Arc::new(Self { records, reader, editor, revoker, leases, services, events })
+    }
+
+    /// Puts a grant aside.
+    ///
+    /// # Errors
+    /// While the store or the keys are away.
+    pub async fn put(&self, aside: Aside<'_>) -> Result<(), Unavailable> {
+        let key = self.aside_key(aside.id, aside.name).await?;
+        let Aside { id, grant, identity, requested, shown, until, .. } = aside;
+        let until = self.by_the_store(key, until, self.records.now()).await?;
+        let client = client(&self.services, id);
+        let change = Change::Connected { grant, identity, requested: requested.to_vec(), client };
+        let record =
+            |version: Version, now| Record::empty(id.clone()).apply(change, now, version.0).aside(shown, until);
+        let put = self.records.put(key, Expect::Absent, record).await?;
+        if put.is_some() { Ok(()) } else { Err(Unavailable::Busy) }
+    }
+
+    /// Stores the grant that was put aside under `name` for `waiting`, as the connection `id`; only then its record there
+    /// is taken away. `origin` tells it from all others: done again, also by two at once, it changes nothing. `None`: it
+    /// was given up, or it was stored and given up since.
+    ///
+    /// # Errors
+    /// While the store or the keys are away. What was put aside then still is.
+    pub async fn keep(
+        &self,
+        (waiting, name, origin): (&ConnectionId, &str, u64),
+        id: &ConnectionId,
+        grant: oauth::Grant,
+        identity: Option<oauth::Identity>,
+        requested: &[String],
+    ) -> Result<Option<Connection>, Unavailable> {
+        let holds_it = |record: &Record| record.origin == Some(origin);
+        // Until it is stored nobody revokes it as one that nobody spoke for.
+        let _arrival = match self.services.get(id.service.as_str()) {
+            Some(service) => self.revoker.arrival(&id.caller, service).await,
+            None => Arrival::default(),
+        };
+        let change = || {
+            let (grant, identity, requested) = (grant.clone(), identity.clone(), requested.to_vec());
+            let client = client(&self.services, id);
+            Change::Kept(origin, Box::new(Change::Connected { grant, identity, requested, client }))
+        };
+        let connected = if self.is_there(waiting, name).await? {
+            self.editor.change(id, |record| (!holds_it(record)).then(change)).await?
+        } else {
+            None
+        };
+        let record = match connected {
+            Some(record) => {
+                self.events.tell(&Event::new(id.clone(), Kind::Connected, None));
+                record
+            }
+            None => match self.records.read(&self.records.roots().key(id).await?).await? {
+                Some((record, _)) if holds_it(&record) && record.farewell.is_none() => record,
+                _ => return Ok(None),
+            },
+        };
+        if let Err(error) = self.take(waiting, name).await {
+            tracing::debug!(%error, "a grant is stored, and the record that it waited in is left to the healer");
+        }
+        Ok(Some(view(&record, self.records.now())))
+    }
+
+    /// Whether a grant of this name still waits for somebody's word.
+    ///
+    /// # Errors
+    /// While the store or the keys are away.
+    pub async fn is_there(&self, id: &ConnectionId, name: &str) -> Result<bool, Unavailable> {
+        let key = self.aside_key(id, name).await?;
+        Ok(self.records.read(&key).await?.is_some_and(|(record, _)| record.aside.is_some()))
+    }
+
+    /// Whether a grant for this connection waits for the application.
+    ///
+    /// # Errors
+    /// While the store or the keys are away.
+    pub async fn is_waiting(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
+        let snapshot = self.reader.snapshot(&id.caller).await?;
+        Ok(snapshot
+            .unconfirmed(self.records.now())
+            .any(|waiting| waiting.service == id.service && waiting.account == id.account))
+    }
+
+    /// Takes a grant's record away because somebody spoke for it. `false`: it is gone, or about to be revoked.
+    ///
+    /// # Errors
+    /// While the store or the keys are away.
+    pub async fn take(&self, id: &ConnectionId, name: &str) -> Result<bool, Unavailable> {
+        let key = self.aside_key(id, name).await?;
+        let Some((record, version)) = self.records.read(&key).await? else { return Ok(false) };
+        if record.aside.is_none() {
+            return Ok(false);
+        }
+        // To delete what is gone is a success; that it was there at this version was seen just now.
+        self.records.delete(&key, version).await
+    }
+
+    /// Gives up what waits for the application under this label. `false`: nothing does.
+    pub async fn discard(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
+        let owner = self.records.roots().key(id).await?.owner;
+        let mut found = false;
+        for Listed { key, record } in self.records.list(owner).await? {
+            // Of what can't be read nobody can tell whose it is; the healer gives it up in its time, once it can be read.
+            let Ok(record) = record else { continue };
+            if record.id == *id && record.aside.as_ref().is_some_and(|aside| aside.shown) {
+                found = true;
+                self.give_up(key).await?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Revokes a grant that nobody spoke for.
+    pub async fn give_up(&self, key: Key) -> Result<(), Unavailable> {
+        let Some((record, version)) = self.records.read(&key).await? else { return Ok(()) };
+        if record.aside.is_none() {
+            return Ok(());
+        }
+        tracing::info!(service = %record.id.service, "a grant that nobody confirmed is given up");
+        if self.records.write(key, record, version, Change::Disconnected).await?.is_some() {
+            self.revoker.finish(key).await;
+        }
+        Ok(())
+    }
+
+    /// The moment that is as far from now by the store's clock as `then` is by ours: replicas whose clocks differ must agree
+    /// on it. A store that no other process shares has no clock but ours.
+    async fn by_the_store(&self, key: Key, then: Timestamp, now: Timestamp) -> Result<Timestamp, Unavailable> {
+        Ok(self.store_time(key).await?.map_or(then, |time| time.plus(then.until(now))))
+    }
+
+    /// Whether this moment has come by the store's clock.
+    pub async fn has_come(&self, key: Key, moment: Timestamp) -> Result<bool, Unavailable> {
+        Ok(moment.reached(self.store_time(key).await?.unwrap_or(self.records.now())))
+    }
+
+    /// The store's clock, where it is another than ours. A lease on `key` tells it.
+    async fn store_time(&self, key: Key) -> Result<Option<Timestamp>, Unavailable> {
+        if !self.records.store().is_shared() {
+            return Ok(None);
+        }
+        match self.leases.ask(key).await? {
+            Asked::Mine(lease) => {
+                let time = lease.store_time_at_least();
+                lease.release().await;
+                Ok(Some(Timestamp::from_millis(time / 1000)))
+            }
+            Asked::Theirs(_) => Err(Unavailable::Busy),
+        }
+    }
+
+    async fn aside_key(&self, id: &ConnectionId, name: &str) -> Result<Key, Unavailable> {
+        let root = self.records.roots().get().await?;
+        let parts = [id.service.as_str().as_bytes(), id.account.as_str().as_bytes(), name.as_bytes()];
+        Ok(Key { owner: root::owner(&root, &id.caller), record: RecordId(root.blind("aside", &parts)) })
+    }
+}

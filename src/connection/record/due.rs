@@ -1,0 +1,73 @@
+//! When somebody should look at a record, and whether it still asks for that. Pure.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
+
+use crate::clock::Timestamp;
+
+use super::form::Record;
+
+/// Tokens that live shorter are renewed when they are used, not for their own sake.
+const WORTH_HEALING: Duration = Duration::from_secs(60);
+/// Tokens that live longer than this are renewed this long before their end.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// What was begun and not finished is looked at again after this.
+const UNFINISHED: Duration = Duration::from_secs(45);
+
+/// When a record should be looked at: at the end of a cut-off refresh or revocation, else ahead of its token's end. The
+/// jitter is the record's own, so that tokens issued together aren't renewed together.
+pub fn at(record: &Record, now: Timestamp) -> Option<Timestamp> {
+    if let Some(farewell) = &record.farewell {
+        let doublings = farewell.attempts.min(10);
+        return Some(now.plus(Duration::from_secs(15).saturating_mul(1 << doublings)));
+    }
+    if let Some(aside) = &record.aside {
+        return Some(aside.until.unwrap_or(now).max(now));
+    }
+    if record.moving.is_some() || record.awaits.is_some() {
+        return Some(now.plus(UNFINISHED));
+    }
+    if record.invalid.is_some() {
+        return None;
+    }
+    if record.mark.is_some() {
+        return Some(now.plus(UNFINISHED));
+    }
+    // What is overdue already was tried and failed: not at once again.
+    Some(ahead(record, now)?.max(now.plus(UNFINISHED)))
+}
+
+/// When a token should be renewed for its own sake.
+fn ahead(record: &Record, now: Timestamp) -> Option<Timestamp> {
+    let grant = record.grant.as_ref().filter(|grant| grant.refresh_token.is_some())?;
+    let end = grant.expires_at?;
+    let life = end.since(grant.issued_at.unwrap_or(now));
+    if life < WORTH_HEALING {
+        return None;
+    }
+    let ahead = if life > DAY { DAY } else { life / 4 };
+    let jitter = (ahead / 4).mul_f64(spread(record));
+    let at = end.millis().saturating_sub(u64::try_from((ahead - jitter).as_millis()).unwrap_or(0));
+    Some(Timestamp::from_millis(at))
+}
+
+/// Whether the record still asks for what its due time stood for: another replica may have been quicker.
+pub fn is_wanted(record: &Record, now: Timestamp) -> bool {
+    if let Some(aside) = &record.aside {
+        return aside.until.is_none_or(|until| until.reached(now));
+    }
+    let is_due = || record.mark.is_some() || ahead(record, now).is_some_and(|at| at.reached(now));
+    record.farewell.is_some()
+        || record.moving.is_some()
+        || record.awaits.is_some()
+        || (record.invalid.is_none() && is_due())
+}
+
+/// From 0 to 1, the same for a grant each time and everywhere.
+fn spread(record: &Record) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    (&record.id, record.grant.as_ref().map(|grant| grant.generation)).hash(&mut hasher);
+    f64::from((hasher.finish() >> 32) as u32) / f64::from(u32::MAX)
+}

@@ -1,0 +1,46 @@
+//! Records that can't be opened: damaged ones, those of a newer version, and those sealed with a key that this process
+//! lacks. Such a record is one connection that is unavailable; its caller's others work. It stays as it is until the person
+//! connects anew under its label, stores a key there, disconnects it or is erased: what it held is then not revoked.
+
+use crate::{
+    connection::model::Unavailable,
+    id::ConnectionId,
+    store::{Key, Version},
+};
+
+use super::{form::Record, records::Records};
+
+impl Records {
+    /// The record as [`Records::read`] has it; in place of one that can't be read an empty one, for whoever replaces it.
+    /// Says, too, whether that is so.
+    pub async fn read_or_replace(
+        &self,
+        key: &Key,
+        id: &ConnectionId,
+    ) -> Result<(Record, Option<Version>, bool), Unavailable> {
+        match self.read(key).await {
+            Err(Unavailable::Keys) => {
+                let version = unreadable_at(self, key).await?.ok_or(Unavailable::Busy)?;
+                Ok((Record::empty(id.clone()), Some(version), true))
+            }
+            Ok(Some((record, version))) => Ok((record, Some(version), false)),
+            Ok(None) => Ok((Record::empty(id.clone()), None, false)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a record that can't be read. `false`: it can, or there is none.
+    pub async fn remove_unreadable(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
+        let key = self.roots().key(id).await?;
+        let Some(version) = unreadable_at(self, &key).await? else { return Ok(false) };
+        tracing::warn!(service = %id.service, "a record that can't be read is removed without being revoked");
+        self.delete(&key, version).await
+    }
+}
+
+/// The version of a record that is there and can't be read.
+async fn unreadable_at(records: &Records, key: &Key) -> Result<Option<Version>, Unavailable> {
+    let Some(stored) = records.store().get(key).await? else { return Ok(None) };
+    let opened = records.open(key, stored.version, &stored.value);
+    Ok(opened.is_err().then_some(stored.version))
+}

@@ -1,0 +1,154 @@
+//! What of a record people, calls and the cache may have. Pure: the record and the time go in, nothing else.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32},
+    },
+    time::Duration,
+};
+
+use crate::{
+    clock::Timestamp,
+    connection::{
+        cache::{Credential, Held, Seen, refresh_at},
+        model::{AuthKind, Connection, KeyFacts, Reason, Status},
+    },
+    id::ConnectionId,
+    provider::{Service, Services},
+};
+
+use super::form::{Record, StoredGrant, StoredKey};
+
+/// What people may see of a record.
+pub fn view(record: &Record, now: Timestamp) -> Connection {
+    let rests_on = rests_on(record, now);
+    let on_key_since = (rests_on == Ok(AuthKind::ApiKey) && has_ended(record, now)).then_some(Reason::Expired);
+    let grant = record.grant.as_ref();
+    Connection {
+        service: record.id.service.clone(),
+        account: record.id.account.clone(),
+        status: if rests_on.is_ok() { Status::Active } else { Status::Invalid },
+        auth_kind: match rests_on {
+            Ok(kind) => kind,
+            Err(_) if grant.is_some() => AuthKind::OAuth,
+            Err(_) => AuthKind::ApiKey,
+        },
+        scopes: grant.and_then(|grant| grant.scopes.clone()).unwrap_or_default().into(),
+        connected_at: record.connected_at,
+        refreshed_at: record.refreshed_at,
+        expires_at: grant.and_then(|grant| grant.expires_at),
+        last_used_at: None,
+        invalidated_at: record.invalidated_at,
+        invalid_reason: record.invalid.or(rests_on.err()).or(on_key_since),
+        identity_id: record.identity.as_ref().map(|identity| identity.id.as_str().into()),
+        identity: record.identity.as_ref().map(|identity| identity.label.as_deref().unwrap_or(&identity.id).into()),
+        api_key: record.api_key.as_ref().map(facts),
+    }
+}
+
+/// What calls use: OAuth first, the API key where the grant is absent, lost or ended. Whether keys are retired, and
+/// whether a grant without any key has ended, is told by the clock, at use (`keys`, `decide`).
+pub fn rests_on(record: &Record, now: Timestamp) -> Result<AuthKind, Reason> {
+    let has_key = record.api_key.as_ref().is_some_and(|key| !key.refused);
+    if record.grant.is_some() && record.invalid.is_none() && !(has_key && has_ended(record, now)) {
+        return Ok(AuthKind::OAuth);
+    }
+    match &record.api_key {
+        Some(key) if !key.refused => Ok(AuthKind::ApiKey),
+        Some(_) => Err(record.invalid.unwrap_or(Reason::RejectedByUpstream)),
+        None => Err(record.invalid.unwrap_or(Reason::NotConnected)),
+    }
+}
+
+/// Whether its access token has ended and nothing renews it. Never stored: one process's clock decides for its own calls.
+fn has_ended(record: &Record, now: Timestamp) -> bool {
+    let ended =
+        |grant: &StoredGrant| grant.refresh_token.is_none() && grant.expires_at.is_some_and(|at| at.reached(now));
+    record.grant.as_ref().is_some_and(ended)
+}
+
+/// What may be known of a stored API key.
+pub fn facts(key: &StoredKey) -> KeyFacts {
+    KeyFacts { stored_at: key.stored_at, refused: key.refused }
+}
+
+/// Makes what is held in memory of records: ready-made headers for each service that a connection serves.
+pub struct Projector {
+    services: Arc<Services>,
+    /// How long before its end an access token is renewed.
+    window: Duration,
+}
+
+impl Projector {
+    /// For these services, and tokens renewed this long before their end.
+    pub fn new(services: Arc<Services>, window: Duration) -> Self {
+        Self { services, window }
+    }
+
+    /// A record as it is held in memory.
+    pub fn hold(&self, record: &Record, now: Timestamp) -> Held {
+        let id = Arc::new(record.id.clone());
+        let owner = self.services.get(id.service.as_str());
+        let sharing = owner.iter().flat_map(|owner| self.services.sharing(owner));
+        let credentials = sharing
+            .filter_map(|service| {
+                let credential = credential(Arc::clone(&id), record, service, self.window, now)?;
+                Some((service.name.clone(), Arc::new(credential)))
+            })
+            .collect();
+        Held::new(id, view(record, now), credentials)
+    }
+}
+
+/// What calls to `service` carry; `id` is the record's.
+fn credential(
+    id: Arc<ConnectionId>,
+    record: &Record,
+    service: &Service,
+    window: Duration,
+    now: Timestamp,
+) -> Option<Credential> {
+    let rests_on = rests_on(record, now).ok()?;
+    Some(match rests_on {
+        AuthKind::OAuth => {
+            let grant = record.grant.as_ref()?;
+            Credential {
+                id,
+                kind: rests_on,
+                header: Arc::clone(service.inject.shared_header()),
+                value: service.inject.header_value(&grant.access_token).ok()?,
+                generation: grant.generation,
+                issued_at: grant.issued_at,
+                expires_at: grant.expires_at,
+                refresh_at: refresh_at(grant.issued_at, grant.expires_at, window),
+                refreshable: grant.refresh_token.is_some(),
+                at_hand: now,
+                // What was asked for and isn't named is for the upstream to judge.
+                scopes: grant.scopes.as_ref().map(|named| named.iter().chain(&grant.unnamed).collect()),
+                on_trial: AtomicBool::default(),
+                renewal: AtomicU32::default(),
+                seen: Seen::default(),
+            }
+        }
+        AuthKind::ApiKey => {
+            let key = record.api_key.as_ref()?;
+            Credential {
+                id,
+                kind: rests_on,
+                header: Arc::clone(service.api_key.shared_header()),
+                value: service.api_key.header_value(&key.key).ok()?,
+                generation: key.generation,
+                issued_at: key.stored_at,
+                expires_at: None,
+                refresh_at: None,
+                refreshable: false,
+                at_hand: now,
+                scopes: None,
+                on_trial: AtomicBool::default(),
+                renewal: AtomicU32::default(),
+                seen: Seen::default(),
+            }
+        }
+    })
+}

@@ -1,0 +1,87 @@
+//! What a caller's connections are good for at one moment. Pure: it reads a snapshot and the time it is given, and
+//! changes, asks and waits for nothing.
+
+use std::sync::Arc;
+
+use crate::{
+    clock::Timestamp,
+    connection::{
+        cache::{Credential, Footing, Held, Selection, Snapshot, retired},
+        model::{Reason, Status, Unusable},
+    },
+    id::{Account, CallerId},
+    provider::Service,
+};
+
+/// What a call wants.
+#[derive(Debug, Clone, Copy)]
+pub struct Want<'a> {
+    /// For whom.
+    pub caller: &'a CallerId,
+    /// To what.
+    pub service: &'a Service,
+    /// Under which label, where one is named.
+    pub account: Option<&'a Account>,
+    /// With which scopes at least, on top of what the provider says of this method and path.
+    pub scopes: &'a [String],
+    /// The call's method as it is judged: `GET` also for `HEAD`; several with a space between them …
+    pub method: &'a str,
+    /// … and its path below `base_url`, without the query, as it came.
+    pub path: &'a str,
+}
+
+/// What a held connection is good for at this moment.
+pub enum Decision {
+    /// This credential goes upstream.
+    Use(Arc<Credential>),
+    /// Its token is over and can be renewed.
+    Refresh(Arc<Credential>),
+    /// Its token is over for good.
+    Expired(Arc<Credential>),
+    /// There is none to go on with.
+    Refuse(Unusable),
+}
+
+/// What a caller's connections are good for at this moment.
+pub fn decide(snapshot: &Snapshot, want: &Want<'_>, now: Timestamp) -> Decision {
+    let held = match snapshot.select(&want.service.owner, want.account) {
+        Selection::One(held) => held,
+        Selection::None(account) => {
+            return Decision::Refuse(Unusable::AuthRequired { reason: Reason::NotConnected, account });
+        }
+        Selection::Several(accounts) => return Decision::Refuse(Unusable::AccountRequired { accounts }),
+    };
+    let account = || held.id.account.clone();
+    if let Some(reason) = retired(held.footing, &want.service.api_keys, now) {
+        return Decision::Refuse(Unusable::AuthRequired { reason, account: account() });
+    }
+    let Some(credential) = usable(held, want.service) else {
+        let reason = refusal_reason(held.footing);
+        return Decision::Refuse(Unusable::AuthRequired { reason, account: account() });
+    };
+    if credential.is_over(now) {
+        let credential = Arc::clone(credential);
+        return if credential.refreshable { Decision::Refresh(credential) } else { Decision::Expired(credential) };
+    }
+    let mut missing = want.service.missing_scopes(want.method, want.path, want.scopes, credential.scopes.as_ref());
+    if !missing.is_empty() {
+        // Providers rarely name it in an answer: the refresh token itself tells of it (OpenID Connect Core §11).
+        missing.retain(|scope| !(credential.refreshable && scope == "offline_access"));
+    }
+    if !missing.is_empty() {
+        return Decision::Refuse(Unusable::MissingScopes { scopes: missing, account: account() });
+    }
+    Decision::Use(Arc::clone(credential))
+}
+
+fn usable<'a>(held: &'a Held, service: &Service) -> Option<&'a Arc<Credential>> {
+    (held.footing.status == Status::Active).then(|| held.credential(&service.name)).flatten()
+}
+
+fn refusal_reason(footing: Footing) -> Reason {
+    match (footing.status, footing.reason) {
+        (Status::Pending, _) => Reason::Pending,
+        (_, Some(reason)) => reason,
+        (Status::Active | Status::Invalid, None) => Reason::NotConnected,
+    }
+}

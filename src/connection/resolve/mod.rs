@@ -1,0 +1,196 @@
+//! From (caller, service, account) to a credential, and what an upstream's refusal of one means. The usual case touches
+//! memory only; everything else ends in one of few answers, and none of them blames the caller for a store, key or
+//! provider that is down.
+//!
+//! - `decide`: the pure part; `rejection`: when the upstream refuses what was found
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+
+use crate::{
+    clock::Timestamp,
+    events::{Event, Events, Kind},
+    id::{Account, CallerId},
+    provider::Service,
+    store::OwnerId,
+};
+
+use super::{
+    cache::{Credential, Selection, Snapshot},
+    edit::Editor,
+    keys::ApiKeys,
+    model::{Reason, Unavailable, Unusable},
+    recall::{Belief, Reader},
+    record::records::Records,
+    refresh::{CircuitState, Failure, Refresher},
+};
+
+mod decide;
+mod rejection;
+
+use decide::{Decision, decide};
+
+pub use decide::Want;
+pub use rejection::AfterRejection;
+
+/// How long a call waits for a refresh.
+const PATIENCE: Duration = Duration::from_secs(25);
+/// How often the record is looked at again when it changes under a call.
+const ROUNDS: u32 = 6;
+
+/// Finds credentials for calls.
+pub struct Resolver {
+    records: Arc<Records>,
+    reader: Arc<Reader>,
+    editor: Arc<Editor>,
+    refresher: Arc<Refresher>,
+    api_keys: Arc<ApiKeys>,
+    events: Events,
+}
+
+impl Resolver {
+    /// In these records.
+    pub(super) fn new(
+        records: Arc<Records>,
+        reader: Arc<Reader>,
+        editor: Arc<Editor>,
+        refresher: Arc<Refresher>,
+        api_keys: Arc<ApiKeys>,
+        events: Events,
+    ) -> Arc<Self> {
+        Arc::new(Self { records, reader, editor, refresher, api_keys, events })
+    }
+
+    /// A caller's name in the store, once the root that it derives from is known. Worth keeping: it costs an HMAC.
+    pub fn owner(&self, caller: &CallerId) -> Option<OwnerId> {
+        self.reader.owner(caller)
+    }
+
+    /// The credential from memory, where that is beyond doubt; never waits. What is due is renewed in the background.
+    /// `owner` is the caller's name in the store.
+    pub fn cached(&self, owner: &OwnerId, want: &Want<'_>, now: Timestamp) -> Option<Arc<Credential>> {
+        let snapshot = self.reader.fresh(owner)?;
+        match self.decided(&snapshot, want, now) {
+            Decision::Use(credential) => {
+                self.renew_if_due(&credential, now);
+                Some(credential)
+            }
+            _ => None,
+        }
+    }
+
+    /// A usable credential; waits for the store and for a refresh where it must.
+    ///
+    /// # Errors
+    /// What the person, the application or the operator has to do, or who is away.
+    pub async fn resolve(&self, want: &Want<'_>) -> Result<Arc<Credential>, Unusable> {
+        self.resolve_of(None, want).await
+    }
+
+    /// The same; `owner` is the caller's name in the store, where that is known.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn resolve_of(&self, owner: Option<OwnerId>, want: &Want<'_>) -> Result<Arc<Credential>, Unusable> {
+        for _ in 0..ROUNDS {
+            let (snapshot, belief) = self.reader.recall(owner, want.caller).await?;
+            let now = self.records.now();
+            match self.decided(&snapshot, want, now) {
+                Decision::Use(credential) => {
+                    self.renew_if_due(&credential, now);
+                    return Ok(credential);
+                }
+                // What was true when the store was last seen may have changed: nobody is sent away for it.
+                Decision::Refuse(_) if belief == Belief::Offline => return Err(Unavailable::Store.into()),
+                Decision::Refuse(unusable) => return Err(unusable),
+                Decision::Expired(_) if belief == Belief::Offline => return Err(Unavailable::Store.into()),
+                Decision::Expired(credential) if has_key(&snapshot, &credential) => {
+                    let owner = self.records.roots().key(&credential.id).await?.owner;
+                    self.records.is_stale(&owner);
+                }
+                // Said, and not stored: by another process's clock it may yet live.
+                Decision::Expired(credential) => {
+                    self.tell_end(&credential);
+                    let account = credential.id.account.clone();
+                    return Err(Unusable::AuthRequired { reason: Reason::Expired, account });
+                }
+                Decision::Refresh(credential) => self.refreshed(&credential).await?,
+            }
+        }
+        Err(Unavailable::Busy.into())
+    }
+
+    /// What a call would find, without making one: under which label it would go. Nothing is renewed for it.
+    ///
+    /// # Errors
+    /// What such a call would be refused with.
+    pub async fn foresee(&self, want: &Want<'_>) -> Result<Account, Unusable> {
+        let (snapshot, belief) = self.reader.recall(None, want.caller).await?;
+        match self.decided(&snapshot, want, self.records.now()) {
+            Decision::Use(credential) | Decision::Refresh(credential) => Ok(credential.id.account.clone()),
+            Decision::Expired(credential) if has_key(&snapshot, &credential) => Ok(credential.id.account.clone()),
+            // As for a call: nobody is sent away for what may have changed since.
+            _ if belief == Belief::Offline => Err(Unavailable::Store.into()),
+            Decision::Refuse(unusable) => Err(unusable),
+            Decision::Expired(credential) => {
+                Err(Unusable::AuthRequired { reason: Reason::Expired, account: credential.id.account.clone() })
+            }
+        }
+    }
+
+    /// What a snapshot is good for, where a record that could not be read may be the one that is meant.
+    fn decided(&self, snapshot: &Snapshot, want: &Want<'_>, now: Timestamp) -> Decision {
+        if snapshot.rare.is_some() {
+            let found = !matches!(snapshot.select(&want.service.owner, want.account), Selection::None(_));
+            if self.reader.is_hidden(snapshot, &want.service.owner, want.account, found) {
+                return Decision::Refuse(Unavailable::Keys.into());
+            }
+        }
+        decide(snapshot, want, now)
+    }
+
+    /// Tells that a call of this caller lacked scopes: those that the service knows, as a call may name any text, and that
+    /// has no place in a mail. From memory alone: whoever refused the call has just looked there.
+    pub fn lacks_scopes(&self, caller: &CallerId, service: &Service, account: &Account, scopes: &[String]) {
+        let scopes: Vec<String> = scopes.iter().filter(|scope| service.knows_scope(scope)).cloned().collect();
+        if scopes.is_empty() {
+            return;
+        }
+        let Some(snapshot) = self.reader.held(caller) else { return };
+        let Selection::One(held) = snapshot.select(&service.owner, Some(account)) else { return };
+        // Another grant may be refused the same again.
+        let generation = held.connected_at().map(Timestamp::millis);
+        let fact = Event::new(held.id.as_ref().clone(), Kind::ScopesMissing, None);
+        self.events.tell_once(&Event { generation, scopes, ..fact });
+    }
+
+    async fn refreshed(&self, credential: &Arc<Credential>) -> Result<(), Unusable> {
+        match timeout(PATIENCE, self.refresher.refresh(&credential.id, credential.generation)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Failure::Provider)) => Err(Unusable::RefreshFailed),
+            Ok(Err(Failure::Unavailable(unavailable))) => Err(unavailable.into()),
+            Err(_) => Err(Unavailable::Busy.into()),
+        }
+    }
+
+    fn renew_if_due(&self, credential: &Arc<Credential>, now: Timestamp) {
+        if credential.is_due(now)
+            && self.refresher.circuit(&credential.id.service) == CircuitState::Closed
+            && credential.claim_renewal(now)
+        {
+            self.refresher.refresh_in_background(&credential.id, credential.generation);
+        }
+    }
+
+    /// Tells, once, that a token has ended and nothing renews it.
+    fn tell_end(&self, credential: &Credential) {
+        let fact = Event::new(credential.id.as_ref().clone(), Kind::Expired, Some(Reason::Expired.name()));
+        self.events.tell_once(&Event { generation: Some(credential.generation), ..fact });
+    }
+}
+
+/// Whether calls go on with an API key once this credential has ended.
+fn has_key(snapshot: &Snapshot, credential: &Credential) -> bool {
+    snapshot.connections.iter().any(|held| held.id == credential.id && held.has_key())
+}

@@ -1,0 +1,270 @@
+//! Parting with a grant: it is revoked at the provider, asked again by the healer where that is away, and then forgotten.
+//! A provider may take more along than the token it is told of: RFC 7009 §2.1 allows it the whole authorization grant, and
+//! some end all that a user ever gave to a client. So a revocation is sent only where nothing that is alive might be
+//! meant by it: no other grant of the caller's under the same OAuth client whose account at the provider is the same, or
+//! unknown. Where there is one, the grant is forgotten and left to the provider.
+//!
+//! That is decided by what the store says right before each request, and under a lease: a callback holds the same one from
+//! before its code is exchanged until its grant is stored, so that neither overtakes the other. What remains: the same
+//! account connected by another caller, whom no look at this one's records shows; a request that reaches the provider
+//! long after its sender gave up; and a lease that a failover of the store lost.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep},
+};
+
+use crate::{
+    events::{Event, Events, Kind},
+    id::{CallerId, ConnectionId},
+    oauth::{self, TokenHint},
+    provider::{OAuth, Service, Services},
+    store::{Expect, Key, OwnerId, RecordId},
+};
+
+use super::{
+    lease::{Asked, Lease, Leases},
+    model::Unavailable,
+    record::{
+        change::Change,
+        form::{Farewell, Record},
+        records::Records,
+        root,
+    },
+};
+
+/// How often a provider is asked to revoke before it is told to the operator and done without.
+const FAREWELLS: u32 = 8;
+/// How long somebody who holds the lease is waited for: longer than the lease of a dead one lasts.
+const PATIENCE: Duration = Duration::from_secs(18);
+/// Between two looks at it.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long a grant that nobody can store is kept in mind to be revoked.
+const KEPT_IN_MIND: Duration = Duration::from_secs(15 * 60);
+/// Between two tries to store that.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// What came of asking for a revocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parting {
+    /// There is nothing left to do.
+    Done,
+    /// Something that is alive might have been meant, too.
+    Spared,
+    /// The provider does not answer, or not well.
+    Failed,
+}
+
+/// A grant is about to come in: until this is dropped, nothing is revoked that could take it along.
+#[derive(Default)]
+pub struct Arrival(Option<(Lease, Handle)>);
+
+impl Arrival {
+    /// Whether it keeps revocations from being sent.
+    pub const fn is_held(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+impl std::fmt::Debug for Arrival {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Arrival").field(&self.is_held()).finish()
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        if let Some((lease, handle)) = self.0.take() {
+            handle.spawn(lease.release());
+        }
+    }
+}
+
+/// Parts with grants.
+pub struct Revoker {
+    records: Arc<Records>,
+    leases: Arc<Leases>,
+    services: Arc<Services>,
+    oauth: Arc<oauth::Client>,
+    events: Events,
+    handle: Handle,
+}
+
+impl Revoker {
+    /// Revokes at the token servers of these services; what nobody waits for runs on `handle`.
+    pub fn new(
+        records: Arc<Records>,
+        leases: Arc<Leases>,
+        services: Arc<Services>,
+        oauth: Arc<oauth::Client>,
+        events: Events,
+        handle: Handle,
+    ) -> Arc<Self> {
+        Arc::new(Self { records, leases, services, oauth, events, handle })
+    }
+
+    /// Waits for revocations under this service's client that are under way, and keeps new ones from being sent. Best
+    /// effort: who waits in vain goes on all the same.
+    pub async fn arrival(&self, caller: &CallerId, service: &Service) -> Arrival {
+        let (Some(client), Ok(root)) = (&service.oauth, self.records.roots().get().await) else {
+            return Arrival::default();
+        };
+        let owner = root::owner(&root, caller);
+        match self.alone_with(owner, client).await {
+            Ok(Some(lease)) => Arrival(Some((lease, self.handle.clone()))),
+            Ok(None) | Err(_) => {
+                tracing::warn!(service = %service.name, "a grant comes in while another may just be revoked");
+                Arrival::default()
+            }
+        }
+    }
+
+    /// Asks the provider to revoke what was given up, and deletes the record.
+    pub async fn finish(&self, key: Key) {
+        let Ok(Some((record, version))) = self.records.read(&key).await else { return };
+        let parting = match &record.farewell {
+            None if record.grant.is_none() && record.api_key.is_none() => Ok(Parting::Done),
+            None => return,
+            Some(farewell) => self.part_with(key.owner, &record.id, farewell).await,
+        };
+        let attempts = record.farewell.as_ref().map_or(0, |farewell| farewell.attempts);
+        let forgotten = match parting {
+            Ok(Parting::Failed) if attempts + 1 < FAREWELLS => {
+                self.records.write(key, record, version, Change::FarewellFailed).await.map(|_| ())
+            }
+            Ok(parting) => {
+                if parting == Parting::Failed {
+                    tracing::error!(service = %record.id.service, "a grant could not be revoked at the provider; it is given up");
+                    self.events.tell(&Event::new(record.id.clone(), Kind::RevocationFailed, None));
+                } else if parting == Parting::Spared {
+                    tracing::info!(service = %record.id.service, "a grant is not revoked: that could end another that is in use");
+                }
+                self.records.delete(&key, version).await.map(|_| ())
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = forgotten {
+            tracing::debug!(%error, "a farewell is left to the healer");
+        }
+    }
+
+    /// The same, by a task that nobody waits for.
+    pub fn finish_in_background(self: &Arc<Self>, key: Key) {
+        let revoker = Arc::clone(self);
+        self.handle.spawn(async move { revoker.finish(key).await });
+    }
+
+    /// Revokes a grant that must not live on at the provider and that no record holds: first it gets one.
+    pub fn give_up(self: &Arc<Self>, record: &Record) {
+        let Some(farewell) = record.to_revoke() else { return };
+        let (revoker, id) = (Arc::clone(self), record.id.clone());
+        self.handle.spawn(async move {
+            let began = Instant::now();
+            loop {
+                match revoker.bury(&id, &farewell).await {
+                    Ok(grave) => return revoker.finish(grave).await,
+                    Err(error) if began.elapsed() > KEPT_IN_MIND => {
+                        tracing::error!(%error, service = %id.service, "a grant that could not be stored was not revoked");
+                        return revoker.events.tell(&Event::new(id, Kind::RevocationFailed, None));
+                    }
+                    Err(_) => sleep(PAUSE).await,
+                }
+            }
+        });
+    }
+
+    /// Revokes a grant that a flow brought and that could not be stored; once the store is back.
+    pub fn give_up_unstored(
+        self: &Arc<Self>,
+        id: &ConnectionId,
+        grant: oauth::Grant,
+        identity: Option<oauth::Identity>,
+    ) {
+        let change = Change::Connected { grant, identity, requested: Vec::new(), client: None };
+        // No record of this version is ever stored; all that is taken of it is the grant.
+        self.give_up(&Record::empty(id.clone()).apply(change, self.records.now(), 0));
+    }
+
+    /// Keeps what is to be revoked in a record of its own, which nobody sees: something else takes its label. Done again,
+    /// it changes nothing.
+    ///
+    /// # Errors
+    /// While the store or the keys are away.
+    pub async fn bury(&self, id: &ConnectionId, farewell: &Farewell) -> Result<Key, Unavailable> {
+        let root = self.records.roots().get().await?;
+        let token = farewell.grant.access_token.expose().as_bytes();
+        let key = Key { owner: root::owner(&root, &id.caller), record: RecordId(root.blind("farewell", &[token])) };
+        let record = Record { farewell: Some(farewell.clone()), ..Record::empty(id.clone()) };
+        self.records.put(key, Expect::Absent, |_, _| record).await?;
+        Ok(key)
+    }
+
+    /// RFC 7009: the refresh token first, which takes the access token along where the provider knows how.
+    async fn part_with(&self, owner: OwnerId, id: &ConnectionId, farewell: &Farewell) -> Result<Parting, Unavailable> {
+        let service = self.services.get(id.service.as_str());
+        let Some(server) = service.and_then(|service| service.oauth.clone()) else { return Ok(Parting::Done) };
+        if server.revoke_url.is_none() {
+            return Ok(Parting::Done);
+        }
+        let Some(lease) = self.alone_with(owner, &server).await? else { return Err(Unavailable::Busy) };
+        let parting = self.revoke(owner, &server, farewell).await;
+        lease.release().await;
+        parting
+    }
+
+    async fn revoke(&self, owner: OwnerId, server: &OAuth, farewell: &Farewell) -> Result<Parting, Unavailable> {
+        let grant = &farewell.grant;
+        let refresh = grant.refresh_token.as_ref().map(|token| (token, TokenHint::Refresh));
+        let mut parting = Parting::Done;
+        for (token, hint) in refresh.into_iter().chain([(&grant.access_token, TokenHint::Access)]) {
+            if self.may_reach_others(owner, server, farewell.identity.as_deref()).await? {
+                return Ok(Parting::Spared);
+            }
+            if self.oauth.revoke(server, token, hint).await.is_err() {
+                parting = Parting::Failed;
+            }
+        }
+        Ok(parting)
+    }
+
+    /// Whether the caller has a grant that a revocation at this server, as this account, could end as well. What can't be
+    /// read might be one.
+    async fn may_reach_others(
+        &self,
+        owner: OwnerId,
+        server: &OAuth,
+        account: Option<&str>,
+    ) -> Result<bool, Unavailable> {
+        for listed in self.records.list(owner).await? {
+            let record = listed.record?;
+            let service = self.services.get(record.id.service.as_str());
+            let Some(other) = service.and_then(|service| service.oauth.as_deref()) else { continue };
+            if record.is_alive() && server.is_same_client(other) {
+                // Two services may tell accounts apart by different things.
+                let comparable = server.tells_accounts_as(other);
+                let known = account.filter(|_| comparable).zip(record.identity.as_ref());
+                if known.is_none_or(|(account, identity)| account == identity.id) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// The lease under which grants of this owner's and this client's come in and are revoked. `None`: another holds it.
+    async fn alone_with(&self, owner: OwnerId, client: &OAuth) -> Result<Option<Lease>, Unavailable> {
+        let root = self.records.roots().get().await?;
+        let parts = [client.token_url.as_str().as_bytes(), client.client_id.as_bytes()];
+        let key = Key { owner, record: RecordId(root.blind("client", &parts)) };
+        let began = Instant::now();
+        loop {
+            match self.leases.ask(key).await? {
+                Asked::Mine(lease) => return Ok(Some(lease)),
+                Asked::Theirs(_) if began.elapsed() > PATIENCE => return Ok(None),
+                Asked::Theirs(_) => sleep(LOOK).await,
+            }
+        }
+    }
+}
