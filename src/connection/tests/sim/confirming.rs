@@ -122,7 +122,8 @@ impl Run {
         }
         let process = Arc::clone(self.any_process());
         let (put, again) = (Instant::now(), format!("{}.again", waiting.name));
-        let still_waits = timeout(PATIENCE, process.connections.unconfirmed.is_there(&waiting.user.id, &waiting.name)).await;
+        let still_waits =
+            timeout(PATIENCE, process.connections.unconfirmed.is_there(&waiting.user.id, &waiting.name)).await;
         if !matches!(still_waits, Ok(Ok(true))) || !waiting.put(&process, &again, true).await {
             return false;
         }

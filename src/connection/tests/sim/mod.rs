@@ -45,7 +45,7 @@ struct Outcome {
 fn simulate(mix: Mix, seed: u64, verbose: bool) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let journal = Arc::new(Journal::new(seed, verbose));
+        let journal = Arc::new(Journal::new(seed, verbose).bounded());
         tokio::select! {
             biased;
             () = journal.endless() => {}
