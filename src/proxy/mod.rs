@@ -32,6 +32,7 @@ mod findings;
 mod forward;
 mod forwarded;
 mod guard;
+mod lines;
 mod methods;
 mod patience;
 mod peek;

@@ -70,6 +70,9 @@ mod one_reading;
 /// What clients really send, and what an upstream gets of it.
 mod as_sent;
 
+/// Characters of request targets that few agree on.
+mod targets;
+
 /// Cookies of services that opted in to them.
 mod service_cookies;
 
