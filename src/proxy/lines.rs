@@ -70,11 +70,11 @@ impl Line {
             return;
         }
         let end = memchr(b'\n', read);
-        let line = &mut read[..end.unwrap_or(read.len())];
-        let line = match line {
-            [line @ .., b'\r'] => line,
-            line => line,
-        };
+        let mut length = end.unwrap_or(read.len());
+        if read[..length].ends_with(b"\r") {
+            length -= 1;
+        }
+        let line = &mut read[..length];
         let odd = line.iter().fold(false, |odd, byte| odd | is_odd(*byte));
         let spaces = before + line.iter().filter(|byte| **byte == b' ').count();
         if odd || spaces > 2 {
