@@ -166,7 +166,7 @@ mod tests {
                 // Whether that is the line's end isn't known: Pingora looks at it and refuses it.
                 continue;
             }
-            assert_eq!(read, b"/a####?q={#x#:###}##");
+            assert_eq!(read, b"/a##b##?q={#x#:###}##");
             assert_eq!(line.as_sent(read).as_deref(), Some(&target[..]));
             assert_eq!(seen[4 + target.len()..], head[4 + target.len()..]);
             assert!(!line.is_torn());
