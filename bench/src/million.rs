@@ -32,7 +32,7 @@ use crate::{
 
 /// The store that the large one is compared with.
 const FEW: usize = 1000;
-/// So many connections are due in the healer's pass that has something to do.
+/// How many connections are due in the healer's pass that has something to do.
 const DUE: usize = 100;
 /// The healer renews these about 48 s after they came in: three quarters of this, and at the earliest after 45 s.
 const DUE_LIFE: Duration = Duration::from_secs(64);
@@ -40,7 +40,7 @@ const DUE_LIFE: Duration = Duration::from_secs(64);
 const HEALED_WITHIN: Duration = Duration::from_secs(70);
 /// Two passes of the healer fall into this, wherever it begins.
 const TWO_PASSES: Duration = Duration::from_secs(20);
-/// So many callers ask for their list.
+/// How many callers ask for their list.
 const LISTS: usize = 200;
 /// The costs of two stores may differ so much by the noise of the machine.
 const ALIKE: f64 = 1.5;

@@ -39,7 +39,7 @@ impl Progress {
         self.bar.borrow().inc(1);
     }
 
-    /// So many steps are done.
+    /// This many steps are done.
     pub fn at(&self, position: usize) {
         self.bar.borrow().set_position(position as u64);
     }

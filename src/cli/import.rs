@@ -30,7 +30,7 @@ use crate::{
     serve::Heart,
 };
 
-/// So many lines are stored at the same time.
+/// How many lines are stored at the same time.
 const AT_ONCE: usize = 64;
 
 /// Arguments of `import`.

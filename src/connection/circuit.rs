@@ -18,12 +18,12 @@ use crate::{
     store::{Key, OwnerId},
 };
 
-/// So many failures in a row are borne before calls are held back.
+/// How many failures in a row are borne before calls are held back.
 const TOLERATED: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
-/// So many connections with troubles of their own are remembered.
+/// How many connections with troubles of their own are remembered.
 const REMEMBERED: usize = 10_000;
 
 /// One circuit a token endpoint, and patience with single connections.

@@ -15,17 +15,17 @@ use crate::{
 
 use super::{Connections, Unavailable, record::Record, root, state::Change};
 
-/// So often is a record tried again when someone else was quicker.
+/// How often a record is tried again when someone else was quicker.
 const ATTEMPTS: u32 = 16;
-/// So long providers are waited for.
+/// How long providers are waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What became of a user's connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Erased {
-    /// So many were erased now.
+    /// How many were erased now.
     pub connections: usize,
-    /// So many wait for their provider to revoke them, from now or from before.
+    /// How many wait for their provider to revoke them, from now or from before.
     pub revocation_pending: usize,
 }
 

@@ -28,7 +28,7 @@ const PAGE: usize = 16 * 1024;
 /// … and how many of them are read: the next round goes on behind the last one, so that whatever can't be healed keeps
 /// nothing else waiting for more than a few rounds.
 const LOOK: usize = 4096;
-/// So many are read at the same time.
+/// How many are read at the same time.
 const READS: usize = 16;
 /// How many records wait for one provider at most.
 const QUEUE: usize = 4096;
@@ -38,7 +38,7 @@ const AT_ONCE: usize = 8;
 const PER_SECOND: u32 = 50;
 /// How long a record that came to nothing is left alone.
 const SET_ASIDE: Duration = Duration::from_secs(45);
-/// So many records are known to be left alone at most; others are read again when their turn comes.
+/// How many records at most are known to be left alone; others are read again when their turn comes.
 const MOST: usize = 64 * 1024;
 /// Tokens that live shorter are renewed when they are used, not for their own sake.
 const WORTH_HEALING: Duration = Duration::from_secs(60);

@@ -25,7 +25,7 @@ use super::{
     used::Times,
 };
 
-/// So often is a change tried again when someone else was quicker.
+/// How often a change is tried again when someone else was quicker.
 const ATTEMPTS: u32 = 16;
 
 impl Connections {
@@ -50,7 +50,7 @@ impl Connections {
         Ok(Some(self.seen(held, &self.last_used(&id.caller).await)))
     }
 
-    /// The connection that `account` means (CONTRACT §1).
+    /// The connection that `account` means: the named one; else `default`; else the only one.
     ///
     /// # Errors
     /// [`Unusable::AccountRequired`] where several are there and none is named; [`Unusable::Unavailable`].
@@ -121,7 +121,7 @@ impl Connections {
     /// # Errors
     /// While the store or the keys are away.
     pub async fn disconnect(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
-        if self.has_unreadable(&id.caller, id).await? && self.remove_unreadable(id).await? {
+        if self.has_unreadable(id).await? && self.remove_unreadable(id).await? {
             self.tell(id, Kind::Revoked, None);
             return Ok(true);
         }

@@ -21,7 +21,7 @@ use super::{
     lease::{Asked, Lease},
 };
 
-/// So often is looked whether there is work.
+/// How often to look whether there is work.
 const INTERVAL: Duration = Duration::from_secs(300);
 /// Between two pages of records, so that calls don't feel it.
 const PACE: Duration = Duration::from_millis(50);

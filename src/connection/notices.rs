@@ -12,7 +12,7 @@ use crate::store::{Change, OwnerId};
 
 use super::Connections;
 
-/// So often is a change read before it is left to the next call, …
+/// How often a change is read before it is left to the next call, …
 const RELOADS: u32 = 10;
 /// … with this pause after a failure.
 const RELOAD_PAUSE: Duration = Duration::from_secs(1);

@@ -198,7 +198,7 @@ impl Connections {
                     let same = theirs.connected_at == ours.connected_at;
                     return Ok(if same { Landed::Outrun } else { Landed::Superseded });
                 }
-                // It still holds the token that we spent (R4), and ours is the only valid one; or one that somebody
+                // It still holds the token that we spent, and ours is the only valid one; or one that somebody
                 // asked for before us, and who was stopped before the answer was stored: ours is the newer one.
                 Some(_) => {
                     grant.expect = current.version;

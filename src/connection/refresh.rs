@@ -41,7 +41,7 @@ use super::{
 /// How long a flight waits for others. What it does itself is bounded by the limits of store and token endpoint, and is
 /// never cut off: a grant might be on its way.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Among so many versions, 65 ms worth of them, the next one is drawn.
+/// The next version is drawn at random from this many microseconds after the one before.
 const VERSIONS: u64 = 1 << 16;
 
 /// Why a refresh brought no new token. A lost grant is no failure here: the record says so, and whoever asked reads it.
@@ -257,7 +257,7 @@ impl Connections {
             oauth::Kind::InvalidGrant { .. } => {
                 pass.answered();
                 let reason = if interrupted { Reason::RefreshInterrupted } else { Reason::Revoked };
-                // The comparison of versions is the second reading (R10): a record that moved is not marked.
+                // The comparison of versions is the second reading: a record that moved is not marked.
                 if self.write(key, marked, version, Change::Invalidated(reason)).await?.is_none() {
                     return Ok(Step::Again);
                 }

@@ -29,7 +29,7 @@ use super::{
     state::Change,
 };
 
-/// So often is a step tried again when someone else was quicker.
+/// How often a step is tried again when someone else was quicker.
 const ATTEMPTS: u32 = 16;
 /// How long a refresh that is under way is waited for.
 const PAUSE: Duration = Duration::from_millis(250);

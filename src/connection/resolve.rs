@@ -29,9 +29,9 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(25);
 /// How far the provider's clock, or the time that its answer took, may make a token end earlier than it seems.
 const CLOCKS_APART: Duration = Duration::from_secs(2);
-/// So long after a renewed token was stored it is at hand, where nothing holds that up.
+/// A stored token is normally in memory within this long.
 const AT_ONCE: Duration = Duration::from_secs(1);
-/// So often the record is looked at again when it changes under a call.
+/// How often the record is looked at again when it changes under a call.
 const ROUNDS: u32 = 6;
 
 /// What a call wants.

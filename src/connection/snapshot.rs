@@ -67,7 +67,7 @@ pub enum Selection<'a> {
 }
 
 impl Snapshot {
-    /// The connection that `account` means (CONTRACT §1): the named one; else `default`; else the only one.
+    /// The connection that `account` means: the named one; else `default`; else the only one.
     pub fn select(&self, owner: &ServiceName, account: Option<&Account>) -> Selection<'_> {
         let mut of_service = self.connections.iter().filter(|held| held.id.service == *owner);
         if let Some(account) = account {

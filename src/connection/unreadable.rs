@@ -4,7 +4,7 @@
 
 use crate::{
     clock::Timestamp,
-    id::{Account, CallerId, ConnectionId, ServiceName},
+    id::{Account, ConnectionId, ServiceName},
     store::{Expect, Key, Put, RecordId, Version},
     vault,
 };
@@ -100,8 +100,8 @@ impl Connections {
     ///
     /// # Errors
     /// While the store is away.
-    pub(super) async fn has_unreadable(&self, caller: &CallerId, id: &ConnectionId) -> Result<bool, Unavailable> {
-        let snapshot = self.snapshot(caller).await?;
+    pub(super) async fn has_unreadable(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
+        let snapshot = self.snapshot(&id.caller).await?;
         Ok(self.is_hidden(&snapshot, &id.service, Some(&id.account), false))
     }
 }

@@ -22,11 +22,11 @@ const COARSE: Duration = Duration::from_secs(60 * 60);
 const INTERVAL: Duration = Duration::from_secs(60);
 /// How long the times of a caller outlive their last use.
 const KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
-/// So many connections of a caller have times in the store: those used last.
+/// How many connections of a caller have times in the store at most: those used last.
 const MOST: usize = 256;
 /// How many callers' times are written at the same time.
 const AT_ONCE: usize = 16;
-/// So often is a write tried again when someone else was quicker.
+/// How often a write is tried again when someone else was quicker.
 const ATTEMPTS: u32 = 3;
 /// A connection's name and time.
 const ENTRY: usize = 24;

@@ -33,7 +33,7 @@ const KEPT: Duration = Duration::from_secs(400 * 86_400);
 const RENEWED: Duration = Duration::from_secs(30 * 86_400);
 /// What a caller's JWTs say is compared with the store again after this.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
-/// So often is a change tried again when another replica was quicker.
+/// How often a change is tried again when another replica was quicker.
 const ATTEMPTS: u32 = 4;
 
 /// Where one caller can be reached.

@@ -37,7 +37,7 @@ pub use mail::MailError;
 pub use notice::{About, Link, Surroundings};
 pub use notifier::{Notifier, Parts};
 
-/// So many facts that recur with every call are remembered as told.
+/// How many facts that recur with every call are remembered as told.
 const TOLD: usize = 10_000;
 
 /// Something that happened to a connection.

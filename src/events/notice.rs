@@ -9,7 +9,7 @@ use quick_cache::sync::Cache;
 use super::{Event, Kind};
 use crate::{clock::Timestamp, config::NoticeKind, id::ConnectionId, secret::SecretString, vault::Root};
 
-/// So many failures to renew in a row are worth a word.
+/// How many failures to renew in a row are worth a word.
 const FAILURES: u32 = 3;
 /// Connections whose failures are counted.
 const COUNTED: usize = 10_000;

@@ -30,7 +30,7 @@ use super::{
     refuse::{refuse, service_of},
 };
 
-/// So many addresses of an upstream are tried.
+/// How many addresses of an upstream are tried.
 const ADDRESSES: usize = 3;
 
 #[async_trait]

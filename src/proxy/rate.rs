@@ -15,7 +15,7 @@ use crate::{
     provider::Service,
 };
 
-/// So many buckets are kept.
+/// How many buckets are kept.
 const BUCKETS: usize = 100_000;
 
 /// The buckets.

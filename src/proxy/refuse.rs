@@ -19,7 +19,7 @@ use super::{
     target::{self, Target},
 };
 
-/// So much of a refused request's body is read.
+/// How much of a refused request's body is read.
 const READ_ON_BYTES: usize = 16 * 1024 * 1024;
 /// And for so long.
 const READ_ON_TIME: Duration = Duration::from_secs(2);

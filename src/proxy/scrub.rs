@@ -1,5 +1,5 @@
 //! Headers that must not pass, in both directions, and those that are added to answers. Pure functions on `http` types;
-//! RFC 9110 §7.6.1 for hop-by-hop headers, CONTRACT §2 for the rest. Injection is `inject`'s, links are `rewrite`'s, and
+//! RFC 9110 §7.6.1 for hop-by-hop headers. Injection is `inject`'s, links are `rewrite`'s, and
 //! the cookies of services that opted in to them are `cookies`'s.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};

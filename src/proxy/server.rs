@@ -28,7 +28,7 @@ const IDLE_UPSTREAM_CONNECTIONS: usize = 4096;
 /// beyond that takes another read; bodies are read past it.
 const READ_BUFFER: usize = 2 * 1024;
 const H2_IDLE: Duration = Duration::from_secs(75);
-/// So many connection attempts and replays a request at most; phases bound each kind on its own.
+/// At most this many connection attempts and replays a request; phases bound each kind on its own.
 const ATTEMPTS: usize = 8;
 
 /// One listener that Pingora serves.

@@ -1,6 +1,6 @@
 //! The request target, read as the bytes that came: which door of Valetkey it means, and for the proxy which service,
 //! account and path. Pure, and the same bytes that are checked here are the ones that go upstream: nothing is decoded and
-//! encoded again, so there is no second reading to differ from the first (CONTRACT §2 and §7 "Paths").
+//! encoded again, so there is no second reading to differ from the first.
 
 use std::borrow::Cow;
 

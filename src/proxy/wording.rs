@@ -27,7 +27,7 @@ use super::guard::Deadline;
 const OWN: &[u8] = b"HTTP/1.1 400 ";
 /// Whoever sent more than this for one head was refused for its size: Pingora takes a mebibyte.
 const LONG: usize = 512 << 10;
-/// So much of what a refused client still sends is read, and for so long: closing with unread bytes would make the kernel
+/// How much of what a refused client still sends is read, and for how long: closing with unread bytes would make the kernel
 /// throw the answer away.
 const READ_ON_BYTES: usize = 16 << 20;
 const READ_ON_TIME: Duration = Duration::from_secs(2);

@@ -67,7 +67,7 @@ fn hex(Color { red, green, blue }: Color) -> String {
     format!("#{red:02x}{green:02x}{blue:02x}")
 }
 
-/// So many hundredths of the way from one colour to another.
+/// This many hundredths of the way from one colour to another.
 fn mix(from: Color, to: Color, percent: u16) -> Color {
     let channel = |from: u8, to: u8| {
         let sum = u16::from(from) * (100 - percent) + u16::from(to) * percent;

@@ -11,7 +11,7 @@ use crate::support::{Rig, Store, jwt};
 
 /// Where the counts are kept.
 const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/instructions.json");
-/// So many calls are counted.
+/// How many calls are counted.
 const CALLS: usize = 40;
 /// Counts may differ by this much: timers and the order in which tasks wake are the machine's.
 const TOLERANCE: f64 = 0.10;

@@ -13,7 +13,7 @@ use crate::{
     users::upstream_token,
 };
 
-/// So many connections are left idle.
+/// How many connections are left idle.
 const IDLE: usize = 1000;
 
 /// Resident memory at the start, with all callers active, a caller, and a connection.

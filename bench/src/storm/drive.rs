@@ -11,7 +11,7 @@ use std::{
 
 use crate::{contestant::WHO, http::Connection, progress::Progress, users::name};
 
-/// So many calls wait at each replica at the same time at most.
+/// How many calls wait at each replica at the same time at most.
 const AT_ONCE: usize = 96;
 
 /// What came of the calls.

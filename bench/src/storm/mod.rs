@@ -32,7 +32,7 @@ pub use provider::Provider;
 
 use drive::{Outcome, drive};
 
-/// So many replicas share the work.
+/// How many replicas share the work.
 const REPLICAS: usize = 3;
 /// From the import's begin to the second in which everything expires: less than the minute from which on the healer
 /// renews tokens ahead of time.

@@ -18,7 +18,7 @@ use crate::{
     serve::Heart,
 };
 
-/// So many look-ups of a last use at the same time.
+/// How many last uses are looked up at the same time.
 const AT_ONCE: usize = 32;
 /// The bar's width.
 const WIDTH: usize = 30;

@@ -71,13 +71,13 @@ pub struct RawApiKeys {
     /// What the dashboard says that OAuth gives people, a line each, instead of its own words.
     #[schemars(length(max = 8))]
     pub benefits: Option<Vec<String>>,
-    /// So long before `retire_on` the deprecation begins, and everyone still on a key is told.
+    /// How long before `retire_on` the deprecation begins: then everyone still on a key is told.
     #[schemars(extend("default" = "30d"))]
     pub notice_ahead: Option<Span>,
-    /// So long before `retire_on` those who are still on a key are reminded.
+    /// How long before `retire_on` those who are still on a key are reminded.
     #[schemars(length(max = 16), extend("default" = ["30d", "14d", "7d", "1d"]))]
     pub reminders: Option<Vec<Span>>,
-    /// So long after `retire_on` keys are deleted, a day after the log has said which; `none`: they stay, unused.
+    /// How long after `retire_on` keys are deleted, a day after the log has said which; `none`: they stay, unused.
     #[schemars(extend("default" = "none"))]
     pub delete_after: Option<SpanOrNone>,
 }
@@ -122,7 +122,7 @@ pub struct RawUpstream {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "RateLimit")]
 pub struct RawRateLimit {
-    /// So many calls …
+    /// How many calls …
     #[schemars(required, range(min = 1))]
     pub requests: Option<u32>,
     /// … in this time …

@@ -20,7 +20,7 @@ const SHORT: Duration = Duration::from_secs(50);
 const DOWN: Scripted = Scripted::Answer(503, "");
 const INVALID_GRANT: Scripted = Scripted::Answer(400, r#"{"error":"invalid_grant"}"#);
 
-/// So many people whose tokens are over, and a circuit whose first pause has just ended.
+/// This many people, whose tokens have expired, and a circuit whose first pause has just ended.
 async fn after_a_pause(users: usize) -> Rig {
     let rig = Rig::start(1, users, SHORT).await;
     rig.expire().await;

@@ -22,7 +22,7 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// So many processes; so many people, all connected, with access tokens of this life. Refresh tokens serve once.
+    /// This many processes, and this many people, all connected, with access tokens of this life. Refresh tokens serve once.
     pub async fn start(processes: usize, users: usize, life: Duration) -> Self {
         let journal = Arc::new(Journal::new(0, false));
         let nature = Nature { mode: Mode::Strict, life, one_at_a_time: false, skewed: false };

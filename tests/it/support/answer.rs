@@ -1,4 +1,4 @@
-//! An HTTP answer, read to its end, and what CONTRACT §2 demands of the answers that Valetkey makes itself.
+//! An HTTP answer, read to its end, and what every answer of Valetkey's own must have.
 
 use reqwest::header::HeaderMap;
 use serde_json::Value;

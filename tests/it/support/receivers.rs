@@ -71,7 +71,9 @@ impl MailServer {
     /// What it has taken so far, in order.
     pub(crate) fn mails(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.server.folder.path().join("mails")).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+        // The last line may be half-written; one that is whole ends with a line feed.
+        let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        whole.map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
     }
 
     /// Waits for a mail to this address.

@@ -19,11 +19,11 @@ mod line;
 
 use line::Line;
 
-/// So long a process waits for an answer.
+/// How long a process waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A token that was issued, and stored, this long ago has been seen by whoever asked for it.
 const FRESH: Duration = Duration::from_secs(1);
-/// So long a spent token is taken again, where there is grace.
+/// How long a spent token is taken again, where there is grace.
 const GRACE: Duration = Duration::from_secs(20);
 
 /// What becomes of refresh tokens.

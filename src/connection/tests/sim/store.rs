@@ -153,7 +153,7 @@ impl Server {
         self.state.lock().records.len()
     }
 
-    /// So many records that nobody can read, all of them long due.
+    /// This many records that nobody can read, all of them long due.
     pub fn litter(&self, records: u16) {
         let mut state = self.state.lock();
         for number in 0..records {

@@ -13,7 +13,7 @@ use crate::store::{
     Change, Claim, Due, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned,
 };
 
-/// So long a process waits for the store's answer.
+/// How long a process waits for the store's answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The store as one process reaches it.
