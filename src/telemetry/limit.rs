@@ -1,7 +1,7 @@
-//! How many lines of one kind are written: a few at once, then so many a second, so that a storm of strangers' requests
-//! neither fills a disk nor hides what else is said. How many were left out is told a little later and when the process
-//! ends, so that the storm doesn't hide itself. Audit lines are all written, and so are the details that an operator asks
-//! for with `debug` or `trace`. Monotonic time.
+//! Limits how many log lines of one kind are written: a burst, then ten a second, so that a storm of strangers' requests
+//! neither fills a disk nor hides other lines. The number left out is logged a little later, and when the process ends, so
+//! that the storm itself stays visible. Audit lines are never left out, nor are the details that an operator asks for with
+//! `debug` or `trace`. It never changes a line. Monotonic time.
 
 use std::{
     collections::HashMap,
@@ -23,26 +23,26 @@ use tracing_subscriber::layer::{Context, Filter};
 
 use super::logs::within_cap;
 
-/// So many lines of one kind are written at once, …
+/// The most lines of one kind that are written at once.
 const BURST: u32 = 20;
-/// … and then one in so much time.
+/// The time between two lines of one kind once the burst is spent.
 const PACE: Duration = Duration::from_millis(100);
-/// What was left out is told so long after the first of it.
+/// How long after the first line left out their number is logged.
 const SUMMARY: Duration = Duration::from_secs(2);
-/// So many kinds are told apart; then a place in the code is one kind, whatever its lines say.
+/// The most kinds told apart. Beyond it each place in the code is one kind, whatever its lines say.
 const KINDS: usize = 1024;
 /// The fields that make lines of one place differ in kind: their values are few, and chosen by us or the operator.
 const TELLING: [&str; 7] = ["status", "service", "issuer", "check", "source", "line", "place"];
-/// So much is told of what a line said.
+/// How many characters of a line the summary quotes.
 const TOLD: usize = 160;
-/// The target of our own lines about others.
+/// The target of the lines that say how many others were left out.
 pub(super) const LEFT_OUT: &str = "valetkey::left_out";
 const AUDIT: &str = "valetkey::audit";
 
 /// A place in the code, and the hash of the telling fields.
 type Kind = (Identifier, u64);
 
-/// Lets records through as the caps say, and no more of one kind than there may be.
+/// Lets records through as the caps allow, and no more of one kind than the limit.
 pub(super) struct Gate {
     /// Whether everything passes, also our dependencies' records.
     pub(super) unlimited: bool,
@@ -72,19 +72,34 @@ struct LeftOut {
     like: String,
 }
 
-impl<S> Filter<S> for Gate {
-    fn enabled(&self, metadata: &Metadata<'_>, _context: &Context<'_, S>) -> bool {
+impl Gate {
+    fn enabled_at_all(&self, metadata: &Metadata<'_>) -> bool {
         self.unlimited || within_cap(metadata)
     }
 
+    /// Whether lines of this place have an end.
+    fn counts(&self, metadata: &Metadata<'_>) -> bool {
+        !self.unlimited && *metadata.level() <= Level::INFO && !matches!(metadata.target(), AUDIT | LEFT_OUT)
+    }
+}
+
+impl<S> Filter<S> for Gate {
+    fn enabled(&self, metadata: &Metadata<'_>, _context: &Context<'_, S>) -> bool {
+        self.enabled_at_all(metadata)
+    }
+
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if self.unlimited || within_cap(metadata) { Interest::always() } else { Interest::never() }
+        // Where `event_enabled` may still refuse, "always" would be a lie: the registry counts on it.
+        match self.enabled_at_all(metadata) {
+            false => Interest::never(),
+            true if self.counts(metadata) => Interest::sometimes(),
+            true => Interest::always(),
+        }
     }
 
     fn event_enabled(&self, event: &Event<'_>, _context: &Context<'_, S>) -> bool {
         let metadata = event.metadata();
-        let counted = *metadata.level() <= Level::INFO && !matches!(metadata.target(), AUDIT | LEFT_OUT);
-        if self.unlimited || !counted {
+        if !self.counts(metadata) {
             return true;
         }
         let mut telling = Telling::default();
@@ -132,7 +147,7 @@ impl Lines {
         self.seen.lock().values_mut().filter_map(|seen| seen.left_out.take()).collect()
     }
 
-    /// Tells what was left out so far.
+    /// Logs what was left out so far.
     fn tell(&self, now: Instant) {
         for LeftOut { count, since, level, like } in self.left_out() {
             let seconds = now.saturating_duration_since(since).as_secs().max(1);
@@ -145,7 +160,7 @@ impl Lines {
         }
     }
 
-    /// Tells of what is left out, for as long as the process lives: a thread that sleeps where nothing is.
+    /// Starts the thread that logs what was left out. It lives as long as the process, and sleeps while there is nothing.
     pub(super) fn report(self: &Arc<Self>) {
         let lines = Arc::clone(self);
         let report = move || {
@@ -155,14 +170,14 @@ impl Lines {
                 lines.tell(Instant::now());
             }
         };
-        // Without a thread it is told when the process ends.
+        // Without a thread, the process's end is the time to say it.
         if let Ok(handle) = thread::Builder::new().name("log".into()).spawn(report) {
             let _ = self.reporter.set(handle.thread().clone());
         }
     }
 }
 
-/// Logging, until this is dropped: then the log says what it has left out, and has not told yet.
+/// The process's log. When this is dropped, the log says how many lines were left out and not yet mentioned.
 #[must_use]
 pub struct Logging(pub(super) Arc<Lines>);
 
@@ -213,10 +228,17 @@ impl Visit for Like {
 
 #[cfg(test)]
 mod tests {
+    use tracing::Callsite;
+
     use super::*;
 
     fn kind(detail: u64) -> Kind {
-        (tracing::callsite!(name: "a place", kind: tracing::metadata::Kind::EVENT, fields: message).metadata().callsite(), detail)
+        (
+            tracing::callsite!(name: "a place", kind: tracing::metadata::Kind::EVENT, fields: message)
+                .metadata()
+                .callsite(),
+            detail,
+        )
     }
 
     fn said() -> (Level, String) {

@@ -62,7 +62,7 @@ pub enum InitError {
 /// Begins to log to standard error, for the whole process: `tracing` events, records of the `log` crate, and panics by
 /// their place (a panic's text is told only where it is a constant of the program's).
 ///
-/// Lines of one kind have an end (`limit`); what is returned lives as long as the process logs.
+/// Lines of one kind are limited (`limit`). Keep what is returned for as long as the process logs.
 ///
 /// # Errors
 /// Where the filter can't be read, or this was done before.
@@ -92,7 +92,7 @@ where
 {
     let directives = options.filter.as_deref().unwrap_or("info");
     let filter = EnvFilter::builder().parse(directives).map_err(|_| InitError::Filter)?;
-    // Whoever hears a kind of line hears how many of it were left out.
+    // Whatever the filter lets through, its reader learns how many lines were left out.
     let told = format!("{LEFT_OUT}=warn").parse().map_err(|_| InitError::Filter)?;
     let filter = filter.add_directive(told);
     let gate = Gate { unlimited: options.unsafe_foreign, lines: seen };

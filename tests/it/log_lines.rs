@@ -73,5 +73,8 @@ async fn audit_lines_are_all_written() {
         assert_eq!(valetkey.send(request).await.status, 204);
     }
     let logs = valetkey.logs();
-    assert_eq!(logs.lines().filter(|line| line.contains("valetkey::audit") && line.contains("api_key_stored")).count(), 60);
+    assert_eq!(
+        logs.lines().filter(|line| line.contains("valetkey::audit") && line.contains("api_key_stored")).count(),
+        60
+    );
 }
