@@ -55,6 +55,9 @@ mod admin;
 /// What operators learn: log, metrics, readiness, `check`, and how `serve` ends.
 mod operators;
 
+/// How much the log says in a second, and what it leaves out.
+mod log_lines;
+
 /// Answers of Valetkey's own, whoever refuses.
 mod own_answers;
 
