@@ -12,6 +12,7 @@ use crate::{
     id::{Account, CallerId},
     provider::Service,
     store::OwnerId,
+    telemetry::metrics::CacheOutcome,
 };
 
 use super::{
@@ -108,6 +109,9 @@ impl Connections {
             let now = self.now();
             match self.decided(&snapshot, want, now) {
                 Decision::Use(credential) => {
+                    if belief == Belief::Offline {
+                        self.0.parts.metrics.credential_cache(CacheOutcome::Offline);
+                    }
                     self.renew_if_due(&credential, now);
                     return Ok(credential);
                 }

@@ -175,7 +175,9 @@ mod tests {
 
     #[test]
     fn a_line_keeps_two_spaces() {
-        for text in ["GET /a b HTTP/1.1\r\n", "GET  /a HTTP/1.1\n", "GET /a HTTP/1.1 \r\n", "GET /a HTTP/1.1 HTTP/1.1\r\n"] {
+        for text in
+            ["GET /a b HTTP/1.1\r\n", "GET  /a HTTP/1.1\n", "GET /a HTTP/1.1 \r\n", "GET /a HTTP/1.1 HTTP/1.1\r\n"]
+        {
             for pieces in cuts(text.as_bytes()) {
                 let mut line = Line::awaited();
                 assert_eq!(seen(&mut line, &pieces).iter().filter(|byte| **byte == b' ').count(), 2, "{text}");

@@ -49,7 +49,7 @@ mod traits;
 mod upstream;
 mod wording;
 
-pub use drain::Drain;
+pub use drain::{Drain, ListenerLost};
 pub use forwarded::Trusted;
 pub use rate::Rates;
 pub use server::{Door, ServeError, serve};

@@ -83,10 +83,9 @@ async fn nothing_of_a_request_but_its_target_is_looked_at() {
     let size = body.len();
     let (first, second) = body.split_at(9);
     let chunked = format!("{:x}\r\n{first}\r\n{:x}\r\n{second}\r\n0\r\n\r\n", first.len(), second.len());
-    for (framing, body) in [
-        (format!("Content-Length: {size}"), body.to_owned()),
-        ("Transfer-Encoding: chunked".to_owned(), chunked),
-    ] {
+    for (framing, body) in
+        [(format!("Content-Length: {size}"), body.to_owned()), ("Transfer-Encoding: chunked".to_owned(), chunked)]
+    {
         let whole = head("POST /proxy/crm/s?q=\"<b>", &format!("X-Odd: \"<>`#\r\n{framing}\r\n"));
         let whole = [&whole, body.as_bytes()].concat();
         // At once, in two pieces cut at many places, and byte for byte.
