@@ -21,10 +21,11 @@ fmt: ## Format the code
 	cargo fmt
 
 .PHONY: lint
-lint: ## Formatting and clippy; warnings are errors
+lint: ## Formatting and clippy, with and without the demo; warnings are errors
 	@scripts/install-build-deps.sh
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
+	cargo clippy --all-targets --locked --no-default-features -- -D warnings
 
 .PHONY: bench
 bench: ## Requests per second and CPU per request, beside bare Pingora, nginx + Lua and Envoy

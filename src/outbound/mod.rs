@@ -115,7 +115,7 @@ impl Outbound {
     /// deadline at the latest.
     ///
     /// # Errors
-    /// See [`OutboundError`]; [`OutboundError::may_have_arrived`] tells whether the server can have seen the request.
+    /// See [`OutboundError`].
     pub async fn send(
         &self,
         request: http::Request<Vec<u8>>,

@@ -147,22 +147,11 @@ fn addresses(raw: Vec<String>, path: &Path, cx: &mut Context<'_>) -> Vec<String>
 }
 
 pub(super) fn vault(raw: RawVault, path: &Path, cx: &mut Context<'_>) -> Option<Vault> {
-    let services = [
-        ("aws_kms", raw.aws_kms.is_some()),
-        ("azure_key_vault", raw.azure_key_vault.is_some()),
-        ("vault_transit", raw.vault_transit.is_some()),
-    ];
-    for (name, _) in services.iter().filter(|(_, given)| *given) {
-        let finding = finding(format!("`{name}` is not supported by this version yet"));
-        cx.report.problem(&path.key(name), finding.hint("use `keys`; `valetkey keys generate` makes one"));
-    }
     let keys_path = path.key("keys");
     let raw_keys = raw.keys.unwrap_or_default();
     if raw_keys.is_empty() {
-        if !services.iter().any(|(_, given)| *given) {
-            let hint = "add `keys: [{id: \"1\", key_file: …}]`; `valetkey keys generate` makes a key";
-            cx.report.problem(&keys_path, finding("There is no key to seal records with").hint(hint));
-        }
+        let hint = "add `keys: [{id: \"1\", key_file: …}]`; `valetkey keys generate` makes a key";
+        cx.report.problem(&keys_path, finding("There is no key to seal records with").hint(hint));
         return None;
     }
     let mut keys: Vec<VaultKey> = Vec::new();
