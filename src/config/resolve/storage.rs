@@ -7,13 +7,11 @@ use base64::{
 use url::Url;
 use zeroize::Zeroize;
 
-use super::{
-    context::{Context, is_loopback},
-    from_directory,
-};
+use super::{context::Context, from_directory};
 use crate::{
     config::{
         Redis, RedisTls, RedisTopology, Store, Vault, VaultKey,
+        loopback::is_loopback,
         problem::{Path, finding},
         raw::{RawRedis, RawStore, RawVault, RawVaultKey},
     },
@@ -80,7 +78,7 @@ fn redis(raw: RawRedis, path: &Path, cx: &mut Context<'_>) -> Option<Redis> {
         let finding = finding("`tls` has no effect on a `redis://` URL").hint("write `rediss://`");
         cx.report.problem(&path.key("tls"), finding);
     }
-    if url.scheme() == "redis" && !is_loopback_redis(&url) {
+    if url.scheme() == "redis" && !is_loopback(&url) {
         let finding =
             finding("Plain `redis://` beyond this machine: its password and the sealed records can be read on the way");
         cx.report.warning(&url_path, finding.hint("use `rediss://` unless the network is trusted"));
@@ -125,12 +123,6 @@ fn redis_url(text: &SecretString, path: &Path, cx: &mut Context<'_>) -> Option<(
         return None;
     }
     Some((url, password.filter(|password| !password.expose().is_empty())))
-}
-
-/// The `url` crate parses hosts of other schemes than the web's as opaque text.
-fn is_loopback_redis(url: &Url) -> bool {
-    let Some(host) = url.host_str() else { return false };
-    Url::parse(&format!("http://{host}/")).is_ok_and(|url| is_loopback(&url))
 }
 
 fn addresses(raw: Vec<String>, path: &Path, cx: &mut Context<'_>) -> Vec<String> {
