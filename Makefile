@@ -1,6 +1,11 @@
 # Two commands for a newcomer: `make demo` and `make test`. Both install what the machine lacks (Debian).
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
+# Only where rust-toolchain.toml names a toolchain that isn't installed.
+OTHER_TOOLCHAIN := $(shell scripts/toolchain.sh)
+ifneq ($(OTHER_TOOLCHAIN),)
+export RUSTUP_TOOLCHAIN := $(OTHER_TOOLCHAIN)
+endif
 
 .PHONY: help
 help: ## This list
@@ -26,6 +31,11 @@ lint: ## Formatting and clippy, with and without the demo; warnings are errors
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo clippy --all-targets --locked --no-default-features -- -D warnings
+
+.PHONY: audit
+audit: ## Licences, sources and duplicates of dependencies, and known vulnerabilities where their list can be had
+	@scripts/install-build-deps.sh
+	@scripts/audit.sh
 
 .PHONY: bench
 bench: ## Requests per second and CPU per request, beside bare Pingora, nginx + Lua and Envoy
