@@ -1,6 +1,11 @@
 # Two commands for a newcomer: `make demo` and `make test`. Both install what the machine lacks (Debian).
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
+# Only where rust-toolchain.toml names a toolchain that isn't installed.
+OTHER_TOOLCHAIN := $(shell scripts/toolchain.sh)
+ifneq ($(OTHER_TOOLCHAIN),)
+export RUSTUP_TOOLCHAIN := $(OTHER_TOOLCHAIN)
+endif
 
 .PHONY: help
 help: ## This list
@@ -21,10 +26,16 @@ fmt: ## Format the code
 	cargo fmt
 
 .PHONY: lint
-lint: ## Formatting and clippy; warnings are errors
+lint: ## Formatting and clippy, with and without the demo; warnings are errors
 	@scripts/install-build-deps.sh
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
+	cargo clippy --all-targets --locked --no-default-features -- -D warnings
+
+.PHONY: audit
+audit: ## Licences, sources and duplicates of dependencies, and known vulnerabilities where their list can be had
+	@scripts/install-build-deps.sh
+	@scripts/audit.sh
 
 .PHONY: bench
 bench: ## Requests per second and CPU per request, beside bare Pingora, nginx + Lua and Envoy

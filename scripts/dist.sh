@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the binary for images and packages: target/dist/valetkey. Fat LTO, one codegen unit; where the linker is
-# the compiler's own lld, equal functions folded, relocations packed, and code that is rarely run kept apart. Arguments go
-# to cargo.
+# Builds the binary for images and packages: target/dist/valetkey. Without the feature `demo`, so that there is no pretend
+# provider beside people's keys. Fat LTO, one codegen unit; where the linker is the compiler's own lld, equal functions
+# folded, relocations packed, and code that is rarely run kept apart. Arguments go to cargo.
 #
 # PROFDATA=FILE uses a profile of `scripts/pgo.sh`; INSTRUMENT=FOLDER builds what counts for one instead, into that
 # folder. OUT=FILE puts the binary elsewhere. CPU=x86-64-v3 (say) builds for processors of that level or above: fewer
@@ -12,7 +12,8 @@ cd "$(dirname "$0")/.."
 host=$(rustc -vV | sed -n 's/^host: //p')
 bin=${BIN:-valetkey}
 package=valetkey
-[[ $bin == valetkey ]] || package=valetkey-bench
+features=(--no-default-features)
+[[ $bin == valetkey ]] || { package=valetkey-bench && features=(); }
 out=${OUT:-target/dist/$bin}
 # With --target, build scripts and procedural macros are built without these flags.
 target=(--target "$host" --target-dir target/dist-build)
@@ -29,7 +30,12 @@ if [[ $host == x86_64-unknown-linux-gnu ]]; then # where rustc brings lld and li
   [[ $(printf '%s\n' 2.36 "$glibc" | sort -V | head -n 1) != 2.36 ]] || link+=(-Clink-arg=-Wl,-z,pack-relative-relocs)
 fi
 
-cargo rustc --profile dist --locked --package "$package" --bin "$bin" "${target[@]}" "$@" -- "${link[@]}"
+cargo rustc --profile dist --locked --package "$package" --bin "$bin" "${features[@]}" "${target[@]}" "$@" -- "${link[@]}"
 mkdir -p "$(dirname "$out")"
 cp "target/dist-build/$host/dist/$bin" "$out"
+# The feature may not come back by another way.
+if ((${#features[@]})) && grep -aq 'STAND-IN: a pretend provider' "$out"; then
+  echo "$out holds the demo's pretend provider: it must be built without the feature \`demo\`." >&2
+  exit 1
+fi
 ls -l "$out"

@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | [`cli`] | a file a subcommand |
 //! | [`serve`] | the composition root: the one place that knows all parts and wires them |
-//! | [`demo`] | stand-in authorization server and API for `valetkey demo` |
+//! | `demo` | `valetkey demo`: a stand-in provider and a walk along it. Only with the feature `demo`, which images lack |
 //! | [`proxy`] | Pingora's phases; header rules, rewriting, the way upstream and to the pages |
 //! | [`web`] | pages, JSON API, health and metrics |
 //! | [`refusal`] | every domain error → status, code, message: the only mapping to HTTP |
@@ -32,6 +32,7 @@ pub mod clock;
 pub mod config;
 pub mod connection;
 pub mod consent;
+#[cfg(feature = "demo")]
 pub mod demo;
 pub mod events;
 pub mod id;

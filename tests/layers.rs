@@ -20,9 +20,9 @@ const LAYERS: &[(&[&str], bool)] = &[
     (&["cli", "serve", "demo"], true),
 ];
 
-/// Libraries that only some modules may name: their types are those modules' affair. (The demo's stand-ins are servers of
-/// other people, so to speak: they have nothing to do with Valetkey's own pages.)
-const OWNED_LIBRARIES: &[(&str, &[&str])] = &[("pingora", &["proxy"]), ("axum", &["web", "demo"])];
+/// Libraries that only some modules may name: their types are those modules' affair.
+const OWNED_LIBRARIES: &[(&str, &[&str])] =
+    &[("pingora", &["proxy"]), ("axum", &["web"]), ("valetkey_standin", &["demo"])];
 
 /// Lines at which a file is to be split by idea.
 const LONGEST_FILE: usize = 400;

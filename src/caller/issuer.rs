@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use url::{Host, Url};
+use url::Url;
 
 use super::{
     Caller, IssuerProblem, Reason,
@@ -15,7 +15,7 @@ use super::{
     verify::Rules,
 };
 use crate::{
-    config::{Algorithm, CallerIssuer, IssuerKeys},
+    config::{Algorithm, CallerIssuer, IssuerKeys, loopback::is_loopback},
     id::Issuer,
     outbound::Outbound,
 };
@@ -78,13 +78,7 @@ fn configured(config: &CallerIssuer) -> Result<Configured<'_>, IssuerProblem> {
 
 /// Whether keys may be fetched from there; `outbound` has the last word, with every call.
 fn is_secure(url: &Url) -> bool {
-    let loopback = match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        None => return false,
-    };
-    url.scheme() == "https" || (url.scheme() == "http" && loopback)
+    url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url))
 }
 
 impl TrustedIssuer {

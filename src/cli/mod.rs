@@ -10,6 +10,7 @@ pub mod check;
 pub mod cleanup;
 pub mod completions;
 pub mod configuration;
+#[cfg(feature = "demo")]
 pub mod demo;
 pub mod health;
 pub mod import;
@@ -59,6 +60,7 @@ pub enum Command {
     /// Ask a running Valetkey whether it is ready, for probes.
     Health(health::HealthArgs),
     /// See it work: a stand-in provider, a service and a user, all on this machine.
+    #[cfg(feature = "demo")]
     Demo(demo::DemoArgs),
     /// List the providers that services can be built on, or show one.
     Providers(providers::ProvidersArgs),
@@ -110,6 +112,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Serve(file) => serve::run(&file),
         Command::Report(command) => report::run(&command),
         Command::Import(args) => import::run(&args),
+        #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(args),
         Command::Providers(args) => providers::run(&args),
     }
@@ -133,5 +136,13 @@ mod tests {
             assert_eq!(error.exit_code(), 2, "{line:?}");
         }
         assert_eq!(Cli::try_parse_from(["valetkey", "--help"]).unwrap_err().exit_code(), 0);
+    }
+
+    #[test]
+    fn a_build_without_the_demo_lists_and_knows_no_demo_command() {
+        let (listed, held) =
+            (Cli::command().render_long_help().to_string().contains("  demo "), cfg!(feature = "demo"));
+        assert_eq!(listed, held);
+        assert_eq!(Cli::try_parse_from(["valetkey", "demo"]).is_ok(), held);
     }
 }

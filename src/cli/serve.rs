@@ -11,10 +11,13 @@ use crate::{
 pub fn run(file: &ConfigFile) -> Outcome {
     let variable = |name: &str| std::env::var(name).ok();
     let format = if variable("VALETKEY_LOG_FORMAT").as_deref() == Some("json") { Format::Json } else { Format::Text };
-    if let Err(error) = telemetry::init(&LogOptions::from_environment(format, variable)) {
-        complain(error);
-        return Outcome::Wrong;
-    }
+    let _logging = match telemetry::init(&LogOptions::from_environment(format, variable)) {
+        Ok(logging) => logging,
+        Err(error) => {
+            complain(error);
+            return Outcome::Wrong;
+        }
+    };
     let Some(loaded) = load_or_complain(&file.config) else { return Outcome::Wrong };
     match serve::run(loaded.config, Control::default()) {
         Ok(()) => Outcome::Done,

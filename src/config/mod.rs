@@ -20,6 +20,7 @@ pub mod brand;
 mod catalogue;
 mod document;
 mod load;
+pub mod loopback;
 mod notifications;
 mod problem;
 pub mod provider;

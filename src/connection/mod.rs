@@ -206,6 +206,7 @@ impl Connections {
             Arc::clone(&refresher),
             Arc::clone(&api_keys),
             events.clone(),
+            metrics,
         );
         let unconfirmed = Unconfirmed::new(
             Arc::clone(&records),

@@ -14,7 +14,7 @@ use serde_json::Value;
 use url::Url;
 
 /// How tokens of the stand-in begin.
-const TOKEN_PREFIXES: [&str; 2] = ["standin_at_", "standin_rt_"];
+const TOKEN_PREFIXES: [&str; 2] = [valetkey_standin::ACCESS_TOKEN_PREFIX, valetkey_standin::REFRESH_TOKEN_PREFIX];
 
 /// Who is speaking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

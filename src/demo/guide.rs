@@ -6,12 +6,12 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use url::Url;
+use valetkey_standin::StandIn;
 
 use super::{
     client::{Parties, Party},
     ink::{self, ASKS, FAINT, GOOD, Inked, STRONG, TRY},
     setup::{CALLER, SERVICE},
-    standin::StandIn,
 };
 
 /// How often the connection is looked at.
@@ -114,8 +114,8 @@ impl Sights<'_> {
             clock.tick().await;
             let news = self.standin.journal_since(told);
             told += news.len();
-            for entry in news {
-                ink::line(format_args!("     {}", Inked(FAINT, format!("stand-in: {}", entry.what))));
+            for happening in news {
+                ink::line(format_args!("     {}", Inked(FAINT, format!("stand-in: {happening}"))));
             }
             // While Valetkey drains or is busy there is nothing to tell.
             let Some(now) = self.look().await else { continue };

@@ -1,5 +1,5 @@
-//! `valetkey demo`: the product at work on one machine, with nothing but this binary. Starts a stand-in provider and a
-//! whole Valetkey on loopback, configured by the YAML that a person would write, and then either shows a person around
+//! `valetkey demo`: the product at work on one machine, with nothing but this binary. Compiled only with the feature `demo`:
+//! a binary that holds people's keys needs no pretend provider. Starts one (`valetkey-standin`) and a whole Valetkey on loopback, configured by the YAML that a person would write, and then either shows a person around
 //! ([`guide`]) or walks the whole way by itself ([`walk`]). Everything it makes is private to the run and goes with it.
 //! Knows Valetkey only as its users do: by configuration and HTTP.
 
@@ -19,6 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use url::Url;
+use valetkey_standin::StandIn;
 
 use crate::{clock::Clock, config, provider::catalogue::Embedded, serve};
 
@@ -26,7 +27,6 @@ mod client;
 mod guide;
 mod ink;
 mod setup;
-pub mod standin;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -98,7 +98,7 @@ pub fn run(options: Options) -> Result<bool, Error> {
 /// Everything that stands before the curtain rises.
 struct Stage {
     // Dropped last: the server's files lie in it.
-    standin: standin::StandIn,
+    standin: StandIn,
     secrets: setup::Secrets,
     clock: Clock,
     public: Url,
@@ -117,12 +117,11 @@ impl Stage {
         let (address, admin) = setup::addresses(options.port.or((!walks).then_some(PORT)))?;
         let public = Url::parse(&format!("http://{address}")).map_err(io::Error::other)?;
         let lifetime = if walks { HURRIED } else { UNHURRIED };
-        let standin = standin::StandIn::start(standin::Settings {
+        let standin = StandIn::start(valetkey_standin::Settings {
             client_id: setup::CLIENT_ID.to_owned(),
-            client_secret: secrets.client.clone(),
+            client_secret: secrets.client.expose().clone(),
             redirect_uri: format!("http://{address}/oauth/callback/{}", setup::SERVICE),
             access_token_lifetime: lifetime,
-            clock: clock.clone(),
         })
         .await?;
         let given = |name: &str| options.environment.get(name).is_some_and(|value| !value.is_empty());

@@ -11,11 +11,13 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 
-use super::standin;
 use crate::{clock::Timestamp, secret::SecretString};
 
 /// The service that stands on the stand-in.
@@ -38,7 +40,7 @@ impl Folder {
     /// # Errors
     /// Those of the file system.
     pub fn make() -> io::Result<Self> {
-        let path = std::env::temp_dir().join(standin::random("valetkey-demo-"));
+        let path = std::env::temp_dir().join(format!("valetkey-demo-{}", URL_SAFE_NO_PAD.encode(random::<24>()?)));
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
@@ -93,12 +95,10 @@ impl Secrets {
     /// # Errors
     /// Where the operating system's random source fails.
     pub fn make() -> io::Result<Self> {
-        let mut key = [0; 32];
-        getrandom::fill(&mut key).map_err(io::Error::other)?;
         Ok(Self {
-            issuer: standin::random("issuer-secret-").into(),
-            client: standin::random("client-secret-").into(),
-            vault: STANDARD.encode(key).into(),
+            issuer: URL_SAFE_NO_PAD.encode(random::<32>()?).into(),
+            client: URL_SAFE_NO_PAD.encode(random::<32>()?).into(),
+            vault: STANDARD.encode(random::<32>()?).into(),
         })
     }
 
@@ -188,6 +188,12 @@ const GITHUB: &str = "  github:                                      # the real 
     client_secret: ${GITHUB_CLIENT_SECRET}
     scopes: [\"read:user\"]
 ";
+
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
+}
 
 /// A path as a YAML scalar: JSON's quoting is YAML's too.
 fn quoted(path: &Path) -> String {

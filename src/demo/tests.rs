@@ -4,12 +4,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::StatusCode;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use valetkey_standin::{Happening, LABEL, Settings, StandIn};
 
 use super::*;
-use crate::demo::{
-    client::{Form, Parties},
-    standin::{Happening, Settings, StandIn},
-};
+use crate::demo::client::{Form, Parties};
 
 const VERIFIER: &str = "a-verifier-of-at-least-forty-three-characters";
 const REDIRECT: &str = "http://127.0.0.1:9/oauth/callback/demo-hub";
@@ -20,7 +18,6 @@ async fn standin() -> StandIn {
         client_secret: "hush:+%/".into(),
         redirect_uri: REDIRECT.into(),
         access_token_lifetime: UNHURRIED,
-        clock: Clock::system(),
     };
     StandIn::start(settings).await.unwrap()
 }
@@ -46,7 +43,7 @@ async fn decided(standin: &StandIn, decision: &str) -> Vec<(String, String)> {
     let mut parties = Parties::new("jwt".into()).unwrap();
     let page = parties.open(authorize_url(standin)).await.unwrap();
     assert_eq!(page.status, StatusCode::OK);
-    assert!(page.body.contains(standin::LABEL) && page.body.contains("Read and open issues"));
+    assert!(page.body.contains(LABEL) && page.body.contains("Read and open issues"));
     let answer = parties.submit(&Form::of(&page).unwrap().with("decision", decision)).await.unwrap();
     let to = answer.location().unwrap();
     assert!(to.as_str().starts_with(REDIRECT), "{to}");
@@ -83,7 +80,7 @@ async fn consent_gives_a_code_that_gives_a_token_that_the_api_takes() {
     assert_eq!(standin.revoke_upstream(), 1);
     let user = http.get(format!("{}/user", standin.api())).bearer_auth(token).send().await.unwrap();
     assert_eq!(user.status(), StatusCode::UNAUTHORIZED);
-    let last = standin.journal_since(0).pop().unwrap().what;
+    let last = standin.journal_since(0).pop().unwrap();
     assert_eq!(last, Happening::Rejected { number: Some(1), what: "GET /api/user".into() });
 }
 

@@ -8,6 +8,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
 use super::Refusal;
+use crate::config::loopback::{is_loopback, is_loopback_address, is_loopback_name};
 
 /// Every address of a name is one that may not be called.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +33,7 @@ impl Resolve for Resolver {
 fn permitted(name: &str, found: Vec<SocketAddr>) -> Result<Addrs, ForbiddenAddress> {
     let local = is_loopback_name(name);
     let mut rest: Vec<SocketAddr> = found;
-    rest.retain(|address| may_be_called(address.ip()) && (!local || address.ip().to_canonical().is_loopback()));
+    rest.retain(|address| may_be_called(address.ip()) && (!local || is_loopback_address(address.ip())));
     if rest.is_empty() {
         return Err(ForbiddenAddress);
     }
@@ -45,27 +46,20 @@ pub(super) fn check_target(url: &Url, allow_plain_http: bool) -> Result<(), Refu
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Refusal::MalformedUrl);
     }
-    let (address, loopback) = match host {
-        Host::Ipv4(v4) => (Some(IpAddr::V4(v4)), v4.is_loopback()),
-        Host::Ipv6(v6) => (Some(IpAddr::V6(v6)), v6.to_canonical().is_loopback()),
-        Host::Domain(name) => (None, is_loopback_name(name)),
+    let address = match host {
+        Host::Ipv4(v4) => Some(IpAddr::V4(v4)),
+        Host::Ipv6(v6) => Some(IpAddr::V6(v6)),
+        Host::Domain(_) => None,
     };
     if address.is_some_and(|address| !may_be_called(address)) {
         return Err(Refusal::Address);
     }
     match url.scheme() {
         "https" => Ok(()),
-        "http" if loopback || allow_plain_http => Ok(()),
+        "http" if allow_plain_http || is_loopback(url) => Ok(()),
         "http" => Err(Refusal::PlainHttp),
         _ => Err(Refusal::MalformedUrl),
     }
-}
-
-/// Whether this name means loopback wherever it is resolved.
-pub fn is_loopback_name(name: &str) -> bool {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let last = name.rsplit('.').next().unwrap_or(name);
-    last.eq_ignore_ascii_case("localhost")
 }
 
 /// Whether this address may be called at all: it isn't link-local, a metadata service's, or no host's.

@@ -56,14 +56,6 @@ pub enum SetupError {
 }
 
 impl OutboundError {
-    /// Whether the server can have seen the request, so that what it did there (spent a refresh token, say) is unknown.
-    pub fn may_have_arrived(self) -> bool {
-        match self {
-            Self::Connect | Self::Tls | Self::Refused { .. } => false,
-            Self::Timeout | Self::TooLarge | Self::Protocol => true,
-        }
-    }
-
     /// Sorts the client's error by what caused it.
     pub(super) fn from_client(error: &reqwest::Error) -> Self {
         if caused_by::<ForbiddenAddress>(error) {

@@ -17,8 +17,8 @@ use http::{HeaderMap, HeaderValue, header};
 use tokio::runtime::Handle;
 use url::Url;
 
+pub use self::egress::may_be_called;
 use self::egress::{Resolver, check_target};
-pub use self::egress::{is_loopback_name, may_be_called};
 pub use self::error::{OutboundError, Refusal, SetupError};
 
 /// What all calls have in common.
@@ -115,7 +115,7 @@ impl Outbound {
     /// deadline at the latest.
     ///
     /// # Errors
-    /// See [`OutboundError`]; [`OutboundError::may_have_arrived`] tells whether the server can have seen the request.
+    /// See [`OutboundError`].
     pub async fn send(
         &self,
         request: http::Request<Vec<u8>>,

@@ -93,17 +93,15 @@ async fn a_server_that_never_ends_its_answer_meets_the_deadline() {
     let limits = CallLimits { total: Some(Duration::from_millis(50)), ..CallLimits::default() };
     let error = outbound().send(get(&url), limits).await.unwrap_err();
     assert_eq!(error, OutboundError::Timeout);
-    assert!(error.may_have_arrived());
 }
 
 #[tokio::test]
-async fn a_closed_port_is_a_connect_error_that_never_arrived() {
+async fn a_closed_port_is_a_connect_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let error = outbound().send(get(&url), CallLimits::default()).await.unwrap_err();
     assert_eq!(error, OutboundError::Connect);
-    assert!(!error.may_have_arrived());
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! Where a service's API lies, taken apart once so that no byte of a request can move it.
 
-use std::net::IpAddr;
+use url::Url;
 
-use url::{Host, Url};
+use crate::config::loopback::is_loopback;
 
 /// An API's origin and path prefix, from configuration only.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -15,7 +15,7 @@ pub struct BaseUrl {
 }
 
 impl BaseUrl {
-    /// Parses an `https` URL, or an `http` one where [`plain_http_is_fine`] or the operator allows it.
+    /// Parses an `https` URL, or an `http` one where [`is_loopback`] or the operator allows it.
     ///
     /// # Errors
     /// A sentence for the operator, without the URL's own text.
@@ -88,7 +88,7 @@ pub(super) fn endpoint(text: &str, allow_plain_http: bool) -> Result<Url, &'stat
     let url = Url::parse(text).map_err(|_| "is no absolute URL")?;
     match url.scheme() {
         "https" => {}
-        "http" if allow_plain_http || plain_http_is_fine(&url) => {}
+        "http" if allow_plain_http || is_loopback(&url) => {}
         "http" => return Err("must be https; http is for loopback addresses only"),
         _ => return Err("must be an https URL"),
     }
@@ -102,16 +102,6 @@ pub(super) fn endpoint(text: &str, allow_plain_http: bool) -> Result<Url, &'stat
         return Err("must not have a fragment");
     }
     Ok(url)
-}
-
-/// Whether plain HTTP to this host stays on the machine.
-fn plain_http_is_fine(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        None => false,
-    }
 }
 
 #[cfg(test)]

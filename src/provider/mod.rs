@@ -25,4 +25,4 @@ pub use resolve::{Problem, Services};
 pub use scan::texts;
 pub use scopes::{ScopeFacts, ScopeSet};
 pub use service::{API_KEY_MAX, OAuth, Service};
-pub use verdict::{Verdict, verdict, wants_body};
+pub use verdict::{Verdict, is_open_without_body, verdict, wants_body};

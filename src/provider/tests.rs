@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{
     catalogue,
     testing::{resolve, service},
-    verdict::{Signs, Verdict, verdict, wants_body},
+    verdict::{Signs, Verdict, is_open_without_body, verdict, wants_body},
     *,
 };
 

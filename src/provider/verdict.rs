@@ -199,6 +199,13 @@ pub fn verdict(service: &Service, status: StatusCode, headers: &HeaderMap, body:
     Verdict::Fine
 }
 
+/// Whether only a body could tell a dead token from missing scopes or too many calls under this status. An answer to `HEAD`
+/// has none: to take it for a dead token might end a grant that is alive.
+pub fn is_open_without_body(service: &Service, status: StatusCode, headers: &HeaderMap) -> bool {
+    let signs = service.signs.missing_scopes.iter().chain(&service.signs.rate_limited);
+    signs.into_iter().any(|sign| sign.needs_body() && sign.status.is_some() && sign.head_holds(status, headers))
+}
+
 /// How many of the body's first bytes [`verdict`] must see, `None` where status and headers are enough. Only bodies that
 /// are text, in codings that can be undone, are judged.
 pub fn wants_body(service: &Service, status: StatusCode, headers: &HeaderMap) -> Option<usize> {

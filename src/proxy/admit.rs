@@ -11,6 +11,7 @@ use super::{
     call::{self, Call, Unclaimed},
     context::{Context, Way},
     target,
+    wording::Worded,
 };
 
 /// What is left to do before a request can go on, beyond what memory knows.
@@ -23,14 +24,16 @@ pub enum Left {
     Resolve,
 }
 
-/// A request's target as it came.
-pub(super) fn target_of(session: &Session) -> Bytes {
-    match session.as_downstream().as_http1() {
-        Some(session) => {
-            let whole = session.get_headers_raw_bytes();
-            whole.slice_ref(target::of_request_line(&whole))
-        }
-        None => Bytes::copy_from_slice(session.req_header().raw_path()),
+/// A request's target as it came, and whether Pingora was shown another.
+pub(super) fn target_of(session: &Session) -> (Bytes, bool) {
+    let Some(session) = session.as_downstream().as_http1() else {
+        return (Bytes::copy_from_slice(session.req_header().raw_path()), false);
+    };
+    let whole = session.get_headers_raw_bytes();
+    let target = target::of_request_line(&whole);
+    match Worded::line_of(session.stream()).and_then(|line| line.as_sent(target)) {
+        Some(target) => (target, true),
+        None => (whole.slice_ref(target), false),
     }
 }
 

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::{Error, ErrorType, Result, http::ResponseHeader};
 
 use crate::{
     connection::AuthKind,
-    provider::{Verdict, verdict},
+    provider::{Verdict, is_open_without_body, verdict},
 };
 
 use super::{
@@ -41,6 +41,12 @@ pub fn judge(
             if header.status.as_u16() < 400 {
                 core.connections.resolver.accepted(credential, began);
             }
+            true
+        }
+        Verdict::DeadToken
+            if call.method == Method::HEAD
+                && is_open_without_body(&call.route.service, header.status, &header.headers) =>
+        {
             true
         }
         Verdict::DeadToken => {
@@ -132,14 +138,15 @@ pub fn dress<'a>(
     }
     if !(seen.cache_control && scrub::is_no_store(&header.headers)) {
         let vary = scrub::vary(&header.headers, seen.vary);
-        header.insert_header(header::VARY, vary)?;
+        header.insert_header("Vary", vary)?;
     }
-    header.insert_header(header::X_CONTENT_TYPE_OPTIONS, scrub::NOSNIFF)?;
+    // Written names: Pingora copies most of those that it is given as constants of the `http` crate.
+    header.insert_header("X-Content-Type-Options", scrub::NOSNIFF)?;
     let cache_control = if seen.cache_control { scrub::cache_control(&header.headers) } else { scrub::PRIVATE };
     header.insert_header("Cache-Control", cache_control)?;
     make_room(header);
     if let Some(sandbox) = scrub::markup_guard(header.status, seen.tame) {
-        header.insert_header(header::CONTENT_SECURITY_POLICY, sandbox)?;
+        header.insert_header("Content-Security-Policy", sandbox)?;
     }
     Ok(())
 }

@@ -5,11 +5,11 @@ use std::{borrow::Cow, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use http::{HeaderName, Method, Version, header, request::Parts};
+use http::{HeaderName, Method, Version, header, request::Parts, uri::PathAndQuery};
 
 use crate::{
     caller::{Caller, likely, presented},
-    config::Limits,
+    config::{Limits, UpstreamProtocol},
     connection::{Credential, Want},
     id::{Account, CallerId},
     provider::{
@@ -42,6 +42,8 @@ pub struct Unclaimed {
     /// The account in the path.
     account: Option<Account>,
     traits: Traits,
+    /// Its target may hold what a URI can't.
+    unusual: bool,
 }
 
 /// A call that may go on once it has a credential.
@@ -124,6 +126,17 @@ impl Call {
         &self.raw[self.form.clone()]
     }
 
+    /// What a URI can't hold goes upstream over HTTP/1.1: HTTP/2's client takes nothing but a URI.
+    fn manner_of_unusual(&self) -> Result<Manner, Refusal> {
+        if PathAndQuery::from_maybe_shared(self.target()).is_ok() {
+            return Ok(self.manner);
+        }
+        match (self.manner, self.route.service.upstream.protocol) {
+            (Manner::Plain | Manner::Alone, UpstreamProtocol::Auto | UpstreamProtocol::Http1) => Ok(Manner::Alone),
+            _ => Err(Refusal::bad_request(target::ODD)),
+        }
+    }
+
     /// Path and query as they go upstream.
     pub fn target(&self) -> Bytes {
         let below = &self.raw[self.path.start..];
@@ -134,12 +147,17 @@ impl Call {
     }
 }
 
-/// Reads a request's head as far as it can be without knowing who calls. `raw` is its target as it came. `None`: it is for
-/// Valetkey's own pages and JSON.
+/// Reads a request's head as far as it can be without knowing who calls. `raw` is its target as it came, `unusual` whether
+/// it may hold what a URI can't. `None`: it is for Valetkey's own pages and JSON.
 ///
 /// # Errors
 /// The answer to send instead.
-pub fn read(core: &Core, head: &Parts, raw: Bytes, serves_proxy: bool) -> Result<Option<Unclaimed>, Refusal> {
+pub fn read(
+    core: &Core,
+    head: &Parts,
+    (raw, unusual): (Bytes, bool),
+    serves_proxy: bool,
+) -> Result<Option<Unclaimed>, Refusal> {
     methods::check(&head.method)?;
     if head.method == Method::CONNECT {
         return Err(Refusal::method_not_allowed(Some(ANYWHERE)));
@@ -159,6 +177,7 @@ pub fn read(core: &Core, head: &Parts, raw: Bytes, serves_proxy: bool) -> Result
             let at = prefix.bytes().position(|byte| byte == b'@').unwrap_or(prefix.len());
             (service, account, at..prefix.len(), prefix.len()..prefix.len() + path.len())
         }
+        Target::Proxy { .. } | Target::Own if unusual => return Err(Refusal::bad_request(target::ODD)),
         Target::Proxy { .. } | Target::Own => return fits(&core.limits).map(|()| None),
     };
     if head.method == Method::TRACE {
@@ -169,7 +188,7 @@ pub fn read(core: &Core, head: &Parts, raw: Bytes, serves_proxy: bool) -> Result
         return Err(Refusal::unknown_service());
     };
     fits(&route.service.limits)?;
-    Ok(Some(Unclaimed { route: Arc::clone(route), raw, form, path, account, traits }))
+    Ok(Some(Unclaimed { route: Arc::clone(route), raw, form, path, account, traits, unusual }))
 }
 
 impl Unclaimed {
@@ -196,7 +215,7 @@ impl Unclaimed {
     /// # Errors
     /// The answer to send instead.
     pub fn claimed(self, core: &Core, head: &Parts, caller: Arc<Caller>) -> Result<Call, Refusal> {
-        let Self { route, raw, form, path, account, traits } = self;
+        let Self { route, raw, form, path, account, traits, unusual } = self;
         let (account, scopes) =
             if traits.ours { (agreed_account(head, account)?, named_scopes(head)?) } else { (account, Vec::new()) };
         if traits.content_length
@@ -207,7 +226,7 @@ impl Unclaimed {
         let manner = if traits.manner { manner(head) } else { Manner::Plain };
         let judged_as =
             if traits.overridden { Some(methods::with_overrides(&head.method, &head.headers)?) } else { None };
-        let call = Call {
+        let mut call = Call {
             method: head.method.clone(),
             judged_as,
             route,
@@ -223,6 +242,9 @@ impl Unclaimed {
             credential: None,
             remedy: Remedy::None,
         };
+        if unusual {
+            call.manner = call.manner_of_unusual()?;
+        }
         let service = &call.route.service;
         if !service.policy.is_empty() {
             let asked = Asked { methods: call.methods(), path: call.path(), claims: call.caller.claims() };
@@ -270,7 +292,7 @@ fn manner(head: &Parts) -> Manner {
         begin.eq_ignore_ascii_case(text).then(|| rest.first().copied())
     };
     if head.version < Version::HTTP_2 && rest(header::UPGRADE, b"websocket").is_some() {
-        return Manner::Upgrade;
+        return Manner::Alone;
     }
     // `application/grpc-web` is another protocol, over any HTTP.
     match rest(header::CONTENT_TYPE, b"application/grpc") {

@@ -14,7 +14,10 @@ use std::{
 use arc_swap::ArcSwapOption;
 use tokio::time::timeout;
 
-use crate::outbound;
+use crate::{
+    config::loopback::{is_loopback_address, is_loopback_name},
+    outbound,
+};
 
 const FRESH: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -138,10 +141,9 @@ impl Drop for Asking {
 /// The addresses that may be called. A name that means loopback leads nowhere else (RFC 6761 §6.3): plain `http` is let
 /// through to it.
 fn usable(host: &str, addresses: impl Iterator<Item = SocketAddr>) -> Result<Arc<[SocketAddr]>, Unresolved> {
-    let local = outbound::is_loopback_name(host);
-    let may_be_called = |address: &SocketAddr| {
-        outbound::may_be_called(address.ip()) && (!local || address.ip().to_canonical().is_loopback())
-    };
+    let local = is_loopback_name(host);
+    let may_be_called =
+        |address: &SocketAddr| outbound::may_be_called(address.ip()) && (!local || is_loopback_address(address.ip()));
     let usable: Arc<[SocketAddr]> = addresses.filter(may_be_called).collect();
     if usable.is_empty() { Err(Unresolved) } else { Ok(usable) }
 }

@@ -4,6 +4,7 @@
 //! period.)
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -26,7 +27,14 @@ use crate::{config::Shutdown, connection::Connections, telemetry::Metrics};
 pub struct Drain {
     draining: Arc<AtomicBool>,
     closing: watch::Sender<bool>,
+    /// A listener that ended though nobody asked it to.
+    lost: watch::Sender<Option<SocketAddr>>,
 }
+
+/// A listener couldn't begin, or ended by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("can't listen on {0} any more, or another listener or program has the address")]
+pub struct ListenerLost(pub SocketAddr);
 
 /// How often it is looked whether anything is still in flight.
 const LOOK: Duration = Duration::from_millis(20);
@@ -44,19 +52,36 @@ impl Drain {
         self.closing.subscribe()
     }
 
+    /// Serves until a listener's end. Where nobody asked for that end, the process doesn't go on without the listener: what
+    /// isn't served must not look alive. In a task of its own, because Pingora panics where it can't bind.
+    pub(super) async fn mind(self, address: SocketAddr, listener: impl Future<Output = ()> + Send + 'static) {
+        let _ = tokio::spawn(listener).await;
+        if !self.is_draining() {
+            tracing::error!(%address, "a listener could not be started, or ended by itself");
+            self.lost.send_replace(Some(address));
+        }
+    }
+
     /// Waits for a signal (or `asked`), then drains. Returns when the process may end.
+    ///
+    /// # Errors
+    /// Where it ends because a listener did. Then nothing waits for load balancers.
     pub async fn run(
         &self,
         shutdown: Shutdown,
         metrics: &Metrics,
         connections: &Connections,
         asked: Option<CancellationToken>,
-    ) {
+    ) -> Result<(), ListenerLost> {
         let mut signals = Signals::new();
-        tokio::select! {
-            () = signals.next() => {}
-            () = cancelled(asked) => {}
-        }
+        let mut lost = self.lost.subscribe();
+        let (shutdown, ended) = tokio::select! {
+            () = signals.next() => (shutdown, Ok(())),
+            () = cancelled(asked) => (shutdown, Ok(())),
+            address = listener(&mut lost) => {
+                (Shutdown { delay: Duration::ZERO, ..shutdown }, Err(ListenerLost(address)))
+            }
+        };
         self.draining.store(true, Ordering::SeqCst);
         connections.rest();
         tracing::info!(delay = ?shutdown.delay, grace = ?shutdown.grace, "draining");
@@ -64,6 +89,7 @@ impl Drain {
             () = self.let_go(shutdown, metrics, connections) => {}
             () = signals.next() => tracing::warn!("stopping at once: a second signal came"),
         }
+        ended
     }
 
     async fn let_go(&self, shutdown: Shutdown, metrics: &Metrics, connections: &Connections) {
@@ -77,6 +103,15 @@ impl Drain {
         if !connections.drain(left).await {
             tracing::error!(lost = connections.under_way(), "stopping with renewed grants that could not be stored");
         }
+    }
+}
+
+/// The address of a listener that has ended by itself.
+async fn listener(lost: &mut watch::Receiver<Option<SocketAddr>>) -> SocketAddr {
+    match lost.wait_for(Option::is_some).await.map(|address| *address) {
+        Ok(Some(address)) => address,
+        // Whoever could tell is gone, and so is what would be told.
+        Ok(None) | Err(_) => std::future::pending().await,
     }
 }
 
@@ -111,5 +146,23 @@ async fn one(signal: &mut Option<Signal>) {
             signal.recv().await;
         }
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_listener_that_panics_is_lost_and_one_that_the_drain_ended_is_not() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 8080));
+        let drain = Drain::default();
+        let mut lost = drain.lost.subscribe();
+        drain.draining.store(true, Ordering::SeqCst);
+        drain.clone().mind(address, async {}).await;
+        assert!(!lost.has_changed().unwrap());
+        drain.draining.store(false, Ordering::SeqCst);
+        drain.clone().mind(address, async { panic!("the address is taken") }).await;
+        assert_eq!(listener(&mut lost).await, address);
     }
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use http::{Method, header, uri::PathAndQuery};
-use pingora::{Error, ErrorType, OrErr, Result, http::RequestHeader, proxy::Session, upstreams::peer::HttpPeer};
+use pingora::{Error, ErrorType, Result, http::RequestHeader, proxy::Session, upstreams::peer::HttpPeer};
 
 use crate::{provider::coding, refusal::REQUEST_ID};
 
-use super::{Gate, call::Call, context::Context, cookies, scrub, traits::Hops, upstream::Manner};
+use super::{Gate, call::Call, context::Context, cookies, lines, scrub, traits::Hops, upstream::Manner};
 
 impl Gate {
     /// The peer, where the upstream's addresses are known.
@@ -71,7 +71,7 @@ impl Gate {
         // RFC 9110 §8.6: some servers refuse such a request that doesn't say that it has no body.
         if !call.framed
             && matches!(call.method, Method::POST | Method::PUT | Method::PATCH)
-            && call.manner == Manner::Plain
+            && call.manner != Manner::Grpc
             && session.as_downstream_mut().is_body_empty()
         {
             request.insert_header(header::CONTENT_LENGTH, 0)?;
@@ -81,8 +81,12 @@ impl Gate {
         {
             request.insert_header(header::TE, "trailers")?;
         }
-        let target = PathAndQuery::from_maybe_shared(call.target());
-        request.set_uri(target.or_err(ErrorType::InvalidHTTPHeader, "the target can't go upstream")?.into());
+        let target = call.target();
+        match PathAndQuery::from_maybe_shared(target.clone()) {
+            Ok(target) => request.set_uri(target.into()),
+            Err(_) if call.manner == Manner::Alone => request.set_raw_path(&lines::raised(&target))?,
+            Err(_) => return Error::e_explain(ErrorType::InvalidHTTPHeader, "the target can't go upstream"),
+        }
         Ok(())
     }
 

@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use pingora::{
     apps::{HttpServerApp, ServerApp},
-    protocols::{Stream, http::ServerSession},
+    protocols::{ALPN, Stream, http::ServerSession},
     server::ShutdownWatch,
 };
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
@@ -240,14 +240,14 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
     /// Serves one request after the other, as Pingora does. But what serves a request, some 25 KiB, is made when the next
     /// begins, not while it is waited for.
     async fn one_by_one(&self, stream: Stream, shutdown: &ShutdownWatch) {
-        let mut session = ServerSession::new_http1(stream);
+        let mut session = ServerSession::new_http1(Worded::at_a_request(stream));
         session.set_keepalive(if *shutdown.borrow() { None } else { Some(KEEP_ALIVE) });
         while let Some(kept) = self.inner.process_new_http(session, shutdown).await {
             let (mut stream, settings) = kept.consume();
             if !self.begins(&mut stream).await {
                 return;
             }
-            session = ServerSession::new_http1(stream);
+            session = ServerSession::new_http1(Worded::at_a_request(stream));
             if let Some(settings) = settings {
                 settings.apply_to_session(&mut session);
             }
@@ -283,7 +283,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
         }
         let mut stream: Stream = Box::new(Worded::new(stream, Arc::clone(&deadline), Arc::clone(&self.refuse)));
         let app = Within::new(&deadline, Box::pin(self.app_for(&mut stream))).await??;
-        if self.h2c.is_none() || !Arc::ptr_eq(app, &self.inner) {
+        if stream.selected_alpn_proto() == Some(ALPN::H2) || !Arc::ptr_eq(app, &self.inner) {
             return Within::new(&deadline, app.process_new(stream, shutdown)).await?;
         }
         Within::new(&deadline, Box::pin(self.one_by_one(stream, shutdown))).await;

@@ -32,6 +32,7 @@ mod findings;
 mod forward;
 mod forwarded;
 mod guard;
+mod lines;
 mod methods;
 mod patience;
 mod peek;
@@ -48,7 +49,7 @@ mod traits;
 mod upstream;
 mod wording;
 
-pub use drain::Drain;
+pub use drain::{Drain, ListenerLost};
 pub use forwarded::Trusted;
 pub use rate::Rates;
 pub use server::{Door, ServeError, serve};

@@ -28,6 +28,7 @@ use super::{
     patience,
     ready::{Logged, No, Phase, Yes, done},
     refuse::{refuse, service_of},
+    scrub::scrub_trailers,
 };
 
 /// How many addresses of an upstream are tried.
@@ -229,9 +230,10 @@ impl ProxyHttp for Gate {
     fn upstream_response_trailer_filter(
         &self,
         session: &mut Session,
-        _trailers: &mut HeaderMap,
+        trailers: &mut HeaderMap,
         context: &mut Box<Context>,
     ) -> Result<()> {
+        scrub_trailers(trailers);
         self.look_before_trailers(session, context)
     }
 

@@ -56,7 +56,7 @@ pub fn service_of(core: &Core, session: &Session, context: &Context) -> Option<A
     if let Some(call) = context.call() {
         return Some(Arc::clone(&call.route));
     }
-    let raw = target_of(session);
+    let (raw, _) = target_of(session);
     match target::parse(std::str::from_utf8(&raw).ok()?).ok()? {
         Target::Proxy { service: Some(name), .. } => core.routes.get(name).cloned(),
         Target::Proxy { .. } | Target::Own => None,

@@ -120,6 +120,44 @@ pub fn look(headers: &HeaderMap, answered: Answered) -> Seen {
     seen
 }
 
+/// Takes out of an answer's trailers what must not reach the client as a header either, and the fields that RFC 9110 §6.5.1
+/// keeps out of trailers: cookies, framing, and what decides how a body is read, cached or guarded.
+pub fn scrub_trailers(trailers: &mut HeaderMap) {
+    let unwanted = |name: &&HeaderName| {
+        let text = name.as_str();
+        framing(name) || reaches_beyond(text) || never_a_trailer(text)
+    };
+    let drop: Vec<HeaderName> = trailers.keys().filter(unwanted).cloned().collect();
+    for name in drop {
+        trailers.remove(name);
+    }
+}
+
+fn never_a_trailer(name: &str) -> bool {
+    matches!(
+        name,
+        "set-cookie"
+            | "set-cookie2"
+            | "connection"
+            | "upgrade"
+            | "trailer"
+            | "location"
+            | "content-location"
+            | "link"
+            | "refresh"
+            | "content-type"
+            | "content-encoding"
+            | "content-range"
+            | "content-security-policy"
+            | "content-disposition"
+            | "x-content-type-options"
+            | "cache-control"
+            | "expires"
+            | "vary"
+            | "www-authenticate"
+    )
+}
+
 /// What a `Connection` header names, beside its two own words.
 fn nominate(value: &HeaderValue, nominated: &mut Vec<String>) {
     if matches!(value.as_bytes(), b"keep-alive" | b"close") {
@@ -272,6 +310,22 @@ mod tests {
         let dropped = |cookies, tunnel| names(look(&answer, Answered { cookies, tunnel }).drop);
         assert_eq!(dropped(false, false), ["nel", "set-cookie", "upgrade", "valetkey-status", "x-hop"]);
         assert_eq!(dropped(true, true), ["nel", "valetkey-status", "x-hop"]);
+    }
+
+    #[test]
+    fn trailers_say_nothing_that_a_header_may_not_and_nothing_that_belongs_before_a_body() {
+        let mut trailers = headers(&[
+            ("grpc-status", "0"),
+            ("server-timing", "x"),
+            ("set-cookie", "a=b"),
+            ("valetkey-status", "forged"),
+            ("alt-svc", "x"),
+            ("content-type", "text/html"),
+            ("content-length", "1"),
+            ("cache-control", "public"),
+        ]);
+        scrub_trailers(&mut trailers);
+        assert_eq!(names(trailers.keys().cloned().collect()), ["grpc-status", "server-timing"]);
     }
 
     #[test]

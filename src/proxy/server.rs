@@ -97,12 +97,12 @@ pub fn serve(core: &Arc<Core>, doors: Vec<Door>, calls: &Handle) -> Result<(), S
                 service.add_listener(listener.l4_buffer(buffer));
             }
         }
-        services.push(service);
+        services.push((door.address, service));
     }
     Deadlines::watch(watched).map_err(ServeError::Thread)?;
-    for mut service in services {
-        let shutdown = core.drain.listeners_close();
-        calls.spawn(async move { service.start_service(None, shutdown, 1).await });
+    for (address, mut service) in services {
+        let (drain, shutdown) = (core.drain.clone(), core.drain.listeners_close());
+        calls.spawn(drain.mind(address, async move { service.start_service(None, shutdown, 1).await }));
     }
     Ok(())
 }

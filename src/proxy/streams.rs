@@ -1,29 +1,31 @@
-//! Streams that Pingora takes for upstream connections: `Pipe`, an in-memory way to Valetkey's own routes, and `Calm`, a
-//! TCP connection for upgrades (docs/PINGORA.md says why each is needed). Neither is pooled.
+//! Streams that Pingora takes for upstream connections: `Pipe`, an in-memory way to Valetkey's own routes, and `Calm`, for
+//! upgrades and for targets that Pingora can't write (docs/PINGORA.md says why each is needed). Neither is pooled.
 
 use std::{
     fmt, io, mem,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
+    sync::{Arc, LazyLock},
+    task::{Context, Poll, ready},
 };
 
 use async_trait::async_trait;
+use memchr::memchr;
 use pingora::{
-    Error, ErrorType, OrErr as _, Result,
-    connectors::L4Connect,
-    protocols::l4::{
-        socket::SocketAddr,
-        stream::Stream,
-        virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream},
+    Result,
+    connectors::{L4Connect, TransportConnector},
+    protocols::{
+        self,
+        l4::{
+            socket::SocketAddr,
+            stream::Stream,
+            virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream},
+        },
     },
+    upstreams::peer::HttpPeer,
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+
+use super::lines::lowered;
 
 /// Serves HTTP/1.1 on one end of a pipe, in a task of its own.
 pub type ServePipe = Arc<dyn Fn(DuplexStream) + Send + Sync>;
@@ -77,39 +79,38 @@ impl AsyncWrite for Pipe {
     }
 }
 
-/// Connects for a request that asks to be upgraded.
-#[derive(Debug, Clone, Copy)]
-pub struct CalmConnector(pub Duration);
+/// Makes the connections below [`Calm`], whose TLS is Pingora's as everywhere. Its certificates are read when it is first
+/// needed.
+static DIALS: LazyLock<TransportConnector> = LazyLock::new(|| TransportConnector::new(None));
+
+/// Connects for a request that goes alone, to such a peer.
+#[derive(Debug)]
+pub struct CalmConnector(pub HttpPeer);
 
 #[async_trait]
 impl L4Connect for CalmConnector {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
-        let SocketAddr::Inet(address) = address else {
-            return Error::e_explain(ErrorType::ConnectError, "an upgrade needs an IP address");
-        };
-        let tcp = timeout(self.0, TcpStream::connect(address))
-            .await
-            .or_err(ErrorType::ConnectTimedout, "for an upgrade")?
-            .or_err(ErrorType::ConnectError, "for an upgrade")?;
-        let _ = tcp.set_nodelay(true);
-        Ok(Stream::from(VirtualSocketStream::new(Box::new(Calm { tcp, wrote: false }))))
+        let mut peer = self.0.clone();
+        peer._address = address.clone();
+        let inner = DIALS.new_stream(&peer).await?;
+        Ok(Stream::from(VirtualSocketStream::new(Box::new(Calm { inner, wrote: false, began: false }))))
     }
 }
 
-/// A TCP connection that lets everything written be finished before anything is read: if the upstream's 101 were read
-/// before the request's own (empty) end, Pingora would take that end for the tunnel's.
+/// A connection for one request. It lets everything written be finished before anything is read: if the upstream's 101 were
+/// read before the request's own (empty) end, Pingora would take that end for the tunnel's. And it writes the request's
+/// first line as the client did (see `lines`).
 #[derive(Debug)]
 struct Calm {
-    tcp: TcpStream,
+    inner: protocols::Stream,
     wrote: bool,
+    /// The first line is written.
+    began: bool,
 }
 
 impl VirtualSocket for Calm {
-    fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
-        match option {
-            VirtualSockOpt::NoDelay => self.tcp.set_nodelay(true),
-            _ => Ok(()),
-        }
+    fn set_socket_option(&self, _option: VirtualSockOpt) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -119,21 +120,28 @@ impl AsyncRead for Calm {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        Pin::new(&mut self.tcp).poll_read(cx, buf)
+        Pin::new(&mut self.inner).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Calm {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.wrote = true;
-        Pin::new(&mut self.tcp).poll_write(cx, bytes)
+        if self.began {
+            return Pin::new(&mut self.inner).poll_write(cx, bytes);
+        }
+        let (line, rest) = bytes.split_at(memchr(b'\n', bytes).unwrap_or(bytes.len()));
+        let sent: Vec<u8> = lowered(line).chain(rest.iter().copied()).collect();
+        let written = ready!(Pin::new(&mut self.inner).poll_write(cx, &sent))?;
+        self.began = written > line.len();
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
+        Pin::new(&mut self.inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }

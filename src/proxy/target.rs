@@ -35,8 +35,8 @@ pub enum Target<'a> {
 pub type Malformed = &'static str;
 
 const LEAVES: Malformed = "The path could leave the service's base URL";
-/// What is said of a target that isn't ASCII, or whose bytes aren't even text.
-pub const ODD: Malformed = "The path holds characters that must be percent-encoded";
+/// What is said of a target that isn't ASCII, whose bytes aren't even text, or that can't be written where it should go.
+pub const ODD: Malformed = "The path or query holds characters that must be percent-encoded";
 
 /// Reads a request target in origin form.
 ///

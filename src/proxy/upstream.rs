@@ -6,6 +6,7 @@ use std::{
     hash::{Hash, Hasher},
     net::SocketAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use pingora::{
@@ -26,8 +27,8 @@ pub enum Manner {
     Plain,
     /// gRPC: HTTP/2, whatever the scheme.
     Grpc,
-    /// Asks for an upgrade: HTTP/1.1 on a connection of its own.
-    Upgrade,
+    /// Asks for an upgrade, or has a target that no URI can hold: HTTP/1.1 on a connection of its own.
+    Alone,
 }
 
 /// The trust and identity of one service towards its upstream, read once.
@@ -99,7 +100,7 @@ impl Peers {
     pub fn new(service: &Service) -> Result<Self, BadCertificate> {
         let tls = Tls::read(service)?;
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        Ok(Self([Manner::Plain, Manner::Grpc, Manner::Upgrade].map(|manner| peer(service, &tls, nowhere, manner))))
+        Ok(Self([Manner::Plain, Manner::Grpc, Manner::Alone].map(|manner| peer(service, &tls, nowhere, manner))))
     }
 
     /// The peer for a call at `address`.
@@ -130,21 +131,28 @@ fn peer(service: &Service, tls: &Tls, address: SocketAddr, manner: Manner) -> Ht
     options.write_timeout = Some(limits.write);
     options.idle_timeout = Some(limits.idle);
     options.tcp_keepalive = Some(TcpKeepalive {
-        idle: std::time::Duration::from_secs(30),
-        interval: std::time::Duration::from_secs(10),
+        idle: Duration::from_secs(30),
+        interval: Duration::from_secs(10),
         count: 3,
-        user_timeout: std::time::Duration::ZERO,
+        user_timeout: Duration::ZERO,
     });
     match http_version(service.upstream.protocol, encrypted, manner) {
         Version::Negotiated => options.alpn = ALPN::H2H1,
         Version::Http1 => options.alpn = ALPN::H1,
         Version::Http2 => options.set_http_version(2, 2),
     }
-    if manner == Manner::Upgrade {
-        options.custom_l4 = Some(Arc::new(CalmConnector(limits.connect)));
-    }
     debug_assert!(!peer.is_tls() || !peer.sni().is_empty(), "TLS without a name would not be verified");
-    peer
+    if manner != Manner::Alone {
+        return peer;
+    }
+    // TLS is made below the stream that Pingora writes to.
+    let mut above = HttpPeer::new(address, false, String::new());
+    above.group_key = peer.group_key;
+    above.options = peer.options.clone();
+    // Such a stream can't be used again; it shouldn't wait for that either.
+    above.options.idle_timeout = Some(Duration::ZERO);
+    above.options.custom_l4 = Some(Arc::new(CalmConnector(peer)));
+    above
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -156,7 +164,7 @@ enum Version {
 
 const fn http_version(configured: UpstreamProtocol, encrypted: bool, manner: Manner) -> Version {
     match (manner, configured) {
-        (Manner::Upgrade, _) | (_, UpstreamProtocol::Http1) => Version::Http1,
+        (Manner::Alone, _) | (_, UpstreamProtocol::Http1) => Version::Http1,
         (_, UpstreamProtocol::H2 | UpstreamProtocol::H2c) | (Manner::Grpc, UpstreamProtocol::Auto) => Version::Http2,
         (Manner::Plain, UpstreamProtocol::Auto) if encrypted => Version::Negotiated,
         (Manner::Plain, UpstreamProtocol::Auto) => Version::Http1,
@@ -180,14 +188,14 @@ mod tests {
 
     #[test]
     fn the_http_version_follows_configuration_scheme_and_call() {
-        use Manner::{Grpc, Plain, Upgrade};
+        use Manner::{Alone, Grpc, Plain};
         use UpstreamProtocol::{Auto, H2, H2c, Http1};
         for (configured, encrypted, manner, expected) in [
             (Auto, true, Plain, Version::Negotiated),
             (Auto, false, Plain, Version::Http1),
             (Auto, false, Grpc, Version::Http2),
             (Auto, true, Grpc, Version::Http2),
-            (Auto, true, Upgrade, Version::Http1),
+            (Auto, true, Alone, Version::Http1),
             (Http1, true, Plain, Version::Http1),
             (H2, true, Plain, Version::Http2),
             (H2c, false, Plain, Version::Http2),

@@ -1,5 +1,6 @@
-//! The stream of a client's connection, with one thing changed: where Pingora answers a head that its parser didn't take,
-//! which it does by itself and in words of its own, the answer is Valetkey's (docs/PINGORA.md).
+//! The stream of a client's connection, with two things changed. Where Pingora answers a head that its parser didn't take,
+//! which it does by itself and in words of its own, the answer is Valetkey's (docs/PINGORA.md). And what its parser wouldn't
+//! take of a request's target is kept from it (see `lines`).
 
 use std::{
     fmt, io,
@@ -21,7 +22,7 @@ use tokio::{
 
 use crate::refusal::{Refusal, TooLarge};
 
-use super::guard::Deadline;
+use super::{guard::Deadline, lines::Line, target};
 
 /// What Pingora's own answer begins with.
 const OWN: &[u8] = b"HTTP/1.1 400 ";
@@ -43,6 +44,8 @@ pub struct Worded {
     refuse: Refuse,
     /// Bytes read since the last write.
     read: usize,
+    /// The first line of the request that is read; of HTTP/2 there is none.
+    line: Line,
     /// What of our own answer is still to be written, once it stands in for Pingora's.
     instead: Option<Vec<u8>>,
 }
@@ -50,7 +53,26 @@ pub struct Worded {
 impl Worded {
     /// Wraps a client's stream.
     pub fn new(inner: Stream, deadline: Arc<Deadline>, refuse: Refuse) -> Self {
-        Self { inner, deadline, refuse, read: 0, instead: None }
+        Self { inner, deadline, refuse, read: 0, line: Line::default(), instead: None }
+    }
+
+    /// The same stream, from which a request of HTTP/1 is read next.
+    pub fn at_a_request(stream: Stream) -> Stream {
+        if !(*stream).as_any().is::<Self>() {
+            return stream;
+        }
+        match stream.into_any().downcast::<Self>() {
+            Ok(mut worded) => {
+                worded.line = Line::awaited();
+                worded
+            }
+            Err(_) => unreachable!("its type was asked for"),
+        }
+    }
+
+    /// The first line of the request that was read from this stream.
+    pub fn line_of(stream: &Stream) -> Option<&Line> {
+        (**stream).as_any().downcast_ref().map(|worded: &Self| &worded.line)
     }
 
     fn is_the_parsers(&self, bytes: &[u8]) -> bool {
@@ -80,6 +102,7 @@ impl AsyncRead for Worded {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
         self.read += buf.filled().len() - before;
+        self.line.look(&mut buf.filled_mut()[before..]);
         polled
     }
 }
@@ -93,6 +116,8 @@ impl AsyncWrite for Worded {
             }
             let refusal = if self.read > LONG {
                 Refusal::too_large(TooLarge::Headers)
+            } else if self.line.is_torn() {
+                Refusal::bad_request(target::ODD)
             } else {
                 Refusal::bad_request("This request is malformed")
             };

@@ -55,6 +55,9 @@ pub enum Error {
     /// An address can't be listened on.
     #[error("can't listen on {0}: {1}")]
     Listen(std::net::SocketAddr, std::io::Error),
+    /// A listener ended while the process served.
+    #[error(transparent)]
+    ListenerLost(#[from] proxy::ListenerLost),
     /// The listeners can't be set up.
     #[error(transparent)]
     Proxy(#[from] proxy::ServeError),
@@ -75,7 +78,12 @@ impl Error {
         match self {
             Self::Services(_) | Self::Callers(_) | Self::Certificate(..) | Self::Mail(_) => true,
             Self::Proxy(proxy::ServeError::Certificate(_)) => true,
-            Self::Proxy(_) | Self::Store(_) | Self::Listen(..) | Self::Outbound(_) | Self::System(_) => false,
+            Self::Proxy(_)
+            | Self::Store(_)
+            | Self::Listen(..)
+            | Self::ListenerLost(_)
+            | Self::Outbound(_)
+            | Self::System(_) => false,
         }
     }
 }
@@ -242,16 +250,17 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
             let _ = ready.send(());
         }
     });
-    runtime.block_on(async {
-        drain.run(config.shutdown, &metrics, &heart.connections, control.stop).await;
+    let ended = runtime.block_on(async {
+        let ended = drain.run(config.shutdown, &metrics, &heart.connections, control.stop).await;
         if let Some(notifier) = notifier {
             notifier.drain(config.shutdown.grace.min(LAST_WORDS)).await;
         }
         heart.close().await;
+        ended
     });
     drop(calls);
     runtime.shutdown_background();
-    Ok(())
+    Ok(ended?)
 }
 
 /// Begins to tell operators and callers what happens, where that is configured, and to note where callers can be reached.

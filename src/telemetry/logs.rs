@@ -4,7 +4,7 @@
 //! where. `VALETKEY_UNSAFE_LOGS=1` lifts the caps, for debugging with worthless credentials; what Pingora would say below
 //! `warn` isn't even compiled into a release build.
 
-use std::{io, panic};
+use std::{io, panic, sync::Arc};
 
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::{
@@ -13,6 +13,8 @@ use tracing_subscriber::{
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
+
+use super::limit::{Gate, LEFT_OUT, Lines, Logging};
 
 /// How a record is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,10 +62,14 @@ pub enum InitError {
 /// Begins to log to standard error, for the whole process: `tracing` events, records of the `log` crate, and panics by
 /// their place (a panic's text is told only where it is a constant of the program's).
 ///
+/// Lines of one kind are limited (`limit`). Keep what is returned for as long as the process logs.
+///
 /// # Errors
 /// Where the filter can't be read, or this was done before.
-pub fn init(options: &LogOptions) -> Result<(), InitError> {
-    subscriber(options, io::stderr)?.try_init().map_err(|_| InitError::Twice)?;
+pub fn init(options: &LogOptions) -> Result<Logging, InitError> {
+    let lines = Arc::<Lines>::default();
+    subscriber(options, io::stderr, Arc::clone(&lines))?.try_init().map_err(|_| InitError::Twice)?;
+    lines.report();
     let bridge = if options.unsafe_foreign { &UNSAFE_BRIDGE } else { &BRIDGE };
     log::set_logger(bridge).map_err(|_| InitError::Twice)?;
     log::set_max_level(if options.unsafe_foreign { log::LevelFilter::Trace } else { log::LevelFilter::Warn });
@@ -72,28 +78,34 @@ pub fn init(options: &LogOptions) -> Result<(), InitError> {
         let text = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("[text withheld]");
         tracing::error!(place, text, "panic");
     }));
-    Ok(())
+    Ok(Logging(lines))
 }
 
-/// The subscriber, writing wherever `writer` says.
-fn subscriber<W>(options: &LogOptions, writer: W) -> Result<impl Subscriber + Send + Sync + use<W>, InitError>
+/// The subscriber, writing wherever `writer` says. `seen` counts what is written.
+fn subscriber<W>(
+    options: &LogOptions,
+    writer: W,
+    seen: Arc<Lines>,
+) -> Result<impl Subscriber + Send + Sync + use<W>, InitError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let directives = options.filter.as_deref().unwrap_or("info");
     let filter = EnvFilter::builder().parse(directives).map_err(|_| InitError::Filter)?;
-    let unsafe_foreign = options.unsafe_foreign;
-    let cap = tracing_subscriber::filter::filter_fn(move |metadata| unsafe_foreign || within_cap(metadata));
+    // Whatever the filter lets through, its reader learns how many lines were left out.
+    let told = format!("{LEFT_OUT}=warn").parse().map_err(|_| InitError::Filter)?;
+    let filter = filter.add_directive(told);
+    let gate = Gate { unlimited: options.unsafe_foreign, lines: seen };
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_span_events(FmtSpan::NONE);
     let lines = match options.format {
         Format::Text => lines.with_ansi(false).boxed(),
         Format::Json => lines.json().flatten_event(true).boxed(),
     };
-    Ok(tracing_subscriber::registry().with(filter).with(lines.with_filter(cap)))
+    Ok(tracing_subscriber::registry().with(filter).with(lines.with_filter(gate)))
 }
 
 /// Whether a record may be written whatever the filter says.
-fn within_cap(metadata: &Metadata<'_>) -> bool {
+pub(super) fn within_cap(metadata: &Metadata<'_>) -> bool {
     is_own(metadata.target()) || (*metadata.level() <= Level::WARN && !is_pingora(metadata.target()))
 }
 
@@ -142,17 +154,15 @@ impl log::Log for Bridge {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use log::Log;
     use parking_lot::Mutex;
 
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    struct Sink(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Lines {
+    impl io::Write for Sink {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -164,9 +174,9 @@ mod tests {
 
     /// What is written while `act` runs with these options.
     fn written(options: &LogOptions, act: impl FnOnce()) -> String {
-        let lines = Lines::default();
+        let lines = Sink::default();
         let sink = lines.clone();
-        let subscriber = subscriber(options, move || sink.clone()).unwrap();
+        let subscriber = subscriber(options, move || sink.clone(), Arc::default()).unwrap();
         tracing::subscriber::with_default(subscriber, act);
         String::from_utf8(lines.0.lock().clone()).unwrap()
     }
@@ -217,6 +227,20 @@ mod tests {
     }
 
     #[test]
+    fn a_storm_is_cut_short_and_neither_audit_lines_nor_asked_for_details_are() {
+        let text = written(&loudest(), || {
+            for _ in 0..100 {
+                tracing::warn!(target: "valetkey::proxy", "storm");
+                tracing::info!(target: "valetkey::audit", "audit");
+                tracing::debug!(target: "valetkey::proxy", "detail");
+            }
+        });
+        let count = |word: &str| text.lines().filter(|line| line.contains(word)).count();
+        assert!((20..100).contains(&count("storm")), "{text}");
+        assert_eq!((count("audit"), count("detail")), (100, 100));
+    }
+
+    #[test]
     fn the_filter_holds_for_own_records() {
         let text = written(&LogOptions::default(), || {
             tracing::debug!(target: "valetkey::proxy", "quiet");
@@ -244,6 +268,6 @@ mod tests {
     #[test]
     fn a_filter_that_is_none_is_refused() {
         let options = LogOptions { filter: Some("a=b=c".into()), ..LogOptions::default() };
-        assert!(matches!(subscriber(&options, io::sink), Err(InitError::Filter)));
+        assert!(matches!(subscriber(&options, io::sink, Arc::default()), Err(InitError::Filter)));
     }
 }

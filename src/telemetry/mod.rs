@@ -1,10 +1,12 @@
-//! What operators see: logs (`logs`), metrics (`metrics`) and the ids that join both to answers (`request_id`). It owns
+//! What operators see: logs (`logs`; `limit`, how much of them), metrics (`metrics`) and the ids that join both to answers (`request_id`). It owns
 //! their names and the caps that keep secrets out of them; it never sees a secret itself, and decides nothing.
 
+mod limit;
 pub mod logs;
 pub mod metrics;
 pub mod request_id;
 
+pub use limit::Logging;
 pub use logs::{Format, InitError, LogOptions, init};
 pub use metrics::Metrics;
 pub use request_id::RequestIds;

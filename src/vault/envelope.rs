@@ -18,7 +18,7 @@ pub(super) struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Fails only where a key service gives an id or a wrapped key that no envelope holds.
+    /// Fails only where the ring gives an id or a wrapped key that no envelope holds.
     pub(super) fn to_bytes(self) -> Result<Vec<u8>, Error> {
         let id_length = u8::try_from(self.key_id.len()).map_err(|_| Error::Corrupt)?;
         let wrapped_length = u16::try_from(self.wrapped.len()).map_err(|_| Error::Corrupt)?;

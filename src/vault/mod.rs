@@ -33,9 +33,8 @@ mod ring;
 mod tests;
 
 pub use derive::Root;
-pub use ring::{DataKey, KeyRing, KeyService};
-
 use envelope::Envelope;
+use ring::{DataKey, KeyRing};
 
 /// What a sealed value is for. A value sealed for one purpose never opens for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,8 +80,7 @@ pub struct Context<'a> {
 /// Why something was not sealed or not opened. Holds nothing of what was sealed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// No key of this id is configured, or its service is away. The value is as good as ever: never a reason to ask
-    /// its owner to connect again.
+    /// No key of this id is configured. The value is as good as ever: never a reason to ask its owner to connect again.
     #[error("no sealing key with the id {id:?} is configured")]
     UnknownKey {
         /// The key that the envelope names.
@@ -104,27 +102,20 @@ pub enum Error {
 
 /// Seals with the first key, opens with any.
 #[derive(Debug, Clone)]
-pub struct Vault<K: KeyService = KeyRing> {
-    keys: K,
+pub struct Vault {
+    keys: KeyRing,
 }
 
 impl Vault {
     /// A vault over the configured key ring.
     pub fn new(config: &config::Vault) -> Self {
-        Self::over(KeyRing::new(&config.keys))
-    }
-}
-
-impl<K: KeyService> Vault<K> {
-    /// A vault whose data keys this service wraps.
-    pub fn over(keys: K) -> Self {
-        Self { keys }
+        Self { keys: KeyRing::new(&config.keys) }
     }
 
     /// Seals under a fresh data key, wrapped by the first key.
     ///
     /// # Errors
-    /// [`Error::NoRandomness`]; what the key service says.
+    /// [`Error::NoRandomness`]; [`Error::TooLong`].
     pub fn seal(&self, context: &Context<'_>, plaintext: &[u8]) -> Result<Vec<u8>, Error> {
         let key_id = self.keys.primary();
         let data_key: DataKey = Secret::new(random()?);

@@ -1,5 +1,4 @@
-//! What wraps data keys: the seam behind which key services stand, and the one of them that needs no network, a ring of
-//! configured keys.
+//! What wraps data keys: a ring of configured keys.
 
 use std::sync::Arc;
 
@@ -11,26 +10,7 @@ use crate::{config::VaultKey, secret::Secret};
 /// The key of one sealing.
 pub type DataKey = Secret<[u8; 32]>;
 
-/// Wraps and unwraps data keys. `aad` must be authenticated with the key. A service behind a network gets an
-/// asynchronous sibling of this trait; the envelope stays what it is.
-pub trait KeyService {
-    /// The id of the key that wraps, written in clear beside what it wrapped.
-    fn primary(&self) -> &str;
-
-    /// Wraps with the primary key.
-    ///
-    /// # Errors
-    /// Where the service is away or randomness is.
-    fn wrap(&self, data_key: &DataKey, aad: &[u8]) -> Result<Vec<u8>, Error>;
-
-    /// Unwraps with the key of that id and no other.
-    ///
-    /// # Errors
-    /// [`Error::UnknownKey`] where the key is not at hand, [`Error::Corrupt`] where it does not open this.
-    fn unwrap(&self, key_id: &str, wrapped: &[u8], aad: &[u8]) -> Result<DataKey, Error>;
-}
-
-/// Configured keys: the first wraps, all unwrap.
+/// Configured keys: the first wraps, all unwrap. What is given as `aad` is authenticated with the key.
 #[derive(Debug, Clone)]
 pub struct KeyRing {
     keys: Arc<[VaultKey]>,
@@ -47,14 +27,17 @@ impl KeyRing {
     fn key(&self, id: &str) -> Result<&VaultKey, Error> {
         self.keys.iter().find(|key| key.id == id).ok_or_else(|| Error::UnknownKey { id: id.to_owned() })
     }
-}
 
-impl KeyService for KeyRing {
-    fn primary(&self) -> &str {
+    /// The id of the key that wraps, written in clear beside what it wrapped.
+    pub fn primary(&self) -> &str {
         self.keys.first().map_or("", |key| &key.id)
     }
 
-    fn wrap(&self, data_key: &DataKey, aad: &[u8]) -> Result<Vec<u8>, Error> {
+    /// Wraps with the primary key.
+    ///
+    /// # Errors
+    /// [`Error::NoRandomness`].
+    pub fn wrap(&self, data_key: &DataKey, aad: &[u8]) -> Result<Vec<u8>, Error> {
         let salt: [u8; SALT] = random()?;
         let nonce: [u8; aead::NONCE] = random()?;
         let wrapping = wrapping_key(self.key(self.primary())?, &salt);
@@ -62,7 +45,11 @@ impl KeyService for KeyRing {
         Ok([&salt[..], &nonce, &ciphertext].concat())
     }
 
-    fn unwrap(&self, key_id: &str, wrapped: &[u8], aad: &[u8]) -> Result<DataKey, Error> {
+    /// Unwraps with the key of that id and no other.
+    ///
+    /// # Errors
+    /// [`Error::UnknownKey`] where the key is not at hand, [`Error::Corrupt`] where it does not open this.
+    pub fn unwrap(&self, key_id: &str, wrapped: &[u8], aad: &[u8]) -> Result<DataKey, Error> {
         let key = self.key(key_id)?;
         let (salt, rest) = wrapped.split_first_chunk::<SALT>().ok_or(Error::Corrupt)?;
         let (nonce, ciphertext) = rest.split_first_chunk::<{ aead::NONCE }>().ok_or(Error::Corrupt)?;

@@ -2,7 +2,9 @@
 //! out of reach of scripts, sent along by links but not by other sites' forms.
 
 use http::{HeaderMap, HeaderValue, header};
-use url::{Host, Url};
+use url::Url;
+
+use crate::config::loopback::is_loopback;
 
 /// Which cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,13 +24,7 @@ pub(super) struct Cookies {
 
 impl Cookies {
     pub fn new(public_url: &Url) -> Self {
-        let loopback = match public_url.host() {
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            None => false,
-        };
-        Self { secure: !(loopback && public_url.scheme() == "http") }
+        Self { secure: !(public_url.scheme() == "http" && is_loopback(public_url)) }
     }
 
     fn name(self, cookie: Cookie) -> &'static str {
@@ -107,7 +103,8 @@ mod tests {
             assert_eq!(set_cookie(url), whole, "{url}");
         }
         let plain = "valetkey-browser=v; Path=/; HttpOnly; SameSite=Lax; Max-Age=60";
-        for url in ["http://127.0.0.1:8080/", "http://[::1]:8080/", "http://localhost:8080/"] {
+        for url in ["http://127.0.0.1:8080/", "http://[::1]:8080/", "http://localhost:8080/", "http://localhost.:8080/"]
+        {
             assert_eq!(set_cookie(url), plain, "{url}");
         }
     }

@@ -288,6 +288,7 @@ fn providers_lists_the_catalogue_and_shows_one() {
     assert_ne!(run(&["providers", "no-such-provider"]).status.code(), Some(0));
 }
 
+#[cfg(feature = "demo")]
 #[tokio::test]
 async fn the_demo_walks_the_whole_way_by_itself() {
     let output = tokio::task::spawn_blocking(|| run(&["demo", "--walk"])).await.expect("no panic");

@@ -286,5 +286,6 @@ async fn trailers_follow_an_answer_that_was_held() {
         assert_eq!(bytes, coded("gzip", told("slack", "fine").1.to_string().as_bytes()), "{framing}");
         let trailers = wait::within("trailers", body.trailers()).await.expect("an end").expect("trailers");
         assert_eq!(trailers["x-trailer"], "1", "{framing}");
+        assert_eq!(trailers.len(), 1, "{trailers:?}");
     }
 }

@@ -55,6 +55,9 @@ mod admin;
 /// What operators learn: log, metrics, readiness, `check`, and how `serve` ends.
 mod operators;
 
+/// How much the log says in a second, and what it leaves out.
+mod log_lines;
+
 /// Answers of Valetkey's own, whoever refuses.
 mod own_answers;
 
@@ -69,6 +72,9 @@ mod one_reading;
 
 /// What clients really send, and what an upstream gets of it.
 mod as_sent;
+
+/// Characters of request targets that few agree on.
+mod targets;
 
 /// Cookies of services that opted in to them.
 mod service_cookies;

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::support::redis::Redis;
 use crate::support::rig::with_redis;
 use crate::support::valetkey::{printed, run};
-use crate::support::{Alone, Config, Valetkey, jwt, ports, wait};
+use crate::support::{Alone, Browser, Config, Rig, Store, Valetkey, jwt, ports, wait};
 
 const PATH: &str = "/proxy/crm/x";
 
@@ -274,4 +274,20 @@ async fn a_user_claim_that_is_an_integer_is_its_decimal_text() {
     claims["user_id"] = json!("42");
     let same = valetkey.anonymous(Method::GET, "/connections/crm").bearer_auth(jwt::hs256(&claims));
     assert_eq!(valetkey.send(same).await.status, 200, "42 and \"42\" are one user");
+}
+
+#[tokio::test]
+async fn the_log_has_the_providers_own_error_at_the_callback() {
+    let rig = Rig::start(Store::Embedded).await;
+    let mut browser = Browser::new();
+    let started = browser.accept_connect_page(&rig.link("ada", "crm").await).await;
+    let mut callback = browser.consent_at_provider(started, "ada").await;
+    let kept: Vec<_> = callback.query_pairs().into_owned().filter(|(name, _)| name != "code").collect();
+    callback.query_pairs_mut().clear().extend_pairs(kept).append_pair("error", "unauthorized_client");
+    let before = rig.logs().len();
+    let page = browser.open(callback.as_str()).await;
+    assert!(page.answer.status >= 400, "{}", page.text());
+    let logs = rig.logs()[before..].to_owned();
+    let told = |line: &&str| line.contains("answered with an error") && line.contains("unauthorized_client");
+    assert!(logs.lines().any(|line| told(&line)), "{logs}");
 }

@@ -1,6 +1,7 @@
 //! Providers that say in the body of a 200 what others say with a status (Slack's way): the answer is held until its first
 //! bytes are judged, and everything else passes as it came.
 
+use reqwest::Method;
 use serde_json::json;
 
 use crate::support::upstream::Step;
@@ -88,5 +89,26 @@ async fn an_answer_that_says_nothing_of_the_credential_passes_as_it_came() {
         assert!(answer.text() == expected, "{path}");
         assert_eq!(answer.header("cache-control"), Some("private"), "{path}");
     }
+    assert_eq!(rig.server.token_requests("refresh_token").await, 0);
+}
+
+#[tokio::test]
+async fn a_401_to_head_whose_body_could_have_named_scopes_ends_no_grant() {
+    let upstream = Upstream::start(|request| match request.method() {
+        "HEAD" => Script::bytes("HTTP/1.1 401 Unauthorized\r\nContent-Length: 20\r\n\r\n"),
+        _ => Script::text("fine"),
+    })
+    .await;
+    let rig = Rig::with(Store::Embedded, |config, _| {
+        config.set("services.crm.base_url", upstream.url()).set(
+            "services.crm.errors",
+            json!({ "missing_scopes": [{ "status": 401, "pointer": "/error", "values": ["missing_scope"] }] }),
+        )
+    })
+    .await;
+    rig.connect("ada").await;
+    let head = rig.send(rig.request("ada", Method::HEAD, "/proxy/crm/x")).await;
+    assert_eq!((head.status, head.header("valetkey-status")), (401, None), "it is the upstream's own");
+    assert_eq!(rig.get("ada", "/proxy/crm/x").await.status, 200);
     assert_eq!(rig.server.token_requests("refresh_token").await, 0);
 }

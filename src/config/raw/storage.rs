@@ -90,20 +90,13 @@ pub struct RawEmbedded {
     pub path: Option<PathBuf>,
 }
 
-/// What seals records: the first of `keys` seals, all of them open. The key services are named by the format but not
-/// supported by this version yet.
+/// What seals records.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Vault")]
 pub struct RawVault {
     /// Sealing keys; the first seals, all open.
     pub keys: Option<Vec<RawVaultKey>>,
-    /// AWS Key Management Service. Not supported by this version yet.
-    pub aws_kms: Option<RawAwsKms>,
-    /// Azure Key Vault. Not supported by this version yet.
-    pub azure_key_vault: Option<RawAzureKeyVault>,
-    /// HashiCorp Vault's Transit engine. Not supported by this version yet.
-    pub vault_transit: Option<RawVaultTransit>,
 }
 
 /// One sealing key.
@@ -119,53 +112,4 @@ pub struct RawVaultKey {
     pub key: Option<SecretString>,
     /// A file that holds it.
     pub key_file: Option<PathBuf>,
-}
-
-/// AWS Key Management Service.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "parsed so that the format holds; refused as not supported yet")]
-#[schemars(rename = "AwsKms")]
-pub struct RawAwsKms {
-    /// Id, alias or ARN of the key.
-    #[schemars(required)]
-    pub key_id: Option<String>,
-    /// The region.
-    #[schemars(required)]
-    pub region: Option<String>,
-    /// Another endpoint than the region's.
-    pub endpoint: Option<String>,
-}
-
-/// Azure Key Vault.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "parsed so that the format holds; refused as not supported yet")]
-#[schemars(rename = "AzureKeyVault")]
-pub struct RawAzureKeyVault {
-    /// The vault's URL.
-    #[schemars(required)]
-    pub vault_url: Option<String>,
-    /// The key's name.
-    #[schemars(required)]
-    pub key: Option<String>,
-}
-
-/// HashiCorp Vault's Transit engine.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "parsed so that the format holds; refused as not supported yet")]
-#[schemars(rename = "VaultTransit")]
-pub struct RawVaultTransit {
-    /// The server's URL.
-    #[schemars(required)]
-    pub address: Option<String>,
-    /// The key's name.
-    #[schemars(required)]
-    pub key: Option<String>,
-    /// The token.
-    #[schemars(with = "Option<String>")]
-    pub token: Option<SecretString>,
-    /// A file that holds it.
-    pub token_file: Option<PathBuf>,
 }

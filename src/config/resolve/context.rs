@@ -4,12 +4,13 @@
 use std::{fs::File, io::Read, path::PathBuf, time::Duration};
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use url::{Host, Url};
+use url::Url;
 
 use super::from_directory;
 use crate::{
     config::{
         Catalogue,
+        loopback::is_loopback,
         problem::{Path, Report, finding},
         units::Span,
     },
@@ -285,15 +286,5 @@ impl Context<'_> {
             self.report.problem(path, finding("This duration should be more than zero"));
         }
         super::or(span, default)
-    }
-}
-
-/// Whether a URL points to this machine.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }

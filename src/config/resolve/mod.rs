@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use super::{
     Binding, Cache, Config, Connect, Limits, Listener, ListenerTls, Refresh, Roles, SessionProof, Shutdown,
+    loopback::is_loopback_address,
     problem::{Path, finding},
     raw::{RawCache, RawConfig, RawConnect, RawLimits, RawListener, RawRefresh, RawRole, RawSession, RawShutdown},
     units::Span,
@@ -142,7 +143,7 @@ fn listeners(
             let finding = finding(format!("{} takes the connections to this address, too", other.address));
             cx.report.problem(&path, finding.hint("choose another port"));
         }
-        if serves.admin && with_admin_token && tls.is_none() && !address.ip().is_loopback() {
+        if serves.admin && with_admin_token && tls.is_none() && !is_loopback_address(address.ip()) {
             let finding = finding("The admin token crosses the network in clear here");
             cx.report.warning(&path, finding.hint("give this listener `tls`, or an address on loopback"));
         }

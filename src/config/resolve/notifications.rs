@@ -6,9 +6,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use lettre::message::Mailbox;
 use url::Url;
 
-use super::context::{Context, PlainHttp, UrlRule, is_loopback};
+use super::context::{Context, PlainHttp, UrlRule};
 use crate::{
     config::{
+        loopback::is_loopback,
         notifications::{Email, NoticeKind, Notifications, Smtp, SmtpTls, Webhook},
         problem::{Path, finding},
         raw::{RawEmail, RawNotifications, RawWebhook},
@@ -121,7 +122,7 @@ fn smtp(
         cx.report.problem(&at, finding("This URL may hold no password").hint("give it as `password_file`"));
         return None;
     }
-    let loopback = is_loopback(&url) || url.host_str() == Some("127.0.0.1") || url.host_str() == Some("[::1]");
+    let loopback = is_loopback(&url);
     let tls = match (url.scheme(), url.query()) {
         ("smtps", None | Some("tls=required")) => SmtpTls::Implicit,
         ("smtps", _) => {

@@ -7,13 +7,11 @@ use base64::{
 use url::Url;
 use zeroize::Zeroize;
 
-use super::{
-    context::{Context, is_loopback},
-    from_directory,
-};
+use super::{context::Context, from_directory};
 use crate::{
     config::{
         Redis, RedisTls, RedisTopology, Store, Vault, VaultKey,
+        loopback::is_loopback,
         problem::{Path, finding},
         raw::{RawRedis, RawStore, RawVault, RawVaultKey},
     },
@@ -80,7 +78,7 @@ fn redis(raw: RawRedis, path: &Path, cx: &mut Context<'_>) -> Option<Redis> {
         let finding = finding("`tls` has no effect on a `redis://` URL").hint("write `rediss://`");
         cx.report.problem(&path.key("tls"), finding);
     }
-    if url.scheme() == "redis" && !is_loopback_redis(&url) {
+    if url.scheme() == "redis" && !is_loopback(&url) {
         let finding =
             finding("Plain `redis://` beyond this machine: its password and the sealed records can be read on the way");
         cx.report.warning(&url_path, finding.hint("use `rediss://` unless the network is trusted"));
@@ -127,12 +125,6 @@ fn redis_url(text: &SecretString, path: &Path, cx: &mut Context<'_>) -> Option<(
     Some((url, password.filter(|password| !password.expose().is_empty())))
 }
 
-/// The `url` crate parses hosts of other schemes than the web's as opaque text.
-fn is_loopback_redis(url: &Url) -> bool {
-    let Some(host) = url.host_str() else { return false };
-    Url::parse(&format!("http://{host}/")).is_ok_and(|url| is_loopback(&url))
-}
-
 fn addresses(raw: Vec<String>, path: &Path, cx: &mut Context<'_>) -> Vec<String> {
     for (at, address) in raw.iter().enumerate() {
         let fine = address.rsplit_once(':').is_some_and(|(host, port)| {
@@ -147,22 +139,11 @@ fn addresses(raw: Vec<String>, path: &Path, cx: &mut Context<'_>) -> Vec<String>
 }
 
 pub(super) fn vault(raw: RawVault, path: &Path, cx: &mut Context<'_>) -> Option<Vault> {
-    let services = [
-        ("aws_kms", raw.aws_kms.is_some()),
-        ("azure_key_vault", raw.azure_key_vault.is_some()),
-        ("vault_transit", raw.vault_transit.is_some()),
-    ];
-    for (name, _) in services.iter().filter(|(_, given)| *given) {
-        let finding = finding(format!("`{name}` is not supported by this version yet"));
-        cx.report.problem(&path.key(name), finding.hint("use `keys`; `valetkey keys generate` makes one"));
-    }
     let keys_path = path.key("keys");
     let raw_keys = raw.keys.unwrap_or_default();
     if raw_keys.is_empty() {
-        if !services.iter().any(|(_, given)| *given) {
-            let hint = "add `keys: [{id: \"1\", key_file: …}]`; `valetkey keys generate` makes a key";
-            cx.report.problem(&keys_path, finding("There is no key to seal records with").hint(hint));
-        }
+        let hint = "add `keys: [{id: \"1\", key_file: …}]`; `valetkey keys generate` makes a key";
+        cx.report.problem(&keys_path, finding("There is no key to seal records with").hint(hint));
         return None;
     }
     let mut keys: Vec<VaultKey> = Vec::new();

@@ -209,7 +209,9 @@ fn store_and_vault() {
         (key, "    - id: one # HERE", "vault.keys[0]", "missing", "`key`, `key_file`"),
         (key, "    - id: one\n      key: c2hvcnQ= # HERE", "vault.keys[0].key", "32 bytes", "keys generate"),
         (key, &format!("{key}\n    - id: one # HERE\n      key: {KEY}"), "vault.keys[1].id", "has this id", ""),
-        ("vault:\n  keys:\n", "vault:\n  aws_kms: { key_id: a, region: b } # HERE\n  keys:\n", "vault.aws_kms", "not supported by this version yet", "keys generate"),
+        ("vault:\n  keys:\n", "vault:\n  aws_kms: { key_id: a, region: b } # HERE\n  keys:\n", "vault.aws_kms", "unknown", "known here: keys"),
+        ("vault:\n  keys:\n", "vault:\n  azure_key_vault: { vault_url: a, key: b } # HERE\n  keys:\n", "vault.azure_key_vault", "unknown", "known here: keys"),
+        ("vault:\n  keys:\n", "vault:\n  vault_transit: { address: a, key: b } # HERE\n  keys:\n", "vault.vault_transit", "unknown", "known here: keys"),
         ("vault:\n  keys:\n    - id: one\n      key: ${VALETKEY_KEY}\n", "vault: {} # HERE\n", "vault.keys", "no key", "keys generate"),
     ]);
 }

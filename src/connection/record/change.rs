@@ -80,6 +80,7 @@ impl Record {
                 // A grant whose owner isn't known never wears the name of the one before it.
                 self.identity = identity.map(|new| new.named_as(self.identity.as_ref()));
                 self.connected_at = Some(now);
+                self.consent = Some(version);
                 self.refreshed_at = None;
                 self.restore();
                 // A kept refresh token may be spent as before.

@@ -32,6 +32,9 @@ pub struct Record {
     /// When the grant (or key) came in.
     #[serde(with = "millis", default)]
     pub connected_at: Option<Timestamp>,
+    /// The version of the record that told of that grant: two may have come in within a millisecond.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<u64>,
     /// When the access token was last renewed.
     #[serde(with = "millis", default)]
     pub refreshed_at: Option<Timestamp>,
@@ -215,6 +218,7 @@ impl Record {
             api_key: None,
             identity: None,
             connected_at: None,
+            consent: None,
             refreshed_at: None,
             invalidated_at: None,
             invalid: None,

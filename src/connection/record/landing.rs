@@ -112,7 +112,7 @@ impl Records {
                 // Given up, and something else was stored since.
                 None => return Ok((Landed::Gone, ours)),
                 Some(other) if other.renewed_by() != grant.spends && !is_later(&ours, &theirs) => {
-                    let same = theirs.connected_at == ours.connected_at;
+                    let same = is_same_consent(&ours, &theirs);
                     return Ok((if same { Landed::Outrun } else { Landed::Superseded }, ours));
                 }
                 // It still holds the token that we spent, and ours is the only valid one; or one that somebody asked for
@@ -161,7 +161,12 @@ fn is_later(ours: &Record, theirs: &Record) -> bool {
 /// Whether both are of one connection, which bore no other label in between: each arrival numbers the grant anew, by the
 /// clock of whoever moved it.
 fn is_same_stay(ours: &Record, theirs: &Record) -> bool {
-    ours.connected_at == theirs.connected_at && ours.moved_by == theirs.moved_by
+    is_same_consent(ours, theirs) && ours.moved_by == theirs.moved_by
+}
+
+/// Whether both hold a grant of one consent, or what came of it.
+fn is_same_consent(ours: &Record, theirs: &Record) -> bool {
+    ours.connected_at == theirs.connected_at && ours.consent == theirs.consent
 }
 
 /// Our grant on top of whatever else was written meanwhile. Of a consent that left the refresh token in force which paid for

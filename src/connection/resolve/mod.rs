@@ -14,6 +14,7 @@ use crate::{
     id::{Account, CallerId},
     provider::Service,
     store::OwnerId,
+    telemetry::{Metrics, metrics::CacheOutcome},
 };
 
 use super::{
@@ -47,6 +48,7 @@ pub struct Resolver {
     refresher: Arc<Refresher>,
     api_keys: Arc<ApiKeys>,
     events: Events,
+    metrics: Arc<Metrics>,
 }
 
 impl Resolver {
@@ -58,8 +60,9 @@ impl Resolver {
         refresher: Arc<Refresher>,
         api_keys: Arc<ApiKeys>,
         events: Events,
+        metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        Arc::new(Self { records, reader, editor, refresher, api_keys, events })
+        Arc::new(Self { records, reader, editor, refresher, api_keys, events, metrics })
     }
 
     /// A caller's name in the store, once the root that it derives from is known. Worth keeping: it costs an HMAC.
@@ -98,6 +101,9 @@ impl Resolver {
             let now = self.records.now();
             match self.decided(&snapshot, want, now) {
                 Decision::Use(credential) => {
+                    if belief == Belief::Offline {
+                        self.metrics.credential_cache(CacheOutcome::Offline);
+                    }
                     self.renew_if_due(&credential, now);
                     return Ok(credential);
                 }

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use reqwest::Method;
 use url::Url;
+use valetkey_standin::{Happening, StandIn};
 
 use super::{
     client::{Exchange, Form, Parties, Party},
     setup::SERVICE,
-    standin::{Happening, StandIn},
 };
 use crate::clock::Clock;
 
@@ -174,7 +174,7 @@ impl Walk<'_> {
     }
 
     fn witnessed(&self, since: usize, what: impl Fn(&Happening) -> bool) -> bool {
-        self.world.standin.journal_since(since).iter().any(|entry| what(&entry.what))
+        self.world.standin.journal_since(since).iter().any(what)
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use url::Url;
+use valetkey_standin::Happening;
 
 use super::{Broken, Scene, Walk, unanswered};
 use crate::{
@@ -13,7 +14,6 @@ use crate::{
         client::{Exchange, Form, Party},
         ink,
         setup::{CALLER, SERVICE},
-        standin::Happening,
     },
 };
 

@@ -67,6 +67,16 @@ fn a_body_is_wanted_only_where_a_sign_needs_it() {
 }
 
 #[test]
+fn only_signs_that_name_the_status_and_need_a_body_leave_it_open_what_an_answer_without_one_says() {
+    let sign = |status: u16| json!({ "status": status, "pointer": "/error", "values": ["no_scope"] });
+    let mut fields = crm();
+    fields["errors"] = json!({ "missing_scopes": [sign(401)], "rate_limited": [sign(403)] });
+    let service = service("crm", fields);
+    let open = |status| is_open_without_body(&service, StatusCode::from_u16(status).unwrap(), &HeaderMap::new());
+    assert_eq!([401, 403, 400, 200].map(open), [true, true, false, false]);
+}
+
+#[test]
 fn a_cut_body_is_judged_by_what_is_there() {
     let slack = service("slack", json!({"client_id": "i"}));
     let judge = |body: &str| verdict(&slack, StatusCode::OK, &HeaderMap::new(), Some(body.as_bytes()));

@@ -105,6 +105,7 @@ impl Got {
         assert_eq!(self.headers[header::REFERRER_POLICY], "no-referrer");
         assert_eq!(self.headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
         assert!(self.headers.contains_key(refusal::REQUEST_ID));
+        assert_eq!(self.headers.contains_key(refusal::STATUS), status >= 400, "whose refusal it is");
         for mark in ["<title>", "name=\"viewport\"", "<h1>", "<main>"] {
             assert!(self.body.contains(mark), "{mark} is not in {}", self.body);
         }

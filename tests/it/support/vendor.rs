@@ -253,7 +253,10 @@ async fn send_h2(mut respond: SendResponse<Bytes>, reply: &Reply, of_head: bool)
     match reply.framing {
         Framing::Closed => body.send_data(Bytes::new(), true),
         Framing::Trailers | Framing::LengthAndTrailers => body.send_trailers(
-            [(HeaderName::from_static("x-trailer"), HeaderValue::from_static("1"))].into_iter().collect(),
+            [("x-trailer", "1"), ("valetkey-status", "forged"), ("set-cookie", "a=b")]
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+                .into_iter()
+                .collect(),
         ),
         Framing::Length | Framing::Open => Ok(()),
     }

@@ -32,6 +32,7 @@ pub struct Gate {
 #[derive(Default)]
 struct State {
     killed: bool,
+    left: Option<Instant>,
     stopped_until: Option<Instant>,
     cut_until: Option<Instant>,
     cuts: u64,
@@ -99,7 +100,14 @@ impl Gate {
     /// It ends in order: that is no trouble, and excuses nothing.
     pub fn leave(&self) {
         self.journal.step(&self.name, "left", &());
-        self.state.lock().killed = true;
+        let mut state = self.state.lock();
+        state.killed = true;
+        state.left = Some(Instant::now());
+    }
+
+    /// Whether it ended in order before then.
+    pub fn left_before(&self, then: Instant) -> bool {
+        self.state.lock().left.is_some_and(|left| left < then)
     }
 
     /// Strikes at the gate's so many-th crossing from now.

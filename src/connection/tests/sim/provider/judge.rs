@@ -14,11 +14,13 @@ impl Provider {
         let known = first.landed.unwrap_or(now);
         // A failover that takes lease and mark away leaves nothing to know by that a token is on its way. One that takes
         // the new token away does not: who had it stored still has it, and has a few seconds to store it again once there
-        // is a store again. Where that process dies before, or is cut off, everybody who knew is gone with the write.
+        // is a store again. Where that process ends before, dies, or is cut off, everybody who knew is gone with the write.
         let in_flight = self.journal.failover(first.sent - Duration::from_secs(20), known).is_some();
         let restored = |at| self.journal.restored(at) + Duration::from_secs(5);
-        let forgotten = self.journal.failover(known, now).map_or(known, restored);
-        let inherent = first.lost || in_flight || first.by.troubled(first.sent, forgotten) || sender.troubled(sent, now)
+        let failover = self.journal.failover(known, now);
+        let forgotten = failover.map_or(known, restored);
+        let gone = failover.is_some() && first.by.left_before(forgotten);
+        let inherent = first.lost || in_flight || gone || first.by.troubled(first.sent, forgotten) || sender.troubled(sent, now)
             // It comes after its sender gave up: its answer, too, is lost.
             || sent.elapsed() > PATIENCE;
         if inherent {

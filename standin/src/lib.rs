@@ -1,7 +1,8 @@
 //! STAND-IN for a provider: an OAuth authorization server and the API that it guards, in memory, on loopback, for
-//! `valetkey demo` and for measurements. It follows the RFCs that Valetkey relies on, so that the demo shows the real
-//! thing happening, but it is nobody's provider: every page and every JSON object that it serves says so. It never listens beyond loopback
-//! and never keeps anything once the process ends.
+//! `valetkey demo`. It follows the RFCs that an OAuth client relies on, so that the demo shows the real thing happening, but
+//! it is nobody's provider: every page and every JSON object that it serves says so. It knows nothing of Valetkey, which is
+//! a client to it like any other. It never listens beyond loopback, and keeps nothing once the process ends.
+#![forbid(unsafe_code)]
 
 use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,8 +15,6 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::Clock, secret::SecretString};
-
 mod api;
 mod authorization;
 mod grants;
@@ -24,8 +23,9 @@ mod pages;
 #[cfg(test)]
 mod tests;
 
-pub use grants::{Client, Grants, Issued, Refused, Request, random};
-pub use journal::{Entry, Happening, Journal};
+pub use journal::Happening;
+
+use grants::{Client, Grants, Request};
 
 /// What stands in every page and every JSON object.
 pub const LABEL: &str = "STAND-IN: a pretend provider on this machine, made for valetkey demo";
@@ -33,19 +33,21 @@ pub const LABEL: &str = "STAND-IN: a pretend provider on this machine, made for 
 pub const PERSON: &str = "Ada Example";
 /// The account that they have there.
 pub const LOGIN: &str = "ada";
+/// How access tokens begin.
+pub const ACCESS_TOKEN_PREFIX: &str = "standin_at_";
+/// How refresh tokens begin.
+pub const REFRESH_TOKEN_PREFIX: &str = "standin_rt_";
 
 /// What a stand-in is made of.
 pub struct Settings {
     /// The OAuth client's id.
     pub client_id: String,
     /// Its secret.
-    pub client_secret: SecretString,
+    pub client_secret: String,
     /// Where codes may be sent.
     pub redirect_uri: String,
     /// Lifetime of access tokens.
     pub access_token_lifetime: Duration,
-    /// What tells it the time.
-    pub clock: Clock,
 }
 
 /// A running stand-in. It stops when the last handle is dropped.
@@ -60,7 +62,6 @@ struct Shared {
     grants: Mutex<Grants>,
     pending: Mutex<HashMap<String, Request>>,
     issues: Mutex<Vec<String>>,
-    clock: Clock,
 }
 
 impl StandIn {
@@ -93,7 +94,7 @@ impl StandIn {
 
     /// Takes all grants back, as a person does in a provider's settings. Returns how many there were.
     pub fn revoke_upstream(&self) -> usize {
-        self.shared.grants.lock().revoke_all(self.shared.clock.now())
+        self.shared.grants.lock().revoke_all()
     }
 
     /// How many lines the journal has: a bookmark for [`StandIn::journal_since`].
@@ -102,7 +103,7 @@ impl StandIn {
     }
 
     /// What has happened since that bookmark.
-    pub fn journal_since(&self, bookmark: usize) -> Vec<Entry> {
+    pub fn journal_since(&self, bookmark: usize) -> Vec<Happening> {
         self.shared.grants.lock().journal.since(bookmark).to_vec()
     }
 
@@ -120,14 +121,13 @@ impl Drop for StandIn {
 
 impl Shared {
     fn new(origin: String, settings: Settings) -> Self {
-        let Settings { client_id, client_secret, redirect_uri, access_token_lifetime, clock } = settings;
+        let Settings { client_id, client_secret, redirect_uri, access_token_lifetime } = settings;
         let client = Client { id: client_id, secret: client_secret, redirect_uri };
         Self {
             origin,
             grants: Mutex::new(Grants::new(client, access_token_lifetime)),
             pending: Mutex::default(),
             issues: Mutex::new(api::first_issues()),
-            clock,
         }
     }
 }

@@ -2,7 +2,12 @@
 //! stream of server-sent events. It takes live tokens of this server and nothing else, and writes down which token each
 //! call carried.
 
-use std::{convert::Infallible, fmt::Write as _, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt::Write as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Extension, Json, Router,
@@ -20,11 +25,7 @@ use futures_util::{Stream, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    LABEL, LOGIN, PERSON, Shared,
-    grants::Live,
-    journal::{Entry, Happening},
-};
+use super::{LABEL, LOGIN, PERSON, Shared, grants::Live, journal::Happening};
 
 /// How many events a stream has, and the time between two.
 const EVENTS: u32 = 4;
@@ -54,17 +55,16 @@ pub(super) fn first_issues() -> Vec<String> {
 
 /// Lets live tokens through, and notes each call.
 async fn guard(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
-    let now = shared.clock.now();
     let what = format!("{} /api{}", request.method(), request.uri().path());
     let live = {
         let mut grants = shared.grants.lock();
         let token = bearer(request.headers()).unwrap_or_default();
-        let live = grants.live(token, now);
+        let live = grants.live(token, Instant::now());
         let happening = match &live {
             Some(live) => Happening::Called { number: live.number, what },
             None => Happening::Rejected { number: grants.number_of(token), what },
         };
-        grants.journal.add(Entry { at: now, what: happening });
+        grants.journal.add(happening);
         live
     };
     match live {

@@ -3,8 +3,6 @@
 
 use std::fmt;
 
-use crate::clock::Timestamp;
-
 /// What can happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Happening {
@@ -67,23 +65,14 @@ impl fmt::Display for Happening {
     }
 }
 
-/// One line of the journal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// When.
-    pub at: Timestamp,
-    /// What.
-    pub what: Happening,
-}
-
 /// The journal: only ever longer.
 #[derive(Debug, Default)]
-pub struct Journal(Vec<Entry>);
+pub struct Journal(Vec<Happening>);
 
 impl Journal {
     /// Adds a line.
-    pub fn add(&mut self, entry: Entry) {
-        self.0.push(entry);
+    pub fn add(&mut self, happening: Happening) {
+        self.0.push(happening);
     }
 
     /// How many lines there are: a bookmark for [`Journal::since`].
@@ -91,20 +80,15 @@ impl Journal {
         self.0.len()
     }
 
-    /// Whether nothing has happened yet.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// What was added after that bookmark.
-    pub fn since(&self, bookmark: usize) -> &[Entry] {
+    pub fn since(&self, bookmark: usize) -> &[Happening] {
         self.0.get(bookmark..).unwrap_or_default()
     }
 
     /// The number of the token that the last accepted call carried.
     pub fn last_called(&self) -> Option<u64> {
-        self.0.iter().rev().find_map(|entry| match entry.what {
-            Happening::Called { number, .. } => Some(number),
+        self.0.iter().rev().find_map(|happening| match happening {
+            Happening::Called { number, .. } => Some(*number),
             _ => None,
         })
     }

@@ -1,7 +1,7 @@
 //! STAND-IN. The authorization server's routes: `/authorize` with its consent page, `/token`, `/revoke`, `/userinfo`, a
 //! settings page to take access back, and the metadata of RFC 8414. Decides nothing itself: `grants` does.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use axum::{
     Form, Json, Router,
@@ -72,13 +72,13 @@ async fn decide(State(shared): State<Arc<Shared>>, Form(form): Form<Fields>) -> 
         let why = "This page was already answered. Go back to the application and begin again.";
         return page(&shared, StatusCode::BAD_REQUEST, "This page is over", Body::Problem { why });
     };
-    let (state, now) = (request.state.clone(), shared.clock.now());
+    let state = request.state.clone();
     if form.get("decision").is_some_and(|decision| decision == "allow") {
         let code = random("standin_code_");
-        shared.grants.lock().allow(request, &code, now);
+        shared.grants.lock().allow(request, &code, Instant::now());
         back(&shared, &state, &[("code", &code)])
     } else {
-        shared.grants.lock().deny(now);
+        shared.grants.lock().deny();
         back(&shared, &state, &[("error", "access_denied")])
     }
 }
@@ -96,7 +96,7 @@ fn back(shared: &Shared, state: &str, outcome: &[(&str, &str)]) -> Response {
 /// `POST /token` (RFC 6749 §3.2), with `client_secret_basic` only.
 async fn token(State(shared): State<Arc<Shared>>, headers: HeaderMap, Form(form): Form<Fields>) -> Response {
     let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
-    let now = shared.clock.now();
+    let now = Instant::now();
     let mut grants = shared.grants.lock();
     let (id, secret) = basic(&headers).unwrap_or_default();
     let issued = grants.authenticate(&id, &secret).and_then(|()| match field("grant_type") {
@@ -139,13 +139,13 @@ async fn revoke(State(shared): State<Arc<Shared>>, headers: HeaderMap, Form(form
     if let Err(refused) = grants.authenticate(&id, &secret) {
         return (StatusCode::UNAUTHORIZED, Json(failure(&refused.to_string()))).into_response();
     }
-    grants.revoke(form.get("token").map(String::as_str).unwrap_or_default(), shared.clock.now());
+    grants.revoke(form.get("token").map(String::as_str).unwrap_or_default());
     StatusCode::OK.into_response()
 }
 
 /// `GET /userinfo`: who granted access.
 async fn userinfo(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    let live = super::api::bearer(&headers).and_then(|token| shared.grants.lock().live(token, shared.clock.now()));
+    let live = super::api::bearer(&headers).and_then(|token| shared.grants.lock().live(token, Instant::now()));
     match live {
         Some(_) => Json(json!({ "sub": "1001", "name": PERSON, "preferred_username": LOGIN, "stand_in": LABEL }))
             .into_response(),
@@ -159,7 +159,7 @@ async fn settings(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn remove_access(State(shared): State<Arc<Shared>>) -> Response {
-    let count = shared.grants.lock().revoke_all(shared.clock.now());
+    let count = shared.grants.lock().revoke_all();
     page(&shared, StatusCode::OK, "Access removed", Body::Removed { count })
 }
 
