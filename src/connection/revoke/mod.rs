@@ -39,6 +39,9 @@ use super::{
 const FAREWELLS: u32 = 8;
 /// How long somebody who holds the lease is waited for: longer than the lease of a dead one lasts.
 const PATIENCE: Duration = Duration::from_secs(18);
+/// How long the lease is asked for again where the store fails: one lost answer leaves nobody unguarded, and nobody waits
+/// long for a store that is away.
+const STORE_PATIENCE: Duration = Duration::from_secs(3);
 /// Between two looks at it.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a grant that nobody can store is kept in mind to be revoked.
@@ -260,10 +263,11 @@ impl Revoker {
         let key = Key { owner, record: RecordId(root.blind("client", &parts)) };
         let began = Instant::now();
         loop {
-            match self.leases.ask(key).await? {
-                Asked::Mine(lease) => return Ok(Some(lease)),
-                Asked::Theirs(_) if began.elapsed() > PATIENCE => return Ok(None),
-                Asked::Theirs(_) => sleep(LOOK).await,
+            match self.leases.ask(key).await {
+                Ok(Asked::Mine(lease)) => return Ok(Some(lease)),
+                Ok(Asked::Theirs(_)) if began.elapsed() > PATIENCE => return Ok(None),
+                Err(error) if began.elapsed() > STORE_PATIENCE => return Err(error.into()),
+                Ok(Asked::Theirs(_)) | Err(_) => sleep(LOOK).await,
             }
         }
     }

@@ -147,6 +147,18 @@ async fn a_grant_that_only_a_cut_off_process_has_is_not_revoked_once_the_person_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_grant_comes_in_guarded_though_the_store_fails_for_a_moment_and_unguarded_where_it_is_away() {
+    let (rig, id) = rig(1).await;
+    let arrival = async || rig.processes[0].connections.revoker.arrival(&id.caller, &rig.user(0).service).await;
+    rig.world.server.outage(Duration::from_secs(1));
+    assert!(arrival().await.is_held());
+    rig.world.server.outage(Duration::from_secs(60));
+    let began = Instant::now();
+    assert!(!arrival().await.is_held());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_connects_again_before_a_revocation_is_through_is_not_reached_by_its_rest() {
     let (rig, id) = rig(1).await;
     Consents(&rig).connect(0, &id, Some("ada")).await;
