@@ -112,6 +112,11 @@ pub struct StoredGrant {
 }
 
 impl StoredGrant {
+    /// Whether both are one grant: a copy, not what came of it.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.access_token.expose() == other.access_token.expose()
+    }
+
     /// The generation that brought its refresh token: the same says that it is the same token.
     pub fn renewed_by(&self) -> u64 {
         self.kept_from.unwrap_or(self.generation)

@@ -56,6 +56,8 @@ enum Parting {
     Done,
     /// Something that is alive might have been meant, too.
     Spared,
+    /// Another record still holds this very grant: it is about to go, or to be replaced.
+    Held,
     /// The provider does not answer, or not well.
     Failed,
 }
@@ -134,14 +136,14 @@ impl Revoker {
         };
         let attempts = record.farewell.as_ref().map_or(0, |farewell| farewell.attempts);
         let forgotten = match parting {
-            Ok(Parting::Failed) if attempts + 1 < FAREWELLS => {
+            Ok(Parting::Failed | Parting::Held) if attempts + 1 < FAREWELLS => {
                 self.records.write(key, record, version, Change::FarewellFailed).await.map(|_| ())
             }
             Ok(parting) => {
                 if parting == Parting::Failed {
                     tracing::error!(service = %record.id.service, "a grant could not be revoked at the provider; it is given up");
                     self.events.tell(&Event::new(record.id.clone(), Kind::RevocationFailed, None));
-                } else if parting == Parting::Spared {
+                } else if parting != Parting::Done {
                     tracing::info!(service = %record.id.service, "a grant is not revoked: that could end another that is in use");
                 }
                 self.records.delete(&key, version).await.map(|_| ())
@@ -222,8 +224,8 @@ impl Revoker {
         let refresh = grant.refresh_token.as_ref().map(|token| (token, TokenHint::Refresh));
         let mut parting = Parting::Done;
         for (token, hint) in refresh.into_iter().chain([(&grant.access_token, TokenHint::Access)]) {
-            if self.may_reach_others(owner, server, farewell.identity.as_deref()).await? {
-                return Ok(Parting::Spared);
+            if let Some(parting) = self.kept_by_others(owner, server, farewell).await? {
+                return Ok(parting);
             }
             if self.oauth.revoke(server, token, hint).await.is_err() {
                 parting = Parting::Failed;
@@ -232,14 +234,16 @@ impl Revoker {
         Ok(parting)
     }
 
-    /// Whether the caller has a grant that a revocation at this server, as this account, could end as well. What can't be
-    /// read might be one.
-    async fn may_reach_others(
+    /// What comes of a revocation at this server where the caller has a grant that it could end as well; `None`: there is
+    /// none. What can't be read might be one.
+    async fn kept_by_others(
         &self,
         owner: OwnerId,
         server: &OAuth,
-        account: Option<&str>,
-    ) -> Result<bool, Unavailable> {
+        farewell: &Farewell,
+    ) -> Result<Option<Parting>, Unavailable> {
+        let account = farewell.identity.as_deref();
+        let mut kept = None;
         for listed in self.records.list(owner).await? {
             let record = listed.record?;
             let service = self.services.get(record.id.service.as_str());
@@ -249,11 +253,15 @@ impl Revoker {
                 let comparable = server.tells_accounts_as(other);
                 let known = account.filter(|_| comparable).zip(record.identity.as_ref());
                 if known.is_none_or(|(account, identity)| account == identity.id) {
-                    return Ok(true);
+                    let same = record.grant.as_ref().is_some_and(|grant| grant.is_same(&farewell.grant));
+                    if !same {
+                        return Ok(Some(Parting::Spared));
+                    }
+                    kept = Some(Parting::Held);
                 }
             }
         }
-        Ok(false)
+        Ok(kept)
     }
 
     /// The lease under which grants of this owner's and this client's come in and are revoked. `None`: another holds it.

@@ -1,7 +1,7 @@
 //! Facts of revoking: a grant that was let go is revoked at the provider, also after an outage and whatever took its place,
 //! and a revocation never goes where it might reach a grant that is alive (RFC 7009 §2.1 lets it take others along).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
@@ -207,6 +207,19 @@ async fn what_takes_the_label_of_a_disconnected_grant_does_not_make_its_revocati
         let left = connections.manager.list(&id.caller).await.unwrap().len();
         assert_eq!(rig.records(), left, "{takes}: nothing else is left");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_to_be_revoked_while_a_record_still_holds_it_is_kept_until_that_lets_it_go() {
+    let (rig, id) = rig(1).await;
+    let revoker = Arc::clone(&rig.processes[0].connections.revoker);
+    let first = Consents(&rig).connect(0, &id, Some("ada")).await;
+    let grave = revoker.bury(&id, &rig.record(0).to_revoke().unwrap()).await.unwrap();
+    revoker.finish(grave).await;
+    assert_eq!((rig.revocations(), rig.records()), (0, 2), "it is asked for again");
+    Consents(&rig).connect(0, &id, Some("bob")).await;
+    sleep(LATER).await;
+    assert_eq!((rig.death_of(first), rig.records()), (Some(Death::Client), 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use super::{
     gate::Trouble,
     journal::Journal,
     mix::Mix,
-    provider::{Death, Mode, Mood},
+    provider::{Brings, Death, Mode, Mood},
     store::Weather,
     world::{Nature, Process, User, World},
 };
@@ -158,6 +158,9 @@ impl Run {
     /// Calls at the same time, through several processes.
     pub(super) fn burst(&self, spite: bool) {
         let random = &self.world.journal.random;
+        // A consent without a refresh token may overtake the renewal that a refusal asks for: the token that stands then is
+        // not the renewed one, and may be dead. To the call that is a second refusal.
+        let spite = spite && self.world.provider.habits().refresh == Brings::Always;
         for _ in 0..random.between(1, 6) {
             let (world, process, user) = (Arc::clone(&self.world), Arc::clone(self.any_process()), self.any_user());
             let wait = if random.below(2) == 0 { Duration::ZERO } else { random.millis(0, 50) };
