@@ -4,6 +4,11 @@ import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 
 const FAULTS = {
   interleavings: 'Model: kills, freezes, cuts, outages and failovers in virtual time, 1 to 3 processes',
+  'interleavings-drains': '… with processes that stop in order (SIGTERM)',
+  'interleavings-imports': '… with imports beside them',
+  'interleavings-renames': '… with renames cut at each step, keys, disconnects and reconnects',
+  'interleavings-partings': '… with providers that revoke a user\'s every grant, shared clients, no refresh tokens',
+  'interleavings-confirms': '… with grants that wait for a word, confirmed, replaced and given up',
   'kill-9-embedded': '`kill -9`, embedded store, 1 process',
   'kill-9-redis': '`kill -9`, Redis, 3 replicas',
   rotations: 'Rotations of one grant in a row, 3 replicas',
