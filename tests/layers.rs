@@ -1,7 +1,7 @@
-//! The rule of docs/ARCHITECTURE.md that imports go strictly downwards, read off the source text: who may name whom,
-//! which modules may name which library, and how long a file may be.
+//! The rule of docs/ARCHITECTURE.md that imports go strictly downwards, read off the source text: who may name whom, inside
+//! rooms too, which modules may name which library, and how long a file may be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -145,6 +145,112 @@ fn imports_go_downwards_only() {
     assert_eq!(wrong, Vec::<String>::new());
 }
 
+/// Where a path leads that begins in this module: the modules and the name at its end, from the top.
+fn resolved(module: &[String], path: &str) -> Option<Vec<String>> {
+    let mut steps = path.split("::").peekable();
+    let mut at = match *steps.peek()? {
+        "crate" => {
+            steps.next();
+            Vec::new()
+        }
+        "super" => module.to_vec(),
+        _ => return None,
+    };
+    while steps.next_if_eq(&"super").is_some() {
+        at.pop();
+    }
+    at.extend(steps.map(str::to_owned));
+    Some(at)
+}
+
+/// The paths that a `use` tree without spaces stands for.
+fn expanded(prefix: &str, tree: &str, found: &mut Vec<String>) {
+    let Some((head, group)) = tree.split_once('{') else {
+        return found.push(format!("{prefix}{tree}"));
+    };
+    let (mut depth, mut item) = (0, String::new());
+    for character in group.chars() {
+        match character {
+            ',' | '}' if depth == 0 => {
+                if !item.is_empty() {
+                    expanded(&format!("{prefix}{head}"), &std::mem::take(&mut item), found);
+                }
+            }
+            _ => {
+                depth += i32::from(character == '{') - i32::from(character == '}');
+                item.push(character);
+            }
+        }
+    }
+}
+
+/// All paths from `super` or `crate` that a file's code names, those of its own tests aside.
+fn paths(text: &str) -> Vec<String> {
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let code: String = code(text).map(|(_, line)| line + " ").collect();
+    let mut found = Vec::new();
+    for start in ["super::", "crate::"] {
+        for (at, _) in code.match_indices(start) {
+            if code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_' || before == ':') {
+                continue;
+            }
+            let mut depth = 0;
+            let tree: String = code[at..]
+                .chars()
+                .filter(|next| !next.is_whitespace())
+                .take_while(|next| {
+                    depth += i32::from(*next == '{') - i32::from(*next == '}');
+                    next.is_alphanumeric() || "_:".contains(*next) || depth > 0 || *next == '}'
+                })
+                .collect();
+            expanded("", &tree, &mut found);
+        }
+    }
+    found
+}
+
+/// For each module with modules in it: which of these names which.
+fn neighbours() -> BTreeMap<Vec<String>, BTreeMap<String, BTreeSet<String>>> {
+    let files: Vec<(Vec<String>, String)> = sources()
+        .into_iter()
+        .filter(|(file, ..)| !file.contains("tests") && !file.ends_with("testing.rs"))
+        .map(|(file, _, text)| {
+            let module = file.trim_end_matches(".rs").trim_end_matches("/mod");
+            (module.split('/').map(str::to_owned).collect(), text)
+        })
+        .collect();
+    let exists = |path: &[String]| files.iter().any(|(module, _)| module.starts_with(path));
+    let mut all: BTreeMap<Vec<String>, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for (module, text) in &files {
+        for target in paths(text).iter().filter_map(|path| resolved(module, path)) {
+            let shared = module.iter().zip(&target).take_while(|(own, other)| own == other).count();
+            let (Some(own), Some(other)) = (module.get(shared), target.get(shared)) else { continue };
+            if shared > 0 && exists(&target[..=shared]) {
+                let room = all.entry(module[..shared].to_vec()).or_default();
+                room.entry(own.clone()).or_default().insert(other.clone());
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn no_two_modules_of_a_room_need_each_other() {
+    let mut circles = Vec::new();
+    for (room, names) in neighbours() {
+        for start in names.keys() {
+            let (mut reached, mut next) = (BTreeSet::new(), vec![start]);
+            while let Some(at) = next.pop() {
+                next.extend(names.get(at).into_iter().flatten().filter(|other| reached.insert(*other)));
+            }
+            if reached.contains(start) {
+                circles.push(format!("{}::{start}", room.join("::")));
+            }
+        }
+    }
+    assert_eq!(circles, Vec::<String>::new(), "each of these leads back to itself");
+}
+
 #[test]
 fn every_module_has_its_layer() {
     let unknown: Vec<_> = sources()
@@ -190,6 +296,10 @@ fn the_scan_sees_modules_however_they_are_named() {
     assert_eq!(named_modules("use crate::{store, vault::{Key, Ring}, id::Id};"), ["store", "vault", "id"]);
     assert_eq!(named_modules("let a = crate::web::x(crate::proxy::y());"), ["web", "proxy"]);
     assert_eq!(named_modules("use pingora_crate::web;"), Vec::<String>::new());
+    let seen = paths("use super::{a, b::{C, d::E}}; x(super::super::f::g()); crate::h::I");
+    assert_eq!(seen, ["super::a", "super::b::C", "super::b::d::E", "super::super::f::g", "crate::h::I"]);
+    let module = ["m".to_owned(), "n".to_owned(), "o".to_owned()];
+    assert_eq!(resolved(&module, "super::super::f").unwrap(), ["m", "f"]);
     let lines: Vec<_> = code("// crate::web\nx(\"crate::web\")").map(|(_, line)| line).collect();
     assert_eq!(lines, ["", "x(\"\")"]);
 }

@@ -36,14 +36,6 @@ enum Keys {
     Remote(Jwks),
 }
 
-/// A key, and which set of the issuer's keys it is from.
-pub(super) struct Found {
-    /// The key.
-    pub(super) key: Arc<Verifier>,
-    /// The set.
-    pub(super) epoch: u32,
-}
-
 /// Keys as configured, as far as they can be had without fetching.
 enum Configured<'c> {
     Fixed(KeyRing),

@@ -17,7 +17,10 @@ use tokio::{
 };
 use url::Url;
 
-use super::{IssuerProblem, Reason, issuer::Found, keys::KeyRing};
+use super::{
+    IssuerProblem, Reason,
+    keys::{Found, KeyRing},
+};
 use crate::{
     config::{Algorithm, CallerIssuer},
     id::Issuer,

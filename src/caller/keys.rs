@@ -225,6 +225,14 @@ pub(super) fn library(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
     }
 }
 
+/// A key, and which set of the issuer's keys it is from.
+pub(super) struct Found {
+    /// The key.
+    pub(super) key: Arc<Verifier>,
+    /// The set.
+    pub(super) epoch: u32,
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     contact::Contact,
     notice::{About, Notice},
-    notifier::Sent,
+    sent::Sent,
     words::{Facts, Words, words},
 };
 use crate::{

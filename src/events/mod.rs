@@ -25,6 +25,7 @@ mod mail;
 mod notice;
 mod notifier;
 mod queue;
+mod sent;
 #[cfg(test)]
 mod tests;
 mod webhook;

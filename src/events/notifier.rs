@@ -19,6 +19,7 @@ use super::{
     mail::{MailError, Mailer},
     notice::{Notice, Surroundings},
     queue::{Schedule, patience},
+    sent::Sent,
     webhook::{self, Endpoints},
 };
 use crate::{
@@ -40,17 +41,6 @@ const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 const LOOK: Duration = Duration::from_secs(30);
 /// What still has to be stored at the end may take this long.
 const LEAVE: Duration = Duration::from_secs(3);
-
-/// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sent {
-    /// The other side has it.
-    Delivered,
-    /// Perhaps later; not before this time, if one was asked for.
-    NotNow(Option<Duration>),
-    /// It will never be taken, for this reason.
-    Never(&'static str),
-}
 
 /// What notices are told with.
 pub struct Parts {

@@ -12,7 +12,7 @@ use sha2::Sha256;
 
 use super::{
     notice::{About, Notice},
-    notifier::Sent,
+    sent::Sent,
 };
 use crate::{
     clock::Timestamp,

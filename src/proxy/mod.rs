@@ -26,6 +26,7 @@ mod answer;
 mod call;
 mod context;
 mod cookies;
+mod deadline;
 mod dns;
 mod drain;
 mod findings;
@@ -177,5 +178,5 @@ struct Gate {
     serves: Roles,
     encrypted: bool,
     own_routes: Arc<streams::OwnRoutes>,
-    deadlines: Arc<guard::Deadlines>,
+    deadlines: Arc<deadline::Deadlines>,
 }

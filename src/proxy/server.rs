@@ -17,7 +17,8 @@ use crate::config::{ListenerTls, Roles};
 
 use super::{
     Core, Gate,
-    guard::{Deadlines, Guarded},
+    deadline::Deadlines,
+    guard::Guarded,
     streams::{OwnRoutes, ServePipe},
     wording::Refuse,
 };

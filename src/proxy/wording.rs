@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::refusal::{Refusal, TooLarge};
 
-use super::{guard::Deadline, lines::Line, target};
+use super::{deadline::Deadline, lines::Line, target};
 
 /// What Pingora's own answer begins with.
 const OWN: &[u8] = b"HTTP/1.1 400 ";

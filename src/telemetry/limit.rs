@@ -21,7 +21,7 @@ use tracing::{
 };
 use tracing_subscriber::layer::{Context, Filter};
 
-use super::logs::within_cap;
+use super::caps::within_cap;
 
 /// The most lines of one kind that are written at once.
 const BURST: u32 = 20;

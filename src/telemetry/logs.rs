@@ -6,7 +6,7 @@
 
 use std::{io, panic, sync::Arc};
 
-use tracing::{Level, Metadata, Subscriber};
+use tracing::Subscriber;
 use tracing_subscriber::{
     EnvFilter, Layer,
     fmt::{MakeWriter, format::FmtSpan},
@@ -14,7 +14,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use super::limit::{Gate, LEFT_OUT, Lines, Logging};
+use super::{
+    caps::is_pingora,
+    limit::{Gate, LEFT_OUT, Lines, Logging},
+};
 
 /// How a record is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -102,21 +105,6 @@ where
         Format::Json => lines.json().flatten_event(true).boxed(),
     };
     Ok(tracing_subscriber::registry().with(filter).with(lines.with_filter(gate)))
-}
-
-/// Whether a record may be written whatever the filter says.
-pub(super) fn within_cap(metadata: &Metadata<'_>) -> bool {
-    is_own(metadata.target()) || (*metadata.level() <= Level::WARN && !is_pingora(metadata.target()))
-}
-
-/// Whether a record is Valetkey's own, or one that [`Bridge`] has passed.
-fn is_own(target: &str) -> bool {
-    target == "valetkey" || target.starts_with("valetkey::")
-}
-
-/// Whether a record is one of the Pingora crates'.
-fn is_pingora(target: &str) -> bool {
-    target.starts_with("pingora")
 }
 
 /// Takes the records of the `log` crate (Pingora, rustls and tungstenite use it) over into `tracing`.

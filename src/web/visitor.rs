@@ -5,7 +5,7 @@ use http::HeaderMap;
 use super::{
     State,
     cookies::{self, Cookie},
-    vouch,
+    vouch::{self, Proven},
 };
 use crate::{
     caller,
@@ -47,17 +47,6 @@ impl Visitor {
         let there = state.connections.manager.get(id).await?;
         Ok(self.reach.covers(&id.service, &id.account, there.as_ref()))
     }
-}
-
-/// Whom a browser has proved to be.
-#[derive(Debug, Clone)]
-pub(super) struct Proven {
-    /// The caller.
-    pub id: CallerId,
-    /// Their name or address, where known.
-    pub name: Option<String>,
-    /// The application, where it is not the configured one.
-    pub application: Option<String>,
 }
 
 /// The visitor, if the browser shows who it is.

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::{State, visitor::Proven};
+use super::State;
 use crate::{
     clock::Timestamp,
     connection::Unavailable,
@@ -25,6 +25,17 @@ const LIFE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(1);
 /// About how many browsers something is remembered.
 const BROWSERS_MAX: usize = 1024;
+
+/// Whom a browser has proved to be.
+#[derive(Debug, Clone)]
+pub(super) struct Proven {
+    /// The caller.
+    pub id: CallerId,
+    /// Their name or address, where known.
+    pub name: Option<String>,
+    /// The application, where it is not the configured one.
+    pub application: Option<String>,
+}
 
 type Word = Result<Option<Proven>, Unavailable>;
 /// A word and when it was said, or that it is being asked for.
