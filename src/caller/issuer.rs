@@ -1,7 +1,5 @@
 //! One issuer that is believed: its rules and its keys, from the configuration.
 
-use std::sync::Arc;
-
 use tokio::runtime::Handle;
 use url::Url;
 
@@ -9,8 +7,7 @@ use super::{
     Caller, IssuerProblem, Reason,
     error::Doubt,
     jwks::{Jwks, Pace},
-    keys::{KeyRing, is_hmac},
-    signature::Verifier,
+    keys::{Found, KeyRing, is_hmac},
     unverified::{Claims, Unverified},
     verify::Rules,
 };

@@ -15,6 +15,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use data_encoding::HEXLOWER;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -286,5 +287,5 @@ fn random_name() -> String {
     let mut random = [0; 8];
     // Without randomness two processes might share a name and take each other's lease for their own.
     getrandom::fill(&mut random).expect("a system without randomness can run no TLS either");
-    random.iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&random)
 }

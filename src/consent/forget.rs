@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
+
 use super::{Consent, SESSION_TTL};
 use crate::{clock::Timestamp, connection::Unavailable, id::CallerId, store::Claim};
 
@@ -42,6 +44,6 @@ impl Consent {
     async fn name_of_erased(&self, caller: &CallerId) -> Result<String, Unavailable> {
         let root = self.roots.get().await?;
         let name = root.blind("erased", &[caller.issuer.as_str().as_bytes(), caller.subject.as_str().as_bytes()]);
-        Ok(format!("erased.{}", name.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+        Ok(format!("erased.{}", HEXLOWER.encode(&name)))
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use data_encoding::HEXLOWER;
+
 use super::Error;
 
 /// Sixteen bytes of HMAC of (issuer, subject). All records of an owner live in one Redis hash slot.
@@ -42,15 +44,10 @@ impl Key {
     /// Reads 64 hexadecimal digits, as change notices carry them.
     pub(super) fn from_hex(text: &[u8]) -> Option<Self> {
         let mut bytes = [0; 32];
-        let (pairs, rest) = text.as_chunks::<2>();
-        if pairs.len() != bytes.len() || !rest.is_empty() {
+        if text.len() != 2 * bytes.len() {
             return None;
         }
-        for (byte, pair) in bytes.iter_mut().zip(pairs) {
-            let high = char::from(pair[0]).to_digit(16)?;
-            let low = char::from(pair[1]).to_digit(16)?;
-            *byte = u8::try_from(high << 4 | low).ok()?;
-        }
+        HEXLOWER.decode_mut(text, &mut bytes).ok()?;
         Self::from_bytes(&bytes).ok()
     }
 }
@@ -70,15 +67,7 @@ fn sixteen(bytes: &[u8]) -> Result<[u8; 16], Error> {
 }
 
 fn hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for chunk in bytes.chunks(16) {
-        let mut text = [0; 32];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(chunk) {
-            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-        }
-        f.write_str(std::str::from_utf8(&text[..2 * chunk.len()]).map_err(|_| fmt::Error)?)?;
-    }
-    Ok(())
+    HEXLOWER.encode_write(bytes, f)
 }
 
 impl fmt::Display for OwnerId {

@@ -1,13 +1,14 @@
 //! Style sheet, icon and the operator's own files, under names that change with their content, so that browsers may keep
 //! them for good.
 
-use std::{borrow::Cow, fmt::Write as _, sync::LazyLock};
+use std::{borrow::Cow, sync::LazyLock};
 
 use axum::{
     Extension,
     extract::Path,
     response::{IntoResponse, Response},
 };
+use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderValue, Method, header};
 use sha2::{Digest, Sha256};
 
@@ -33,12 +34,8 @@ impl Asset {
     }
 
     fn new(stem: &str, extension: &str, kind: &'static str, bytes: Cow<'static, [u8]>) -> Self {
-        let mut name = format!("{stem}.");
-        for byte in Sha256::digest(&bytes).iter().take(8) {
-            let _ = write!(name, "{byte:02x}");
-        }
-        name.push('.');
-        name.push_str(extension);
+        let hash = Sha256::digest(&bytes);
+        let name = format!("{stem}.{}.{extension}", HEXLOWER.encode(&hash[..8]));
         Self { kind, bytes, name }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use data_encoding::HEXLOWER;
 use quick_cache::sync::Cache;
 use tokio::runtime::Handle;
 
@@ -65,8 +66,7 @@ fn about(root: &Root, what: &str, id: &ConnectionId, more: &[&[u8]]) -> String {
 
 /// The name of a one-time value: reveals nothing without the root.
 fn name(root: &Root, what: &str, parts: &[&[u8]]) -> String {
-    let hash: String = root.blind(what, parts).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("key-{hash}")
+    format!("key-{}", HEXLOWER.encode(&root.blind(what, parts)))
 }
 
 fn moment(stored: &[u8]) -> Option<Timestamp> {

@@ -172,8 +172,7 @@ impl LastUse {
 }
 
 fn name(owner: &OwnerId) -> String {
-    let hex: String = owner.0.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("used-{hex}")
+    format!("used-{owner}")
 }
 
 fn read(stored: &[u8]) -> Stored {
