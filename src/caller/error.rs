@@ -26,7 +26,7 @@ pub enum Reason {
     Malformed,
     /// It is longer than the operator lets one be.
     TooLong,
-    /// It was good, and is over.
+    /// It was good, and has expired.
     Expired,
     /// It will be good, by its `nbf` or `iat`.
     NotYetValid,

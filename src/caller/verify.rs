@@ -154,7 +154,7 @@ fn check_times(claims: &Map<String, Value>, now: u64) -> Result<u64, Doubt> {
     Ok(expires_at)
 }
 
-/// Whether a token that expires then is over now, clocks being [`LEEWAY`] apart.
+/// Whether a token that expires then has expired by now, clocks being [`LEEWAY`] apart.
 pub(super) fn has_expired(expires_at: u64, now: u64) -> bool {
     now >= expires_at.saturating_add(LEEWAY)
 }

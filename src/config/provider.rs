@@ -205,7 +205,7 @@ pub struct ErrorRules {
     /// JSON pointers to the words of a refusal in a token endpoint's answer, beside `error` and the places that vendors
     /// commonly use; a segment `*` stands for any member or element.
     pub token_error: Vec<String>,
-    /// The token endpoint's words for a refresh token that is over, beside `invalid_grant` and its known synonyms.
+    /// The token endpoint's words for a refresh token that is no longer valid, beside `invalid_grant` and its known synonyms.
     pub invalid_grant: Vec<String>,
     /// The token endpoint's words for being out of order, beside `server_error` and `temporarily_unavailable`.
     pub unavailable: Vec<String>,

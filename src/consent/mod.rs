@@ -68,7 +68,7 @@ pub struct Settings {
 pub struct Link {
     /// The connect page, with the ticket.
     pub url: String,
-    /// Seconds until it is over.
+    /// Seconds until it expires.
     pub expires_in: u64,
 }
 

@@ -140,7 +140,7 @@ impl Consent {
         }
     }
 
-    /// Whose dashboard such a link opens. Looking spends nothing. `None`: it is over.
+    /// Whose dashboard such a link opens. Looking spends nothing. `None`: it is no longer valid.
     ///
     /// # Errors
     /// Where store or keys are away.
@@ -153,7 +153,8 @@ impl Consent {
         Ok((!self.erased_since(&session.caller, begun).await?).then_some(session))
     }
 
-    /// Spends such a link, and begins a session for it; what comes back is the cookie's value. `None`: it is over.
+    /// Spends such a link, and begins a session for it; what comes back is the cookie's value. `None`: it is no longer
+    /// valid.
     ///
     /// # Errors
     /// Where store or keys are away.

@@ -92,7 +92,7 @@ impl Ticket {
         Ok(ticket)
     }
 
-    /// Whether its time is over.
+    /// Whether it has expired.
     pub fn has_expired(&self, now: Timestamp) -> bool {
         Timestamp::from_seconds(self.expires).reached(now)
     }

@@ -9,7 +9,7 @@ pub struct AuditLog;
 
 impl Sink for AuditLog {
     fn tell(&self, event: &Event) {
-        // Nothing has happened to the connection, and whoever looks after it has logged why.
+        // Nothing has happened to the connection, and the refresher has logged the cause.
         if event.kind == Kind::RefreshFailed {
             return;
         }

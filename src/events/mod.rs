@@ -78,7 +78,7 @@ pub enum Kind {
     RevocationFailed,
     /// Erased with everything of its user's.
     Erased,
-    /// The access token is over and there is no refresh token.
+    /// The access token has expired and there is no refresh token.
     Expired,
     /// The provider or the upstream refused it for good.
     Invalidated,

@@ -140,7 +140,7 @@ pub struct About {
 pub struct Link {
     /// The page. Whoever holds it may go on, so it is a secret.
     pub url: SecretString,
-    /// When it is over; `None`: never.
+    /// When it expires; `None`: never.
     pub expires_at: Option<Timestamp>,
 }
 

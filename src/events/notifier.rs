@@ -1,6 +1,6 @@
 //! The outbox: what is to be told waits here, bounded, and is told by tasks of its own, so that no call ever waits. A
 //! notice is first claimed in the store, which only one replica can do and only once; then it becomes a message for each
-//! recipient, and each message is tried until it is taken, refused for good, or its schedule is over (a dead letter).
+//! recipient, and each message is tried until it is taken, refused for good, or its schedule has run out (a dead letter).
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -59,7 +59,7 @@ pub struct TokenError {
 /// Who can mend a failure at the token endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Kind {
-    /// The person, by connecting again: the code or refresh token is over. The only kind that ends a connection.
+    /// The person, by connecting again: the code or refresh token is no longer valid. The only kind that ends a connection.
     #[error("the grant is no longer valid ({code})")]
     InvalidGrant {
         /// The provider's word.

@@ -1,6 +1,6 @@
 //! The OAuth client: authorization URLs, code exchange, refresh, revocation, and asking who granted access. Vendors'
 //! answers are made regular here, and every failure gets one of four kinds, so that whoever refreshes knows whether the
-//! grant is over, the operator must act, or time will tell. Never stores a token, never retries, and never lets a body
+//! grant has ended, the operator must act, or time will tell. Never stores a token, never retries, and never lets a body
 //! into an error or a log.
 
 mod authorize;

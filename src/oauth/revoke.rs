@@ -48,7 +48,7 @@ pub enum Revocation {
 }
 
 impl Client {
-    /// Revokes one token at the provider. A token that is over already counts as revoked.
+    /// Revokes one token at the provider. A token that has expired already counts as revoked.
     ///
     /// # Errors
     /// See [`Kind`]; transient ones are worth another try.

@@ -45,7 +45,7 @@ impl Client {
     /// Redeems an authorization code. `redirect_uri` is the very one of the authorization URL.
     ///
     /// # Errors
-    /// See [`super::Kind`]; [`super::Kind::InvalidGrant`] means that the code is over.
+    /// See [`super::Kind`]; [`super::Kind::InvalidGrant`] means that the code is no longer valid.
     pub async fn exchange(
         &self,
         oauth: &OAuth,
@@ -68,8 +68,8 @@ impl Client {
     /// Renews an access token. The scopes stay as they are; a grant without a refresh token leaves the one used in force.
     ///
     /// # Errors
-    /// See [`super::Kind`]. Only [`super::Kind::InvalidGrant`] says that the refresh token is over; a word that nobody knows is held
-    /// for the operator's problem.
+    /// See [`super::Kind`]. Only [`super::Kind::InvalidGrant`] says that the refresh token is no longer valid; a word that
+    /// nobody knows is taken for the operator's problem.
     pub async fn refresh(
         &self,
         oauth: &OAuth,

@@ -114,7 +114,7 @@ pub struct OAuth {
     pub token_objects: Vec<String>,
     /// Pointers to the words of a refusal in a token answer, beside the usual ones.
     pub token_error: Vec<String>,
-    /// The token endpoint's words for a refresh token that is over, beside the usual ones.
+    /// The token endpoint's words for a refresh token that is no longer valid, beside the usual ones.
     pub invalid_grant: Vec<String>,
     /// Its words for being out of order.
     pub unavailable: Vec<String>,

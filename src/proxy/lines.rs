@@ -44,7 +44,7 @@ pub struct Line {
 enum At {
     /// There is nothing of it yet.
     Awaited,
-    /// So many of its spaces are there.
+    /// This many of its spaces are there.
     Begun(usize),
     /// All of it.
     #[default]

@@ -49,7 +49,7 @@ impl Root {
         self.secret.expose()
     }
 
-    /// A name that says nothing to who lacks the root: HMAC-SHA256 of label and parts, length-prefixed, cut to 128 bits.
+    /// A name that reveals nothing without the root: HMAC-SHA256 of label and parts, length-prefixed, cut to 128 bits.
     /// The same input gives the same name on every replica.
     pub fn blind(&self, label: &str, parts: &[&[u8]]) -> [u8; 16] {
         let named = prefixed(std::iter::once(label.as_bytes()).chain(parts.iter().copied()));

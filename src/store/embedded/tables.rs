@@ -186,7 +186,7 @@ impl<'a> Tables<'a> {
         Ok(true)
     }
 
-    /// Clears some of the one-time values away whose time is over.
+    /// Clears away some of the one-time values that have expired.
     pub(super) fn purge(&mut self, now_ms: u64) -> Result<(), super::Failure> {
         for _ in 0..PURGED_AT_ONCE {
             let Some((end, id)) = self.once_ends.first()?.map(|(key, _)| (key.value().0, key.value().1.to_owned()))

@@ -304,7 +304,7 @@ impl Texts for English {
 
     fn dashboard_link_over(&self) -> Notice {
         Notice::new(
-            "This link is over",
+            "This link has expired",
             "A link to your connections works once, and for a short time only.",
             "Go back to the application and open the page from there again.",
         )
