@@ -95,6 +95,8 @@ struct Access {
     family: usize,
     until: Instant,
     dead: bool,
+    /// The API has taken it at least once.
+    served: bool,
 }
 
 struct Refresh {
@@ -228,8 +230,15 @@ impl Provider {
         let accepted = !dead && until > Instant::now() && state.families[family].dead.is_none();
         if !accepted {
             state.refuse(token, family);
+        } else if let Some(access) = state.access.get_mut(token) {
+            access.served = true;
         }
         (accepted, state.families[family].user)
+    }
+
+    /// Whether the API has taken this token before.
+    pub fn has_served(&self, token: &str) -> bool {
+        self.state.lock().access.get(token).is_some_and(|access| access.served)
     }
 
     /// The API refuses a good token, as APIs do at times.
@@ -351,7 +360,7 @@ impl State {
         let access = format!("a{number}.{}", family.serial);
         let refresh = format!("r{number}.{}", family.serial);
         (family.newest, family.issued, family.refused) = (access.clone(), now, false);
-        self.access.insert(access.clone(), Access { family: number, until: now + life, dead: false });
+        self.access.insert(access.clone(), Access { family: number, until: now + life, dead: false, served: false });
         if !fixed {
             self.refresh.insert(refresh.clone(), Refresh { family: number, spent: None });
         }

@@ -178,7 +178,10 @@ impl State {
         family.continued = true;
         let access = format!("a{number}.{}", family.serial);
         family.newest.clone_from(&access);
-        self.access.insert(access.clone(), Access { family: number, until: Instant::now() + life, dead: false });
+        self.access.insert(
+            access.clone(),
+            Access { family: number, until: Instant::now() + life, dead: false, served: false },
+        );
         access
     }
 }

@@ -65,7 +65,9 @@ impl World {
                 {
                     let mut known = user.known.lock();
                     known.refused_twice = true;
-                    known.late |= process.gate.troubled(began, Instant::now());
+                    // What was renewed for this call, and served another before it came to it, died on the way.
+                    let served = self.provider.has_served(token_of(&credential));
+                    known.late |= served || process.gate.troubled(began, Instant::now());
                 }
                 connections.resolver.rejected_again(want, &credential, start).await
             } else {
@@ -86,7 +88,7 @@ impl World {
 
     /// Whether the API takes the credential. It must be this person's, and none that was given up.
     fn serves(&self, credential: &Credential, user: &User, process: &Process, began: Instant, spite: bool) -> bool {
-        let token = credential.value.to_str().unwrap().trim_start_matches("Bearer ");
+        let token = token_of(credential);
         let (accepted, whose) = self.provider.accepts(token);
         if whose != user.number {
             self.journal.violated(format!("{token} was used for {}", user.number));
@@ -114,4 +116,8 @@ impl World {
         self.journal.step(&process.gate.name, token, &answer);
         accepted && !spite
     }
+}
+
+fn token_of(credential: &Credential) -> &str {
+    credential.value.to_str().unwrap().trim_start_matches("Bearer ")
 }
