@@ -93,7 +93,8 @@ impl Unconfirmed {
     /// was given up, or it was stored and given up since.
     ///
     /// # Errors
-    /// While the store or the keys are away. What was put aside then still is.
+    /// While the store or the keys are away; [`Unavailable::Busy`], too, where it may have been given up meanwhile. Who asks
+    /// again hears what became of it.
     pub async fn keep(
         &self,
         (waiting, name, origin): (&ConnectionId, &str, u64),
@@ -104,7 +105,7 @@ impl Unconfirmed {
     ) -> Result<Option<Connection>, Unavailable> {
         let holds_it = |record: &Record| record.origin == Some(origin);
         // Until it is stored nobody revokes it as one that nobody spoke for.
-        let _arrival = match self.services.get(id.service.as_str()) {
+        let arrival = match self.services.get(id.service.as_str()) {
             Some(service) => self.revoker.arrival(&id.caller, service).await,
             None => Arrival::default(),
         };
@@ -113,8 +114,10 @@ impl Unconfirmed {
             let client = client(&self.services, id);
             Change::Kept(origin, Box::new(Change::Connected { grant, identity, requested, client }))
         };
-        let connected = if self.is_there(waiting, name).await? {
-            self.editor.change(id, |record| (!holds_it(record)).then(change)).await?
+        let there = self.is_there(waiting, name).await?;
+        // Who was stopped since may find it given up: it is looked for again, guarded anew, rather than stored.
+        let connected = if there {
+            self.editor.change(id, |record| (!holds_it(record) && !arrival.has_lapsed()).then(change)).await?
         } else {
             None
         };
@@ -125,6 +128,7 @@ impl Unconfirmed {
             }
             None => match self.records.read(&self.records.roots().key(id).await?).await? {
                 Some((record, _)) if holds_it(&record) && record.farewell.is_none() => record,
+                _ if there && arrival.has_lapsed() => return Err(Unavailable::Busy),
                 _ => return Ok(None),
             },
         };

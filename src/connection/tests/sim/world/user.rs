@@ -215,9 +215,9 @@ impl User {
             // Without anything that renews it, one refusal is the end.
             Reason::RejectedByUpstream => {
                 let refused_twice = self.known.lock().refused_twice;
-                refused_twice || self.may_expire(world) || self.lost_for_a_cause(world, began)
+                refused_twice || self.may_expire(world, began) || self.lost_for_a_cause(world, began)
             }
-            Reason::Expired => self.may_expire(world),
+            Reason::Expired => self.may_expire(world, began),
             Reason::ApiKeyRetired | Reason::Pending => false,
         }
     }
@@ -226,10 +226,16 @@ impl User {
         self.known.lock().twofold_until.is_some_and(|until| began <= until)
     }
 
-    /// Whether what is stored has nothing that renews it, as the provider gave nothing.
-    fn may_expire(&self, world: &World) -> bool {
+    /// Whether what is stored has nothing that renews it, as the provider gave nothing; or what another family replaced
+    /// since then may have had nothing: who hasn't heard of that yet still goes by it.
+    fn may_expire(&self, world: &World, began: Instant) -> bool {
         let grant = world.server.record(&self.key).and_then(|record| record.grant);
-        world.provider.is_sparing() && grant.is_none_or(|grant| grant.refresh_token.is_none())
+        let stored = grant.as_ref().and_then(|grant| world.provider.family_of(grant.access_token.expose()));
+        let replaced = || {
+            let mut before = self.families_since(began).into_iter().filter(|family| Some(*family) != stored);
+            before.any(|family| world.provider.came_bare(family))
+        };
+        world.provider.is_sparing() && (grant.is_none_or(|grant| grant.refresh_token.is_none()) || replaced())
     }
 
     /// Whether a grant that was in force since then is dead at the provider.
