@@ -2,7 +2,10 @@
 //! own beside whatever is connected under its label, serves no call and is never renewed. Who speaks for it in time takes
 //! it away again; otherwise whichever process notices first revokes it at the provider.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use crate::{
     clock::Timestamp,
@@ -114,13 +117,13 @@ impl Unconfirmed {
             let client = client(&self.services, id);
             Change::Kept(origin, Box::new(Change::Connected { grant, identity, requested, client }))
         };
-        let there = self.is_there(waiting, name).await?;
         // Who was stopped since may find it given up: it is looked for again, guarded anew, rather than stored.
-        let connected = if there {
-            self.editor.change(id, |record| (!holds_it(record) && !arrival.has_lapsed()).then(change)).await?
-        } else {
-            None
+        let lapsed = AtomicBool::new(false);
+        let decide = |record: &Record| {
+            lapsed.store(arrival.has_lapsed(), Ordering::Relaxed);
+            (!holds_it(record) && !lapsed.load(Ordering::Relaxed)).then(change)
         };
+        let connected = if self.is_there(waiting, name).await? { self.editor.change(id, decide).await? } else { None };
         let record = match connected {
             Some(record) => {
                 self.events.tell(&Event::new(id.clone(), Kind::Connected, None));
@@ -128,7 +131,7 @@ impl Unconfirmed {
             }
             None => match self.records.read(&self.records.roots().key(id).await?).await? {
                 Some((record, _)) if holds_it(&record) && record.farewell.is_none() => record,
-                _ if there && arrival.has_lapsed() => return Err(Unavailable::Busy),
+                _ if lapsed.load(Ordering::Relaxed) => return Err(Unavailable::Busy),
                 _ => return Ok(None),
             },
         };

@@ -157,10 +157,11 @@ impl Provider {
         (200, String::new())
     }
 
-    /// The families that calls use by what is stored, or that wait for somebody's word.
+    /// The families that calls use by what is stored, or that wait for somebody's word: but for what comes without its lease,
+    /// as its process was stopped after it had looked whether it still has that.
     fn in_use(&self, state: &State) -> Vec<usize> {
         let Some(server) = self.server.get().and_then(Weak::upgrade) else { return vec![] };
-        let records = server.records().into_iter();
+        let records = server.records_in_time().into_iter();
         let alive = records.filter(|record| record.farewell.is_none() && record.invalid.is_none());
         let grants = alive.filter_map(|record| record.grant);
         grants

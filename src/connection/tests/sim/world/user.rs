@@ -241,5 +241,16 @@ impl User {
     /// Whether a grant that was in force since then is dead at the provider.
     pub fn lost_for_a_cause(&self, world: &World, since: Instant) -> bool {
         self.families_since(since).into_iter().any(|family| world.provider.death_of(family).is_some())
+            || self.keeps_what_is_dead(world)
+    }
+
+    /// Whether the latest consent brought no refresh token, and continued a family that its client has forgotten: it keeps
+    /// the refresh token of another, which nobody told it is dead.
+    fn keeps_what_is_dead(&self, world: &World) -> bool {
+        let Some(grant) = world.server.record(&self.key).and_then(|record| record.grant) else { return false };
+        let given = world.provider.family_of(grant.access_token.expose());
+        let kept = grant.refresh_token.and_then(|token| world.provider.family_of(token.expose()));
+        world.provider.is_sparing()
+            && kept.is_some_and(|kept| Some(kept) != given && world.provider.death_of(kept).is_some())
     }
 }
