@@ -100,8 +100,12 @@ impl Lease {
     /// Whether it certainly stays ours for this long, should the store go away at once: renewed where it must be. A process
     /// that was stopped, or that the store answered late, may find that little or nothing is left of it.
     pub async fn secured_for(&self, time: Duration) -> bool {
-        let covers = || Instant::now() + time <= *self.until.lock();
-        covers() || (prolong(&self.store, &self.key, &self.holder, &self.until).await && covers())
+        self.covers(time) || (prolong(&self.store, &self.key, &self.holder, &self.until).await && self.covers(time))
+    }
+
+    /// The same without asking the store, by what it said last.
+    pub fn covers(&self, time: Duration) -> bool {
+        Instant::now() + time <= *self.until.lock()
     }
 
     /// The time by the store's clock, in microseconds since the epoch: the same for all processes, and no later than this.

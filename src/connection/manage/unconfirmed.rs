@@ -2,7 +2,10 @@
 //! own beside whatever is connected under its label, serves no call and is never renewed. Who speaks for it in time takes
 //! it away again; otherwise whichever process notices first revokes it at the provider.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use crate::{
     clock::Timestamp,
@@ -93,7 +96,8 @@ impl Unconfirmed {
     /// was given up, or it was stored and given up since.
     ///
     /// # Errors
-    /// While the store or the keys are away. What was put aside then still is.
+    /// While the store or the keys are away; [`Unavailable::Busy`], too, where it may have been given up meanwhile. Who asks
+    /// again hears what became of it.
     pub async fn keep(
         &self,
         (waiting, name, origin): (&ConnectionId, &str, u64),
@@ -104,7 +108,7 @@ impl Unconfirmed {
     ) -> Result<Option<Connection>, Unavailable> {
         let holds_it = |record: &Record| record.origin == Some(origin);
         // Until it is stored nobody revokes it as one that nobody spoke for.
-        let _arrival = match self.services.get(id.service.as_str()) {
+        let arrival = match self.services.get(id.service.as_str()) {
             Some(service) => self.revoker.arrival(&id.caller, service).await,
             None => Arrival::default(),
         };
@@ -113,11 +117,13 @@ impl Unconfirmed {
             let client = client(&self.services, id);
             Change::Kept(origin, Box::new(Change::Connected { grant, identity, requested, client }))
         };
-        let connected = if self.is_there(waiting, name).await? {
-            self.editor.change(id, |record| (!holds_it(record)).then(change)).await?
-        } else {
-            None
+        // Who was stopped since may find it given up: it is looked for again, guarded anew, rather than stored.
+        let lapsed = AtomicBool::new(false);
+        let decide = |record: &Record| {
+            lapsed.store(arrival.has_lapsed(), Ordering::Relaxed);
+            (!holds_it(record) && !lapsed.load(Ordering::Relaxed)).then(change)
         };
+        let connected = if self.is_there(waiting, name).await? { self.editor.change(id, decide).await? } else { None };
         let record = match connected {
             Some(record) => {
                 self.events.tell(&Event::new(id.clone(), Kind::Connected, None));
@@ -125,6 +131,7 @@ impl Unconfirmed {
             }
             None => match self.records.read(&self.records.roots().key(id).await?).await? {
                 Some((record, _)) if holds_it(&record) && record.farewell.is_none() => record,
+                _ if lapsed.load(Ordering::Relaxed) => return Err(Unavailable::Busy),
                 _ => return Ok(None),
             },
         };

@@ -39,9 +39,11 @@ use super::{
 const FAREWELLS: u32 = 8;
 /// How long somebody who holds the lease is waited for: longer than the lease of a dead one lasts.
 const PATIENCE: Duration = Duration::from_secs(18);
-/// How long the lease is asked for again where the store fails: one lost answer leaves nobody unguarded, and nobody waits
-/// long for a store that is away.
+/// How long the lease is asked for again where the store fails without a break: one lost answer leaves nobody unguarded,
+/// however long another was waited for before it, and nobody waits long for a store that is away.
 const STORE_PATIENCE: Duration = Duration::from_secs(3);
+/// What storing a grant may take.
+const STORING: Duration = Duration::from_secs(2);
 /// Between two looks at it.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a grant that nobody can store is kept in mind to be revoked.
@@ -70,6 +72,12 @@ impl Arrival {
     /// Whether it keeps revocations from being sent.
     pub const fn is_held(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// Whether it kept revocations from being sent, and may do so no longer before a grant is stored: its process was
+    /// stopped, or the store was away. What was seen before that may be untrue.
+    pub fn has_lapsed(&self) -> bool {
+        self.0.as_ref().is_some_and(|(lease, _)| !lease.covers(STORING))
     }
 }
 
@@ -270,13 +278,17 @@ impl Revoker {
         let parts = [client.token_url.as_str().as_bytes(), client.client_id.as_bytes()];
         let key = Key { owner, record: RecordId(root.blind("client", &parts)) };
         let began = Instant::now();
+        // When the store last answered, or was first asked.
+        let mut answered = began;
         loop {
             match self.leases.ask(key).await {
                 Ok(Asked::Mine(lease)) => return Ok(Some(lease)),
                 Ok(Asked::Theirs(_)) if began.elapsed() > PATIENCE => return Ok(None),
-                Err(error) if began.elapsed() > STORE_PATIENCE => return Err(error.into()),
-                Ok(Asked::Theirs(_)) | Err(_) => sleep(LOOK).await,
+                Ok(Asked::Theirs(_)) => answered = Instant::now(),
+                Err(error) if answered.elapsed() > STORE_PATIENCE => return Err(error.into()),
+                Err(_) => {}
             }
+            sleep(LOOK).await;
         }
     }
 }

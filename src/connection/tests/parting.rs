@@ -159,6 +159,51 @@ async fn a_grant_comes_in_guarded_though_the_store_fails_for_a_moment_and_unguar
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_grant_comes_in_guarded_though_the_store_fails_after_another_was_long_waited_for() {
+    let (rig, id) = rig(2).await;
+    let arrival = async |process: usize| {
+        rig.processes[process].connections.revoker.arrival(&id.caller, &rig.user(0).service).await
+    };
+    let first = arrival(0).await;
+    let (second, ()) = tokio::join!(arrival(1), async {
+        sleep(Duration::from_secs(8)).await;
+        rig.world.server.outage(Duration::from_secs(1));
+        sleep(Duration::from_secs(2)).await;
+        drop(first);
+    });
+    assert!(second.is_held());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_stopped_while_speaking_for_a_grant_stores_nothing_that_was_given_up_meanwhile() {
+    let mut seen = 0;
+    for step in 0..24_usize {
+        let (rig, id) = rig(2).await;
+        let connections = rig.processes[0].connections.clone();
+        let (family, grant) = rig.world.provider.consent(0);
+        let until = connections.records.now().plus(Duration::from_secs(30));
+        let (aside, who) = (grant.clone(), identity(Some("ada")));
+        let aside = Aside { id: &id, name: "one", grant: aside, identity: who, requested: &[], shown: true, until };
+        connections.unconfirmed.put(aside).await.unwrap();
+        let gate = Arc::clone(&rig.processes[0].gate);
+        let asked = gate.asked.lock().len();
+        // Stopped until after the other process has given it up.
+        gate.arm(step as u64, Trouble::Stop(Duration::from_secs(60)));
+        let (from, who) = ((&id, "one", 1), identity(Some("ada")));
+        let kept = connections.unconfirmed.keep(from, &id, grant, who, &[]).await;
+        let stored = rig.world.server.record(&rig.user(0).key).is_some_and(|record| record.grant.is_some());
+        // What is on its way already, nobody can hold back.
+        let on_its_way = step.is_multiple_of(2) && gate.asked.lock().get(asked + step / 2) == Some(&"put");
+        assert!(
+            !stored || on_its_way || rig.death_of(family).is_none(),
+            "stopped at {step}, it stored what was revoked: {kept:?}"
+        );
+        seen += usize::from(rig.death_of(family).is_some());
+    }
+    assert!(seen > 0, "it was never stopped in time");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_connects_again_before_a_revocation_is_through_is_not_reached_by_its_rest() {
     let (rig, id) = rig(1).await;
     Consents(&rig).connect(0, &id, Some("ada")).await;

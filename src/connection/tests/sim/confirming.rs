@@ -98,8 +98,11 @@ impl Run {
         }
         let guarded = arrival.is_held();
         drop(arrival);
-        if guarded && !world.provider.continued(family) {
-            world.provider.stored(family);
+        if guarded {
+            world.provider.no_longer_in_doubt(family, waiting.grant.access_token.expose());
+            if !world.provider.continued(family) {
+                world.provider.stored(family);
+            }
         }
         // Now and then to about when the healer notices that nobody spoke for it.
         let pauses = [Duration::ZERO, random.millis(0, 1000), random.millis(0, 45_000), random.millis(39_500, 51_000)];

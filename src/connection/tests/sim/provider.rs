@@ -77,6 +77,10 @@ struct Family {
     overtaken: bool,
     /// The person consented to it more than once.
     continued: bool,
+    /// A consent brought no refresh token with it.
+    bare: bool,
+    /// The access tokens of further consents that its client has not stored for certain.
+    in_doubt: Vec<String>,
     dead: Option<Death>,
     newest: String,
     issued: Instant,

@@ -2,7 +2,7 @@
 //! sender gave up, and goes away; and whose failover forgets the last write that it acknowledged.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -43,6 +43,8 @@ pub struct State {
     once: HashMap<String, Vec<u8>>,
     fence: u64,
     began: Instant,
+    /// Writes whose process was stopped after it had sent them off for longer than its leases last for certain.
+    held_up: HashSet<Version>,
     /// What stood where the last write was done.
     before_last: Option<(Instant, Key, Option<Stored>)>,
     changed: Option<Key>,
@@ -154,11 +156,19 @@ impl Server {
 
     /// All records that can be read.
     pub fn records(&self) -> Vec<Record> {
-        let stored: Vec<_> =
-            self.state.lock().records.iter().map(|(key, (stored, _))| (*key, stored.clone())).collect();
-        let open =
-            |(key, stored): (Key, Versioned)| Record::open(&self.vault, &key, stored.version, &stored.value).ok();
-        stored.into_iter().filter_map(open).collect()
+        self.records_where(|_, _| true)
+    }
+
+    /// The same without what was written so late that no lease of its writer's can have covered it.
+    pub fn records_in_time(&self) -> Vec<Record> {
+        self.records_where(|state, version| !state.held_up.contains(&version))
+    }
+
+    fn records_where(&self, holds: impl Fn(&State, Version) -> bool) -> Vec<Record> {
+        let state = self.state.lock();
+        let stored = state.records.iter().map(|(key, (stored, _))| (key, stored));
+        let chosen = stored.filter(|(_, stored)| holds(&state, stored.version));
+        chosen.filter_map(|(key, stored)| Record::open(&self.vault, key, stored.version, &stored.value).ok()).collect()
     }
 
     /// How many records there are.
@@ -239,6 +249,7 @@ impl State {
             once: HashMap::new(),
             fence: 0,
             began: Instant::now(),
+            held_up: HashSet::new(),
             before_last: None,
             changed: None,
             down_until: None,

@@ -198,6 +198,7 @@ impl World {
             None
         };
         let (family, grant) = self.provider.consent_as(user.number, user.holder(account));
+        let access = grant.access_token.expose().clone();
         self.journal.step(&process.gate.name, "connect", &family);
         user.connecting(family);
         self.provider.connected(user.number, None);
@@ -218,6 +219,7 @@ impl World {
         if let Some((arrival, began)) = arrival.filter(|_| done) {
             if arrival.is_held() {
                 self.provider.stored(family);
+                self.provider.no_longer_in_doubt(family, &access);
             }
             self.judge_arrival(family, &arrival, process, began);
             if renews && self.provider.continued(family) && !self.renews(user) {

@@ -76,7 +76,7 @@ impl Provider {
             (earlier, state.give_again(earlier, self.life), None)
         } else {
             let family = state.families.len();
-            state.families.push(Family::new(user, holder));
+            state.families.push(Family { bare: habits.refresh == Refresh::Never, ..Family::new(user, holder) });
             let (access, refresh) = state.issue(family, self.life, habits.refresh == Refresh::Never);
             (family, access, (habits.refresh != Refresh::Never).then_some(refresh))
         };
@@ -105,6 +105,16 @@ impl Provider {
     /// Its client has stored it for certain, and guarded it meanwhile.
     pub fn stored(&self, family: usize) {
         self.state.lock().families[family].stored = true;
+    }
+
+    /// The same of what this consent gave, which may not be the family's first.
+    pub fn no_longer_in_doubt(&self, family: usize, access: &str) {
+        self.state.lock().families[family].in_doubt.retain(|token| token != access);
+    }
+
+    /// Whether a consent to it brought no refresh token.
+    pub fn came_bare(&self, family: usize) -> bool {
+        self.state.lock().families[family].bare
     }
 
     /// Whether its client revoked it, at a time that nothing excuses.
@@ -137,7 +147,8 @@ impl Provider {
                 continue;
             }
             state.families[family].overtaken = !excused;
-            // What came in without the lease, or by a write that its sender gave up, had nothing to guard it.
+            // What came in without the lease, or by a write that its sender gave up, had nothing to guard it: also where an
+            // earlier consent to the same family was stored.
             if in_use.contains(&family) && state.families[family].stored && !excused {
                 self.journal.violated(format!("family {family} was in use, and revoked with family {named}"));
             }
@@ -146,16 +157,18 @@ impl Provider {
         (200, String::new())
     }
 
-    /// The families that calls use by what is stored, or that wait for somebody's word.
+    /// The families that calls use by what is stored, or that wait for somebody's word: but for what comes without its lease,
+    /// as its process was stopped after it had looked whether it still has that.
     fn in_use(&self, state: &State) -> Vec<usize> {
         let Some(server) = self.server.get().and_then(Weak::upgrade) else { return vec![] };
-        let records = server.records().into_iter();
+        let records = server.records_in_time().into_iter();
         let alive = records.filter(|record| record.farewell.is_none() && record.invalid.is_none());
         let grants = alive.filter_map(|record| record.grant);
         grants
             .filter_map(|grant| {
-                let token = grant.refresh_token.unwrap_or(grant.access_token);
-                state.family_of(token.expose())
+                let family = state.family_of(grant.refresh_token.as_ref().unwrap_or(&grant.access_token).expose())?;
+                let in_doubt = state.families[family].in_doubt.contains(grant.access_token.expose());
+                (!in_doubt).then_some(family)
             })
             .collect()
     }
@@ -176,8 +189,10 @@ impl State {
         let family = &mut self.families[number];
         family.serial += 1;
         family.continued = true;
+        family.bare = true;
         let access = format!("a{number}.{}", family.serial);
         family.newest.clone_from(&access);
+        family.in_doubt.push(access.clone());
         self.access.insert(
             access.clone(),
             Access { family: number, until: Instant::now() + life, dead: false, served: false },
@@ -195,6 +210,8 @@ impl Family {
             stored: false,
             overtaken: false,
             continued: false,
+            bare: false,
+            in_doubt: vec![],
             dead: None,
             newest: String::new(),
             issued: now,

@@ -16,6 +16,9 @@ use crate::store::{
 /// How long a process waits for the store's answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What is left of a lease that is renewed in time, at least. A write that is on its way for longer may come without it.
+const SURE: Duration = Duration::from_secs(10);
+
 /// The store as one process reaches it.
 pub struct Handle {
     pub(super) server: Arc<Server>,
@@ -100,8 +103,14 @@ impl Store for Handle {
         value: &[u8],
         due: Option<u64>,
     ) -> Result<Put, Error> {
-        let (key, value) = (*key, value.to_vec());
-        self.act("put", move |state| state.put(key, expect, Versioned { version, value }, due)).await
+        let (key, value, asked) = (*key, value.to_vec(), Instant::now());
+        let put = move |state: &mut State| {
+            if asked.elapsed() > SURE {
+                state.held_up.insert(version);
+            }
+            state.put(key, expect, Versioned { version, value }, due)
+        };
+        self.act("put", put).await
     }
 
     async fn delete(&self, key: &Key, expect: Expect) -> Result<Put, Error> {

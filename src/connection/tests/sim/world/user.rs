@@ -215,9 +215,9 @@ impl User {
             // Without anything that renews it, one refusal is the end.
             Reason::RejectedByUpstream => {
                 let refused_twice = self.known.lock().refused_twice;
-                refused_twice || self.may_expire(world) || self.lost_for_a_cause(world, began)
+                refused_twice || self.may_expire(world, began) || self.lost_for_a_cause(world, began)
             }
-            Reason::Expired => self.may_expire(world),
+            Reason::Expired => self.may_expire(world, began),
             Reason::ApiKeyRetired | Reason::Pending => false,
         }
     }
@@ -226,14 +226,31 @@ impl User {
         self.known.lock().twofold_until.is_some_and(|until| began <= until)
     }
 
-    /// Whether what is stored has nothing that renews it, as the provider gave nothing.
-    fn may_expire(&self, world: &World) -> bool {
+    /// Whether what is stored has nothing that renews it, as the provider gave nothing; or what another family replaced
+    /// since then may have had nothing: who hasn't heard of that yet still goes by it.
+    fn may_expire(&self, world: &World, began: Instant) -> bool {
         let grant = world.server.record(&self.key).and_then(|record| record.grant);
-        world.provider.is_sparing() && grant.is_none_or(|grant| grant.refresh_token.is_none())
+        let stored = grant.as_ref().and_then(|grant| world.provider.family_of(grant.access_token.expose()));
+        let replaced = || {
+            let mut before = self.families_since(began).into_iter().filter(|family| Some(*family) != stored);
+            before.any(|family| world.provider.came_bare(family))
+        };
+        world.provider.is_sparing() && (grant.is_none_or(|grant| grant.refresh_token.is_none()) || replaced())
     }
 
     /// Whether a grant that was in force since then is dead at the provider.
     pub fn lost_for_a_cause(&self, world: &World, since: Instant) -> bool {
         self.families_since(since).into_iter().any(|family| world.provider.death_of(family).is_some())
+            || self.keeps_what_is_dead(world)
+    }
+
+    /// Whether the latest consent brought no refresh token, and continued a family that its client has forgotten: it keeps
+    /// the refresh token of another, which nobody told it is dead.
+    fn keeps_what_is_dead(&self, world: &World) -> bool {
+        let Some(grant) = world.server.record(&self.key).and_then(|record| record.grant) else { return false };
+        let given = world.provider.family_of(grant.access_token.expose());
+        let kept = grant.refresh_token.and_then(|token| world.provider.family_of(token.expose()));
+        world.provider.is_sparing()
+            && kept.is_some_and(|kept| Some(kept) != given && world.provider.death_of(kept).is_some())
     }
 }
