@@ -3,7 +3,7 @@
 
 use reqwest::Method;
 
-use crate::support::{Rig, Store};
+use crate::support::{Rig, Store, wait};
 
 /// `ada`, connected to both services, with the record of `crm` damaged and a process that has seen nothing else.
 async fn with_a_damaged_record() -> Rig {
@@ -51,4 +51,22 @@ async fn a_record_that_cannot_be_opened_can_be_disconnected() {
     assert_eq!(answer.status, 204, "{}", answer.text());
     rig.get("ada", "/proxy/crm/whoami").await.auth_required("crm", "not_connected");
     rig.get("ada", "/proxy/calendar/whoami").await.upstream(200);
+}
+
+#[tokio::test]
+async fn an_entry_of_the_healer_without_a_record_is_forgotten() {
+    let rig = Rig::start(Store::Redis).await;
+    rig.connect("ada").await;
+    let redis = rig.redis.as_ref().expect("it is Redis");
+    // As after an eviction: the record is gone, and its entry stays and is due.
+    let script = "redis.call('DEL', redis.call('KEYS', 'vk:*:r:*')[1]) \
+        local due = redis.call('KEYS', 'vk:*:due')[1] \
+        return redis.call('ZADD', due, 'XX', 'CH', 1, redis.call('ZRANGE', due, 0, -1)[1])";
+    let said = redis.say(&["EVAL", script, "0"]).await;
+    assert!(said.starts_with(":1"), "{said}");
+    wait::until("the entry is gone", || async {
+        let left = redis.say(&["EVAL", "return #redis.call('KEYS', 'vk:*:due')", "0"]).await;
+        left.starts_with(":0").then_some(())
+    })
+    .await;
 }
