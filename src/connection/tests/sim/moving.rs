@@ -100,17 +100,19 @@ impl World {
         }
     }
 
-    /// The person disconnects, under whichever label it is.
+    /// The person disconnects, under whichever labels there is something: a rename that found its label taken left two.
     async fn give_up_both(&self, user: &User, process: &Process) {
         self.journal.count(|counts| counts.disconnects += 1);
         self.provider.connected(user.number, None);
         user.disconnecting();
+        let mut answers = Vec::new();
         for id in [&user.id, &user.other_id()] {
             let done = timeout(PATIENCE, process.connections.manager.disconnect(id)).await;
             self.journal.step(&process.gate.name, "disconnect", &(&id.account, &done));
-            if matches!(done, Ok(Ok(true))) {
-                return user.gone();
-            }
+            answers.push(done);
+        }
+        if answers.contains(&Ok(Ok(true))) && answers.iter().all(|done| matches!(done, Ok(Ok(_)))) {
+            user.gone();
         }
     }
 

@@ -186,12 +186,12 @@ impl Run {
         let server = &self.world.server;
         // With which family each is connected, and whether with a key, as far as the store knows.
         let connected = |user: &User| {
-            let record = server.record(&user.key).filter(|record| record.grant.is_some());
-            let record = record.or_else(|| server.record(&user.elsewhere)).or_else(|| server.record(&user.key));
-            let record = record.filter(|record| record.farewell.is_none())?;
-            let token = record.grant.map(|grant| grant.refresh_token.unwrap_or(grant.access_token));
-            let family = token.and_then(|token| self.world.provider.family_of(token.expose()));
-            Some((family, record.api_key.is_some()))
+            [&user.key, &user.elsewhere].map(|key| {
+                let record = server.record(key).filter(|record| record.farewell.is_none())?;
+                let token = record.grant.map(|grant| grant.refresh_token.unwrap_or(grant.access_token));
+                let family = token.and_then(|token| self.world.provider.family_of(token.expose()));
+                Some((family, record.api_key.is_some()))
+            })
         };
         let before: Vec<_> = self.world.users.iter().map(connected).collect();
         server.failover(time, leases);
