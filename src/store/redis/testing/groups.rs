@@ -47,7 +47,8 @@ impl Watched {
         let watched = Self { master, replica, sentinels };
         await_that("the sentinels' agreement", || {
             watched.sentinels.iter().all(|sentinel| {
-                let seen = super::ask(sentinel.port, SENTINEL_PASSWORD, &["SENTINEL", "MASTER", "vk"]);
+                let seen =
+                    super::ask(sentinel.port, SENTINEL_PASSWORD, &["SENTINEL", "MASTER", "vk"]).expect("it answers");
                 let of =
                     |field: &str| seen.iter().position(|word| word == field).and_then(|at| seen.get(at + 1)).cloned();
                 of("num-other-sentinels").as_deref() == Some("2") && of("num-slaves").as_deref() == Some("1")

@@ -1,7 +1,7 @@
 //! Real servers for tests: started on free ports, killed by their own process id when dropped.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -92,6 +92,11 @@ impl Server {
 
     /// Runs a command as administrator and answers the reply's lines.
     pub(crate) fn admin(&self, words: &[&str]) -> Vec<String> {
+        ask(self.port, PASSWORD, words).expect("the server answers")
+    }
+
+    /// The same of a server that may hang up meanwhile, as one does that is demoted.
+    pub(crate) fn try_admin(&self, words: &[&str]) -> io::Result<Vec<String>> {
         ask(self.port, PASSWORD, words)
     }
 
@@ -130,8 +135,8 @@ fn spawn(directory: &Path, port: u16, arguments: &[String]) -> Child {
 }
 
 /// Sends one command over a connection of its own, after authenticating.
-pub(crate) fn ask(port: u16, password: &str, words: &[&str]) -> Vec<String> {
-    let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("the server runs");
+pub(crate) fn ask(port: u16, password: &str, words: &[&str]) -> io::Result<Vec<String>> {
+    let mut socket = TcpStream::connect(("127.0.0.1", port))?;
     socket.set_read_timeout(Some(Duration::from_secs(10))).expect("the time is not zero");
     let mut replies = BufReader::new(socket.try_clone().expect("sockets can be shared"));
     for words in [&["AUTH", password][..], words] {
@@ -139,33 +144,34 @@ pub(crate) fn ask(port: u16, password: &str, words: &[&str]) -> Vec<String> {
         for word in words {
             request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
         }
-        socket.write_all(request.as_bytes()).expect("the server reads");
+        socket.write_all(request.as_bytes())?;
         let mut lines = Vec::new();
-        read_reply(&mut replies, &mut lines);
+        read_reply(&mut replies, &mut lines)?;
         if words[0] != "AUTH" {
-            return lines;
+            return Ok(lines);
         }
     }
-    Vec::new()
+    Ok(Vec::new())
 }
 
 /// Reads one reply of any shape as its lines, marks of errors and simple strings kept.
-fn read_reply(replies: &mut impl BufRead, lines: &mut Vec<String>) {
+fn read_reply(replies: &mut impl BufRead, lines: &mut Vec<String>) -> io::Result<()> {
     let mut line = String::new();
-    replies.read_line(&mut line).expect("the server answers");
+    replies.read_line(&mut line)?;
     let line = line.trim_end().to_owned();
     match line.split_at_checked(1) {
         Some(("*", count)) => {
             for _ in 0..count.parse::<i64>().unwrap_or(0) {
-                read_reply(replies, lines);
+                read_reply(replies, lines)?;
             }
         }
         Some(("$", length)) if !length.starts_with('-') => {
             let length: usize = length.parse().expect("it is a length");
             let mut text = vec![0; length + 2];
-            replies.read_exact(&mut text).expect("the server answers");
+            replies.read_exact(&mut text)?;
             lines.push(String::from_utf8_lossy(&text[..length]).into_owned());
         }
         _ => lines.push(line),
     }
+    Ok(())
 }
