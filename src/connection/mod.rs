@@ -43,7 +43,7 @@ mod tests;
 pub use cache::Credential;
 pub use edit::Renamed;
 pub use keys::{ApiKeys, Holder, Standing};
-pub use manage::{Aside, Erased, LABELS_MAX, Manager, Unconfirmed};
+pub use manage::{Erased, LABELS_MAX, Manager, Unconfirmed, UnconfirmedGrant};
 pub use model::{AuthKind, Connection, KeyFacts, Reason, Status, Unavailable, Unusable};
 pub use record::root::Roots;
 pub use resolve::{AfterRejection, Resolver, Want};

@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 use super::{Browser, Consent, STATE_TTL, digest, token};
 use crate::{
     clock::Timestamp,
-    connection::{Aside, Connection, Unavailable},
+    connection::{Connection, Unavailable, UnconfirmedGrant},
     id::{Account, ConnectionId},
     oauth::{Grant, Identity},
     secret::SecretString,
@@ -152,7 +152,7 @@ impl Consent {
         let sealed = root.seal(Purpose::State, &plaintext, &[name.as_bytes()])?;
         let received = Timestamp::from_millis(held.received_ms);
         // Should nobody speak for it in time, this is what tells the healers to revoke it.
-        let aside = Aside {
+        let waiting = UnconfirmedGrant {
             id: &held.id,
             name: &name,
             grant: held.grant(received),
@@ -161,7 +161,7 @@ impl Consent {
             shown: held.waits_for == WaitsFor::Application,
             until: received.plus(STATE_TTL),
         };
-        self.connections.unconfirmed.put(aside).await?;
+        self.connections.unconfirmed.put(waiting).await?;
         match self.store.put_once(&name, sealed.as_bytes(), Some(STATE_TTL)).await? {
             Claim::Mine => Ok(code),
             Claim::Theirs(_) => Err(Unavailable::Keys),

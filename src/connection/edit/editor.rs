@@ -61,7 +61,7 @@ impl Editor {
             let (record, version, unreadable) = self.records.read_or_replace(&key, id).await?;
             // A move that was left half-done is finished first: it would take a record along that has changed since, or
             // bring one back that was given up.
-            if record.moving.is_some() {
+            if record.under_way().is_some() {
                 self.moves.finish(key).await?;
                 continue;
             }
@@ -75,7 +75,7 @@ impl Editor {
             }
             // First of all: who dies after it leaves a grant to be revoked, unless that is still in use.
             let grave = match record.let_go_by(&change) {
-                Some(farewell) => Some(self.revoker.bury(id, &farewell).await?),
+                Some(pending) => Some(self.revoker.bury(id, &pending).await?),
                 None => None,
             };
             let expect = version.map_or(Expect::Absent, Expect::Version);

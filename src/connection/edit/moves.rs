@@ -24,6 +24,7 @@ use crate::{
             change::Change,
             form::Record,
             records::{ATTEMPTS, Records},
+            state::State,
         },
         revoke::Revoker,
     },
@@ -87,7 +88,7 @@ impl Moves {
         if !record.stands() {
             return Ok(Some(false));
         }
-        match &record.moving {
+        match record.under_way() {
             Some(moving) if moving.to == *to => return Ok(Some(true)),
             Some(_) => {
                 self.finish(from).await?;
@@ -96,7 +97,7 @@ impl Moves {
             None => self.settle(&record).await?,
         }
         // A refresh token that may be spent: whoever renews it first tells which grant is the one to move.
-        if record.mark.is_some() || self.records.own().unsaved.sealed(&from).is_some() {
+        if record.intent.is_some() || self.records.own().unsaved.sealed(&from).is_some() {
             return Ok(None);
         }
         let moving = self.records.write(from, record, version, Change::Moving(to.clone())).await?;
@@ -107,13 +108,13 @@ impl Moves {
     pub async fn finish(&self, from: Key) -> Result<Renamed, Unavailable> {
         for _ in 0..ATTEMPTS {
             let Some((record, _)) = self.records.read(&from).await? else { return Ok(Renamed::Done) };
-            let Some(moving) = record.moving else { return Ok(Renamed::Taken) };
+            let Some(moving) = record.under_way().cloned() else { return Ok(Renamed::Taken) };
             let target_id = ConnectionId { account: moving.to.clone(), ..record.id };
             let target = self.records.roots().key(&target_id).await?;
             let there = self.records.read(&target).await?;
             // Read after the target: where the move goes on still, nothing of it can have come and gone there before.
             let Some((record, version)) = self.records.read(&from).await? else { return Ok(Renamed::Done) };
-            if record.moving.as_ref() != Some(&moving) {
+            if record.under_way() != Some(&moving) {
                 continue;
             }
             let has_arrived = there.as_ref().is_some_and(|(there, _)| there.moved_by == Some(moving.id));
@@ -131,17 +132,17 @@ impl Moves {
                 }
                 Some((there, expect)) => {
                     self.settle(&there).await?;
-                    if let Some(farewell) = &there.farewell {
-                        self.revoker.bury(&target_id, farewell).await?;
+                    if let Some(pending) = there.pending_revocation() {
+                        self.revoker.bury(&target_id, pending).await?;
                     }
                     // Step 3.
                     let arrives = |version: Version, now| record.apply(Change::Arrived, now, version.0);
                     self.records.put(target, Expect::Version(expect), arrives).await?;
                 }
                 None => {
-                    let reserved = Record { awaits: Some(moving.id), ..Record::empty(target_id) };
+                    let reserved = Record::only(target_id, State::Reserved(moving.id));
                     // Step 2.
-                    self.records.put(target, Expect::Absent, |_, _| reserved).await?;
+                    self.records.put(target, Expect::Absent, |_, _| Ok(reserved)).await?;
                 }
             }
         }
@@ -155,7 +156,7 @@ impl Moves {
         let from = self.records.roots().key(&ConnectionId { account: from.clone(), ..record.id.clone() }).await?;
         for _ in 0..ATTEMPTS {
             match self.records.read(&from).await? {
-                Some((old, version)) if old.moving.as_ref().is_some_and(|moving| moving.id == id) => {
+                Some((old, version)) if old.under_way().is_some_and(|moving| moving.id == id) => {
                     if self.records.delete(&from, version).await? {
                         return Ok(());
                     }

@@ -28,7 +28,7 @@ impl Saver {
         Arc::new(Self { records, revoker })
     }
 
-    /// Stores what only this process has of `key`, where there is something: before that, no mark can be set on it, and
+    /// Stores what only this process has of `key`, where there is something: before that, no intent can be written on it, and
     /// nothing of it may be spent.
     ///
     /// # Errors

@@ -160,28 +160,28 @@ impl Healer {
         if !due::is_wanted(&record, self.records.now()) {
             return true;
         }
-        if record.farewell.is_some() || record.awaits.is_some() {
-            self.revoker.finish(key).await;
-            true
-        } else if let Some(aside) = record.aside {
-            // Our clock may be ahead, and somebody may yet speak for it.
-            let until = aside.until.unwrap_or_default();
-            matches!(self.unconfirmed.has_come(key, until).await, Ok(true))
-                && self.unconfirmed.give_up(key).await.is_ok()
-        } else if record.moving.is_some() {
-            self.moves.finish(key).await.is_ok()
-        } else if let Some(grant) = record.grant {
-            self.refresher.refresh(&record.id, grant.generation).await.is_ok()
-        } else {
-            false
+        match (record.state, record.grant) {
+            (State::PendingRevocation(_) | State::Reserved(_), _) => {
+                self.revoker.finish(key).await;
+                true
+            }
+            (State::Unconfirmed(wait), _) => {
+                // Our clock may be ahead, and somebody may yet speak for it.
+                let until = wait.until.unwrap_or_default();
+                matches!(self.unconfirmed.has_come(key, until).await, Ok(true))
+                    && self.unconfirmed.give_up(key).await.is_ok()
+            }
+            (State::Moving(_), _) => self.moves.finish(key).await.is_ok(),
+            (State::Connected, Some(grant)) => self.refresher.refresh(&record.id, grant.generation).await.is_ok(),
+            (State::Connected, None) => false,
         }
     }
 
     /// Whether there is a provider to ask, where the record needs one.
     fn can_be_healed(&self, record: &Record) -> bool {
         let service = self.services.get(record.id.service.as_str());
-        let beyond = record.farewell.is_some() || record.aside.is_some() || record.moving.is_some();
-        beyond || service.is_some_and(|service| service.oauth.is_some())
+        let needs_none = !matches!(record.state, State::Connected | State::Reserved(_));
+        needs_none || service.is_some_and(|service| service.oauth.is_some())
     }
 
     fn spread_out(&self, key: &Key) -> u64 {

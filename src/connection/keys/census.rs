@@ -57,7 +57,7 @@ pub struct HolderPage {
 impl Holder {
     fn of(record: Record, now: Timestamp) -> Option<Self> {
         // Given up, or no connection yet.
-        if record.farewell.is_some() || record.aside.is_some() {
+        if !record.is_connected() {
             return None;
         }
         let key = record.api_key.as_ref().map(facts);

@@ -173,12 +173,11 @@ impl ApiKeys {
     async fn drop_key(&self, id: &ConnectionId, detail: Option<&'static str>) -> Result<bool, Unavailable> {
         let removed = self.editor.change(id, |record| record.api_key.is_some().then_some(Change::KeyRemoved)).await?;
         let Some(record) = removed else { return Ok(false) };
-        let is_bare = |record: &Record| record.grant.is_none() && record.api_key.is_none() && record.farewell.is_none();
-        if is_bare(&record) {
+        if record.is_bare() {
             let key = self.records.roots().key(id).await?;
             // Somebody may have connected since: then it is theirs.
             if let Some((record, version)) = self.records.read(&key).await?
-                && is_bare(&record)
+                && record.is_bare()
             {
                 self.records.delete(&key, version).await?;
             }

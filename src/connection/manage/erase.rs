@@ -66,7 +66,7 @@ impl Manager {
                 match tombstone::retire(&self.parts.records, *key).await? {
                     Retired::Now(record) => {
                         are_tombstones = false;
-                        if record.aside.is_none() {
+                        if record.waits_for().is_none() {
                             erased.connections += 1;
                             self.parts.events.tell(&Event::new(record.id.clone(), Kind::Erased, None));
                         }
@@ -86,11 +86,11 @@ impl Manager {
     }
 
     async fn part_with_all(&self, keys: &[Key]) {
-        let farewells = join_all(keys.iter().map(|key| {
+        let revocations = join_all(keys.iter().map(|key| {
             let (revoker, key) = (Arc::clone(&self.parts.revoker), *key);
             self.parts.handle.spawn(async move { revoker.finish(key).await })
         }));
         // A provider that is quick is waited for, so that "erased" is true in every respect; a slow one is not.
-        let _ = timeout(PATIENCE, farewells).await;
+        let _ = timeout(PATIENCE, revocations).await;
     }
 }

@@ -31,7 +31,7 @@ mod unconfirmed;
 
 pub use erase::Erased;
 pub use labels::LABELS_MAX;
-pub use unconfirmed::{Aside, Unconfirmed};
+pub use unconfirmed::{Unconfirmed, UnconfirmedGrant};
 
 /// How long a provider is waited for that is asked to revoke a connection: one that is quick, so that "disconnected" is true
 /// in every respect.
@@ -159,8 +159,8 @@ impl Manager {
         self.parts.events.tell(&Event::new(id.clone(), Kind::Revoked, None));
         let key = self.parts.records.roots().key(id).await?;
         let revoker = Arc::clone(&self.parts.revoker);
-        let farewell = self.parts.handle.spawn(async move { revoker.finish(key).await });
-        let _ = tokio::time::timeout(PATIENCE, farewell).await;
+        let revocation = self.parts.handle.spawn(async move { revoker.finish(key).await });
+        let _ = tokio::time::timeout(PATIENCE, revocation).await;
         Ok(true)
     }
 

@@ -24,7 +24,7 @@ impl Manager {
         let (from, target) =
             (self.parts.records.roots().key(id).await?, ConnectionId { account: to.clone(), ..id.clone() });
         let mut standing = self.parts.records.read(&from).await?;
-        if let Some(moving) = standing.as_ref().and_then(|(record, _)| record.moving.clone()) {
+        if let Some(moving) = standing.as_ref().and_then(|(record, _)| record.under_way().cloned()) {
             // An earlier wish that was left half-done; perhaps this very one.
             let renamed = self.parts.moves.finish(from).await?;
             if moving.to == *to {

@@ -19,6 +19,7 @@ use crate::{
             form::Record,
             records::{Listed, Records},
             root,
+            state::Wait,
             view::view,
         },
         revoke::{Arrival, Revoker},
@@ -34,7 +35,7 @@ use super::client;
 
 /// A grant to be put aside.
 #[derive(Debug)]
-pub struct Aside<'a> {
+pub struct UnconfirmedGrant<'a> {
     /// What it may become.
     pub id: &'a ConnectionId,
     /// Tells it from others for the same connection.
@@ -79,14 +80,17 @@ impl Unconfirmed {
     ///
     /// # Errors
     /// While the store or the keys are away.
-    pub async fn put(&self, aside: Aside<'_>) -> Result<(), Unavailable> {
-        let key = self.aside_key(aside.id, aside.name).await?;
-        let Aside { id, grant, identity, requested, shown, until, .. } = aside;
+    pub async fn put(&self, waiting: UnconfirmedGrant<'_>) -> Result<(), Unavailable> {
+        let key = self.key(waiting.id, waiting.name).await?;
+        let UnconfirmedGrant { id, grant, identity, requested, shown, until, .. } = waiting;
         let until = self.by_the_store(key, until, self.records.now()).await?;
         let client = client(&self.services, id);
         let change = Change::Connected { grant, identity, requested: requested.to_vec(), client };
-        let record =
-            |version: Version, now| Record::empty(id.clone()).apply(change, now, version.0).aside(shown, until);
+        let wait = Wait { shown, until: Some(until) };
+        let record = |version: Version, now| {
+            let connected = Record::empty(id.clone()).apply(change, now, version.0)?;
+            connected.apply(Change::PutAside(wait), now, version.0)
+        };
         let put = self.records.put(key, Expect::Absent, record).await?;
         if put.is_some() { Ok(()) } else { Err(Unavailable::Busy) }
     }
@@ -130,7 +134,7 @@ impl Unconfirmed {
                 record
             }
             None => match self.records.read(&self.records.roots().key(id).await?).await? {
-                Some((record, _)) if holds_it(&record) && record.farewell.is_none() => record,
+                Some((record, _)) if holds_it(&record) && record.pending_revocation().is_none() => record,
                 _ if lapsed.load(Ordering::Relaxed) => return Err(Unavailable::Busy),
                 _ => return Ok(None),
             },
@@ -146,8 +150,8 @@ impl Unconfirmed {
     /// # Errors
     /// While the store or the keys are away.
     pub async fn is_there(&self, id: &ConnectionId, name: &str) -> Result<bool, Unavailable> {
-        let key = self.aside_key(id, name).await?;
-        Ok(self.records.read(&key).await?.is_some_and(|(record, _)| record.aside.is_some()))
+        let key = self.key(id, name).await?;
+        Ok(self.records.read(&key).await?.is_some_and(|(record, _)| record.waits_for().is_some()))
     }
 
     /// Whether a grant for this connection waits for the application.
@@ -166,9 +170,9 @@ impl Unconfirmed {
     /// # Errors
     /// While the store or the keys are away.
     pub async fn take(&self, id: &ConnectionId, name: &str) -> Result<bool, Unavailable> {
-        let key = self.aside_key(id, name).await?;
+        let key = self.key(id, name).await?;
         let Some((record, version)) = self.records.read(&key).await? else { return Ok(false) };
-        if record.aside.is_none() {
+        if record.waits_for().is_none() {
             return Ok(false);
         }
         // To delete what is gone is a success; that it was there at this version was seen just now.
@@ -182,7 +186,7 @@ impl Unconfirmed {
         for Listed { key, record } in self.records.list(owner).await? {
             // Of what can't be read nobody can tell whose it is; the healer gives it up in its time, once it can be read.
             let Ok(record) = record else { continue };
-            if record.id == *id && record.aside.as_ref().is_some_and(|aside| aside.shown) {
+            if record.id == *id && record.waits_for().is_some_and(|wait| wait.shown) {
                 found = true;
                 self.give_up(key).await?;
             }
@@ -193,7 +197,7 @@ impl Unconfirmed {
     /// Revokes a grant that nobody spoke for.
     pub async fn give_up(&self, key: Key) -> Result<(), Unavailable> {
         let Some((record, version)) = self.records.read(&key).await? else { return Ok(()) };
-        if record.aside.is_none() {
+        if record.waits_for().is_none() {
             return Ok(());
         }
         tracing::info!(service = %record.id.service, "a grant that nobody confirmed is given up");
@@ -229,7 +233,7 @@ impl Unconfirmed {
         }
     }
 
-    async fn aside_key(&self, id: &ConnectionId, name: &str) -> Result<Key, Unavailable> {
+    async fn key(&self, id: &ConnectionId, name: &str) -> Result<Key, Unavailable> {
         let root = self.records.roots().get().await?;
         let parts = [id.service.as_str().as_bytes(), id.account.as_str().as_bytes(), name.as_bytes()];
         Ok(Key { owner: root::owner(&root, &id.caller), record: RecordId(root.blind("aside", &parts)) })

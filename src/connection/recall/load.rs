@@ -37,10 +37,10 @@ impl Reader {
                     continue;
                 }
             };
-            if let Some(waiting) = &record.aside {
-                if waiting.shown {
+            if let Some(wait) = record.waits_for() {
+                if wait.shown {
                     let seen = Connection { status: Status::Pending, ..view(&record, now) };
-                    rare.unconfirmed.push((waiting.until.unwrap_or(now), seen));
+                    rare.unconfirmed.push((wait.until.unwrap_or(now), seen));
                 }
             } else if record.stands() {
                 self.share_texts(&mut record.id, caller);

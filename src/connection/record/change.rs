@@ -1,9 +1,13 @@
-//! How a record changes: one total function of a record and what happened. Pure: no I/O, no clock of its own. Whoever
-//! wants to know what a refusal, a refresh or a new consent does to a connection reads `apply`.
+//! How a record changes: one function of a record and what happened, defined where the record's state allows the change. Pure:
+//! no I/O, no clock of its own. Whoever wants to know what a refusal, a refresh or a new consent does to a connection reads
+//! `apply`.
 
 use crate::{clock::Timestamp, connection::model::Reason, id::Account, oauth, secret::SecretString};
 
-use super::form::{Farewell, Mark, Moving, Record, StoredGrant, StoredKey};
+use super::{
+    form::{Intent, Record, StoredGrant, StoredKey},
+    state::{IllegalTransition, Move, PendingRevocation, State, Wait},
+};
 
 /// Something that changes a record.
 #[derive(Debug)]
@@ -22,7 +26,7 @@ pub enum Change {
     /// The same, of a grant that waited and has been spoken for: it goes by this number.
     Kept(u64, Box<Change>),
     /// A refresh token is about to be sent.
-    RefreshStarted(Mark),
+    RefreshStarted(Intent),
     /// The provider renewed the grant.
     Refreshed {
         /// The new grant.
@@ -47,7 +51,9 @@ pub enum Change {
     /// The caller gave the connection up.
     Disconnected,
     /// The provider could not be asked to revoke yet.
-    FarewellFailed,
+    RevocationFailed,
+    /// The grant that came in waits for somebody's word.
+    PutAside(Wait),
     /// It is to get another label.
     Moving(Account),
     /// It keeps its label after all.
@@ -57,6 +63,27 @@ pub enum Change {
 }
 
 impl Change {
+    /// Its name in errors.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Connected { .. } => "a consent",
+            Self::Kept(..) => "a confirmed consent",
+            Self::RefreshStarted(_) => "the start of a refresh",
+            Self::Refreshed { .. } => "a refresh",
+            Self::RefreshUnspent | Self::RefreshUnknown => "a failed refresh",
+            Self::Invalidated(_) => "the loss of its grant",
+            Self::KeyStored(_) => "an API key",
+            Self::KeyRefused => "the refusal of its API key",
+            Self::KeyRemoved => "the removal of its API key",
+            Self::Disconnected => "a disconnect",
+            Self::RevocationFailed => "a failed revocation",
+            Self::PutAside(_) => "a wait for confirmation",
+            Self::Moving(_) => "the start of a move",
+            Self::Stayed => "the end of a move that failed",
+            Self::Arrived => "the end of a move",
+        }
+    }
+
     /// Whether it can be the first of a record, and replace one that can't be read.
     pub const fn begins(&self) -> bool {
         matches!(self, Self::Connected { .. } | Self::Kept(..) | Self::KeyStored(_))
@@ -65,15 +92,18 @@ impl Change {
 
 impl Record {
     /// The record after `change`, at `now`, to be stored as `version`.
-    #[must_use]
-    pub fn apply(mut self, change: Change, now: Timestamp, version: u64) -> Self {
+    ///
+    /// # Errors
+    /// Where the record's state doesn't allow it.
+    pub fn apply(mut self, change: Change, now: Timestamp, version: u64) -> Result<Self, IllegalTransition> {
+        self.state.allows(&change)?;
         match change {
             Change::Connected { grant, identity, requested, client } => {
                 self.origin = None;
                 let scopes = grant.scopes.clone().or_else(|| (!requested.is_empty()).then(|| requested.clone()));
                 let unnamed = spelled_otherwise(&scopes, requested);
                 let kept = self.still_good(&grant, identity.as_ref(), client.as_deref());
-                let mark = self.mark.take().filter(|_| kept.is_some());
+                let intent = self.intent.take().filter(|_| kept.is_some());
                 let kept_from = self.grant.as_ref().filter(|_| kept.is_some()).map(StoredGrant::renewed_by);
                 let stored = stored(grant, kept, scopes, now, version);
                 self.grant = Some(StoredGrant { unnamed, client, kept_from, ..stored });
@@ -84,16 +114,14 @@ impl Record {
                 self.refreshed_at = None;
                 self.restore();
                 // A kept refresh token may be spent as before.
-                self.mark = mark.map(|mark| Mark { spends: version, ..mark });
-                self.farewell = None;
-                self.moving = None;
-                self.awaits = None;
+                self.intent = intent.map(|intent| Intent { spends: version, ..intent });
+                self.state = State::Connected;
             }
             Change::Kept(origin, connected) => {
-                self = self.apply(*connected, now, version);
+                self = self.apply(*connected, now, version)?;
                 self.origin = Some(origin);
             }
-            Change::RefreshStarted(mark) => self.mark = Some(mark),
+            Change::RefreshStarted(intent) => self.intent = Some(intent),
             Change::Refreshed { grant, asked, contested } => {
                 // RFC 6749 §6: an answer without a refresh token leaves the old one in force, and one without
                 // scopes leaves them as they were.
@@ -108,22 +136,21 @@ impl Record {
                 self.refreshed_at = Some(now);
                 self.restore();
             }
-            Change::RefreshUnspent => self.mark = None,
+            Change::RefreshUnspent => self.intent = None,
             Change::RefreshUnknown => {
-                if let Some(mark) = &mut self.mark {
-                    mark.settled = true;
+                if let Some(intent) = &mut self.intent {
+                    intent.settled = true;
                 }
             }
             Change::Invalidated(reason) => {
                 self.invalid = Some(reason);
                 self.invalidated_at = Some(now);
-                self.mark = None;
+                self.intent = None;
             }
             Change::KeyStored(key) => {
                 self.api_key = Some(StoredKey { key, stored_at: Some(now), refused: false, generation: version });
                 self.connected_at = self.connected_at.or(Some(now));
-                self.farewell = None;
-                self.awaits = None;
+                self.state = State::Connected;
             }
             Change::KeyRefused => {
                 if let Some(key) = &mut self.api_key {
@@ -135,24 +162,24 @@ impl Record {
             }
             Change::KeyRemoved => self.api_key = None,
             Change::Disconnected => {
-                self.farewell = self.to_revoke();
+                let pending = self.to_revoke().map(Box::new);
+                self.state = pending.map_or(State::Connected, State::PendingRevocation);
                 self.grant = None;
                 self.api_key = None;
                 self.identity = None;
-                self.mark = None;
-                self.moving = None;
-                self.aside = None;
+                self.intent = None;
             }
-            Change::FarewellFailed => {
-                if let Some(farewell) = &mut self.farewell {
-                    farewell.attempts = farewell.attempts.saturating_add(1);
+            Change::RevocationFailed => {
+                if let State::PendingRevocation(pending) = &mut self.state {
+                    pending.attempts = pending.attempts.saturating_add(1);
                 }
             }
-            Change::Moving(to) => self.moving = Some(Moving { to, id: version }),
-            Change::Stayed => self.moving = None,
+            Change::PutAside(wait) => self.state = State::Unconfirmed(wait),
+            Change::Moving(to) => self.state = State::Moving(Move { to, id: version }),
+            Change::Stayed => self.state = State::Connected,
             Change::Arrived => self.arrive(version),
         }
-        self
+        Ok(self)
     }
 
     /// The refresh token that a new consent leaves in force: providers give it with the first consent, and many with no
@@ -173,7 +200,7 @@ impl Record {
 
     /// Under the new label, credentials are told from those that the old one gave out.
     fn arrive(&mut self, version: u64) {
-        let Some(Moving { to, id }) = self.moving.take() else { return };
+        let State::Moving(Move { to, id }) = std::mem::replace(&mut self.state, State::Connected) else { return };
         self.moved_from = Some(std::mem::replace(&mut self.id.account, to));
         self.moved_by = Some(id);
         if let Some(grant) = &mut self.grant {
@@ -187,41 +214,32 @@ impl Record {
     fn restore(&mut self) {
         self.invalid = None;
         self.invalidated_at = None;
-        self.mark = None;
+        self.intent = None;
     }
 }
 
 impl Record {
-    /// Whether it is a connection that people see: not one that only waits for its revocation, nor a place kept free.
-    pub fn stands(&self) -> bool {
-        self.farewell.is_none() && (self.grant.is_some() || self.api_key.is_some())
-    }
-
     /// What parting with its grant takes; `None` where there is none.
-    pub fn to_revoke(&self) -> Option<Farewell> {
+    pub fn to_revoke(&self) -> Option<PendingRevocation> {
         let identity = self.identity.as_ref().map(|identity| identity.id.clone());
-        Some(Farewell { grant: self.grant.clone()?, attempts: 0, identity })
+        Some(PendingRevocation { grant: self.grant.clone()?, attempts: 0, identity })
     }
 
-    /// What would be forgotten by `change`: a farewell that is still to be done, and the grant of an account whose place
+    /// What would be forgotten by `change`: a revocation that is still to be done, and the grant of an account whose place
     /// another takes. Of the same account, or an unknown one, the new grant is all that can be told from the old.
-    pub fn let_go_by(&self, change: &Change) -> Option<Farewell> {
+    pub fn let_go_by(&self, change: &Change) -> Option<PendingRevocation> {
+        let pending = || self.pending_revocation().cloned();
         match change {
-            Change::KeyStored(_) => self.farewell.clone(),
+            Change::KeyStored(_) => pending(),
             Change::Connected { identity: Some(new), .. }
                 if self.identity.as_ref().is_some_and(|old| old.id != new.id) =>
             {
-                self.farewell.clone().or_else(|| self.to_revoke())
+                pending().or_else(|| self.to_revoke())
             }
-            Change::Connected { .. } => self.farewell.clone(),
+            Change::Connected { .. } => pending(),
             Change::Kept(_, connected) => self.let_go_by(connected),
             _ => None,
         }
-    }
-
-    /// Whether its grant may be in use, now or once somebody has spoken for it.
-    pub fn is_alive(&self) -> bool {
-        self.grant.is_some() && self.farewell.is_none() && self.invalid.is_none()
     }
 }
 

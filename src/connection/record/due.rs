@@ -7,7 +7,7 @@ use std::{
 
 use crate::clock::Timestamp;
 
-use super::form::Record;
+use super::{form::Record, state::State};
 
 /// Tokens that live shorter are renewed when they are used, not for their own sake.
 const WORTH_HEALING: Duration = Duration::from_secs(60);
@@ -19,24 +19,18 @@ const UNFINISHED: Duration = Duration::from_secs(45);
 /// When a record should be looked at: at the end of a cut-off refresh or revocation, else ahead of its token's end. The
 /// jitter is the record's own, so that tokens issued together aren't renewed together.
 pub fn at(record: &Record, now: Timestamp) -> Option<Timestamp> {
-    if let Some(farewell) = &record.farewell {
-        let doublings = farewell.attempts.min(10);
-        return Some(now.plus(Duration::from_secs(15).saturating_mul(1 << doublings)));
+    match &record.state {
+        State::PendingRevocation(pending) => {
+            let doublings = pending.attempts.min(10);
+            Some(now.plus(Duration::from_secs(15).saturating_mul(1 << doublings)))
+        }
+        State::Unconfirmed(wait) => Some(wait.until.unwrap_or(now).max(now)),
+        State::Moving(_) | State::Reserved(_) => Some(now.plus(UNFINISHED)),
+        State::Connected if record.invalid.is_some() => None,
+        State::Connected if record.intent.is_some() => Some(now.plus(UNFINISHED)),
+        // What is overdue already was tried and failed: not at once again.
+        State::Connected => Some(ahead(record, now)?.max(now.plus(UNFINISHED))),
     }
-    if let Some(aside) = &record.aside {
-        return Some(aside.until.unwrap_or(now).max(now));
-    }
-    if record.moving.is_some() || record.awaits.is_some() {
-        return Some(now.plus(UNFINISHED));
-    }
-    if record.invalid.is_some() {
-        return None;
-    }
-    if record.mark.is_some() {
-        return Some(now.plus(UNFINISHED));
-    }
-    // What is overdue already was tried and failed: not at once again.
-    Some(ahead(record, now)?.max(now.plus(UNFINISHED)))
 }
 
 /// When a token should be renewed for its own sake.
@@ -55,14 +49,12 @@ fn ahead(record: &Record, now: Timestamp) -> Option<Timestamp> {
 
 /// Whether the record still asks for what its due time stood for: another replica may have been quicker.
 pub fn is_wanted(record: &Record, now: Timestamp) -> bool {
-    if let Some(aside) = &record.aside {
-        return aside.until.is_none_or(|until| until.reached(now));
+    match &record.state {
+        State::PendingRevocation(_) | State::Moving(_) | State::Reserved(_) => true,
+        State::Unconfirmed(wait) => wait.until.is_none_or(|until| until.reached(now)),
+        State::Connected if record.invalid.is_some() => false,
+        State::Connected => record.intent.is_some() || ahead(record, now).is_some_and(|at| at.reached(now)),
     }
-    let is_due = || record.mark.is_some() || ahead(record, now).is_some_and(|at| at.reached(now));
-    record.farewell.is_some()
-        || record.moving.is_some()
-        || record.awaits.is_some()
-        || (record.invalid.is_none() && is_due())
 }
 
 /// From 0 to 1, the same for a grant each time and everywhere.

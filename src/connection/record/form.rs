@@ -1,6 +1,6 @@
-//! The record of one connection, as it is sealed into the store: grant, API key, identity, times and the write-ahead mark
-//! of a refresh. Owns the plaintext form and its sealing; `state` owns how a record changes. Never leaves this module's
-//! parent in clear.
+//! The record of one connection: its state, grant, API key, identity, times and the write-ahead intent of a refresh. Owns the
+//! plaintext and its sealing; `at_rest` owns how it is spelled in the store, `change` how a record changes. Never leaves
+//! this module's parent in clear.
 
 use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
@@ -15,59 +15,40 @@ use crate::{
     vault::{self, Context, Purpose, Vault},
 };
 
-/// What is known of one connection.
+use super::{at_rest::AtRest, state::State};
+
+/// What is known of one connection. What the fields mean depends on `state`; only `apply` changes that.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "AtRest", into = "AtRest")]
 pub struct Record {
     /// Whose it is, to what, under which label.
     pub id: ConnectionId,
+    /// What the record is for.
+    pub state: State,
     /// The OAuth grant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<StoredGrant>,
     /// The API key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<StoredKey>,
     /// Who granted access, at the provider.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
     /// When the grant (or key) came in.
-    #[serde(with = "millis", default)]
     pub connected_at: Option<Timestamp>,
     /// The version of the record that told of that grant: two may have come in within a millisecond.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consent: Option<u64>,
     /// When the access token was last renewed.
-    #[serde(with = "millis", default)]
     pub refreshed_at: Option<Timestamp>,
     /// When the grant was lost.
-    #[serde(with = "millis", default)]
     pub invalidated_at: Option<Timestamp>,
     /// Why the grant is unusable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invalid: Option<Reason>,
     /// Set before a refresh token is sent, gone once the answer is stored: the token may be spent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mark: Option<Mark>,
-    /// Disconnected: unusable, unseen, kept only until the provider has revoked these.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub farewell: Option<Farewell>,
-    /// On its way to another label: still serves, is renewed no more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub moving: Option<Moving>,
+    pub intent: Option<Intent>,
     /// The move that brought it here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved_by: Option<u64>,
     /// The label that it had before that move.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved_from: Option<Account>,
-    /// No connection yet, only a place for what that move brings.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub awaits: Option<u64>,
-    /// No connection yet: waits for somebody's word.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub aside: Option<Aside>,
     /// Tells the grant that waited and was spoken for from all others, also once its tokens were renewed: the same is not
     /// stored twice.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<u64>,
 }
 
@@ -139,50 +120,19 @@ pub struct StoredKey {
     pub generation: u64,
 }
 
-/// A refresh is under way, or was when its process died.
+/// The write-ahead intent of a refresh: one is under way, or was when its process died.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
-    /// The process and flight that set it.
+pub struct Intent {
+    /// The process and flight that wrote it.
     pub holder: String,
     /// The generation whose refresh token was sent.
     pub spends: u64,
-    /// When it was set, by the store's clock: microseconds since the epoch. No clock of any process tells.
+    /// When it was written, by the store's clock: microseconds since the epoch. No clock of any process tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<u64>,
     /// Nobody is at work any more, and nobody knows whether the token is spent.
     #[serde(default)]
     pub settled: bool,
-}
-
-/// A move to another label.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Moving {
-    /// The label.
-    pub to: Account,
-    /// Tells this move from others: the version that began it.
-    pub id: u64,
-}
-
-/// What a grant that is no connection yet waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Aside {
-    /// Whether lists show it.
-    pub shown: bool,
-    /// When it is given up.
-    #[serde(with = "millis")]
-    pub until: Option<Timestamp>,
-}
-
-/// Tokens still to be revoked at the provider.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Farewell {
-    /// The grant that was given up.
-    pub grant: StoredGrant,
-    /// How often the provider has been asked.
-    pub attempts: u32,
-    /// The account at the provider that granted it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<String>,
 }
 
 fn reveal<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
@@ -219,6 +169,7 @@ impl Record {
     pub const fn empty(id: ConnectionId) -> Self {
         Self {
             id,
+            state: State::Connected,
             grant: None,
             api_key: None,
             identity: None,
@@ -227,21 +178,18 @@ impl Record {
             refreshed_at: None,
             invalidated_at: None,
             invalid: None,
-            mark: None,
-            farewell: None,
-            moving: None,
+            intent: None,
             moved_by: None,
             moved_from: None,
-            awaits: None,
-            aside: None,
             origin: None,
         }
     }
 
-    /// The record as one that waits for somebody's word until then.
-    #[must_use]
-    pub fn aside(self, shown: bool, until: Timestamp) -> Self {
-        Self { aside: Some(Aside { shown, until: Some(until) }), ..self }
+    /// A record of nothing but its state.
+    pub const fn only(id: ConnectionId, state: State) -> Self {
+        let mut record = Self::empty(id);
+        record.state = state;
+        record
     }
 
     /// Seals the record for its place in the store: elsewhere, or under another version, it won't open.

@@ -105,7 +105,7 @@ impl Records {
                 Put::Conflict(Some(current)) => current,
             };
             let theirs = self.open(&key, current.version, &current.value)?;
-            if theirs.farewell.is_some() {
+            if theirs.pending_revocation().is_some() {
                 return Ok((Landed::Gone, ours));
             }
             match &theirs.grant {
@@ -137,7 +137,7 @@ impl Records {
         }
         let ours = self.open(&key, written.version, &written.sealed)?;
         // A later connection of this name may have a lower number, where clocks differ.
-        if stored.farewell.is_some() || !is_same_stay(&ours, stored) {
+        if stored.pending_revocation().is_some() || !is_same_stay(&ours, stored) {
             return Ok(false);
         }
         // What the caller read may simply be older than that write: a second look tells a loss from a race.
@@ -183,5 +183,5 @@ fn rebase(mut theirs: Record, ours: Record, version: Version) -> Record {
     if let Some(grant) = &mut grant {
         grant.generation = version.0;
     }
-    Record { grant, refreshed_at: ours.refreshed_at, invalid: None, invalidated_at: None, mark: None, ..theirs }
+    Record { grant, refreshed_at: ours.refreshed_at, invalid: None, invalidated_at: None, intent: None, ..theirs }
 }

@@ -1,12 +1,14 @@
 //! Records: what is kept of a connection, sealed. The only room that seals, opens and writes them.
 //!
-//! - `form`: what a record holds, and its seal; `change`: how it changes, one total function
+//! - `form`: what a record holds, and its seal; `state`: what it is for, and what each state allows; `at_rest`: its spelling in
+//!   the store; `change`: how it changes, one pure function
 //! - `view`: what of it people, calls and the cache may have; `due`: when somebody should look at it
 //! - `records`: reading and writing, with one write protocol; `unsaved`: grants that the store doesn't have yet; `landing`: no
 //!   new grant is ever lost; `notices`: which changes are our own; `unreadable`: what can't be opened; `tombstone`: unusable
 //!   at once
 //! - `root`: the shared secret that names and tickets derive from; `version`: numbers that nobody else chooses
 
+mod at_rest;
 pub(super) mod change;
 pub(super) mod due;
 pub(super) mod form;
@@ -14,6 +16,7 @@ pub(super) mod landing;
 mod notices;
 pub(super) mod records;
 pub(super) mod root;
+pub(super) mod state;
 pub(super) mod tombstone;
 mod unreadable;
 mod unsaved;

@@ -17,6 +17,7 @@ use super::{
     due,
     form::{Record, SealError},
     root::Roots,
+    state::IllegalTransition,
     unsaved::OwnGrants,
     version::Versions,
 };
@@ -149,7 +150,7 @@ impl Records {
         &self,
         key: Key,
         expect: Expect,
-        make: impl FnOnce(Version, Timestamp) -> Record,
+        make: impl FnOnce(Version, Timestamp) -> Result<Record, IllegalTransition>,
     ) -> Result<Option<(Record, Version)>, Unavailable> {
         self.put_and(Held::Stale, key, expect, make).await
     }
@@ -159,12 +160,12 @@ impl Records {
         held: Held,
         key: Key,
         expect: Expect,
-        make: impl FnOnce(Version, Timestamp) -> Record,
+        make: impl FnOnce(Version, Timestamp) -> Result<Record, IllegalTransition>,
     ) -> Result<Option<(Record, Version)>, Unavailable> {
         let before = if let Expect::Version(version) = expect { Some(version) } else { None };
         let now = self.now();
         let version = self.versions.after(before, now);
-        let record = make(version, now);
+        let record = make(version, now)?;
         let sealed = self.seal(&record, &key, version)?;
         let put = self.put_sealed(held, &key, expect, (version, &sealed), due::at(&record, now)).await?;
         Ok(matches!(put, Put::Stored).then_some((record, version)))

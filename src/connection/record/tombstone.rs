@@ -37,13 +37,13 @@ pub async fn retire(records: &Records, key: Key) -> Result<Retired, Unavailable>
             records.delete(&key, there).await?;
             return Ok(Retired::Gone);
         };
-        if record.farewell.is_some() {
+        if record.pending_revocation().is_some() {
             return Ok(Retired::Before);
         }
         let now = records.now();
         let version = records.version_after(Some(newest.max(there)), now);
-        let gone = record.clone().apply(Change::Disconnected, now, version.0);
-        let done = if gone.farewell.is_none() {
+        let gone = record.clone().apply(Change::Disconnected, now, version.0)?;
+        let done = if gone.pending_revocation().is_none() {
             records.delete(&key, there).await?
         } else {
             let sealed = records.seal(&gone, &key, version)?;

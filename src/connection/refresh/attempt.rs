@@ -15,7 +15,7 @@ use crate::{
         model::{Reason, Unavailable},
         record::{
             change::Change,
-            form::{Mark, Record, StoredGrant},
+            form::{Intent, Record, StoredGrant},
             landing::Landed,
         },
     },
@@ -33,14 +33,18 @@ use super::{
     refresh_token,
 };
 
+/// How long a process that finds the store again may take to store a grant that it kept in memory: longer than the longest
+/// pause between two tries to connect.
+const LANDING: Duration = Duration::from_secs(2);
+
 /// A refresh token that was sent.
 struct Sent<'a> {
     key: Key,
     id: &'a ConnectionId,
     /// The generation whose refresh token it was.
     used: u64,
-    /// The record as it was stored before, with its mark …
-    marked: Record,
+    /// The record as it was stored before, with its intent …
+    record: Record,
     /// … and version.
     version: Version,
     /// When: the time, …
@@ -60,7 +64,7 @@ pub enum Step {
 }
 
 impl Refresher {
-    /// Under the lease: mark, send, store.
+    /// Under the lease: intent, request, new grant.
     pub(super) async fn renew(
         &self,
         key: Key,
@@ -72,8 +76,8 @@ impl Refresher {
     ) -> Result<Step, Failure> {
         // Whoever held the lease before may have done it all.
         let Some((record, version)) = self.rests_on(&key, used).await? else { return Ok(Step::Done) };
-        let earlier = record.mark.as_ref().filter(|mark| mark.spends == used);
-        let wait = earlier.map_or(Duration::ZERO, |mark| self.still_at_work(mark, lease));
+        let earlier = record.intent.as_ref().filter(|intent| intent.spends == used);
+        let wait = earlier.map_or(Duration::ZERO, |intent| self.still_at_work(intent, lease));
         if !wait.is_zero() && await_change(notices, &key, wait).await {
             return Ok(Step::Again);
         }
@@ -90,28 +94,20 @@ impl Refresher {
         };
 
         let at = Some(lease.store_time_at_most());
-        let mark = Mark { holder: self.parts.leases.process().to_owned(), spends: used, at, settled: false };
-        let Some((marked, version)) =
-            self.parts.records.write_unseen(key, record, version, Change::RefreshStarted(mark)).await?
+        let intent = Intent { holder: self.parts.leases.process().to_owned(), spends: used, at, settled: false };
+        let Some((record, version)) =
+            self.parts.records.write_unseen(key, record, version, Change::RefreshStarted(intent)).await?
         else {
             return Ok(Step::Again);
         };
-        // Lease and mark may have been long on their way, and another process would take over and spend the token, too,
+        // Lease and intent may have been long on their way, and another process would take over and spend the token, too,
         // while this one waits for the answer.
         if !lease.secured_for(self.parts.timeout).await {
-            self.unanswered(key, marked, version, interrupted).await;
+            self.unanswered(key, record, version, interrupted).await;
             return Ok(Step::Again);
         }
-        let sent = Sent {
-            key,
-            id,
-            used,
-            marked,
-            version,
-            asked: self.parts.records.now(),
-            began: Instant::now(),
-            interrupted,
-        };
+        let sent =
+            Sent { key, id, used, record, version, asked: self.parts.records.now(), began: Instant::now(), interrupted };
         let answer =
             self.parts.oauth.refresh(oauth, &token, &oauth::redirect_uri(&self.parts.public_url, &id.service)).await;
         tracing::debug!(service = %id.service, took = ?sent.began.elapsed(), ok = answer.is_ok(), "asked the token endpoint");
@@ -124,24 +120,25 @@ impl Refresher {
         }
     }
 
-    /// How long whoever set the mark may still be at work, as far as can be told: no longer than a lease lasts. It is over
-    /// already where the lease was waited for; not where a failover lost that.
-    fn still_at_work(&self, mark: &Mark, lease: &Lease) -> Duration {
-        if mark.settled || mark.holder == self.parts.leases.process() || !self.parts.records.store().is_shared() {
+    /// How long to wait for the process that wrote the intent: until its lease is certainly over, which a failover may have lost, and
+    /// in any case long enough for it to store what it holds in memory. After an outage that outlived its lease, both find
+    /// the store at the same moment.
+    fn still_at_work(&self, intent: &Intent, lease: &Lease) -> Duration {
+        if intent.settled || intent.holder == self.parts.leases.process() || !self.parts.records.store().is_shared() {
             return Duration::ZERO;
         }
-        let since = mark.at.map_or(0, |at| lease.store_time_at_least().saturating_sub(at));
-        lease::TTL.saturating_sub(Duration::from_micros(since))
+        let since = intent.at.map_or(0, |at| lease.store_time_at_least().saturating_sub(at));
+        lease::TTL.saturating_sub(Duration::from_micros(since)).max(LANDING)
     }
 
     async fn renewed(&self, sent: Sent<'_>, grant: oauth::Grant) -> Result<Step, Failure> {
-        let Sent { key, id, used, marked, version, asked, began, interrupted } = sent;
+        let Sent { key, id, used, record, version, asked, began, interrupted } = sent;
         let next = self.parts.records.version_after(Some(version), self.parts.records.now());
         // The token's life began between question and answer, and that may have been long, as where this process was
         // stopped meanwhile: a token is never believed longer than the provider counts.
         let change = Change::Refreshed { grant, asked: version.0, contested: interrupted };
-        let spends = marked.grant.as_ref().map_or(used, StoredGrant::renewed_by);
-        let record = marked.apply(change, asked, next.0);
+        let spends = record.grant.as_ref().map_or(used, StoredGrant::renewed_by);
+        let record = record.apply(change, asked, next.0).map_err(Unavailable::from)?;
         let (landed, record) = self.parts.records.land(key, version, record, spends).await?;
         match landed {
             Landed::Saved => {
@@ -177,15 +174,15 @@ impl Refresher {
     }
 
     async fn refused(&self, sent: Sent<'_>, error: &oauth::TokenError, pass: Pass<'_>) -> Result<Step, Failure> {
-        let Sent { key, id, marked, version, interrupted, began, .. } = sent;
+        let Sent { key, id, record, version, interrupted, began, .. } = sent;
         let now = self.parts.records.now();
-        let generation = marked.grant.as_ref().map(|grant| grant.generation);
+        let generation = record.grant.as_ref().map(|grant| grant.generation);
         match &error.kind {
             oauth::Kind::InvalidGrant { .. } => {
                 pass.answered();
                 let reason = if interrupted { Reason::RefreshInterrupted } else { Reason::Revoked };
-                // The comparison of versions is the second reading: a record that moved is not marked.
-                if self.parts.records.write(key, marked, version, Change::Invalidated(reason)).await?.is_none() {
+                // The comparison of versions is the second reading: a record that moved is not changed.
+                if self.parts.records.write(key, record, version, Change::Invalidated(reason)).await?.is_none() {
                     return Ok(Step::Again);
                 }
                 self.ended(id, RefreshOutcome::Refused, began);
@@ -203,7 +200,7 @@ impl Refresher {
                     self.tell(id, Kind::RefreshFailed, None, generation);
                     pass.failed(Concerns::Grant, Instant::now(), self.chance(now));
                 }
-                self.unanswered(key, marked, version, interrupted).await;
+                self.unanswered(key, record, version, interrupted).await;
                 Err(Failure::Provider)
             }
             oauth::Kind::Unavailable { retry_after, .. } => {
@@ -213,28 +210,28 @@ impl Refresher {
                 let outcome = if unknown { RefreshOutcome::Interrupted } else { RefreshOutcome::Failed };
                 self.ended(id, outcome, began);
                 pass.failed(Concerns::All(*retry_after), Instant::now(), self.chance(now));
-                self.unanswered(key, marked, version, interrupted || unknown).await;
+                self.unanswered(key, record, version, interrupted || unknown).await;
                 Err(Failure::Provider)
             }
         }
     }
 
-    /// Takes the mark away where the refresh token certainly was not spent, neither now nor by an earlier attempt; else
-    /// notes that nobody is at work any more. If that fails the mark stays as it is, and a later refusal is called
+    /// Takes the intent away where the refresh token certainly was not spent, neither now nor by an earlier attempt; else
+    /// notes that nobody is at work any more. If that fails the intent stays as it is, and a later refusal is called
     /// interrupted: wrong about the cause, but nobody's loss.
-    async fn unanswered(&self, key: Key, marked: Record, version: Version, may_be_spent: bool) {
+    async fn unanswered(&self, key: Key, record: Record, version: Version, may_be_spent: bool) {
         let change = if may_be_spent { Change::RefreshUnknown } else { Change::RefreshUnspent };
-        let (mark, used) = (marked.mark.clone(), marked.grant.as_ref().map(|grant| grant.generation));
-        let written = self.parts.records.write(key, marked, version, change).await;
+        let (intent, used) = (record.intent.clone(), record.grant.as_ref().map(|grant| grant.generation));
+        let written = self.parts.records.write(key, record, version, change).await;
         if may_be_spent && matches!(written, Ok(None)) {
-            // A failover may have lost the mark: without it nobody would know. Somebody else's tells as much.
-            let (Some(used), Some(mark)) = (used, mark) else { return };
+            // A failover may have lost the intent: without it nobody would know. Somebody else's tells as much.
+            let (Some(used), Some(intent)) = (used, intent) else { return };
             let Ok(read) = self.rests_on(&key, used).await else { return };
-            if let Some((record, version)) = read.filter(|(record, _)| record.mark.is_none()) {
+            if let Some((record, version)) = read.filter(|(record, _)| record.intent.is_none()) {
                 let _ = self
                     .parts
                     .records
-                    .write(key, record, version, Change::RefreshStarted(Mark { settled: true, ..mark }))
+                    .write(key, record, version, Change::RefreshStarted(Intent { settled: true, ..intent }))
                     .await;
             }
         }

@@ -1,15 +1,15 @@
-//! One refresh, everywhere. In this process a single flight; between processes a lease; on the record a mark, written
+//! One refresh, everywhere. In this process a single flight; between processes a lease; on the record an intent, written
 //! before the refresh token is sent, and a comparison when the answer is stored. What the provider refuses is believed
 //! only after the record was read again. Runs in a task of its own that no client can cancel.
 //!
 //! | the provider says | what it means |
 //! | --- | --- |
 //! | a new grant | stored, then used |
-//! | `invalid_grant` and its synonyms | the grant is lost: `revoked`, or `refresh_interrupted` where a mark tells that an earlier sending was cut off |
+//! | `invalid_grant` and its synonyms | the grant is lost: `revoked`, or `refresh_interrupted` where an intent tells that an earlier sending was cut off |
 //! | `invalid_client` and alike | the operator's problem; the connection stays |
 //! | another word | not now; held against nobody else; the connection stays |
 //! | too many calls, or it can't be reached | not now; the connection stays |
-//! | anything else, or nothing | not now; the connection stays, and so does the mark: the token may be spent |
+//! | anything else, or nothing | not now; the connection stays, and so does the intent: the token may be spent |
 //!
 //! `attempt` is one try under the lease; `circuit` is patience with a token endpoint.
 
@@ -228,15 +228,14 @@ impl Refresher {
     async fn rests_on(&self, key: &Key, used: u64) -> Result<Option<(Record, Version)>, Unavailable> {
         let read = self.parts.records.read(key).await?;
         // On its way to another label it is renewed there.
-        if read.as_ref().is_some_and(|(record, _)| record.moving.is_some()) {
+        if read.as_ref().is_some_and(|(record, _)| record.under_way().is_some()) {
             self.parts.moves.finish(*key).await?;
             self.parts.records.is_stale(&key.owner);
             return Ok(None);
         }
         let rests = read.filter(|(record, _)| {
-            record.invalid.is_none()
-                && record.farewell.is_none()
-                && record.aside.is_none()
+            record.is_connected()
+                && record.invalid.is_none()
                 && record.grant.as_ref().is_some_and(|grant| grant.generation == used)
         });
         if rests.is_none() {

@@ -29,14 +29,15 @@ use super::{
     model::Unavailable,
     record::{
         change::Change,
-        form::{Farewell, Record},
+        form::Record,
         records::Records,
         root,
+        state::{PendingRevocation, State},
     },
 };
 
 /// How often a provider is asked to revoke before it is told to the operator and done without.
-const FAREWELLS: u32 = 8;
+const ATTEMPTS_MAX: u32 = 8;
 /// How long somebody who holds the lease is waited for: longer than the lease of a dead one lasts.
 const PATIENCE: Duration = Duration::from_secs(18);
 /// How long the lease is asked for again where the store fails without a break: one lost answer leaves nobody unguarded,
@@ -137,15 +138,16 @@ impl Revoker {
     /// Asks the provider to revoke what was given up, and deletes the record.
     pub async fn finish(&self, key: Key) {
         let Ok(Some((record, version))) = self.records.read(&key).await else { return };
-        let parting = match &record.farewell {
-            None if record.grant.is_none() && record.api_key.is_none() => Ok(Parting::Done),
-            None => return,
-            Some(farewell) => self.part_with(key.owner, &record.id, farewell).await,
+        let (parting, attempts) = match &record.state {
+            State::PendingRevocation(pending) => {
+                (self.part_with(key.owner, &record.id, pending).await, pending.attempts)
+            }
+            _ if record.is_bare() => (Ok(Parting::Done), 0),
+            _ => return,
         };
-        let attempts = record.farewell.as_ref().map_or(0, |farewell| farewell.attempts);
         let forgotten = match parting {
-            Ok(Parting::Failed | Parting::Held) if attempts + 1 < FAREWELLS => {
-                self.records.write(key, record, version, Change::FarewellFailed).await.map(|_| ())
+            Ok(Parting::Failed | Parting::Held) if attempts + 1 < ATTEMPTS_MAX => {
+                self.records.write(key, record, version, Change::RevocationFailed).await.map(|_| ())
             }
             Ok(parting) => {
                 if parting == Parting::Failed {
@@ -159,7 +161,7 @@ impl Revoker {
             Err(error) => Err(error),
         };
         if let Err(error) = forgotten {
-            tracing::debug!(%error, "a farewell is left to the healer");
+            tracing::debug!(%error, "a revocation is left to the healer");
         }
     }
 
@@ -171,12 +173,12 @@ impl Revoker {
 
     /// Revokes a grant that must not live on at the provider and that no record holds: first it gets one.
     pub fn give_up(self: &Arc<Self>, record: &Record) {
-        let Some(farewell) = record.to_revoke() else { return };
+        let Some(pending) = record.to_revoke() else { return };
         let (revoker, id) = (Arc::clone(self), record.id.clone());
         self.handle.spawn(async move {
             let began = Instant::now();
             loop {
-                match revoker.bury(&id, &farewell).await {
+                match revoker.bury(&id, &pending).await {
                     Ok(grave) => return revoker.finish(grave).await,
                     Err(error) if began.elapsed() > KEPT_IN_MIND => {
                         tracing::error!(%error, service = %id.service, "a grant that could not be stored was not revoked");
@@ -197,7 +199,9 @@ impl Revoker {
     ) {
         let change = Change::Connected { grant, identity, requested: Vec::new(), client: None };
         // No record of this version is ever stored; all that is taken of it is the grant.
-        self.give_up(&Record::empty(id.clone()).apply(change, self.records.now(), 0));
+        if let Ok(record) = Record::empty(id.clone()).apply(change, self.records.now(), 0) {
+            self.give_up(&record);
+        }
     }
 
     /// Keeps what is to be revoked in a record of its own, which nobody sees: something else takes its label. Done again,
@@ -205,34 +209,44 @@ impl Revoker {
     ///
     /// # Errors
     /// While the store or the keys are away.
-    pub async fn bury(&self, id: &ConnectionId, farewell: &Farewell) -> Result<Key, Unavailable> {
+    pub async fn bury(&self, id: &ConnectionId, pending: &PendingRevocation) -> Result<Key, Unavailable> {
         let root = self.records.roots().get().await?;
-        let token = farewell.grant.access_token.expose().as_bytes();
+        let token = pending.grant.access_token.expose().as_bytes();
         let key = Key { owner: root::owner(&root, &id.caller), record: RecordId(root.blind("farewell", &[token])) };
-        let record = Record { farewell: Some(farewell.clone()), ..Record::empty(id.clone()) };
-        self.records.put(key, Expect::Absent, |_, _| record).await?;
+        let record = Record::only(id.clone(), State::PendingRevocation(Box::new(pending.clone())));
+        self.records.put(key, Expect::Absent, |_, _| Ok(record)).await?;
         Ok(key)
     }
 
     /// RFC 7009: the refresh token first, which takes the access token along where the provider knows how.
-    async fn part_with(&self, owner: OwnerId, id: &ConnectionId, farewell: &Farewell) -> Result<Parting, Unavailable> {
+    async fn part_with(
+        &self,
+        owner: OwnerId,
+        id: &ConnectionId,
+        pending: &PendingRevocation,
+    ) -> Result<Parting, Unavailable> {
         let service = self.services.get(id.service.as_str());
         let Some(server) = service.and_then(|service| service.oauth.clone()) else { return Ok(Parting::Done) };
         if server.revoke_url.is_none() {
             return Ok(Parting::Done);
         }
         let Some(lease) = self.alone_with(owner, &server).await? else { return Err(Unavailable::Busy) };
-        let parting = self.revoke(owner, &server, farewell).await;
+        let parting = self.revoke(owner, &server, pending).await;
         lease.release().await;
         parting
     }
 
-    async fn revoke(&self, owner: OwnerId, server: &OAuth, farewell: &Farewell) -> Result<Parting, Unavailable> {
-        let grant = &farewell.grant;
+    async fn revoke(
+        &self,
+        owner: OwnerId,
+        server: &OAuth,
+        pending: &PendingRevocation,
+    ) -> Result<Parting, Unavailable> {
+        let grant = &pending.grant;
         let refresh = grant.refresh_token.as_ref().map(|token| (token, TokenHint::Refresh));
         let mut parting = Parting::Done;
         for (token, hint) in refresh.into_iter().chain([(&grant.access_token, TokenHint::Access)]) {
-            if let Some(parting) = self.kept_by_others(owner, server, farewell).await? {
+            if let Some(parting) = self.kept_by_others(owner, server, pending).await? {
                 return Ok(parting);
             }
             if self.oauth.revoke(server, token, hint).await.is_err() {
@@ -248,9 +262,9 @@ impl Revoker {
         &self,
         owner: OwnerId,
         server: &OAuth,
-        farewell: &Farewell,
+        pending: &PendingRevocation,
     ) -> Result<Option<Parting>, Unavailable> {
-        let account = farewell.identity.as_deref();
+        let account = pending.identity.as_deref();
         let mut kept = None;
         for listed in self.records.list(owner).await? {
             let record = listed.record?;
@@ -261,7 +275,7 @@ impl Revoker {
                 let comparable = server.tells_accounts_as(other);
                 let known = account.filter(|_| comparable).zip(record.identity.as_ref());
                 if known.is_none_or(|(account, identity)| account == identity.id) {
-                    let same = record.grant.as_ref().is_some_and(|grant| grant.is_same(&farewell.grant));
+                    let same = record.grant.as_ref().is_some_and(|grant| grant.is_same(&pending.grant));
                     if !same {
                         return Ok(Some(Parting::Spared));
                     }

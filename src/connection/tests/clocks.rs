@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    connection::{Aside, AuthKind, Reason, Status},
+    connection::{AuthKind, Reason, Status, UnconfirmedGrant},
     id::{ConnectionId, ServiceName},
     oauth::Grant,
 };
@@ -90,7 +90,7 @@ async fn a_clock_that_is_ahead_gives_up_no_grant_that_waits() {
     // With a client of its own: beside what is in use under the same one it would only be forgotten.
     let id = &ConnectionId { service: ServiceName::parse("elsewhere").unwrap(), ..rig.user(0).id.clone() };
     let until = now(&rig).plus(MINUTE * 10);
-    let aside = Aside { id, name: "one", grant, identity: None, requested: &[], shown: true, until };
+    let aside = UnconfirmedGrant { id, name: "one", grant, identity: None, requested: &[], shown: true, until };
     connections.unconfirmed.put(aside).await.unwrap();
     sleep(MINUTE * 9).await;
     assert_eq!(rig.world.provider.death_of(family), None);

@@ -93,8 +93,8 @@ async fn a_refresh_that_a_dead_replica_left_is_finished_within_a_minute() {
 #[tokio::test(start_paused = true)]
 async fn a_refresh_that_was_cut_off_before_it_was_sent_heals_within_a_minute() {
     let mut rig = Rig::start(1, 1, HOUR).await;
-    // Killed as it crosses to the provider: the mark is written, the token is not sent.
-    until("the refresh is marked", || async {
+    // Killed as it crosses to the provider: the intent is written, the token is not sent.
+    until("the intent is written", || async {
         sleep(Duration::from_millis(100)).await;
         rig.processes[0].gate.arm(0, Trouble::Kill);
         true
@@ -116,7 +116,7 @@ async fn a_revocation_that_a_dead_replica_left_is_done_within_a_minute() {
     rig.script([Scripted::Fault(crate::oauth::Fault::Timeout), Scripted::Fault(crate::oauth::Fault::Timeout)]);
     rig.processes[0].connections.manager.disconnect(&rig.user(0).id).await.unwrap();
     rig.processes[0].gate.strike(Trouble::Kill);
-    assert!(rig.record(0).farewell.is_some());
+    assert!(rig.record(0).pending_revocation().is_some());
     rig.add_process();
     sleep(MINUTE).await;
     assert_eq!(rig.world.provider.death_of(family), Some(Death::Client));

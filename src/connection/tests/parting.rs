@@ -14,7 +14,7 @@ use super::{
     },
 };
 use crate::{
-    connection::{Aside, Renamed},
+    connection::{Renamed, UnconfirmedGrant},
     events::Kind,
     id::{Account, ConnectionId, ServiceName},
     oauth::Identity,
@@ -183,7 +183,8 @@ async fn who_was_stopped_while_speaking_for_a_grant_stores_nothing_that_was_give
         let (family, grant) = rig.world.provider.consent(0);
         let until = connections.records.now().plus(Duration::from_secs(30));
         let (aside, who) = (grant.clone(), identity(Some("ada")));
-        let aside = Aside { id: &id, name: "one", grant: aside, identity: who, requested: &[], shown: true, until };
+        let aside =
+            UnconfirmedGrant { id: &id, name: "one", grant: aside, identity: who, requested: &[], shown: true, until };
         connections.unconfirmed.put(aside).await.unwrap();
         let gate = Arc::clone(&rig.processes[0].gate);
         let asked = gate.asked.lock().len();
@@ -314,8 +315,15 @@ async fn a_grant_that_nobody_confirmed_is_only_forgotten_beside_a_service_with_t
         let connections = &rig.processes[0].connections;
         let (family, grant) = rig.world.provider.consent(0);
         let until = connections.records.now().plus(Duration::from_secs(30));
-        let aside =
-            Aside { id: &id, name: "one", grant, identity: identity(Some("ada")), requested: &[], shown: true, until };
+        let aside = UnconfirmedGrant {
+            id: &id,
+            name: "one",
+            grant,
+            identity: identity(Some("ada")),
+            requested: &[],
+            shown: true,
+            until,
+        };
         connections.unconfirmed.put(aside).await.unwrap();
         sleep(LATER).await;
         assert_eq!(rig.death_of(family).is_some(), revoked, "{service}");
@@ -331,8 +339,15 @@ async fn a_grant_that_waits_for_a_word_is_alive_too() {
     let (family, grant) = rig.world.provider.consent(0);
     let until = connections.records.now().plus(LIFE / 2);
     let waiting = labelled(&id, "work");
-    let aside =
-        Aside { id: &waiting, name: "one", grant, identity: identity(Some("ada")), requested: &[], shown: true, until };
+    let aside = UnconfirmedGrant {
+        id: &waiting,
+        name: "one",
+        grant,
+        identity: identity(Some("ada")),
+        requested: &[],
+        shown: true,
+        until,
+    };
     connections.unconfirmed.put(aside).await.unwrap();
     rig.disconnect(&id).await;
     sleep(LATER).await;

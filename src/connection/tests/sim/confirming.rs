@@ -10,7 +10,7 @@ use super::{
     scenario::Run,
     world::{Process, User, World},
 };
-use crate::connection::{Aside, Unavailable};
+use crate::connection::{Unavailable, UnconfirmedGrant};
 
 /// What a client waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,7 +38,7 @@ struct Waiting<'a> {
 impl Waiting<'_> {
     /// Puts it there under this name.
     async fn put(&self, process: &Process, name: &str, shown: bool) -> bool {
-        let aside = Aside {
+        let aside = UnconfirmedGrant {
             id: &self.user.id,
             name,
             grant: self.grant.clone(),
@@ -250,8 +250,7 @@ impl World {
     /// Whether all that waits under this label is shown, and so is given up with it.
     fn is_shown(&self, user: &User) -> bool {
         let records = self.server.records();
-        let mut waiting =
-            records.iter().filter(|record| record.id == user.id).filter_map(|record| record.aside.as_ref());
+        let mut waiting = records.iter().filter(|record| record.id == user.id).filter_map(|record| record.waits_for());
         waiting.all(|aside| aside.shown)
     }
 }

@@ -79,7 +79,7 @@ impl Run {
             }
             Some(Renamed::Done) | None => {}
         }
-        // Whatever is in its way: a mark that only a renewal takes away.
+        // Whatever is in its way: an intent that only a renewal takes away.
         let call = {
             let world = Arc::clone(&world);
             tokio::spawn(async move { world.call(&world.users[number], &process, false).await })

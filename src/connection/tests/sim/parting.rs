@@ -95,7 +95,7 @@ impl Run {
                 world.journal.violated(format!("family {family} was let go, and lives on at the provider"));
             }
         }
-        for record in records.iter().filter(|record| record.aside.is_some()) {
+        for record in records.iter().filter(|record| record.waits_for().is_some()) {
             world.journal.violated(format!("a grant for {} waits for ever", record.id.service));
         }
     }
@@ -109,8 +109,8 @@ impl World {
             self.users.iter().find(|user| user.id.service == record.id.service && user.id.caller == record.id.caller);
         let Some(user) = user else { return true };
         let account = record.identity.as_ref().map(|identity| &identity.id);
-        let account = account.or(record.farewell.as_ref().and_then(|farewell| farewell.identity.as_ref()));
-        let is_kept = record.grant.is_some() || record.farewell.is_some();
+        let account = account.or(record.pending_revocation().and_then(|pending| pending.identity.as_ref()));
+        let is_kept = record.grant.is_some() || record.pending_revocation().is_some();
         is_kept
             && user.holder(holder.account) == *holder
             && account.is_none_or(|account| *account == user.account(holder.account).id)

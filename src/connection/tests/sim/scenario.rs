@@ -187,7 +187,7 @@ impl Run {
         // With which family each is connected, and whether with a key, as far as the store knows.
         let connected = |user: &User| {
             [&user.key, &user.elsewhere].map(|key| {
-                let record = server.record(key).filter(|record| record.farewell.is_none())?;
+                let record = server.record(key).filter(|record| record.pending_revocation().is_none())?;
                 let token = record.grant.map(|grant| grant.refresh_token.unwrap_or(grant.access_token));
                 let family = token.and_then(|token| self.world.provider.family_of(token.expose()));
                 Some((family, record.api_key.is_some()))
@@ -275,7 +275,7 @@ impl Run {
     fn check_record(&self, user: &User) {
         let world = &self.world;
         let standing =
-            |key| world.server.record(key).filter(|record| record.farewell.is_none() && record.awaits.is_none());
+            |key| world.server.record(key).filter(|record| record.is_connected() || record.waits_for().is_some());
         // A wish for another label may have been carried out late.
         let record = standing(&user.key).or_else(|| standing(&user.elsewhere));
         world.journal.step("---", "finally", &record);

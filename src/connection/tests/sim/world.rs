@@ -270,7 +270,7 @@ impl World {
 
     /// Whether anything stands under the other label, or is on its way there.
     pub fn is_elsewhere(&self, user: &User) -> bool {
-        let moves = self.server.record(&user.key).is_some_and(|record| record.moving.is_some());
+        let moves = self.server.record(&user.key).is_some_and(|record| record.under_way().is_some());
         moves || self.server.record(&user.elsewhere).is_some_and(|record| record.stands())
     }
 }

@@ -12,7 +12,7 @@ impl Provider {
     pub(super) fn judge(&self, token: &str, first: &Spend, sender: &Arc<Gate>, sent: Instant) {
         let now = Instant::now();
         let known = first.landed.unwrap_or(now);
-        // A failover that takes lease and mark away leaves nothing to know by that a token is on its way. One that takes
+        // A failover that takes lease and intent away leaves nothing to know by that a token is on its way. One that takes
         // the new token away does not: who had it stored still has it, and has a few seconds to store it again once there
         // is a store again. Where that process ends before, dies, or is cut off, everybody who knew is gone with the write.
         let in_flight = self.journal.failover(first.sent - Duration::from_secs(20), known).is_some();

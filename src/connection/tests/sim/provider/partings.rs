@@ -162,7 +162,7 @@ impl Provider {
     fn in_use(&self, state: &State) -> Vec<usize> {
         let Some(server) = self.server.get().and_then(Weak::upgrade) else { return vec![] };
         let records = server.records_in_time().into_iter();
-        let alive = records.filter(|record| record.farewell.is_none() && record.invalid.is_none());
+        let alive = records.filter(|record| record.is_alive());
         let grants = alive.filter_map(|record| record.grant);
         grants
             .filter_map(|grant| {
