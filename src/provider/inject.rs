@@ -59,9 +59,12 @@ impl Inject {
         &self.header
     }
 
-    /// The same, for the many credentials that go into it.
-    pub fn shared_header(&self) -> &Arc<HeaderName> {
-        &self.header
+    /// The header that carries a credential, for the many calls that it goes into.
+    ///
+    /// # Errors
+    /// As [`Inject::header_value`].
+    pub fn header_with(&self, credential: &SecretString) -> Result<(Arc<HeaderName>, HeaderValue), Unsendable> {
+        Ok((Arc::clone(&self.header), self.header_value(credential)?))
     }
 
     /// The header's value, marked sensitive so that no log prints it.

@@ -17,6 +17,7 @@ mod service;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod upstream;
 pub mod verdict;
 
 pub use base_url::BaseUrl;
@@ -25,4 +26,5 @@ pub use resolve::{Problem, Services};
 pub use scan::texts;
 pub use scopes::{ScopeFacts, ScopeSet};
 pub use service::{API_KEY_MAX, OAuth, Service};
+pub use upstream::Upstream;
 pub use verdict::{Verdict, is_open_without_body, verdict, wants_body};

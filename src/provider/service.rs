@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use http::{HeaderName, HeaderValue};
 use url::Url;
 
-use super::{BaseUrl, Inject, ScopeFacts, ScopeSet, scopes::well_formed, verdict::Signs};
+use super::{Inject, ScopeFacts, ScopeSet, Upstream, scopes::well_formed, verdict::Signs};
 use crate::{
     config::{
-        ApiKeys, ClientAuth, Limits, PolicyRule, RateLimit, Timeouts, Upstream,
+        self, ApiKeys, ClientAuth, Limits, PolicyRule, RateLimit, Timeouts,
         provider::{IdentityRules, RevokeRules},
     },
     id::ServiceName,
@@ -29,8 +29,8 @@ pub struct Service {
     pub provider: Option<String>,
     /// The service whose connections it uses: itself, unless the operator wrote `connection`.
     pub owner: ServiceName,
-    /// Where its API lies.
-    pub base: BaseUrl,
+    /// Where its calls go.
+    pub upstream: Arc<Upstream>,
     /// The OAuth client of the owner; `None` where only API keys are taken.
     pub oauth: Option<Arc<OAuth>>,
     /// How an access token is sent.
@@ -52,7 +52,7 @@ pub struct Service {
     /// Time limits upstream.
     pub timeouts: Timeouts,
     /// How the upstream is spoken to.
-    pub upstream: Upstream,
+    pub transport: config::Upstream,
     /// Whether the upstream's `Set-Cookie` is passed on.
     pub response_cookies: bool,
     /// At most this many calls a caller.

@@ -110,7 +110,7 @@ pub fn dress<'a>(
     if answered.cookies && header.headers.contains_key(header::SET_COOKIE) {
         let service = &call.route.service;
         let proxied = format!("/proxy/{}{}", service.name, call.form());
-        let place = Place { base: &service.base, proxied: &proxied, path: call.path() };
+        let place = Place { base: call.upstream().base(), proxied: &proxied, path: call.path() };
         let session = core.session_cookie.as_deref();
         let all = header.headers.get_all(header::SET_COOKIE).iter();
         let theirs: Vec<HeaderValue> = all.filter_map(|cookie| cookies::mended(cookie, place, session)).collect();
@@ -173,12 +173,12 @@ fn rewrite_urls(core: &Core, call: &Call, header: &mut ResponseHeader, origin: &
         return Ok(());
     }
     let called = &call.route.service;
-    let own = std::iter::once(called);
+    let own = std::iter::once((called, call.upstream()));
     let others = core.services.sharing(called).filter(|service| service.name != called.name);
     let ways: Vec<Way<'_>> = own
-        .chain(others)
-        .map(|service| Way {
-            base: &service.base,
+        .chain(others.map(|service| (service, &*service.upstream)))
+        .map(|(service, upstream)| Way {
+            base: upstream.base(),
             proxied: if origin.host.is_empty() {
                 // HTTP/1.0 needs no `Host`: a path of the proxy's own says the same.
                 format!("/proxy/{}{}", service.name, call.form())

@@ -13,7 +13,7 @@ use crate::{
     connection::{Credential, Want},
     id::{Account, CallerId},
     provider::{
-        Service,
+        Service, Upstream,
         policy::{self, Asked},
     },
     refusal::{ANYWHERE, Refusal, TooLarge},
@@ -126,12 +126,17 @@ impl Call {
         &self.raw[self.form.clone()]
     }
 
+    /// Where it goes: the credential's upstream, or before there is one the service's own.
+    pub fn upstream(&self) -> &Upstream {
+        self.credential.as_ref().map_or(&self.route.service.upstream, |credential| &credential.upstream)
+    }
+
     /// What a URI can't hold goes upstream over HTTP/1.1: HTTP/2's client takes nothing but a URI.
     fn manner_of_unusual(&self) -> Result<Manner, Refusal> {
         if PathAndQuery::from_maybe_shared(self.target()).is_ok() {
             return Ok(self.manner);
         }
-        match (self.manner, self.route.service.upstream.protocol) {
+        match (self.manner, self.route.service.transport.protocol) {
             (Manner::Plain | Manner::Alone, UpstreamProtocol::Auto | UpstreamProtocol::Http1) => Ok(Manner::Alone),
             _ => Err(Refusal::bad_request(target::ODD)),
         }
@@ -140,7 +145,7 @@ impl Call {
     /// Path and query as they go upstream.
     pub fn target(&self) -> Bytes {
         let below = &self.raw[self.path.start..];
-        match target::upstream(&self.route.service.base, below, self.path.len()) {
+        match target::upstream(self.upstream().base(), below, self.path.len()) {
             Cow::Borrowed(below) => self.raw.slice_ref(below).into_bytes(),
             Cow::Owned(target) => target.into(),
         }

@@ -13,8 +13,8 @@ impl Gate {
     /// The peer, where the upstream's addresses are known.
     pub(super) fn peer_at_once(&self, context: &Context) -> Option<Box<HttpPeer>> {
         let call = context.call()?;
-        let address = call.route.name.at_once(context.unreachable, context.started)?;
-        Some(Box::new(call.route.peers.at(address, call.manner, call.hops)))
+        let address = call.route.destination.name().at_once(context.unreachable, context.started)?;
+        Some(Box::new(call.route.destination.at(address, call.manner, call.hops)))
     }
 
     pub(super) async fn peer(&self, context: &mut Context) -> Result<Box<HttpPeer>> {
@@ -24,11 +24,11 @@ impl Gate {
             peer.options.custom_l4 = Some(Arc::clone(&self.own_routes) as _);
             return Ok(Box::new(peer));
         };
-        let Ok(addresses) = call.route.name.resolve().await else {
+        let Ok(addresses) = call.route.destination.name().resolve().await else {
             return Err(Error::explain(ErrorType::ConnectNoRoute, "the upstream's name has no address").into_up());
         };
         let address = addresses[unreachable % addresses.len()];
-        Ok(Box::new(call.route.peers.at(address, call.manner, call.hops)))
+        Ok(Box::new(call.route.destination.at(address, call.manner, call.hops)))
     }
 
     /// The hop-by-hop headers are out by now but for a plain `Connection`, so nothing that it names can remove what is put
@@ -43,7 +43,7 @@ impl Gate {
         let cookies = (service.response_cookies && !credentials.contains(&&header::COOKIE))
             .then(|| cookies::for_upstream(&request.headers, self.core.session_cookie.as_deref()))
             .flatten();
-        for name in scrub::request_headers_to_drop(&request.headers, credentials, &credential.header) {
+        for name in scrub::request_headers_to_drop(&request.headers, credentials, &credential.headers) {
             request.remove_header(&name);
         }
         if call.hops == Hops::Plain {
@@ -66,8 +66,10 @@ impl Gate {
         if request.headers.len() >= request.headers.capacity() {
             request.remove_header(&header::HOST);
         }
-        request.insert_header(call.route.written(&credential.header), credential.value.clone())?;
-        request.insert_header("Host", call.route.host.clone())?;
+        for (name, value) in credential.headers.iter() {
+            request.insert_header(call.route.written(name), value.clone())?;
+        }
+        request.insert_header("Host", credential.upstream.host().clone())?;
         // RFC 9110 §8.6: some servers refuse such a request that doesn't say that it has no body.
         if !call.framed
             && matches!(call.method, Method::POST | Method::PUT | Method::PATCH)

@@ -7,7 +7,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 
 use crate::{
     caller::Callers,
@@ -58,8 +58,7 @@ pub use streams::ServePipe;
 pub use upstream::BadCertificate;
 
 use call::Call;
-use dns::Name;
-use upstream::Peers;
+use upstream::Destination;
 
 /// What all doors share: the parts, and what is kept beside them.
 pub struct Core {
@@ -77,12 +76,9 @@ type Routes = HashMap<ServiceName, Arc<Route>, quick_cache::DefaultHashBuilder>;
 /// A service, and what is made ready for its calls.
 struct Route {
     service: Arc<Service>,
-    /// `Host`, as it goes upstream.
-    host: HeaderValue,
     /// The headers that carry credentials, as they are written.
     written: [(HeaderName, Bytes); 2],
-    name: Name,
-    peers: Peers,
+    destination: Destination,
     metrics: ServiceMetrics,
     /// Whether its provider's answers have to be read for signs of a dead token.
     judged_by_body: bool,
@@ -142,12 +138,9 @@ impl Core {
         for service in parts.services.iter() {
             let route = Route {
                 service: Arc::clone(service),
-                host: HeaderValue::from_str(service.base.authority())
-                    .expect("a URL's authority is ASCII without spaces or control characters"),
                 written: [service.inject.header(), service.api_key.header()]
                     .map(|name| (name.clone(), Bytes::from(name.as_str().to_owned()))),
-                name: Name::new(service.base.host(), service.base.port()),
-                peers: Peers::new(service).map_err(|bad| (service.name.clone(), bad))?,
+                destination: Destination::new(service, &service.upstream).map_err(|bad| (service.name.clone(), bad))?,
                 metrics: parts.metrics.service(&service.name),
                 judged_by_body: service.signs.look_at_bodies(),
             };

@@ -2,6 +2,8 @@
 //! RFC 9110 §7.6.1 for hop-by-hop headers. Injection is `inject`'s, links are `rewrite`'s, and
 //! the cookies of services that opted in to them are `cookies`'s.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 /// What of a request decides which answer it gets.
@@ -40,14 +42,15 @@ fn reaches_beyond(name: &str) -> bool {
 }
 
 /// The headers of a request that don't go upstream. `credentials` are the headers that the service's own credentials
-/// travel in: the client's are its own token, or nothing that an upstream should see. `replaced` is set anyway. Allocates
+/// travel in: the client's are its own token, or nothing that an upstream should see. `replaced` will be overwritten. Allocates
 /// only where there is something to drop.
 pub fn request_headers_to_drop(
     headers: &HeaderMap,
     credentials: [&HeaderName; 2],
-    replaced: &HeaderName,
+    replaced: &[(Arc<HeaderName>, HeaderValue)],
 ) -> Vec<HeaderName> {
-    let unwanted = |name: &&HeaderName| (!is_sent(name.as_str()) || credentials.contains(name)) && *name != replaced;
+    let stays = |name: &HeaderName| replaced.iter().any(|(replaced, _)| **replaced == *name);
+    let unwanted = |name: &&HeaderName| (!is_sent(name.as_str()) || credentials.contains(name)) && !stays(name);
     headers.keys().filter(unwanted).cloned().collect()
 }
 
@@ -287,7 +290,10 @@ mod tests {
             ("x-custom", "1"),
         ]);
         let key = HeaderName::from_static("x-api-key");
-        let dropped = |replaced| names(request_headers_to_drop(&request, [&header::AUTHORIZATION, &key], &replaced));
+        let dropped = |replaced| {
+            let replaced = [(Arc::new(replaced), HeaderValue::from_static("t"))];
+            names(request_headers_to_drop(&request, [&header::AUTHORIZATION, &key], &replaced))
+        };
         assert_eq!(dropped(key.clone()).len(), 5, "what is set anyway need not be dropped");
         assert_eq!(
             dropped(header::ACCEPT_RANGES),

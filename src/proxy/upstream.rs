@@ -1,5 +1,5 @@
 //! The peer of a call: address, TLS, HTTP version, time limits, and the key under which its connection may be shared. Two
-//! services never share connections, nor two TLS configurations: the pool doesn't look at the CA (docs/PINGORA.md 9).
+//! services never share connections, nor two upstreams of one, nor two TLS configurations: the pool doesn't look at the CA (docs/PINGORA.md 9).
 
 use std::{
     collections::hash_map::DefaultHasher,
@@ -16,9 +16,12 @@ use pingora::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-use crate::{config::UpstreamProtocol, provider::Service};
+use crate::{
+    config::UpstreamProtocol,
+    provider::{BaseUrl, Service, Upstream},
+};
 
-use super::{streams::CalmConnector, traits::Hops};
+use super::{dns::Name, streams::CalmConnector, traits::Hops};
 
 /// What of a call decides how its upstream is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,14 +58,14 @@ impl Tls {
     /// # Errors
     /// Where they hold no certificate or key.
     fn read(service: &Service) -> Result<Self, BadCertificate> {
-        let ca = match &service.upstream.ca {
+        let ca = match &service.transport.ca {
             None => None,
             Some(pem) => {
                 let certificates = certificates(pem, "upstream.ca_file holds no certificate")?;
                 Some(certificates.into_iter().map(|der| WrappedX509::new(der, parse_x509)).collect())
             }
         };
-        let client = match &service.upstream.client_certificate {
+        let client = match &service.transport.client_certificate {
             None => None,
             Some((pem, key)) => {
                 let certificates = certificates(pem, "upstream.client_certificate_file holds no certificate")?;
@@ -88,24 +91,36 @@ fn certificates(pem: &str, otherwise: &'static str) -> Result<Vec<Vec<u8>>, BadC
     Ok(certificates)
 }
 
-/// The peers of a service, one for each manner, ready but for their address.
-#[derive(Debug)]
-pub struct Peers([HttpPeer; 3]);
+/// An upstream as the proxy reaches it: its name, which is resolved ahead of calls, and a peer for each manner, ready but for
+/// its address.
+pub struct Destination {
+    name: Name,
+    peers: [HttpPeer; 3],
+}
 
-impl Peers {
-    /// Makes them ready.
+impl Destination {
+    /// Makes an upstream of this service ready.
     ///
     /// # Errors
     /// Where the service's certificates can't be used.
-    pub fn new(service: &Service) -> Result<Self, BadCertificate> {
-        let tls = Tls::read(service)?;
+    pub fn new(service: &Service, upstream: &Upstream) -> Result<Self, BadCertificate> {
+        let (tls, base) = (Tls::read(service)?, upstream.base());
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        Ok(Self([Manner::Plain, Manner::Grpc, Manner::Alone].map(|manner| peer(service, &tls, nowhere, manner))))
+        let peer = |manner| peer(service, base, &tls, nowhere, manner);
+        Ok(Self {
+            name: Name::new(base.host(), base.port()),
+            peers: [Manner::Plain, Manner::Grpc, Manner::Alone].map(peer),
+        })
+    }
+
+    /// Its name, for addresses.
+    pub fn name(&self) -> &Name {
+        &self.name
     }
 
     /// The peer for a call at `address`.
     pub fn at(&self, address: SocketAddr, manner: Manner, hops: Hops) -> HttpPeer {
-        let mut peer = self.0[manner as usize].clone();
+        let mut peer = self.peers[manner as usize].clone();
         peer._address = address.into();
         if hops != Hops::Some {
             // Pingora would look for ten headers of which none is there, or only one that `forward` takes out.
@@ -115,13 +130,13 @@ impl Peers {
     }
 }
 
-/// The peer for a call to `service` at `address`.
-fn peer(service: &Service, tls: &Tls, address: SocketAddr, manner: Manner) -> HttpPeer {
-    let encrypted = service.base.tls();
-    let sni = if encrypted { service.base.host().trim_matches(['[', ']']).to_owned() } else { String::new() };
+/// The peer for a call to `service` below `base`, at `address`.
+fn peer(service: &Service, base: &BaseUrl, tls: &Tls, address: SocketAddr, manner: Manner) -> HttpPeer {
+    let encrypted = base.tls();
+    let sni = if encrypted { base.host().trim_matches(['[', ']']).to_owned() } else { String::new() };
     let mut peer = HttpPeer::new(address, encrypted, sni);
     let limits = &service.timeouts;
-    peer.group_key = group_key(service, manner);
+    peer.group_key = group_key(service, base, manner);
     peer.client_cert_key.clone_from(&tls.client);
     let options = &mut peer.options;
     options.ca.clone_from(&tls.ca);
@@ -136,7 +151,7 @@ fn peer(service: &Service, tls: &Tls, address: SocketAddr, manner: Manner) -> Ht
         count: 3,
         user_timeout: Duration::ZERO,
     });
-    match http_version(service.upstream.protocol, encrypted, manner) {
+    match http_version(service.transport.protocol, encrypted, manner) {
         Version::Negotiated => options.alpn = ALPN::H2H1,
         Version::Http1 => options.alpn = ALPN::H1,
         Version::Http2 => options.set_http_version(2, 2),
@@ -172,12 +187,13 @@ const fn http_version(configured: UpstreamProtocol, encrypted: bool, manner: Man
 }
 
 /// Only calls with the same key may use each other's connections.
-fn group_key(service: &Service, manner: Manner) -> u64 {
+fn group_key(service: &Service, base: &BaseUrl, manner: Manner) -> u64 {
     let mut hasher = DefaultHasher::new();
     service.name.hash(&mut hasher);
-    service.upstream.ca.hash(&mut hasher);
-    service.upstream.client_certificate.as_ref().map(|(certificate, _)| certificate).hash(&mut hasher);
-    service.upstream.protocol.hash(&mut hasher);
+    base.hash(&mut hasher);
+    service.transport.ca.hash(&mut hasher);
+    service.transport.client_certificate.as_ref().map(|(certificate, _)| certificate).hash(&mut hasher);
+    service.transport.protocol.hash(&mut hasher);
     manner.hash(&mut hasher);
     hasher.finish()
 }

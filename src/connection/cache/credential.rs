@@ -1,4 +1,4 @@
-//! A usable credential: the ready-made header for one service, when it is over, what it allows, and what has been seen of
+//! A usable credential: the ready-made headers for one service, where calls with it go, when it is over, what it allows, and what has been seen of
 //! it. The value is marked sensitive, so that no `Debug` prints it. Knows nothing of how it came about.
 
 use std::{
@@ -12,7 +12,14 @@ use std::{
 
 use http::{HeaderName, HeaderValue};
 
-use crate::{clock::Timestamp, connection::model::AuthKind, id::ConnectionId, provider::ScopeSet};
+use crate::{
+    clock::Timestamp,
+    connection::model::AuthKind,
+    id::ConnectionId,
+    provider::{ScopeSet, Upstream},
+};
+
+use super::few::Few;
 
 /// A credential that calls can carry.
 pub struct Credential {
@@ -20,10 +27,10 @@ pub struct Credential {
     pub id: Arc<ConnectionId>,
     /// Token or key.
     pub kind: AuthKind,
-    /// The header that carries it …
-    pub header: Arc<HeaderName>,
-    /// … and its value, marked sensitive.
-    pub value: HeaderValue,
+    /// Where calls with it go.
+    pub upstream: Arc<Upstream>,
+    /// The headers that carry it; their values are marked sensitive.
+    pub headers: Few<(Arc<HeaderName>, HeaderValue)>,
     /// Tells it from its predecessors and successors.
     pub generation: u64,
     /// When it was issued, or stored.
@@ -165,19 +172,23 @@ pub fn refresh_at(issued: Option<Timestamp>, expires: Option<Timestamp>, window:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{Account, CallerId, Issuer, ServiceName, Subject};
+    use crate::{
+        id::{Account, CallerId, Issuer, ServiceName, Subject},
+        provider::BaseUrl,
+    };
 
     fn credential(refresh_at: u64) -> Credential {
         let (issuer, subject) = (Issuer::parse("https://app.example/").unwrap(), Subject::parse("ada").unwrap());
         let service = ServiceName::parse("crm").unwrap();
         let id = ConnectionId { caller: CallerId { issuer, subject }, service, account: Account::default() };
         let [issued, due, end] = [1000, refresh_at, 4600].map(|at| Some(Timestamp::from_seconds(at)));
-        let (header, value) = (Arc::new(http::header::AUTHORIZATION), HeaderValue::from_static("Bearer t"));
+        let header = (Arc::new(http::header::AUTHORIZATION), HeaderValue::from_static("Bearer t"));
+        let upstream = Upstream::new(BaseUrl::parse("https://api.example.com", false).unwrap());
         Credential {
             id: Arc::new(id),
             kind: AuthKind::OAuth,
-            header,
-            value,
+            upstream,
+            headers: Few::One(header),
             generation: 1,
             issued_at: issued,
             expires_at: end,

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     clock::Timestamp,
     connection::{
-        cache::{Credential, Held, Seen, refresh_at},
+        cache::{Credential, Few, Held, Seen, refresh_at},
         model::{AuthKind, Connection, KeyFacts, Reason, Status},
     },
     id::ConnectionId,
@@ -116,8 +116,8 @@ fn credential(
             Credential {
                 id,
                 kind: rests_on,
-                header: Arc::clone(service.inject.shared_header()),
-                value: service.inject.header_value(&grant.access_token).ok()?,
+                upstream: Arc::clone(&service.upstream),
+                headers: Few::One(service.inject.header_with(&grant.access_token).ok()?),
                 generation: grant.generation,
                 issued_at: grant.issued_at,
                 expires_at: grant.expires_at,
@@ -136,8 +136,8 @@ fn credential(
             Credential {
                 id,
                 kind: rests_on,
-                header: Arc::clone(service.api_key.shared_header()),
-                value: service.api_key.header_value(&key.key).ok()?,
+                upstream: Arc::clone(&service.upstream),
+                headers: Few::One(service.api_key.header_with(&key.key).ok()?),
                 generation: key.generation,
                 issued_at: key.stored_at,
                 expires_at: None,

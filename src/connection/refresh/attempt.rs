@@ -106,8 +106,16 @@ impl Refresher {
             self.unanswered(key, record, version, interrupted).await;
             return Ok(Step::Again);
         }
-        let sent =
-            Sent { key, id, used, record, version, asked: self.parts.records.now(), began: Instant::now(), interrupted };
+        let sent = Sent {
+            key,
+            id,
+            used,
+            record,
+            version,
+            asked: self.parts.records.now(),
+            began: Instant::now(),
+            interrupted,
+        };
         let answer =
             self.parts.oauth.refresh(oauth, &token, &oauth::redirect_uri(&self.parts.public_url, &id.service)).await;
         tracing::debug!(service = %id.service, took = ?sent.began.elapsed(), ok = answer.is_ok(), "asked the token endpoint");

@@ -56,7 +56,7 @@ async fn asked(rig: &Rig, account: Option<&str>, scopes: &[String]) -> Result<St
     let cached =
         connections(rig).resolver.cached(&owner, &want, connections(rig).records.now()).map(|cached| cached.generation);
     assert_eq!(cached, Some(credential.generation), "and the next call gets it from memory");
-    Ok(credential.value.to_str().unwrap().trim_start_matches("Bearer ").to_owned())
+    Ok(credential.headers[0].1.to_str().unwrap().trim_start_matches("Bearer ").to_owned())
 }
 
 #[tokio::test(start_paused = true)]

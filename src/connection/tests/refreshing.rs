@@ -274,7 +274,7 @@ async fn a_refused_token_is_renewed_once_more_where_an_earlier_request_may_have_
     let (connections, want) = (&rig.processes[0].connections, rig.world.want(rig.user(0)));
     let began = connections.records.now();
     let contested = rig.resolve(0, 0).await.expect("renewed");
-    rig.world.provider.refuse_for_nothing(contested.value.to_str().unwrap().trim_start_matches("Bearer "));
+    rig.world.provider.refuse_for_nothing(contested.headers[0].1.to_str().unwrap().trim_start_matches("Bearer "));
     let AfterRejection::Replay(certain) = connections.resolver.rejected_again(&want, &contested, began).await else {
         panic!("the refusal says nothing of the grant")
     };

@@ -79,7 +79,7 @@ impl After {
                     let credential = self.connections().resolver.resolve(&want).await;
                     // A move may have ended since.
                     if let Ok(credential) = credential {
-                        let token = credential.value.to_str().unwrap().trim_start_matches("Bearer ").to_owned();
+                        let token = credential.headers[0].1.to_str().unwrap().trim_start_matches("Bearer ").to_owned();
                         let bad = !token.starts_with("key") && !self.world.provider.accepts(&token).0;
                         assert!(!bad, "{}: {text} has a token that the API refuses", self.when);
                     }

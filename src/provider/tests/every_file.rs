@@ -48,7 +48,7 @@ fn makes_a_whole_service() {
     for (name, fields) in catalogue::tests::all() {
         let service = built_on(name);
         let oauth = service.oauth.as_ref().unwrap_or_else(|| panic!("{name}"));
-        assert!(service.base.tls() && oauth.authorize_url.scheme() == "https", "{name}");
+        assert!(service.upstream.base().tls() && oauth.authorize_url.scheme() == "https", "{name}");
         for url in [Some(&oauth.token_url), oauth.revoke_url.as_ref(), oauth.userinfo_url.as_ref()] {
             assert!(url.is_none_or(|url| url.scheme() == "https"), "{name}");
         }

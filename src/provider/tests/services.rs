@@ -6,7 +6,7 @@ use super::*;
 fn a_custom_service_needs_no_more_than_its_fields() {
     let service = service("crm", crm());
     let oauth = service.oauth.as_ref().unwrap();
-    assert_eq!((service.title.as_str(), service.base.path(), oauth.pkce), ("CRM", "/api", true));
+    assert_eq!((service.title.as_str(), service.upstream.base().path(), oauth.pkce), ("CRM", "/api", true));
     assert_eq!(oauth.client_auth, crate::config::ClientAuth::Basic);
     assert_eq!(service.inject.header_value(&"t".into()).unwrap(), "Bearer t");
     assert_eq!(service.api_key.header(), http::header::AUTHORIZATION);
@@ -26,11 +26,11 @@ fn a_service_with_a_providers_name_is_built_on_it() {
 fn gmail_is_googles_by_its_own_name_or_by_its_provider() {
     for fields in [json!({"client_id": "id"}), json!({"client_id": "id", "provider": "google"})] {
         let service = service("gmail", fields);
-        assert_eq!(service.base.host(), "gmail.googleapis.com");
+        assert_eq!(service.upstream.base().host(), "gmail.googleapis.com");
         assert_eq!(service.oauth.unwrap().token_url.as_str(), "https://oauth2.googleapis.com/token");
     }
     let inbox = service("inbox", json!({"client_id": "id", "provider": "gmail", "title": "Inbox"}));
-    assert_eq!((inbox.title.as_str(), inbox.base.host()), ("Inbox", "gmail.googleapis.com"));
+    assert_eq!((inbox.title.as_str(), inbox.upstream.base().host()), ("Inbox", "gmail.googleapis.com"));
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn an_unknown_name_that_shares_a_connection_is_as_its_owner() {
     }))
     .unwrap();
     let files = services.get("raw-files").unwrap();
-    assert_eq!((files.title.as_str(), files.base.host()), ("raw-files", "raw.example.com"));
+    assert_eq!((files.title.as_str(), files.upstream.base().host()), ("raw-files", "raw.example.com"));
     assert_eq!(files.headers.len(), 1, "GitHub's User-Agent");
     assert!(matches!(problems(json!({"github": {"client_id": "id"}, "x": {"connection": "github"}})).as_slice(),
         [(path, _)] if path == "services.x.base_url"));

@@ -119,5 +119,5 @@ impl World {
 }
 
 fn token_of(credential: &Credential) -> &str {
-    credential.value.to_str().unwrap().trim_start_matches("Bearer ")
+    credential.headers[0].1.to_str().unwrap().trim_start_matches("Bearer ")
 }
