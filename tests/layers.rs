@@ -1,5 +1,5 @@
 //! The rule of docs/ARCHITECTURE.md that imports go strictly downwards, read off the source text: who may name whom, inside
-//! rooms too, which modules may name which library, and how long a file may be.
+//! rooms too, which modules may name which library, how long a file may be, and how many methods a type may have.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,6 +26,9 @@ const OWNED_LIBRARIES: &[(&str, &[&str])] =
 
 /// Lines at which a file is to be split by idea.
 const LONGEST_FILE: usize = 400;
+
+/// Methods at which a type knows too much.
+const MOST_METHODS: usize = 25;
 
 fn source_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -288,6 +291,58 @@ fn no_file_is_too_long_to_read() {
         .filter(|(file, lines)| *lines > LONGEST_FILE && !file.contains("/tests/"))
         .collect();
     assert_eq!(long, BTreeMap::new(), "split these by idea");
+}
+
+/// The methods that a file gives to its types outside traits, tests left out.
+fn methods(text: &str) -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    let mut owner: Option<String> = None;
+    for line in text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")) {
+        if let Some(header) = line.strip_prefix("impl").filter(|header| !header.contains(" for ")) {
+            // `impl<T: Trait<U>> Type<T> {`
+            let mut depth = 0;
+            let named = header.trim_start_matches(|next| {
+                depth += match next {
+                    '<' => 1,
+                    '>' => -1,
+                    _ => 0,
+                };
+                depth > 0 || !char::is_alphanumeric(next)
+            });
+            owner = Some(named.chars().take_while(|next| next.is_alphanumeric()).collect());
+        } else if line.starts_with('}') {
+            owner = None;
+        }
+        let item = line.strip_prefix("    ").filter(|item| !item.starts_with(' '));
+        let is_method = item.is_some_and(|item| item.split(['(', '<']).next().unwrap_or(item).contains("fn "));
+        if let Some(owner) = owner.as_ref().filter(|_| is_method) {
+            *found.entry(owner.clone()).or_default() += 1;
+        }
+    }
+    found
+}
+
+#[test]
+fn no_type_knows_too_much() {
+    let mut all: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for (file, module, text) in sources() {
+        if file.contains("tests") {
+            continue;
+        }
+        for (owner, count) in methods(&text) {
+            *all.entry((module.clone(), owner)).or_default() += count;
+        }
+    }
+    assert!(all.len() > 100, "the scan sees types");
+    all.retain(|_, count| *count > MOST_METHODS);
+    assert_eq!(all, BTreeMap::new(), "more than {MOST_METHODS} methods");
+}
+
+#[test]
+fn the_scan_sees_methods_of_types_and_no_others() {
+    let text = "impl<K: Hash<u8>> Ring<K> {\n    pub fn a() {}\n    pub(super) async fn b<T>(x: fn(T)) {\n        fn inner() {}\n    }\n}\n\
+                impl Clone for Ring<u8> {\n    fn clone() {}\n}\nfn free() {}\n#[cfg(test)]\nimpl Ring<u8> {\n    fn c() {}\n}";
+    assert_eq!(methods(text), BTreeMap::from([("Ring".to_owned(), 2)]));
 }
 
 #[test]

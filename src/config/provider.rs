@@ -27,7 +27,7 @@ pub struct ProviderFields {
     pub userinfo_url: Option<String>,
     /// Issuer identifier: `iss` in callbacks must equal it (RFC 9207).
     pub issuer: Option<String>,
-    /// Whether every callback holds `iss`: one without it is then refused, too (RFC 9207 §2.4). A provider that announces
+    /// Whether every callback holds `iss`: one without it is then refused (RFC 9207 §2.4). A provider that announces
     /// `authorization_response_iss_parameter_supported` does so.
     pub iss_in_response: Option<bool>,
     /// How that endpoint is spoken to, where it is not as RFC 7009 has it.
@@ -108,7 +108,7 @@ pub enum RevokeAuth {
     /// The client, as at the token endpoint; the default.
     #[default]
     Client,
-    /// Who holds the token, with the token as bearer.
+    /// The holder of the token, with the token as bearer.
     Bearer,
     /// Nobody: the token is enough.
     None,
@@ -196,18 +196,18 @@ pub enum ApiKeyPhase {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ErrorRules {
-    /// The token is dead (beside any 401).
+    /// The token is dead (in addition to any 401).
     pub dead_token: Vec<Sign>,
     /// The grant lacks scopes: never a reason to refresh.
     pub missing_scopes: Vec<Sign>,
-    /// Too many calls (beside any 429): a reason for neither.
+    /// Too many calls (in addition to any 429): a reason for neither.
     pub rate_limited: Vec<Sign>,
     /// JSON pointers to the words of a refusal in a token endpoint's answer, beside `error` and the places that vendors
     /// commonly use; a segment `*` stands for any member or element.
     pub token_error: Vec<String>,
-    /// The token endpoint's words for a refresh token that is no longer valid, beside `invalid_grant` and its known synonyms.
+    /// The token endpoint's words for a refresh token that is no longer valid, in addition to `invalid_grant` and its known synonyms.
     pub invalid_grant: Vec<String>,
-    /// The token endpoint's words for being out of order, beside `server_error` and `temporarily_unavailable`.
+    /// The token endpoint's words for being out of order, in addition to `server_error` and `temporarily_unavailable`.
     pub unavailable: Vec<String>,
 }
 

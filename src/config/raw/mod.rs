@@ -58,7 +58,7 @@ pub struct RawConfig {
     pub limits: Option<RawLimits>,
     /// Networks of TLS terminators and load balancers before Valetkey, as `10.0.0.0/8` or `127.0.0.1`: from them `Forwarded`, or
     /// `X-Forwarded-Proto`, `-Host` and `-For`, say how a request came in and from where. They must set or remove all of these
-    /// headers themselves. From anybody else they count for nothing.
+    /// headers themselves. From any other address the headers are ignored.
     pub trusted_proxies: Option<Vec<String>>,
     /// When access tokens are renewed.
     pub refresh: Option<RawRefresh>,
@@ -170,7 +170,7 @@ pub struct RawCaller {
     pub secret: Option<SecretString>,
     /// A file that holds it.
     pub secret_file: Option<PathBuf>,
-    /// The JWS algorithms (RFC 7518) that are believed. HS* only with `secret`.
+    /// The JWS algorithms (RFC 7518) that are accepted. HS* only with `secret`.
     #[schemars(required, length(min = 1))]
     pub algorithms: Option<Vec<Algorithm>>,
     /// The claim that names the caller.
@@ -178,11 +178,11 @@ pub struct RawCaller {
     pub user_claim: Option<String>,
     /// Shown on the connect page to this issuer's callers, instead of the application above.
     pub application: Option<RawApplication>,
-    /// The claim with the caller's mail address (`email`), for notices by mail: kept sealed, renewed with each new JWT. An address
+    /// The claim with the caller's mail address (`email`), for notifications by mail: kept sealed, renewed with each new JWT. An address
     /// that `email_verified` says is unverified is not taken.
     #[schemars(length(min = 1))]
     pub email_claim: Option<String>,
-    /// The claim with the caller's language (`locale`), for notices.
+    /// The claim with the caller's language (`locale`), for notifications.
     #[schemars(length(min = 1))]
     pub language_claim: Option<String>,
 }
@@ -230,10 +230,10 @@ pub struct RawSession {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Shutdown")]
 pub struct RawShutdown {
-    /// Readiness is down for so long before listeners stop accepting.
+    /// How long readiness is down before listeners stop accepting.
     #[schemars(extend("default" = "5s"))]
     pub delay: Option<Span>,
-    /// Requests in flight may take so long after that.
+    /// How long requests in flight may take after that.
     #[schemars(extend("default" = "30s"))]
     pub grace: Option<Span>,
 }
@@ -246,8 +246,8 @@ pub struct RawCache {
     /// How long cached credentials serve while the store is away.
     #[schemars(extend("default" = "1h"))]
     pub offline_max: Option<Span>,
-    /// How many callers' credentials are kept. Twice the number of callers who are active at the same time is well: what is
-    /// kept is shared out by chance, and who is left out is read from the store with each call. Each takes about 1 KiB.
+    /// How many callers' credentials are kept. Set it to about twice the number of callers who are active at the same time:
+    /// eviction is probabilistic, and a caller who was evicted costs a read of the store at the next call. Each takes about 1 KiB.
     #[schemars(range(min = 1, max = 10_000_000), extend("default" = 50_000))]
     pub credentials: Option<usize>,
     /// How many verified JWTs are kept, until they expire.
@@ -282,7 +282,7 @@ pub struct RawRefresh {
     /// lifetime.
     #[schemars(extend("default" = "5m"))]
     pub window: Option<Span>,
-    /// One call to a token endpoint, as a whole: 12 seconds at most, which a lease certainly outlasts.
+    /// How long one call to a token endpoint may take, as a whole; at most 12 seconds, well within the refresh lease.
     #[schemars(extend("default" = "10s"))]
     pub timeout: Option<Span>,
 }

@@ -36,8 +36,8 @@ pub struct RawWebhook {
     /// Where it is. `https`; plain `http` only on loopback, or with `allow_plain_http`.
     #[schemars(required)]
     pub url: Option<String>,
-    /// What signs: `whsec_` and the base64 of 24 to 64 bytes. Several, with spaces or line breaks between them, while one takes
-    /// the place of another: each signs.
+    /// The signing secret: `whsec_` and the base64 of 24 to 64 bytes. During a rotation several, separated by spaces or line
+    /// breaks: each of them signs.
     #[schemars(with = "Option<String>")]
     pub secret: Option<SecretString>,
     /// A file that holds it.
@@ -45,7 +45,7 @@ pub struct RawWebhook {
     /// What this endpoint is told. Everything by default.
     #[schemars(length(min = 1))]
     pub events: Option<Vec<NoticeKind>>,
-    /// Whether plain `http` beyond loopback is let through.
+    /// Whether plain `http` beyond loopback is allowed.
     #[schemars(extend("default" = false))]
     pub allow_plain_http: Option<bool>,
 }
@@ -56,7 +56,7 @@ pub struct RawWebhook {
 #[schemars(rename = "Email")]
 pub struct RawEmail {
     /// `smtps://user@host:465` (TLS from the first byte) or `smtp://user@host:587` (STARTTLS, and nothing without it). `?tls=none`
-    /// does without; so does loopback, unless it has `?tls=required`.
+    /// turns TLS off; on loopback it is off unless the URL has `?tls=required`.
     #[schemars(required)]
     pub smtp_url: Option<String>,
     /// The password of the URL's user.
@@ -64,12 +64,12 @@ pub struct RawEmail {
     pub password: Option<SecretString>,
     /// A file that holds it.
     pub password_file: Option<PathBuf>,
-    /// A private authority of the server's certificate, in PEM, trusted beside the system's.
+    /// A private certificate authority, in PEM, trusted in addition to the system's.
     pub ca_file: Option<PathBuf>,
     /// From whom: `Acme Helpdesk <no-reply@example.com>`.
     #[schemars(required, length(min = 3))]
     pub from: Option<String>,
-    /// Where answers go.
+    /// `Reply-To`.
     pub reply_to: Option<String>,
     /// The language where the caller's is not known (`callers[].language_claim`).
     #[schemars(extend("default" = "en"))]

@@ -32,7 +32,7 @@ pub struct RawService {
     pub client_secret: Option<SecretString>,
     /// A file that holds it.
     pub client_secret_file: Option<PathBuf>,
-    /// Lets plain `http` URLs through that are not on loopback. Tokens can then be read on the way.
+    /// Allows plain `http` URLs that are not on loopback. Anyone on the network path can then read the tokens.
     #[schemars(extend("default" = false))]
     pub allow_plain_http: Option<bool>,
     /// API keys beside or before OAuth. A service with this key and without `client_id` takes API keys only.
@@ -96,7 +96,7 @@ pub struct RawTimeouts {
     /// Between two writes.
     #[schemars(extend("default" = "30s"))]
     pub write: Option<Span>,
-    /// An unused connection is kept so long.
+    /// How long an unused connection is kept.
     #[schemars(extend("default" = "60s"))]
     pub idle: Option<Span>,
 }
@@ -128,7 +128,7 @@ pub struct RawRateLimit {
     /// … in this time …
     #[schemars(required)]
     pub per: Option<Span>,
-    /// … and so many at once; as many as `requests` by default.
+    /// … and how many at once; as many as `requests` by default.
     #[schemars(range(min = 1))]
     pub burst: Option<u32>,
 }

@@ -49,7 +49,7 @@ pub struct RawRedis {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "RedisTls")]
 pub struct RawRedisTls {
-    /// Trusted instead of the system's authorities, in PEM.
+    /// Certificate authorities trusted instead of the system's, in PEM.
     pub ca_file: Option<PathBuf>,
     /// The client certificate, in PEM. With `key_file`.
     pub certificate_file: Option<PathBuf>,
@@ -85,7 +85,7 @@ pub struct RawCluster {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Embedded")]
 pub struct RawEmbedded {
-    /// The file; it is made where it doesn't exist.
+    /// The file; created where it doesn't exist.
     #[schemars(required)]
     pub path: Option<PathBuf>,
 }
@@ -104,7 +104,7 @@ pub struct RawVault {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "VaultKey")]
 pub struct RawVaultKey {
-    /// Its name, stored in clear beside what it sealed.
+    /// Its name, stored in clear with everything it sealed.
     #[schemars(required, regex(pattern = r"^[A-Za-z0-9._-]{1,64}$"))]
     pub id: Option<String>,
     /// 32 bytes in base64, as `valetkey keys generate` makes them.
