@@ -16,7 +16,7 @@ use quick_cache::{Equivalent, sync::Cache};
 
 use super::{Caller, verify::has_expired};
 
-/// After so many new tokens, or a quarter of what is held if that is more, the expired ones are swept out: each new token
+/// After this many new tokens, or a quarter of what is held if that is more, the expired ones are swept out: each new token
 /// pays for a look at four at most.
 const SWEEP: usize = 1024;
 

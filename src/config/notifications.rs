@@ -77,7 +77,7 @@ pub struct Webhook {
     pub secrets: Vec<Secret<Vec<u8>>>,
     /// What it is told.
     pub events: Vec<NoticeKind>,
-    /// Whether plain `http` beyond loopback is let through.
+    /// Whether plain `http` beyond loopback is allowed.
     pub allow_plain_http: bool,
 }
 

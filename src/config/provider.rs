@@ -97,7 +97,7 @@ pub struct RevokeRules {
     pub parameter: Option<String>,
     /// Whether only access tokens can be revoked.
     pub access_tokens_only: bool,
-    /// Further statuses or error codes that say that the token is no more.
+    /// Further statuses or error codes that say that the token no longer exists.
     pub gone: Vec<String>,
 }
 

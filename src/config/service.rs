@@ -11,7 +11,7 @@ use crate::{id::ServiceName, secret::SecretString};
 /// A service as configured: a provider's name, and what differs from it.
 #[derive(Debug, Clone)]
 pub struct Service {
-    /// The provider; none where every field is written inline. A service that bears a provider's name is built on it.
+    /// The provider; none where every field is written inline. A service with a provider's name is built on it.
     pub provider: Option<String>,
     /// The service whose connections this one uses.
     pub connection: Option<ServiceName>,
@@ -21,7 +21,7 @@ pub struct Service {
     pub client_secret: Option<SecretString>,
     /// Provider fields, inline or overriding.
     pub fields: ProviderFields,
-    /// Whether `http` URLs beyond loopback are let through.
+    /// Whether `http` URLs beyond loopback are allowed.
     pub allow_plain_http: bool,
     /// API keys beside or before OAuth.
     pub api_keys: ApiKeys,
@@ -96,7 +96,7 @@ pub struct RateLimit {
     pub requests: u32,
     /// … in this time …
     pub per: Duration,
-    /// … and so many at once.
+    /// … and how many at once.
     pub burst: u32,
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Notice {
     pub connection: ConnectionId,
     /// What about it.
     pub kind: NoticeKind,
-    /// Why, in a word.
+    /// Why, in one word.
     pub reason: Option<&'static str>,
     /// Scopes that a call lacked.
     pub scopes: Vec<String>,

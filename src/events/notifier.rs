@@ -35,7 +35,7 @@ use crate::{
 const AT_ONCE: usize = 16;
 /// One attempt.
 const ATTEMPT: Duration = Duration::from_secs(10);
-/// For so long is a notice known to have been given.
+/// How long a notification is remembered as given.
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 /// How often it is looked what other replicas have left.
 const LOOK: Duration = Duration::from_secs(30);

@@ -29,7 +29,7 @@ impl Resolve for Resolver {
 }
 
 /// The addresses that may be called. A name that [`is_loopback_name`] leads nowhere but to loopback (RFC 6761 §6.3): plain
-/// `http` is let through to it.
+/// `http` to it is allowed.
 fn permitted(name: &str, found: Vec<SocketAddr>) -> Result<Addrs, ForbiddenAddress> {
     let local = is_loopback_name(name);
     let mut rest: Vec<SocketAddr> = found;

@@ -52,7 +52,7 @@ pub struct CallLimits {
     pub total: Option<Duration>,
     /// Instead of [`OutboundOptions::body_limit`], in bytes.
     pub body: Option<usize>,
-    /// Whether `http` is let through beyond loopback; the operator has said so.
+    /// Whether `http` beyond loopback is allowed; the operator has said so.
     pub allow_plain_http: bool,
 }
 

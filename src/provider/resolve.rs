@@ -312,7 +312,7 @@ fn check_connection(
     let client = [("client_id", service.client_id.is_some()), ("client_secret", service.client_secret.is_some())];
     for (key, _) in client.into_iter().filter(|(_, given)| *given) {
         let hint = Some("the client is that of the service whose connection is shared".into());
-        problems.add(name, key, "is of no use beside connection", hint);
+        problems.add(name, key, "has no effect together with `connection`", hint);
     }
 }
 

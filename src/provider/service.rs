@@ -118,7 +118,7 @@ pub struct OAuth {
     pub invalid_grant: Vec<String>,
     /// Its words for being out of order.
     pub unavailable: Vec<String>,
-    /// Whether `http` URLs beyond loopback are let through.
+    /// Whether `http` URLs beyond loopback are allowed.
     pub allow_plain_http: bool,
 }
 

@@ -58,7 +58,7 @@ const NEVER: u64 = u64::MAX;
 const LOOK: Duration = Duration::from_secs(1);
 
 impl Deadline {
-    /// The deadline is so long after `now`.
+    /// The deadline is this long after `now`.
     fn set(&self, now: Instant, time: Duration) {
         let at = now.saturating_duration_since(self.began) + time;
         // A head that came in the very moment in which its time ran out was served: the next one has its whole time.

@@ -21,7 +21,7 @@ use super::{
 
 /// How much of a refused request's body is read.
 const READ_ON_BYTES: usize = 16 * 1024 * 1024;
-/// And for so long.
+/// And for how long.
 const READ_ON_TIME: Duration = Duration::from_secs(2);
 
 /// Writes the refusal. The client gets it, or is gone.

@@ -57,7 +57,7 @@ pub fn request_headers_to_drop(
 /// What a response needs to know of the call it answers.
 #[derive(Debug, Clone, Copy)]
 pub struct Answered {
-    /// Whether `Set-Cookie` is let through.
+    /// Whether `Set-Cookie` passes.
     pub cookies: bool,
     /// Whether this is a 101 whose `Upgrade` and `Connection` belong to the tunnel.
     pub tunnel: bool,

@@ -250,7 +250,7 @@ impl Refusal {
         Self::new(status, Code::TooLarge, message)
     }
 
-    /// 429 `rate_limited`: the next call is let through after so many seconds.
+    /// 429 `rate_limited`: the next call is allowed after this many seconds.
     pub fn rate_limited(retry_after_s: u32) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, Code::RateLimited, "Too many requests, please try again shortly")
             .retry_after(retry_after_s)
@@ -283,7 +283,7 @@ impl Refusal {
         )
     }
 
-    /// 503 `unavailable`: to be tried again after so many seconds; 0 says at once.
+    /// 503 `unavailable`: to be tried again after this many seconds; 0 means at once.
     pub fn unavailable(retry_after_s: u32) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,

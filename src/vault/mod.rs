@@ -128,7 +128,7 @@ impl Vault {
     /// Opens what was sealed in this context.
     ///
     /// # Errors
-    /// [`Error::UnknownKey`] where the named key is not at hand, [`Error::UnsupportedVersion`], else
+    /// [`Error::UnknownKey`] where the named key is not in the ring, [`Error::UnsupportedVersion`], else
     /// [`Error::Corrupt`].
     pub fn open(&self, context: &Context<'_>, sealed: &[u8]) -> Result<SecretBytes, Error> {
         let envelope = Envelope::parse(sealed)?;

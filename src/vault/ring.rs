@@ -48,7 +48,7 @@ impl KeyRing {
     /// Unwraps with the key of that id and no other.
     ///
     /// # Errors
-    /// [`Error::UnknownKey`] where the key is not at hand, [`Error::Corrupt`] where it does not open this.
+    /// [`Error::UnknownKey`] where the key is not in the ring, [`Error::Corrupt`] where it does not open this.
     pub fn unwrap(&self, key_id: &str, wrapped: &[u8], aad: &[u8]) -> Result<DataKey, Error> {
         let key = self.key(key_id)?;
         let (salt, rest) = wrapped.split_first_chunk::<SALT>().ok_or(Error::Corrupt)?;

@@ -41,7 +41,7 @@ impl Cookies {
         read(headers, self.name(cookie))
     }
 
-    /// Sets the cookie for so many seconds; `None`: until the browser is closed.
+    /// Sets the cookie for this many seconds; `None`: until the browser is closed.
     pub fn set(self, headers: &mut HeaderMap, cookie: Cookie, value: &str, max_age_s: Option<u64>) {
         let mut text = format!("{}={value}; Path=/; HttpOnly; SameSite=Lax", self.name(cookie));
         if self.secure {

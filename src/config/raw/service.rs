@@ -20,7 +20,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Service")]
 pub struct RawService {
-    /// The provider it is built on. A service that bears a provider's name needs none; a custom one has none.
+    /// The provider it is built on. A service with a provider's name needs none; a custom one has none.
     pub provider: Option<String>,
     /// The service whose connections this one uses. One hop only.
     pub connection: Option<String>,

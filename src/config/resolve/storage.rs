@@ -71,7 +71,7 @@ fn redis(raw: RawRedis, path: &Path, cx: &mut Context<'_>) -> Option<Redis> {
     };
     let (url, in_url) = redis_url(&text, &url_path, cx)?;
     if secret.is_some() && in_url.is_some() {
-        let finding = finding("The password is given twice, in the URL and beside it");
+        let finding = finding("The password is given twice: in the URL and in a key of its own");
         cx.report.problem(&url_path, finding.hint("take it out of the URL"));
     }
     if url.scheme() == "redis" && has_tls {

@@ -1,4 +1,4 @@
-//! A usable credential: the ready-made headers for one service, where calls with it go, when it is over, what it allows, and what has been seen of
+//! A usable credential: the ready-made headers for one service, where calls with it go, when it expires, what it allows, and what has been seen of
 //! it. The value is marked sensitive, so that no `Debug` prints it. Knows nothing of how it came about.
 
 use std::{
@@ -35,13 +35,13 @@ pub struct Credential {
     pub generation: u64,
     /// When it was issued, or stored.
     pub issued_at: Option<Timestamp>,
-    /// When it is over, as far as is known.
+    /// When it expires, as far as is known.
     pub expires_at: Option<Timestamp>,
     /// From then on it is renewed in the background.
     pub refresh_at: Option<Timestamp>,
     /// Whether there is a refresh token.
     pub refreshable: bool,
-    /// Since when this process has it at hand.
+    /// When this process got it.
     pub at_hand: Timestamp,
     /// What was granted, where that is known.
     pub scopes: Option<ScopeSet>,
@@ -66,8 +66,8 @@ pub struct Seen {
 }
 
 impl Credential {
-    /// Whether it is over. A token that the provider calls good for another second is used for that second.
-    pub fn is_over(&self, now: Timestamp) -> bool {
+    /// Whether it has expired. A token that the provider calls good for another second is used for that second.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| end.reached(now))
     }
 
@@ -140,7 +140,7 @@ impl Credential {
     /// of a clock that was set back.
     pub fn proven_alive(&self, began: Timestamp, now: Timestamp) -> bool {
         let accepted = self.seen.accepted.load(Ordering::Relaxed);
-        accepted > began.millis() && accepted <= now.millis() && !self.is_due(now) && !self.is_over(now)
+        accepted > began.millis() && accepted <= now.millis() && !self.is_due(now) && !self.has_expired(now)
     }
 }
 

@@ -88,7 +88,7 @@ impl Held {
     pub fn connection_at(&self, now: Timestamp) -> Connection {
         let mut connection = self.connection();
         let ends = |credential: &Credential| credential.kind == AuthKind::OAuth && !credential.refreshable;
-        let ended = |credential: &Credential| ends(credential) && credential.is_over(now);
+        let ended = |credential: &Credential| ends(credential) && credential.has_expired(now);
         if self.credentials.iter().any(|(_, credential)| ended(credential)) {
             connection.invalid_reason = Some(Reason::Expired);
             if self.has_key() {

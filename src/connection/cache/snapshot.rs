@@ -144,7 +144,7 @@ impl SnapshotCache {
     /// The present moment in the history of this owner. Taken before the store is read. `epoch` is the store's unbroken
     /// stretch of notices.
     pub fn stamp(&self, owner: &OwnerId, epoch: Option<u64>) -> Stamp {
-        #[expect(clippy::cast_possible_truncation, reason = "a process doesn't live through so many stretches")]
+        #[expect(clippy::cast_possible_truncation, reason = "no process sees that many stretches")]
         let epoch = epoch.map_or(BROKEN, |epoch| epoch as u32);
         Stamp { changes: self.counter(owner).load(Ordering::SeqCst), epoch }
     }

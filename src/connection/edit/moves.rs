@@ -38,9 +38,9 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// What became of a wish for another label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renamed {
-    /// It bears the new label.
+    /// It has the new label.
     Done,
-    /// Another connection bears that label.
+    /// Another connection has that label.
     Taken,
     /// There is no such connection.
     Absent,

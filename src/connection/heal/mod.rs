@@ -1,4 +1,4 @@
-//! Ahead of time: the healer renews what is over soon, so that nobody waits for it, and finishes what a replica that died
+//! Ahead of time: the healer renews what expires soon, so that nobody waits for it, and finishes what a replica that died
 //! left behind: refreshes that were cut off, revocations that were not done. Replicas share the work through the same
 //! leases as everything else, and each provider is asked only so often at a time.
 
@@ -121,7 +121,7 @@ impl Healer {
         }
     }
 
-    /// Looks after the due records of one provider: so many at the same time, and no more in a second than it bears.
+    /// Looks after the due records of one provider: at most this many at a time, and no more a second than it can take.
     async fn attend(self: Arc<Self>, rounds: Arc<Rounds>, service: ServiceName) {
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let mut pace = tokio::time::interval(Duration::from_secs(1) / PER_SECOND);

@@ -85,7 +85,7 @@ pub struct ApiKeys {
 }
 
 impl ApiKeys {
-    /// In these records. Uses are remembered for so many connections.
+    /// In these records. Uses are remembered for this many connections.
     pub(super) fn new(
         (records, editor): (Arc<Records>, Arc<Editor>),
         leases: Arc<Leases>,

@@ -64,7 +64,7 @@ pub struct StoredGrant {
     /// When the access token was issued.
     #[serde(with = "millis", default)]
     pub issued_at: Option<Timestamp>,
-    /// When it is over; unknown where the provider doesn't say.
+    /// When it expires; unknown where the provider doesn't say.
     #[serde(with = "millis", default)]
     pub expires_at: Option<Timestamp>,
     /// What was granted; `None` where neither the provider nor the request said.

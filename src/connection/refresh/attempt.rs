@@ -204,7 +204,7 @@ impl Refresher {
                     self.tell(id, Kind::ClientRefused, None, generation);
                     pass.failed(Concerns::All(None), Instant::now(), self.chance(now));
                 } else {
-                    tracing::warn!(service = %id.service, code, "the provider refuses this refresh, in a word that nobody knows; the connection stays");
+                    tracing::warn!(service = %id.service, code, "the provider refuses this refresh with an unknown error code; the connection stays");
                     self.tell(id, Kind::RefreshFailed, None, generation);
                     pass.failed(Concerns::Grant, Instant::now(), self.chance(now));
                 }

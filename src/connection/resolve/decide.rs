@@ -34,9 +34,9 @@ pub struct Want<'a> {
 pub enum Decision {
     /// This credential goes upstream.
     Use(Arc<Credential>),
-    /// Its token is over and can be renewed.
+    /// Its token has expired and can be renewed.
     Refresh(Arc<Credential>),
-    /// Its token is over for good.
+    /// Its token has expired, and nothing renews it.
     Expired(Arc<Credential>),
     /// There is none to go on with.
     Refuse(Unusable),
@@ -59,7 +59,7 @@ pub fn decide(snapshot: &Snapshot, want: &Want<'_>, now: Timestamp) -> Decision 
         let reason = refusal_reason(held.footing);
         return Decision::Refuse(Unusable::AuthRequired { reason, account: account() });
     };
-    if credential.is_over(now) {
+    if credential.has_expired(now) {
         let credential = Arc::clone(credential);
         return if credential.refreshable { Decision::Refresh(credential) } else { Decision::Expired(credential) };
     }

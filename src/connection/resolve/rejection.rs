@@ -109,7 +109,7 @@ impl Resolver {
         match refused.kind {
             AuthKind::OAuth if refused.refreshable => self.refreshed(refused).await?,
             // The provider's clock may be a little ahead: a token refused at its very end has ended.
-            AuthKind::OAuth if refused.is_over(self.records.now().plus(CLOCKS_APART)) => {
+            AuthKind::OAuth if refused.has_expired(self.records.now().plus(CLOCKS_APART)) => {
                 self.invalidate(refused, Reason::Expired).await?;
             }
             AuthKind::OAuth | AuthKind::ApiKey => self.invalidate(refused, Reason::RejectedByUpstream).await?,

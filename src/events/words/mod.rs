@@ -14,7 +14,7 @@ pub(super) struct Facts<'a> {
     pub service: &'a str,
     /// The connection's label, where it has one.
     pub account: Option<&'a str>,
-    /// Why, in a word.
+    /// Why, in one word.
     pub reason: Option<&'a str>,
     /// Scopes that were lacking.
     pub scopes: &'a [String],

@@ -181,7 +181,7 @@ pub(super) fn headers() -> Vec<(&'static str, Header)> {
             "Retry-After",
             always(
                 ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).into(),
-                "After so many seconds the same request may succeed.",
+                "How many seconds to wait before the same request may succeed.",
             ),
         ),
         ("Allow", always(text().into(), "The methods that the route knows (RFC 9110 §10.2.1).")),

@@ -209,14 +209,14 @@ impl Texts for English {
         Notice::new(
             format!("{service} could not go on"),
             format!("{service} answered with an error. Nothing was connected."),
-            "Try again in a moment. If it stays so, tell whoever runs the application.",
+            "Try again in a moment. If it keeps happening, tell the people who run the application.",
         )
     }
     fn exchange_refused(&self, service: &str) -> Notice {
         Notice::new(
             format!("{service} did not accept the connection"),
             format!("You agreed, but {service} then refused to complete it. Nothing was connected."),
-            "Try again. If it stays so, tell whoever runs the application.",
+            "Try again. If it keeps happening, tell the people who run the application.",
         )
     }
     fn exchange_failed(&self, service: &str) -> Notice {
@@ -326,7 +326,9 @@ impl Texts for English {
         format!("The accounts that {application} may use for you.")
     }
     fn only_this(&self, application: &str) -> String {
-        format!("You see the connection that you have just made. To manage others, come in through {application}.")
+        format!(
+            "This page shows the connection that you have just made. To manage others, come in through {application}."
+        )
     }
     fn only_gone(&self, application: &str) -> String {
         format!(

@@ -16,7 +16,7 @@ pub(in crate::web) trait Manage: Sync {
     fn rename_heading(&self, service: &str, account: &str) -> String;
     /// What another label means.
     fn rename_body(&self, about: Subject<'_>, account: &str) -> String;
-    /// Another connection bears it.
+    /// Another connection has it.
     fn label_taken(&self, service: &str, account: &str) -> String;
     /// It breaks the rules for labels.
     fn label_malformed(&self) -> &'static str;

@@ -23,7 +23,7 @@ impl Keys for English {
         "Remove the stored key"
     }
     fn key_beside(&self) -> &'static str {
-        "An API key is still stored beside this connection. It is no longer needed."
+        "An API key is still stored with this connection. It is no longer needed."
     }
     fn key_benefits(&self) -> &'static [&'static str] {
         &[
