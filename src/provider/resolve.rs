@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
-    BaseUrl, Inject, OAuth, ScopeFacts, Service, base_url::endpoint, catalogue, inject::header_name, notice,
+    BaseUrl, Inject, OAuth, ScopeFacts, Service, Upstream, base_url::endpoint, catalogue, inject::header_name, notice,
     overlay::overlay, verdict::Signs,
 };
 use crate::{

@@ -22,7 +22,7 @@ use crate::{
 use super::{
     edit::Moves,
     manage::Unconfirmed,
-    record::{due, form::Record, records::Records},
+    record::{due, form::Record, records::Records, state::State},
     refresh::{CircuitState, Refresher},
     revoke::Revoker,
 };

@@ -24,7 +24,7 @@ use super::{
     edit::Editor,
     lease::Leases,
     model::Unavailable,
-    record::{change::Change, form::Record, records::Records},
+    record::{change::Change, records::Records},
 };
 
 mod calendar;

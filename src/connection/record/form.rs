@@ -186,10 +186,8 @@ impl Record {
     }
 
     /// A record of nothing but its state.
-    pub const fn only(id: ConnectionId, state: State) -> Self {
-        let mut record = Self::empty(id);
-        record.state = state;
-        record
+    pub fn only(id: ConnectionId, state: State) -> Self {
+        Self { state, ..Self::empty(id) }
     }
 
     /// Seals the record for its place in the store: elsewhere, or under another version, it won't open.

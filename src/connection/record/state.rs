@@ -74,7 +74,7 @@ impl From<IllegalTransition> for Unavailable {
 }
 
 impl State {
-    const fn name(&self) -> &'static str {
+    pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Connected => "connected",
             Self::Moving(_) => "moving",

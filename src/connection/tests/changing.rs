@@ -89,7 +89,7 @@ fn a_new_consent_undoes_a_loss_an_intent_and_a_disconnect() {
     for before in [ruined(), connected().after(Change::Disconnected, NOW, 11)] {
         let record = before.after(consent(grant("a2", None, None), &[]), NOW, 20);
         assert_eq!(tokens(&record), ("a2", None), "an old refresh token belongs to the old grant");
-        assert_eq!((record.invalid, record.invalidated_at, record.intent), (None, None, None));
+        assert_eq!((record.invalid, record.invalidated_at, record.intent.as_ref()), (None, None, None));
         assert!(record.pending_revocation().is_none());
     }
 }

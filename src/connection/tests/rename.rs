@@ -118,7 +118,7 @@ fn a_label_that_is_taken_stays_its_owners_and_the_old_one_is_free() {
         let (default, work) = (label("default"), label("work"));
         let of = async |account: &Account| {
             let want = Want { account: Some(account), ..world.want(user) };
-            connections.resolver.resolve(&want).await.unwrap().value.clone()
+            connections.resolver.resolve(&want).await.unwrap().headers[0].1.clone()
         };
         assert_ne!(of(&default).await, of(&work).await);
     });
