@@ -314,7 +314,10 @@ fn methods(text: &str) -> BTreeMap<String, usize> {
             owner = None;
         }
         let item = line.strip_prefix("    ").filter(|item| !item.starts_with(' '));
-        let is_method = item.is_some_and(|item| item.split(['(', '<']).next().unwrap_or(item).contains("fn "));
+        let is_method = item.is_some_and(|item| {
+            item.starts_with("fn ")
+                || ["pub", "const ", "async "].iter().any(|start| item.starts_with(start)) && item.contains(" fn ")
+        });
         if let Some(owner) = owner.as_ref().filter(|_| is_method) {
             *found.entry(owner.clone()).or_default() += 1;
         }

@@ -104,7 +104,7 @@ impl Consent {
             }
         }
         let wanted = return_to.or(ticket.return_to.as_deref());
-        let return_to = wanted.and_then(|text| self.return_to(text).ok());
+        let return_to = wanted.and_then(|text| self.links.return_to(text).ok());
         Ok(Plan { ticket, text: text.to_owned(), scopes, return_to, existing })
     }
 
@@ -127,7 +127,7 @@ impl Consent {
         let challenge = verifier.challenge();
         let state = State::new(browser, service.name.clone(), &verifier, plan, now);
         let (handle, begins) = self.keep(&root, &ticket, &state).await?;
-        let redirect_uri = self.redirect_uri(&service.name);
+        let redirect_uri = self.links.redirect_uri(&service.name);
         let url = oauth::authorize_url(oauth, &redirect_uri, &handle, Some(&challenge), &state.scopes, &[]);
         tracing::info!(service = %service.name, "connect: sent to the provider");
         Ok(Away { url, begins })

@@ -196,7 +196,7 @@ impl Consent {
         }
         // What is revoked of this person's meanwhile could take the new grant along.
         let arrival = self.connections.revoker.arrival(&ticket.caller, service).await;
-        let redirect_uri = self.redirect_uri(&service.name);
+        let redirect_uri = self.links.redirect_uri(&service.name);
         let grant =
             self.oauth.exchange(client, &code, state.verifier().as_ref(), &redirect_uri).await.map_err(|error| {
                 tracing::warn!(service = %service.name, %error, "connect: the code exchange failed");
@@ -220,7 +220,7 @@ impl Consent {
         })?;
         drop(arrival);
         // Who was erased meanwhile is erased with what came after it.
-        if self.erased_since(&ticket.caller, state.begun()).await.unwrap_or(false) {
+        if self.erasures.since(&ticket.caller, state.begun()).await.unwrap_or(false) {
             let erased = self.connections.manager.erase(&ticket.caller).await;
             tracing::info!(service = %service.name, ok = erased.is_ok(), "connect: the caller was erased meanwhile");
             return Err(end(Ended::Used));
@@ -230,8 +230,8 @@ impl Consent {
 
     fn ended(&self, why: Ended, service: &Service, ticket: &Ticket, state: &State, now: Timestamp) -> CallbackError {
         tracing::info!(service = %service.name, why = ?why, "connect: ended without a grant");
-        let again =
-            (why != Ended::Used && !ticket.has_expired(now)).then(|| self.connect_url(&service.name, &state.ticket));
+        let again = (why != Ended::Used && !ticket.has_expired(now))
+            .then(|| self.links.connect_url(&service.name, &state.ticket));
         let back = self.back(state.return_to.as_deref()).map(|url| url.with(&[("error", why.code())]));
         CallbackError::Ended { why, retry: Box::new(Retry { again, back, application: ticket.application.clone() }) }
     }

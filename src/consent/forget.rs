@@ -2,25 +2,41 @@
 //! know, so that nobody can take them away. Instead it is noted until when they may have begun, for as long as any of them
 //! could live.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use data_encoding::HEXLOWER;
 
-use super::{Consent, SESSION_TTL};
-use crate::{clock::Timestamp, connection::Unavailable, id::CallerId, store::Claim};
+use super::SESSION_TTL;
+use crate::{
+    clock::Timestamp,
+    connection::{Roots, Unavailable},
+    id::CallerId,
+    store::{Claim, Store},
+};
 
 /// Nothing that a browser holds lives longer, but for links that were sent by mail.
 const REMEMBERED: Duration = SESSION_TTL.saturating_add(Duration::from_secs(60));
-/// How often is tried to note it when someone else was quicker.
+/// How often to try to note it when someone else was quicker.
 const ATTEMPTS: u32 = 4;
 
-impl Consent {
+/// When people were erased, for as long as anything of theirs might live.
+#[derive(Clone)]
+pub struct Erasures {
+    roots: Roots,
+    store: Arc<dyn Store>,
+}
+
+impl Erasures {
+    pub(super) fn new(roots: Roots, store: Arc<dyn Store>) -> Self {
+        Self { roots, store }
+    }
+
     /// From now on nothing that a browser of this caller's has begun is good for anything.
     ///
     /// # Errors
     /// While store or keys are away.
-    pub async fn forget(&self, caller: &CallerId, now: Timestamp) -> Result<(), Unavailable> {
-        let (name, value) = (self.name_of_erased(caller).await?, now.millis().to_be_bytes());
+    pub async fn note(&self, caller: &CallerId, now: Timestamp) -> Result<(), Unavailable> {
+        let (name, value) = (self.name(caller).await?, now.millis().to_be_bytes());
         for _ in 0..ATTEMPTS {
             match self.store.put_once(&name, &value, Some(REMEMBERED)).await? {
                 Claim::Mine => return Ok(()),
@@ -35,13 +51,13 @@ impl Consent {
     }
 
     /// Whether the caller was erased since something began.
-    pub(super) async fn erased_since(&self, caller: &CallerId, begun: Timestamp) -> Result<bool, Unavailable> {
-        let erased = self.store.peek(&self.name_of_erased(caller).await?).await?;
+    pub(super) async fn since(&self, caller: &CallerId, begun: Timestamp) -> Result<bool, Unavailable> {
+        let erased = self.store.peek(&self.name(caller).await?).await?;
         let at = erased.and_then(|at| at.try_into().ok()).map(u64::from_be_bytes).map(Timestamp::from_millis);
         Ok(at.is_some_and(|at| begun <= at))
     }
 
-    async fn name_of_erased(&self, caller: &CallerId) -> Result<String, Unavailable> {
+    async fn name(&self, caller: &CallerId) -> Result<String, Unavailable> {
         let root = self.roots.get().await?;
         let name = root.blind("erased", &[caller.issuer.as_str().as_bytes(), caller.subject.as_str().as_bytes()]);
         Ok(format!("erased.{}", HEXLOWER.encode(&name)))

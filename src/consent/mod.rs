@@ -8,12 +8,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use url::Url;
 
 use crate::{
-    clock::Timestamp,
     config,
     connection::{Connections, Roots, Unavailable},
-    id::{Account, CallerId, ServiceName},
     oauth,
-    provider::Service,
     store::Store,
 };
 
@@ -22,6 +19,7 @@ mod binding;
 mod callback;
 mod forget;
 mod held;
+mod link;
 mod return_to;
 mod session;
 mod settle;
@@ -35,8 +33,10 @@ mod ticket;
 pub use begin::{Away, BeginError, Plan};
 pub use binding::Browser;
 pub use callback::{Answer, CallbackError, Ended, Retry};
+pub use forget::Erasures;
+pub use link::{Link, Links, Wish};
 pub use return_to::{Refused, ReturnTo};
-pub use session::{Reach, Session};
+pub use session::{Reach, Session, Sessions};
 pub use settle::{Choice, Completed, HeldError, Outcome, Pending, Question};
 pub use ticket::{Ticket, TicketError};
 
@@ -47,11 +47,17 @@ pub const SESSION_TTL: Duration = Duration::from_secs(1800);
 
 /// The connect flow.
 pub struct Consent {
+    /// Makes connect links, and every other address of Valetkey's own.
+    pub links: Links,
+    /// Browsers on the dashboard.
+    pub sessions: Sessions,
+    /// Ends what browsers of erased people have begun.
+    pub erasures: Erasures,
     roots: Roots,
     store: Arc<dyn Store>,
     oauth: Arc<oauth::Client>,
     connections: Connections,
-    settings: Settings,
+    settings: Arc<Settings>,
 }
 
 /// What the flow takes of the configuration.
@@ -63,32 +69,10 @@ pub struct Settings {
     pub connect: config::Connect,
 }
 
-/// A way to connect, to be shown to the person.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
-    /// The connect page, with the ticket.
-    pub url: String,
-    /// Seconds until it expires.
-    pub expires_in: u64,
-}
-
-/// What a connect link is to be for.
-#[derive(Debug, Clone, Copy)]
-pub struct Wish<'a> {
-    /// For whom.
-    pub caller: &'a CallerId,
-    /// Their name or address, where the caller's JWT has one, for the page.
-    pub name: Option<&'a str>,
-    /// The application that asks, where it differs from the configuration's.
-    pub application: Option<&'a str>,
-    /// To what; the owner of its connection is what gets connected.
-    pub service: &'a Service,
-    /// Under which label.
-    pub account: &'a Account,
-    /// Scopes on top of the service's own.
-    pub scopes: &'a [String],
-    /// Where the browser goes afterwards.
-    pub return_to: Option<&'a ReturnTo>,
+impl Settings {
+    fn at(&self, path: &str) -> String {
+        format!("{}/{path}", self.public_url.as_str().trim_end_matches('/'))
+    }
 }
 
 impl Consent {
@@ -100,104 +84,16 @@ impl Consent {
         connections: Connections,
         settings: Settings,
     ) -> Self {
-        Self { roots, store, oauth, connections, settings }
-    }
-
-    /// Makes a connect link. Any replica that shares store and keys opens it; nothing is stored for it.
-    ///
-    /// # Errors
-    /// Where the shared secret can't be had yet.
-    pub async fn link(&self, wish: &Wish<'_>, now: Timestamp) -> Result<Link, Unavailable> {
-        self.link_for(wish, self.settings.connect.ticket_ttl, now).await
-    }
-
-    /// Makes a connect link that lives as long as a notification may lie in an inbox.
-    ///
-    /// # Errors
-    /// Where the shared secret can't be had yet.
-    pub async fn notification_link(&self, wish: &Wish<'_>, now: Timestamp) -> Result<Link, Unavailable> {
-        self.link_for(wish, self.settings.connect.notification_ttl, now).await
-    }
-
-    async fn link_for(&self, wish: &Wish<'_>, ttl: Duration, now: Timestamp) -> Result<Link, Unavailable> {
-        let ticket = self.ticket_for(wish, ttl, None, now).await?;
-        let url = self.connect_url(&wish.service.owner, &ticket);
-        Ok(Link { url, expires_in: ttl.as_secs() })
-    }
-
-    /// Makes the ticket of such a link.
-    ///
-    /// # Errors
-    /// Where the shared secret can't be had yet.
-    pub async fn ticket(&self, wish: &Wish<'_>, now: Timestamp) -> Result<String, Unavailable> {
-        self.ticket_for(wish, self.settings.connect.ticket_ttl, None, now).await
-    }
-
-    /// Makes a ticket for a session that reaches one connection only: it ends with the session, and so does what it gives.
-    ///
-    /// # Errors
-    /// Where the shared secret can't be had yet.
-    pub async fn ticket_within(
-        &self,
-        wish: &Wish<'_>,
-        session: Timestamp,
-        now: Timestamp,
-    ) -> Result<String, Unavailable> {
-        let ttl = self.settings.connect.ticket_ttl.min(session.until(now));
-        self.ticket_for(wish, ttl, Some(session), now).await
-    }
-
-    async fn ticket_for(
-        &self,
-        wish: &Wish<'_>,
-        ttl: Duration,
-        session: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Result<String, Unavailable> {
-        let root = self.roots.get().await?;
-        let ticket = Ticket {
-            caller: wish.caller.clone(),
-            name: wish.name.map(str::to_owned),
-            application: wish.application.map(str::to_owned),
-            service: wish.service.owner.clone(),
-            account: wish.account.clone(),
-            scopes: wish.scopes.to_vec(),
-            return_to: wish.return_to.map(ToString::to_string),
-            issued: now.seconds(),
-            expires: now.plus(ttl).seconds(),
-            session_ends: session.map(Timestamp::seconds),
-            id: token::<16>()?,
-        };
-        Ok(ticket.seal(&root)?)
-    }
-
-    /// Checks a `return_to` against the allow-list.
-    ///
-    /// # Errors
-    /// Where it is no URL, or lies outside the list.
-    pub fn return_to(&self, text: &str) -> Result<ReturnTo, Refused> {
-        ReturnTo::parse(text, &self.settings.connect.return_to)
+        let settings = Arc::new(settings);
+        let links = Links::new(roots.clone(), Arc::clone(&settings));
+        let erasures = Erasures::new(roots.clone(), Arc::clone(&store));
+        let sessions = Sessions::new(roots.clone(), Arc::clone(&store), erasures.clone(), Arc::clone(&settings));
+        Self { links, sessions, erasures, roots, store, oauth, connections, settings }
     }
 
     /// What the flow was configured with.
     pub fn settings(&self) -> &Settings {
         &self.settings
-    }
-
-    /// The connect page of a service for this ticket.
-    pub fn connect_url(&self, service: &ServiceName, ticket: &str) -> String {
-        format!("{}?ticket={ticket}", self.at(&format!("connect/{service}")))
-    }
-
-    /// Where the provider sends browsers back to: fixed, and one for each service (RFC 9700 §4.4.2.2).
-    pub fn redirect_uri(&self, service: &ServiceName) -> Url {
-        let mut url = self.settings.public_url.clone();
-        url.set_path(&format!("{}/oauth/callback/{service}", url.path().trim_end_matches('/')));
-        url
-    }
-
-    fn at(&self, path: &str) -> String {
-        format!("{}/{path}", self.settings.public_url.as_str().trim_end_matches('/'))
     }
 }
 

@@ -1,14 +1,16 @@
 //! Sessions of browsers on the dashboard: 30 minutes, ended by signing out. The browser holds a random handle, the store
 //! its hash and, sealed, whose session it is and how far it reaches.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Consent, Link, SESSION_TTL, digest, token};
+use super::{Erasures, Link, SESSION_TTL, Settings, digest, token};
 use crate::{
     clock::Timestamp,
-    connection::{Connection, Unavailable},
+    connection::{Connection, Roots, Unavailable},
     id::{Account, CallerId, ServiceName},
-    store::Claim,
+    store::{Claim, Store},
     vault::{Purpose, Root},
 };
 
@@ -69,7 +71,19 @@ impl Reach {
     }
 }
 
-impl Consent {
+/// Sessions, and the links that begin one.
+pub struct Sessions {
+    roots: Roots,
+    store: Arc<dyn Store>,
+    erasures: Erasures,
+    settings: Arc<Settings>,
+}
+
+impl Sessions {
+    pub(super) fn new(roots: Roots, store: Arc<dyn Store>, erasures: Erasures, settings: Arc<Settings>) -> Self {
+        Self { roots, store, erasures, settings }
+    }
+
     /// Begins a session under a new handle (never one that the browser brought); what comes back is the cookie's value.
     ///
     /// # Errors
@@ -83,14 +97,14 @@ impl Consent {
         now: Timestamp,
     ) -> Result<String, Unavailable> {
         let expires = now.plus(SESSION_TTL).seconds();
-        self.begin_session(Session { caller, name, application, reach, expires }, now).await
+        self.begin(Session { caller, name, application, reach, expires }, now).await
     }
 
     /// Begins this very session under a new handle; what comes back is the cookie's value.
     ///
     /// # Errors
     /// Where store or keys are away.
-    pub async fn begin_session(&self, session: Session, now: Timestamp) -> Result<String, Unavailable> {
+    pub async fn begin(&self, session: Session, now: Timestamp) -> Result<String, Unavailable> {
         let root = self.roots.get().await?;
         let value = token::<32>()?;
         let id = id_of(&value);
@@ -106,7 +120,7 @@ impl Consent {
     ///
     /// # Errors
     /// Where store or keys are away.
-    pub async fn redirect_session(&self, cookie: &str, reach: Reach, now: Timestamp) -> Result<(), Unavailable> {
+    pub async fn redirect(&self, cookie: &str, reach: Reach, now: Timestamp) -> Result<(), Unavailable> {
         let root = self.roots.get().await?;
         let id = id_of(cookie);
         let Some(old) = self.store.peek(&id).await? else { return Ok(()) };
@@ -121,7 +135,7 @@ impl Consent {
     ///
     /// # Errors
     /// Where store or keys are away.
-    pub async fn dashboard_link(
+    pub async fn link(
         &self,
         caller: CallerId,
         name: Option<String>,
@@ -135,7 +149,9 @@ impl Consent {
         let session = Session { caller, name, application, reach: Reach::All, expires: now.plus(life).seconds() };
         let sealed = sealed(&root, &id, &session)?;
         match self.store.put_once(&id, sealed.as_bytes(), Some(life)).await? {
-            Claim::Mine => Ok(Link { url: self.at(&format!("dashboard?link={value}")), expires_in: life.as_secs() }),
+            Claim::Mine => {
+                Ok(Link { url: self.settings.at(&format!("dashboard?link={value}")), expires_in: life.as_secs() })
+            }
             Claim::Theirs(_) => Err(Unavailable::Keys),
         }
     }
@@ -144,13 +160,13 @@ impl Consent {
     ///
     /// # Errors
     /// Where store or keys are away.
-    pub async fn dashboard_link_of(&self, link: &str, now: Timestamp) -> Result<Option<Session>, Unavailable> {
+    pub async fn behind_link(&self, link: &str, now: Timestamp) -> Result<Option<Session>, Unavailable> {
         let root = self.roots.get().await?;
         let id = link_of(link);
         let sealed = self.store.peek(&id).await?;
         let Some(session) = sealed.and_then(|sealed| opened(&root, &id, &sealed, now)) else { return Ok(None) };
         let begun = Timestamp::from_seconds(session.expires).before(self.settings.connect.ticket_ttl);
-        Ok((!self.erased_since(&session.caller, begun).await?).then_some(session))
+        Ok((!self.erasures.since(&session.caller, begun).await?).then_some(session))
     }
 
     /// Spends such a link, and begins a session for it; what comes back is the cookie's value. `None`: it is no longer
@@ -158,14 +174,14 @@ impl Consent {
     ///
     /// # Errors
     /// Where store or keys are away.
-    pub async fn follow_dashboard_link(&self, link: &str, now: Timestamp) -> Result<Option<String>, Unavailable> {
+    pub async fn follow_link(&self, link: &str, now: Timestamp) -> Result<Option<String>, Unavailable> {
         let root = self.roots.get().await?;
         let id = link_of(link);
         let Some(sealed) = self.store.take(&id).await? else { return Ok(None) };
         let session = opened(&root, &id, &sealed, now);
         let Some(Session { caller, name, application, reach, expires }) = session else { return Ok(None) };
         let begun = Timestamp::from_seconds(expires).before(self.settings.connect.ticket_ttl);
-        if self.erased_since(&caller, begun).await? {
+        if self.erasures.since(&caller, begun).await? {
             return Ok(None);
         }
         self.sign_in(caller, name, application, reach, now).await.map(Some)
@@ -175,13 +191,13 @@ impl Consent {
     ///
     /// # Errors
     /// Where store or keys are away.
-    pub async fn session(&self, cookie: &str, now: Timestamp) -> Result<Option<Session>, Unavailable> {
+    pub async fn get(&self, cookie: &str, now: Timestamp) -> Result<Option<Session>, Unavailable> {
         let root = self.roots.get().await?;
         let id = id_of(cookie);
         let sealed = self.store.peek(&id).await?;
         let Some(session) = sealed.and_then(|sealed| opened(&root, &id, &sealed, now)) else { return Ok(None) };
         let begun = Timestamp::from_seconds(session.expires).before(SESSION_TTL);
-        Ok((!self.erased_since(&session.caller, begun).await?).then_some(session))
+        Ok((!self.erasures.since(&session.caller, begun).await?).then_some(session))
     }
 
     /// Ends the session behind a cookie, if there is one.

@@ -240,6 +240,6 @@ impl Consent {
 
     /// The list may have changed since the browser left.
     pub(super) fn back(&self, return_to: Option<&str>) -> Option<ReturnTo> {
-        return_to.and_then(|text| self.return_to(text).ok())
+        return_to.and_then(|text| self.links.return_to(text).ok())
     }
 }

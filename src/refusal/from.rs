@@ -118,6 +118,6 @@ impl Remedies<'_> {
             scopes,
             return_to: None,
         };
-        self.consent.link(&wish, now).await
+        self.consent.links.link(&wish, now).await
     }
 }

@@ -68,7 +68,7 @@ impl Surroundings for Around {
                 return_to: None,
             };
             let now = self.clock.now();
-            let link = self.consent.notification_link(&wish, now).await.ok()?;
+            let link = self.consent.links.notification_link(&wish, now).await.ok()?;
             let expires_at = now.plus(std::time::Duration::from_secs(link.expires_in));
             Link { url: SecretString::new(link.url), expires_at: Some(expires_at) }
         } else {

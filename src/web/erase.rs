@@ -47,7 +47,7 @@ async fn erase(
         let whole = Arc::clone(&state);
         let work = async move {
             // First of all: what a browser of theirs has begun comes too late from now on.
-            whole.consent.forget(&caller, whole.now()).await?;
+            whole.consent.erasures.note(&caller, whole.now()).await?;
             let erased = whole.connections.manager.erase(&caller).await?;
             let root = whole.roots.get().await?;
             whole.contacts.forget(&root, &caller).await.map_err(Unavailable::from)?;

@@ -58,7 +58,7 @@ pub(super) async fn visitor(state: &State, headers: &HeaderMap) -> Result<Option
         other => other,
     };
     let session = match state.cookies.read(headers, Cookie::Session) {
-        Some(cookie) => state.consent.session(cookie, state.now()).await?,
+        Some(cookie) => state.consent.sessions.get(cookie, state.now()).await?,
         None => None,
     };
     match session {

@@ -165,7 +165,7 @@ async fn a_token_endpoint_that_fails_stores_nothing_and_the_person_may_try_again
 #[tokio::test]
 async fn return_to_is_told_what_happened_and_is_checked_when_it_is_used() {
     let rig = Rig::new();
-    let back = rig.consent.return_to("https://app.example.com/after?tab=1").unwrap();
+    let back = rig.consent.links.return_to("https://app.example.com/after?tab=1").unwrap();
     let (caller, service) = (caller("ada"), rig.service("crm"));
     let wish = Wish {
         caller: &caller,
@@ -176,7 +176,7 @@ async fn return_to_is_told_what_happened_and_is_checked_when_it_is_used() {
         scopes: &["calendar".into()],
         return_to: Some(&back),
     };
-    let ticket = rig.consent.ticket(&wish, START).await.unwrap();
+    let ticket = rig.consent.links.ticket(&wish, START).await.unwrap();
     let browser = Browser::new().unwrap();
     let url = rig.begin(&ticket, &browser).await.unwrap();
     assert_eq!(parameter(&url, "scope"), "contacts calendar");

@@ -16,7 +16,7 @@ pub(super) async fn granted(rig: &Rig, who: &str, account: &str, browser: &Brows
         scopes: &[],
         return_to: None,
     };
-    let ticket = rig.consent.ticket(&wish, rig.clock.now()).await.unwrap();
+    let ticket = rig.consent.links.ticket(&wish, rig.clock.now()).await.unwrap();
     let url = rig.begin(&ticket, browser).await.unwrap();
     rig.outcome("crm", &answer(&url), Some(browser)).await
 }

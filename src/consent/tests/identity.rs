@@ -17,7 +17,7 @@ async fn granted(rig: &Rig, service: &str, browser: &Browser) -> Outcome {
         scopes: &[],
         return_to: None,
     };
-    let ticket = rig.consent.ticket(&wish, rig.clock.now()).await.unwrap();
+    let ticket = rig.consent.links.ticket(&wish, rig.clock.now()).await.unwrap();
     let plan = rig.consent.plan(&service, &ticket, None, Some(browser), None, rig.clock.now()).await.unwrap();
     let url = rig.leave(&service, plan, browser).await.unwrap();
     let query = format!("code=the-code&state={}", parameter(&url, "state"));

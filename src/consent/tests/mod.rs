@@ -6,7 +6,7 @@ use super::{
     testing::{Rig, START, caller, connection_id},
     *,
 };
-use crate::{oauth::Fault, vault::Purpose};
+use crate::{clock::Timestamp, id::Account, oauth::Fault, provider::Service, vault::Purpose};
 
 mod flow;
 mod held;
@@ -30,7 +30,7 @@ impl Rig {
             scopes: &[],
             return_to: None,
         };
-        self.consent.ticket(&wish, self.clock.now()).await.unwrap()
+        self.consent.links.ticket(&wish, self.clock.now()).await.unwrap()
     }
 
     async fn plan(&self, ticket: &str, browser: Option<&Browser>) -> Result<Plan, BeginError> {

@@ -108,7 +108,7 @@ pub(super) async fn connect_link(
         let service = service(&state, &asked_for.service)?;
         let account = account(asked_for.account.as_deref())?;
         let scopes = scopes(&asked_for.scopes)?;
-        let return_to = asked_for.return_to.map(|text| state.consent.return_to(&text)).transpose()?;
+        let return_to = asked_for.return_to.map(|text| state.consent.links.return_to(&text)).transpose()?;
         let name = shown_name(caller.claims());
         let wish = Wish {
             caller: &caller.id,
@@ -119,7 +119,7 @@ pub(super) async fn connect_link(
             scopes: &scopes,
             return_to: return_to.as_ref(),
         };
-        let link = state.consent.link(&wish, state.now()).await?;
+        let link = state.consent.links.link(&wish, state.now()).await?;
         json(&LinkAnswer { auth_url: link.url, expires_in: link.expires_in })
     };
     asked.reply(served.await)
@@ -149,7 +149,7 @@ pub(super) async fn dashboard_link(axum::extract::State(state): Shared, asked: A
         let caller = asked.caller(&state).await?;
         let application = state.callers.application(&caller.id.issuer).map(str::to_owned);
         let name = shown_name(caller.claims());
-        let link = state.consent.dashboard_link(caller.id.clone(), name, application, state.now()).await?;
+        let link = state.consent.sessions.link(caller.id.clone(), name, application, state.now()).await?;
         json(&DashboardLinkAnswer { dashboard_url: link.url, expires_in: link.expires_in })
     };
     asked.reply(served.await)

@@ -180,11 +180,11 @@ async fn connected(step: &Step, service: &Service, completed: Completed) -> Resp
 async fn session_after(step: &Step, completed: Completed, life: Duration) -> Result<Option<String>, Unavailable> {
     let (state, now) = (&step.state, step.now);
     if let Some(old) = state.cookies.read(&step.headers, Cookie::Session) {
-        let known = state.consent.session(old, now).await?;
+        let known = state.consent.sessions.get(old, now).await?;
         if known.is_some_and(|session| session.caller == completed.caller && session.reach == Reach::All) {
             return Ok(None);
         }
-        state.consent.sign_out(old).await?;
+        state.consent.sessions.sign_out(old).await?;
     }
     if life.is_zero() {
         return Ok(None);
@@ -196,7 +196,7 @@ async fn session_after(step: &Step, completed: Completed, life: Duration) -> Res
         application: completed.application,
         expires: now.plus(life).seconds(),
     };
-    state.consent.begin_session(session, now).await.map(Some)
+    state.consent.sessions.begin(session, now).await.map(Some)
 }
 
 async fn ask(step: &Step, service: &Service, question: &Question, browser: Option<&Browser>) -> Response {

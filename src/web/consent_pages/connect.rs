@@ -112,8 +112,8 @@ async fn own_ticket(step: &Step, service: &Service, query: Option<&str>) -> Resu
         return_to: None,
     };
     let ticket = match visitor.ends {
-        Some(ends) => state.consent.ticket_within(&wish, ends, step.now).await,
-        None => state.consent.ticket(&wish, step.now).await,
+        Some(ends) => state.consent.links.ticket_within(&wish, ends, step.now).await,
+        None => state.consent.links.ticket(&wish, step.now).await,
     };
     ticket.map_err(|_| step.unavailable())
 }

@@ -168,6 +168,6 @@ pub(super) fn plain_origins(state: &State, service: &Service) -> Vec<String> {
 
 /// Where "back to the application" leads, told that nothing came of it.
 fn back(state: &State, return_to: Option<&str>) -> Option<String> {
-    let url = state.consent.return_to(return_to?).ok()?;
+    let url = state.consent.links.return_to(return_to?).ok()?;
     Some(url.with(&[("error", "access_denied")]).to_string())
 }

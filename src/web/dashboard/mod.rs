@@ -141,7 +141,7 @@ async fn sign_out(visit: Visit, request: Request<Body>) -> Response {
         return form_error(&visit, error);
     }
     if let Some(cookie) = state.cookies.read(&visit.headers, Cookie::Session)
-        && state.consent.sign_out(cookie).await.is_err()
+        && state.consent.sessions.sign_out(cookie).await.is_err()
     {
         return unavailable(&visit);
     }

@@ -173,7 +173,7 @@ impl Target {
         let cookie = state.cookies.read(&self.visit.headers, Cookie::Session);
         let (Reach::Only { service, .. }, Some(cookie)) = (&self.visitor.reach, cookie) else { return };
         let reach = Reach::Only { service: service.clone(), account, made };
-        if let Err(error) = state.consent.redirect_session(cookie, reach, state.now()).await {
+        if let Err(error) = state.consent.sessions.redirect(cookie, reach, state.now()).await {
             tracing::warn!(%error, "a session could not follow its connection");
         }
     }
