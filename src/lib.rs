@@ -23,9 +23,10 @@
 //! | [`store`] | sealed bytes, versions, leases, due times: Redis or a file |
 //! | [`outbound`] | the one HTTP client for calls of our own |
 //! | [`telemetry`] | logs without secrets, metrics, request ids |
-//! | [`config`], [`secret`], [`id`], [`clock`] | the configuration, secrets, identifiers, time |
+//! | [`config`], [`secret`], [`id`], [`clock`], [`backoff`] | the configuration, secrets, identifiers, time, waits between attempts |
 #![forbid(unsafe_code)]
 
+pub mod backoff;
 pub mod caller;
 pub mod cli;
 pub mod clock;
