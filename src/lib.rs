@@ -22,6 +22,7 @@
 //! | [`vault`] | sealing and opening |
 //! | [`store`] | sealed bytes, versions, leases, due times: Redis or a file |
 //! | [`outbound`] | the one HTTP client for calls of our own |
+//! | [`dns`] | names to addresses, none of which is a metadata service's |
 //! | [`telemetry`] | logs without secrets, metrics, request ids |
 //! | [`config`], [`secret`], [`id`], [`clock`], [`backoff`] | the configuration, secrets, identifiers, time, waits between attempts |
 #![forbid(unsafe_code)]
@@ -35,6 +36,7 @@ pub mod connection;
 pub mod consent;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod dns;
 pub mod events;
 pub mod id;
 pub mod oauth;
