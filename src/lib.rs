@@ -23,6 +23,7 @@
 //! | [`store`] | sealed bytes, versions, leases, due times: Redis or a file |
 //! | [`outbound`] | the one HTTP client for calls of our own |
 //! | [`dns`] | names to addresses, none of which is a metadata service's |
+//! | `words` | what pages and mails say, in each language |
 //! | [`telemetry`] | logs without secrets, metrics, request ids |
 //! | [`config`], [`secret`], [`id`], [`clock`], [`backoff`] | the configuration, secrets, identifiers, time, waits between attempts |
 #![forbid(unsafe_code)]
@@ -50,3 +51,4 @@ pub mod store;
 pub mod telemetry;
 pub mod vault;
 pub mod web;
+mod words;

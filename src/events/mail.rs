@@ -22,13 +22,13 @@ use super::{
     contact::Contact,
     notice::{About, Notice},
     sent::Sent,
-    words::{Facts, Words, words},
 };
 use crate::{
     clock::Timestamp,
     config::{Email, NoticeKind, SmtpTls},
     id::Account,
     secret::SecretString,
+    words::{Facts, Loss, MailText, texts},
 };
 
 /// Mail can't be sent as configured.
@@ -45,7 +45,8 @@ pub enum MailError {
 #[derive(Template)]
 #[template(path = "mail.html")]
 struct Html<'a> {
-    words: &'a Words,
+    language: &'static str,
+    words: &'a MailText,
     application: &'a str,
     link: Option<&'a str>,
 }
@@ -53,7 +54,7 @@ struct Html<'a> {
 #[derive(Template)]
 #[template(path = "mail.txt")]
 struct Text<'a> {
-    words: &'a Words,
+    words: &'a MailText,
     link: Option<&'a str>,
 }
 
@@ -126,14 +127,14 @@ impl Mailer {
         let account = Some(notice.connection.account.as_str()).filter(|label| *label != Account::DEFAULT);
         let link = about.link.as_ref();
         let retire_on = notice.retire_on.map(Timestamp::date);
-        let words = words(
-            contact.language.unwrap_or(self.settings.language),
+        let language = contact.language.unwrap_or(self.settings.language);
+        let words = texts(language).mail(
             notice.kind,
             &Facts {
                 application: &about.application,
                 service: &about.service,
                 account,
-                reason: notice.reason,
+                loss: loss(notice.reason),
                 scopes: &notice.scopes,
                 retire_on: retire_on.as_deref(),
                 days: link.and_then(|link| link.expires_at).map(|end| days(end.since(now))),
@@ -144,7 +145,9 @@ impl Mailer {
             to: to.expose().clone(),
             subject: one_line(&words.subject),
             text: Text { words: &words, link: url }.render().ok()?,
-            html: Html { words: &words, application: &about.application, link: url }.render().ok()?,
+            html: Html { language: language.tag(), words: &words, application: &about.application, link: url }
+                .render()
+                .ok()?,
             at: notice.at.millis(),
         })
     }
@@ -179,6 +182,16 @@ impl Mailer {
             builder = builder.reply_to(reply_to.parse().ok()?);
         }
         builder.multipart(MultiPart::alternative_plain_html(mail.text.clone(), mail.html.clone())).ok()
+    }
+}
+
+/// What of a notice's reason people are told.
+fn loss(reason: Option<&str>) -> Loss {
+    match reason {
+        Some("expired") => Loss::Expired,
+        Some("revoked") => Loss::Revoked,
+        Some("refresh_interrupted") => Loss::Interrupted,
+        _ => Loss::Refused,
     }
 }
 
