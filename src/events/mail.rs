@@ -27,7 +27,7 @@ use crate::{
     clock::Timestamp,
     config::{Email, NoticeKind, SmtpTls},
     id::Account,
-    secret::SecretString,
+    secret::{self, SecretString},
     words::{Facts, Loss, MailText, texts},
 };
 
@@ -61,19 +61,14 @@ struct Text<'a> {
 /// A mail that waits. Plaintext with an address and a link: it leaves this process sealed, or as mail.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Mail {
-    to: String,
+    #[serde(serialize_with = "secret::reveal")]
+    to: SecretString,
     subject: String,
-    text: String,
-    html: String,
+    #[serde(serialize_with = "secret::reveal")]
+    text: SecretString,
+    #[serde(serialize_with = "secret::reveal")]
+    html: SecretString,
     at: u64,
-}
-
-impl Drop for Mail {
-    fn drop(&mut self) {
-        for text in [&mut self.to, &mut self.text, &mut self.html] {
-            zeroize::Zeroize::zeroize(text);
-        }
-    }
 }
 
 /// Sends mail.
@@ -142,12 +137,13 @@ impl Mailer {
         );
         let url = link.map(|link| link.url.expose().as_str());
         Some(Mail {
-            to: to.expose().clone(),
+            to: to.clone(),
             subject: one_line(&words.subject),
-            text: Text { words: &words, link: url }.render().ok()?,
+            text: Text { words: &words, link: url }.render().ok()?.into(),
             html: Html { language: language.tag(), words: &words, application: &about.application, link: url }
                 .render()
-                .ok()?,
+                .ok()?
+                .into(),
             at: notice.at.millis(),
         })
     }
@@ -166,7 +162,7 @@ impl Mailer {
     }
 
     fn message(&self, mail: &Mail, id: &str) -> Option<Message> {
-        let to: Address = mail.to.parse().ok()?;
+        let to: Address = mail.to.expose().parse().ok()?;
         let mut builder = Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
@@ -181,7 +177,9 @@ impl Mailer {
         if let Some(reply_to) = &self.settings.reply_to {
             builder = builder.reply_to(reply_to.parse().ok()?);
         }
-        builder.multipart(MultiPart::alternative_plain_html(mail.text.clone(), mail.html.clone())).ok()
+        builder
+            .multipart(MultiPart::alternative_plain_html(mail.text.expose().clone(), mail.html.expose().clone()))
+            .ok()
     }
 }
 
@@ -265,20 +263,19 @@ pub(super) mod tests {
         for language in [Language::En, Language::De] {
             for kind in NoticeKind::ALL.into_iter().filter(|kind| kind.concerns_the_person()) {
                 let mail = mail(language, kind, "Acme Helpdesk");
+                let (text, html) = (mail.text.expose(), mail.html.expose());
                 for word in ["Acme Helpdesk", "C<R>M", "work", "https://connect.example.com/connect/crm?ticket=abc&x=1"]
                 {
-                    assert!(mail.text.contains(word), "{word} is not in {}", mail.text);
+                    assert!(text.contains(word), "{word} is not in {text}");
                 }
-                assert!(mail.text.contains('7'), "how long the link lives: {}", mail.text);
+                assert!(text.contains('7'), "how long the link lives: {text}");
                 if matches!(kind, NoticeKind::KeyDeprecated | NoticeKind::KeyReminder) {
-                    assert!(mail.text.contains("2026-12-24"), "{}", mail.text);
+                    assert!(text.contains("2026-12-24"), "{text}");
                 }
                 if kind == NoticeKind::PermissionsNeeded {
-                    assert!(mail.text.contains("contacts.<write>"), "{}", mail.text);
+                    assert!(text.contains("contacts.<write>"), "{text}");
                 }
-                assert!(
-                    mail.html.contains(&format!("lang=\"{}\"", if language == Language::De { "de" } else { "en" }))
-                );
+                assert!(html.contains(&format!("lang=\"{}\"", if language == Language::De { "de" } else { "en" })));
                 assert!(mail.subject.contains("C<R>M"));
                 assert!(subjects.insert(mail.subject.clone()), "two kinds share {}", mail.subject);
             }
@@ -288,10 +285,11 @@ pub(super) mod tests {
     #[test]
     fn markup_in_names_is_escaped_in_the_html_part() {
         let mail = mail(Language::En, NoticeKind::PermissionsNeeded, "<script>alert(1)</script>\" & Co");
+        let html = mail.html.expose();
         for raw in ["<script>", "C<R>M", "contacts.<write>", "\" & Co"] {
-            assert!(!mail.html.contains(raw), "{raw} in {}", mail.html);
+            assert!(!html.contains(raw), "{raw} in {html}");
         }
-        assert!(mail.html.contains("alert(1)"), "{}", mail.html);
+        assert!(html.contains("alert(1)"), "{html}");
     }
 
     #[test]
