@@ -184,6 +184,13 @@ pub struct CallerId {
     pub subject: Subject,
 }
 
+impl CallerId {
+    /// Its parts, for names that are made by hashing. Their order is part of every name at rest.
+    pub fn parts(&self) -> [&[u8]; 2] {
+        [self.issuer.as_str().as_bytes(), self.subject.as_str().as_bytes()]
+    }
+}
+
 /// Names one connection: whose, to what, under which label. `service` is the one that owns the OAuth client, also where
 /// another service shares its connection.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -194,6 +201,14 @@ pub struct ConnectionId {
     pub service: ServiceName,
     /// The label.
     pub account: Account,
+}
+
+impl ConnectionId {
+    /// Its parts, the caller's first, as [`CallerId::parts`].
+    pub fn parts(&self) -> [&[u8]; 4] {
+        let [issuer, subject] = self.caller.parts();
+        [issuer, subject, self.service.as_str().as_bytes(), self.account.as_str().as_bytes()]
+    }
 }
 
 #[cfg(test)]

@@ -22,10 +22,13 @@
 //! | [`vault`] | sealing and opening |
 //! | [`store`] | sealed bytes, versions, leases, due times: Redis or a file |
 //! | [`outbound`] | the one HTTP client for calls of our own |
+//! | [`dns`] | names to addresses, none of which is a metadata service's |
+//! | `words` | what pages and mails say, in each language |
 //! | [`telemetry`] | logs without secrets, metrics, request ids |
-//! | [`config`], [`secret`], [`id`], [`clock`] | the configuration, secrets, identifiers, time |
+//! | [`config`], [`secret`], [`id`], [`clock`], [`backoff`] | the configuration, secrets, identifiers, time, waits between attempts |
 #![forbid(unsafe_code)]
 
+pub mod backoff;
 pub mod caller;
 pub mod cli;
 pub mod clock;
@@ -34,6 +37,7 @@ pub mod connection;
 pub mod consent;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod dns;
 pub mod events;
 pub mod id;
 pub mod oauth;
@@ -47,3 +51,4 @@ pub mod store;
 pub mod telemetry;
 pub mod vault;
 pub mod web;
+mod words;

@@ -1,6 +1,6 @@
 //! `Secret<T>`: the only home of tokens, keys, client secrets and passwords in memory. It has no `Display` and no
-//! `Serialize`, prints `[secret]`, is zeroed when dropped, and is read by one word, [`Secret::expose`], so that every
-//! reading can be found by searching for it. It never decides where a secret may go.
+//! `Serialize`, prints `[secret]`, is zeroed when dropped, and is read by two words that can be searched for: [`Secret::expose`],
+//! and [`reveal`] in what is serialised to be sealed. It never decides where a secret may go.
 //!
 //! ```compile_fail
 //! let secret = valetkey::secret::Secret::new(String::from("hush"));
@@ -13,7 +13,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
@@ -75,6 +75,36 @@ impl<'de, T: Zeroize + Deserialize<'de>> Deserialize<'de> for Secret<T> {
     }
 }
 
+/// A secret, or perhaps one, that [`reveal`] writes out.
+pub trait Reveal {
+    /// Writes it as if it were no secret.
+    ///
+    /// # Errors
+    /// Those of the serialiser.
+    fn reveal<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
+}
+
+impl<T: Zeroize + Serialize> Reveal for Secret<T> {
+    fn reveal<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<T: Zeroize + Serialize> Reveal for Option<Secret<T>> {
+    fn reveal<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.as_ref().map(Secret::expose).serialize(serializer)
+    }
+}
+
+/// `#[serde(serialize_with = "secret::reveal")]`, for a field of what is sealed before it goes anywhere: the form at rest is that
+/// of a plain value. The buffer that it is written to must be zeroed.
+///
+/// # Errors
+/// Those of the serialiser.
+pub fn reveal<S: Serializer>(secret: &impl Reveal, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.reveal(serializer)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,5 +120,27 @@ mod tests {
         assert!(secret.matches(b"hush"));
         assert!(!secret.matches(b"hus"));
         assert!(!secret.matches(b"husj"));
+    }
+
+    #[test]
+    fn a_revealed_secret_has_the_form_of_a_plain_text() {
+        #[derive(Serialize, Deserialize)]
+        struct Sealed {
+            #[serde(serialize_with = "reveal")]
+            one: SecretString,
+            #[serde(serialize_with = "reveal", default, skip_serializing_if = "Option::is_none")]
+            perhaps: Option<SecretString>,
+            #[serde(serialize_with = "reveal")]
+            always: Option<SecretString>,
+        }
+        for (perhaps, always, json) in [
+            (None, None, r#"{"one":"hush","always":null}"#),
+            (Some("a".into()), Some("b".into()), r#"{"one":"hush","perhaps":"a","always":"b"}"#),
+        ] {
+            let written = serde_json::to_string(&Sealed { one: "hush".into(), perhaps, always }).unwrap();
+            assert_eq!(written, json);
+            let read: Sealed = serde_json::from_str(&written).unwrap();
+            assert_eq!(serde_json::to_string(&read).unwrap(), json);
+        }
     }
 }

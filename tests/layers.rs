@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// Layers from the bottom up. A module may name modules of lower layers only; `true`: also those of its own layer.
 const LAYERS: &[(&[&str], bool)] = &[
-    (&["config", "secret", "id", "clock"], true),
-    (&["telemetry"], false),
+    (&["config", "secret", "id", "clock", "backoff"], true),
+    (&["telemetry", "dns", "words"], false),
     (&["outbound"], false),
     (&["vault", "store"], false),
     (&["provider", "events"], true),

@@ -22,6 +22,7 @@ use super::{
     keys::{Found, KeyRing},
 };
 use crate::{
+    backoff::Backoff,
     config::{Algorithm, CallerIssuer},
     id::Issuer,
     outbound::{CallLimits, Outbound, OutboundError},
@@ -38,10 +39,8 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Pace {
     /// Between fetches, when all is well.
     pub(super) refresh: Duration,
-    /// After a first failure; doubled with each further one.
-    pub(super) retry: Duration,
-    /// The most between retries.
-    pub(super) retry_max: Duration,
+    /// Between retries after failures.
+    pub(super) retry: Backoff,
     /// Between fetches because of unknown key ids.
     pub(super) unknown_key: Duration,
     /// How long keys serve that can't be fetched again.
@@ -52,8 +51,7 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             refresh: Duration::from_secs(600),
-            retry: Duration::from_secs(1),
-            retry_max: Duration::from_secs(60),
+            retry: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
             unknown_key: Duration::from_secs(30),
             stale: Duration::from_secs(24 * 3600),
         }
@@ -219,11 +217,11 @@ struct Fetcher {
 
 impl Fetcher {
     async fn run(self) {
-        let mut failures = 0;
+        let mut failures = 0_u32;
         loop {
             self.progress.send_modify(|progress| progress.started += 1);
             let result = self.fetch().await;
-            failures = if result.is_ok() { 0 } else { failures + 1 };
+            failures = if result.is_ok() { 0 } else { failures.saturating_add(1) };
             if let Err(error) = &result {
                 tracing::warn!(issuer = %self.issuer, %error, "an issuer's keys could not be fetched");
             }
@@ -241,7 +239,7 @@ impl Fetcher {
     fn pause(&self, failures: u32) -> Duration {
         match failures.checked_sub(1) {
             None => self.pace.refresh,
-            Some(doublings) => self.pace.retry.saturating_mul(1 << doublings.min(16)).min(self.pace.retry_max),
+            Some(doublings) => self.pace.retry.after(doublings),
         }
     }
 

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::Language;
 use crate::secret::{Secret, SecretString};
 
 /// Who is told what happens to connections.
@@ -120,26 +121,4 @@ pub enum SmtpTls {
     Required,
     /// Not at all.
     None,
-}
-
-/// Languages that notices are written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Language {
-    /// English.
-    #[default]
-    En,
-    /// German.
-    De,
-}
-
-impl Language {
-    /// The language of a tag such as `de-AT` or `en_US` (RFC 5646), if it is one of ours.
-    pub fn of_tag(tag: &str) -> Option<Self> {
-        match tag.split(['-', '_']).next()? {
-            primary if primary.eq_ignore_ascii_case("en") => Some(Self::En),
-            primary if primary.eq_ignore_ascii_case("de") => Some(Self::De),
-            _ => None,
-        }
-    }
 }

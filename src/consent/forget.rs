@@ -59,7 +59,7 @@ impl Erasures {
 
     async fn name(&self, caller: &CallerId) -> Result<String, Unavailable> {
         let root = self.roots.get().await?;
-        let name = root.blind("erased", &[caller.issuer.as_str().as_bytes(), caller.subject.as_str().as_bytes()]);
+        let name = root.blind("erased", &caller.parts());
         Ok(format!("erased.{}", HEXLOWER.encode(&name)))
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     connection::{Connection, Unavailable, UnconfirmedGrant},
     id::{Account, ConnectionId},
     oauth::{Grant, Identity},
-    secret::SecretString,
+    secret::{self, SecretString},
     store::Claim,
     vault::Purpose,
 };
@@ -41,8 +41,10 @@ pub(super) struct Held {
     /// For what it waits.
     pub waits_for: WaitsFor,
     browser: String,
-    access_token: String,
-    refresh_token: Option<String>,
+    #[serde(serialize_with = "secret::reveal")]
+    access_token: SecretString,
+    #[serde(serialize_with = "secret::reveal")]
+    refresh_token: Option<SecretString>,
     expires_in_ms: Option<u64>,
     scopes: Option<Vec<String>>,
     refresh_expires_in_ms: Option<u64>,
@@ -94,8 +96,8 @@ impl Held {
             return_to,
             waits_for: WaitsFor::Person,
             browser: browser.hash(),
-            access_token: grant.access_token.expose().clone(),
-            refresh_token: grant.refresh_token.as_ref().map(|token| token.expose().clone()),
+            access_token: grant.access_token.clone(),
+            refresh_token: grant.refresh_token.clone(),
             expires_in_ms: grant.expires_in.map(millis),
             scopes: grant.scopes.clone(),
             refresh_expires_in_ms: grant.refresh_expires_in.map(millis),
@@ -109,8 +111,8 @@ impl Held {
         let waited = now.since(Timestamp::from_millis(self.received_ms));
         let left = |ms: u64| Duration::from_millis(ms).saturating_sub(waited);
         Grant {
-            access_token: SecretString::from(self.access_token.as_str()),
-            refresh_token: self.refresh_token.as_deref().map(SecretString::from),
+            access_token: self.access_token.clone(),
+            refresh_token: self.refresh_token.clone(),
             expires_in: self.expires_in_ms.map(left),
             scopes: self.scopes.clone(),
             refresh_expires_in: self.refresh_expires_in_ms.map(left),
@@ -123,20 +125,13 @@ impl Held {
         let mut hash = Sha256::new();
         hash.update(self.received_ms.to_be_bytes());
         hash.update(self.ticket.as_bytes());
-        hash.update(self.access_token.as_bytes());
+        hash.update(self.access_token.expose().as_bytes());
         u64::from_be_bytes(*hash.finalize().first_chunk().expect("SHA-256 has 32 bytes"))
     }
 
     /// Whether this browser brought it.
     pub fn is_from(&self, browser: &Browser) -> bool {
         browser.hash().as_bytes().ct_eq(self.browser.as_bytes()).into()
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        zeroize::Zeroize::zeroize(&mut self.access_token);
-        zeroize::Zeroize::zeroize(&mut self.refresh_token);
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     connection::Unavailable,
     id::ServiceName,
     oauth::Verifier,
+    secret::{self, SecretString},
     store::Claim,
     vault::{Purpose, Root},
 };
@@ -31,8 +32,8 @@ pub(super) struct State {
     /// The service whose callback it is for.
     #[serde(rename = "s")]
     pub service: ServiceName,
-    #[serde(rename = "v")]
-    verifier: String,
+    #[serde(rename = "v", serialize_with = "secret::reveal")]
+    verifier: SecretString,
     /// The ticket, as the link had it: a person who comes back empty-handed may try again with it.
     #[serde(rename = "t")]
     pub ticket: String,
@@ -61,7 +62,7 @@ impl State {
         Self {
             browser: browser.hash(),
             service,
-            verifier: verifier.secret().expose().clone(),
+            verifier: verifier.secret().clone(),
             ticket: plan.text,
             scopes: plan.scopes,
             return_to: plan.return_to.map(|url| url.to_string()),
@@ -81,19 +82,13 @@ impl State {
 
     /// The PKCE verifier (RFC 7636 §4.1).
     pub fn verifier(&self) -> Option<Verifier> {
-        Verifier::from_secret(self.verifier.as_str().into())
+        Verifier::from_secret(self.verifier.clone())
     }
 }
 
 /// The name under which the store lists a ticket's states.
 fn list_of(ticket: &Ticket) -> String {
     format!("states.{}", digest("states", &ticket.id))
-}
-
-impl Drop for State {
-    fn drop(&mut self) {
-        zeroize::Zeroize::zeroize(&mut self.verifier);
-    }
 }
 
 impl Consent {

@@ -22,7 +22,7 @@ use crate::{
     clock::{Clock, Timestamp},
     config::{CallerIssuer, Language},
     id::{CallerId, Issuer},
-    secret::SecretString,
+    secret::{self, SecretString},
     store::{self, Claim, Store},
     vault::{Purpose, Root},
 };
@@ -48,8 +48,8 @@ pub struct Contact {
 /// A contact at rest.
 #[derive(Serialize, Deserialize)]
 struct Stored {
-    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
-    address: Option<String>,
+    #[serde(rename = "a", serialize_with = "secret::reveal", default, skip_serializing_if = "Option::is_none")]
+    address: Option<SecretString>,
     #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
     language: Option<Language>,
     /// The end of the JWT that said so, in seconds: an older JWT does not take back what a newer one said.
@@ -58,12 +58,6 @@ struct Stored {
     /// When it was written, in seconds.
     #[serde(rename = "w")]
     written: u64,
-}
-
-impl Drop for Stored {
-    fn drop(&mut self) {
-        zeroize::Zeroize::zeroize(&mut self.address);
-    }
 }
 
 /// Which claims hold what, for one issuer.
@@ -143,7 +137,7 @@ impl Contacts {
         let name = name(root, caller);
         let stored = self.0.store.peek(&name).await?.and_then(|sealed| open(root, &name, &sealed));
         Ok(stored.map_or(Contact { address: None, language: None }, |stored| Contact {
-            address: stored.address.as_deref().map(SecretString::from),
+            address: stored.address,
             language: stored.language,
         }))
     }
@@ -161,7 +155,7 @@ impl Contacts {
         let root = self.0.surroundings.root().await?;
         let name = name(&root, caller);
         let new = Stored {
-            address: contact.address.as_ref().map(|address| address.expose().clone()),
+            address: contact.address.clone(),
             language: contact.language,
             vouched_until,
             written: now.seconds(),
@@ -183,7 +177,8 @@ impl Contacts {
                 }
             };
             if let Some(stored) = open(&root, &name, &old) {
-                let same = stored.address == new.address && stored.language == new.language;
+                let [before, after] = [&stored, &new].map(|stored| stored.address.as_ref().map(SecretString::expose));
+                let same = before == after && stored.language == new.language;
                 let is_recent = now.since(Timestamp::from_seconds(stored.written)) < RENEWED;
                 if (same && is_recent) || (!same && stored.vouched_until > vouched_until) {
                     return Some(());
@@ -205,8 +200,7 @@ impl fmt::Debug for Contacts {
 }
 
 fn name(root: &Root, caller: &CallerId) -> String {
-    let parts = [caller.issuer.as_str().as_bytes(), caller.subject.as_str().as_bytes()];
-    format!("contact.{}", URL_SAFE_NO_PAD.encode(root.blind("contact", &parts)))
+    format!("contact.{}", URL_SAFE_NO_PAD.encode(root.blind("contact", &caller.parts())))
 }
 
 fn open(root: &Root, name: &str, sealed: &[u8]) -> Option<Stored> {
@@ -236,6 +230,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::id::Subject;
 
     fn of(claims: Value) -> (Option<String>, Option<Language>) {
         let names = Claims { email: "email".into(), language: Some("locale".into()) };
@@ -260,5 +255,11 @@ mod tests {
         ] {
             assert_eq!(of(claims.clone()).0, None, "{claims}");
         }
+    }
+
+    #[test]
+    fn names_at_rest_stay_what_they_are() {
+        let caller = CallerId { issuer: Issuer::parse("https://i/").unwrap(), subject: Subject::parse("ada").unwrap() };
+        assert_eq!(name(&Root::from_bytes([7; 32]), &caller), "contact.tkPl-fnbuHd47no4fnicaw");
     }
 }

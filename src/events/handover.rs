@@ -9,7 +9,7 @@ use super::mail::Mail;
 use crate::{
     clock::Timestamp,
     config::NoticeKind,
-    secret::SecretString,
+    secret::{self, SecretString},
     store::{Claim, Store},
     vault::{Context, Purpose, Vault},
 };
@@ -42,15 +42,11 @@ pub(super) enum Content {
         /// Which.
         url: String,
         /// What it gets.
-        #[serde(serialize_with = "reveal")]
+        #[serde(serialize_with = "secret::reveal")]
         body: SecretString,
     },
     /// To a person.
     Mail(Mail),
-}
-
-fn reveal<S: serde::Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose())
 }
 
 /// The slots.

@@ -22,13 +22,13 @@ use super::{
     contact::Contact,
     notice::{About, Notice},
     sent::Sent,
-    words::{Facts, Words, words},
 };
 use crate::{
     clock::Timestamp,
     config::{Email, NoticeKind, SmtpTls},
     id::Account,
-    secret::SecretString,
+    secret::{self, SecretString},
+    words::{Facts, Loss, MailText, texts},
 };
 
 /// Mail can't be sent as configured.
@@ -45,7 +45,8 @@ pub enum MailError {
 #[derive(Template)]
 #[template(path = "mail.html")]
 struct Html<'a> {
-    words: &'a Words,
+    language: &'static str,
+    words: &'a MailText,
     application: &'a str,
     link: Option<&'a str>,
 }
@@ -53,26 +54,21 @@ struct Html<'a> {
 #[derive(Template)]
 #[template(path = "mail.txt")]
 struct Text<'a> {
-    words: &'a Words,
+    words: &'a MailText,
     link: Option<&'a str>,
 }
 
 /// A mail that waits. Plaintext with an address and a link: it leaves this process sealed, or as mail.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Mail {
-    to: String,
+    #[serde(serialize_with = "secret::reveal")]
+    to: SecretString,
     subject: String,
-    text: String,
-    html: String,
+    #[serde(serialize_with = "secret::reveal")]
+    text: SecretString,
+    #[serde(serialize_with = "secret::reveal")]
+    html: SecretString,
     at: u64,
-}
-
-impl Drop for Mail {
-    fn drop(&mut self) {
-        for text in [&mut self.to, &mut self.text, &mut self.html] {
-            zeroize::Zeroize::zeroize(text);
-        }
-    }
 }
 
 /// Sends mail.
@@ -126,14 +122,14 @@ impl Mailer {
         let account = Some(notice.connection.account.as_str()).filter(|label| *label != Account::DEFAULT);
         let link = about.link.as_ref();
         let retire_on = notice.retire_on.map(Timestamp::date);
-        let words = words(
-            contact.language.unwrap_or(self.settings.language),
+        let language = contact.language.unwrap_or(self.settings.language);
+        let words = texts(language).mail(
             notice.kind,
             &Facts {
                 application: &about.application,
                 service: &about.service,
                 account,
-                reason: notice.reason,
+                loss: loss(notice.reason),
                 scopes: &notice.scopes,
                 retire_on: retire_on.as_deref(),
                 days: link.and_then(|link| link.expires_at).map(|end| days(end.since(now))),
@@ -141,10 +137,13 @@ impl Mailer {
         );
         let url = link.map(|link| link.url.expose().as_str());
         Some(Mail {
-            to: to.expose().clone(),
+            to: to.clone(),
             subject: one_line(&words.subject),
-            text: Text { words: &words, link: url }.render().ok()?,
-            html: Html { words: &words, application: &about.application, link: url }.render().ok()?,
+            text: Text { words: &words, link: url }.render().ok()?.into(),
+            html: Html { language: language.tag(), words: &words, application: &about.application, link: url }
+                .render()
+                .ok()?
+                .into(),
             at: notice.at.millis(),
         })
     }
@@ -163,7 +162,7 @@ impl Mailer {
     }
 
     fn message(&self, mail: &Mail, id: &str) -> Option<Message> {
-        let to: Address = mail.to.parse().ok()?;
+        let to: Address = mail.to.expose().parse().ok()?;
         let mut builder = Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
@@ -178,7 +177,19 @@ impl Mailer {
         if let Some(reply_to) = &self.settings.reply_to {
             builder = builder.reply_to(reply_to.parse().ok()?);
         }
-        builder.multipart(MultiPart::alternative_plain_html(mail.text.clone(), mail.html.clone())).ok()
+        builder
+            .multipart(MultiPart::alternative_plain_html(mail.text.expose().clone(), mail.html.expose().clone()))
+            .ok()
+    }
+}
+
+/// What of a notice's reason people are told.
+fn loss(reason: Option<&str>) -> Loss {
+    match reason {
+        Some("expired") => Loss::Expired,
+        Some("revoked") => Loss::Revoked,
+        Some("refresh_interrupted") => Loss::Interrupted,
+        _ => Loss::Refused,
     }
 }
 
@@ -252,20 +263,19 @@ pub(super) mod tests {
         for language in [Language::En, Language::De] {
             for kind in NoticeKind::ALL.into_iter().filter(|kind| kind.concerns_the_person()) {
                 let mail = mail(language, kind, "Acme Helpdesk");
+                let (text, html) = (mail.text.expose(), mail.html.expose());
                 for word in ["Acme Helpdesk", "C<R>M", "work", "https://connect.example.com/connect/crm?ticket=abc&x=1"]
                 {
-                    assert!(mail.text.contains(word), "{word} is not in {}", mail.text);
+                    assert!(text.contains(word), "{word} is not in {text}");
                 }
-                assert!(mail.text.contains('7'), "how long the link lives: {}", mail.text);
+                assert!(text.contains('7'), "how long the link lives: {text}");
                 if matches!(kind, NoticeKind::KeyDeprecated | NoticeKind::KeyReminder) {
-                    assert!(mail.text.contains("2026-12-24"), "{}", mail.text);
+                    assert!(text.contains("2026-12-24"), "{text}");
                 }
                 if kind == NoticeKind::PermissionsNeeded {
-                    assert!(mail.text.contains("contacts.<write>"), "{}", mail.text);
+                    assert!(text.contains("contacts.<write>"), "{text}");
                 }
-                assert!(
-                    mail.html.contains(&format!("lang=\"{}\"", if language == Language::De { "de" } else { "en" }))
-                );
+                assert!(html.contains(&format!("lang=\"{}\"", if language == Language::De { "de" } else { "en" })));
                 assert!(mail.subject.contains("C<R>M"));
                 assert!(subjects.insert(mail.subject.clone()), "two kinds share {}", mail.subject);
             }
@@ -275,10 +285,11 @@ pub(super) mod tests {
     #[test]
     fn markup_in_names_is_escaped_in_the_html_part() {
         let mail = mail(Language::En, NoticeKind::PermissionsNeeded, "<script>alert(1)</script>\" & Co");
+        let html = mail.html.expose();
         for raw in ["<script>", "C<R>M", "contacts.<write>", "\" & Co"] {
-            assert!(!mail.html.contains(raw), "{raw} in {}", mail.html);
+            assert!(!html.contains(raw), "{raw} in {html}");
         }
-        assert!(mail.html.contains("alert(1)"), "{}", mail.html);
+        assert!(html.contains("alert(1)"), "{html}");
     }
 
     #[test]

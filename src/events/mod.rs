@@ -29,7 +29,6 @@ mod sent;
 #[cfg(test)]
 mod tests;
 mod webhook;
-mod words;
 
 pub use audit::AuditLog;
 pub use contact::{Contact, Contacts};

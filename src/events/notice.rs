@@ -54,17 +54,8 @@ impl Notice {
         };
         let generation = generation.to_be_bytes();
         let retire_on = self.retire_on.map(Timestamp::date).unwrap_or_default();
-        let parts: [&[u8]; 8] = [
-            id.caller.issuer.as_str().as_bytes(),
-            id.caller.subject.as_str().as_bytes(),
-            id.service.as_str().as_bytes(),
-            id.account.as_str().as_bytes(),
-            self.kind.name().as_bytes(),
-            &generation,
-            time.as_bytes(),
-            retire_on.as_bytes(),
-        ];
-        root.blind("notice", &parts)
+        let own: [&[u8]; 4] = [self.kind.name().as_bytes(), &generation, time.as_bytes(), retire_on.as_bytes()];
+        root.blind("notice", &[id.parts(), own].concat())
     }
 }
 

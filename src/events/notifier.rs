@@ -18,7 +18,7 @@ use super::{
     inbox::{Inbox, Work, channel},
     mail::{MailError, Mailer},
     notice::{Notice, Surroundings},
-    queue::{Schedule, patience},
+    queue::{PATIENCE, Schedule},
     sent::Sent,
     webhook::{self, Endpoints},
 };
@@ -168,7 +168,7 @@ impl Notifier {
         match work {
             Work::Announce { notice, token, attempts } => {
                 if self.announce(&notice, &token).await.is_none() {
-                    let due = self.now().plus(patience(attempts));
+                    let due = self.now().plus(PATIENCE.after(attempts));
                     let attempts = attempts.saturating_add(1);
                     self.0.inbox.put(due, Work::Announce { notice, token, attempts });
                 }

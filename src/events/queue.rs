@@ -1,19 +1,18 @@
 //! What waits for its time, bounded: when it is full, the oldest goes. And how long to wait. Pure.
 
-use std::{
-    collections::BTreeMap,
-    hash::{DefaultHasher, Hash, Hasher},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use crate::clock::Timestamp;
+use crate::{
+    backoff::{self, Backoff},
+    clock::Timestamp,
+};
 
 /// Waits are made up to this much longer, so that what failed together isn't tried again together.
 const JITTER: f64 = 0.2;
 /// The longest wait that an endpoint can ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
-/// The longest wait for a store or key service that is away.
-const PATIENCE_MAX: Duration = Duration::from_secs(60);
+/// Between looks for a store or key service that is away.
+pub(super) const PATIENCE: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(60));
 
 /// Things that wait, each for its time.
 #[derive(Debug)]
@@ -75,20 +74,8 @@ impl Schedule {
     pub fn wait(&self, attempts: u32, asked: Option<Duration>, seed: &str) -> Option<Duration> {
         let wait = *self.0.get(usize::try_from(attempts).ok()?.checked_sub(1)?)?;
         let wait = wait.max(asked.unwrap_or_default().min(RETRY_AFTER_MAX));
-        Some(wait.mul_f64(1.0 + JITTER * spread(seed, attempts)))
+        Some(wait.mul_f64(1.0 + JITTER * backoff::chance(&(seed, attempts))))
     }
-}
-
-/// How long to wait for a store or key service after so many attempts.
-pub(super) fn patience(attempts: u32) -> Duration {
-    Duration::from_millis(500).saturating_mul(1 << attempts.min(10)).min(PATIENCE_MAX)
-}
-
-/// From 0 to 1.
-fn spread(seed: &str, attempts: u32) -> f64 {
-    let mut hasher = DefaultHasher::new();
-    (seed, attempts).hash(&mut hasher);
-    f64::from((hasher.finish() >> 32) as u32) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]
@@ -146,8 +133,8 @@ mod tests {
 
     #[test]
     fn patience_with_a_store_doubles_up_to_a_minute() {
-        assert_eq!(patience(0), Duration::from_millis(500));
-        assert_eq!(patience(1), Duration::from_secs(1));
-        assert_eq!(patience(60), Duration::from_secs(60));
+        assert_eq!(PATIENCE.after(0), Duration::from_millis(500));
+        assert_eq!(PATIENCE.after(1), Duration::from_secs(1));
+        assert_eq!(PATIENCE.after(60), Duration::from_secs(60));
     }
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use data_encoding::HEXLOWER;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -321,6 +322,8 @@ fn notices_are_the_same_only_where_connection_cause_and_occasion_are() {
     let identity = |event: &Event, day| judge.notice(event, at(day)).unwrap().identity(&root);
     let lost = event(Kind::Invalidated, "ada", 1);
     assert_eq!(identity(&lost, 0), identity(&lost, 3));
+    // It is a name at rest: another version has to find it.
+    assert_eq!(HEXLOWER.encode(&identity(&lost, 0)), "cb0ae3e7e7ffffc5dd11ec000a6e7770");
     assert_ne!(identity(&lost, 0), identity(&event(Kind::Invalidated, "bob", 1), 0));
     assert_ne!(identity(&lost, 0), identity(&event(Kind::Invalidated, "ada", 2), 0));
     let lacking = |scopes: &[&str]| Event {

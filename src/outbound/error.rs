@@ -2,7 +2,7 @@
 
 use std::{error::Error, io};
 
-use super::egress::ForbiddenAddress;
+use crate::dns::Unresolved;
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -58,9 +58,9 @@ pub enum SetupError {
 impl OutboundError {
     /// Sorts the client's error by what caused it.
     pub(super) fn from_client(error: &reqwest::Error) -> Self {
-        if caused_by::<ForbiddenAddress>(error) {
+        if cause::<Unresolved>(error) == Some(&Unresolved::Forbidden) {
             Self::Refused { reason: Refusal::Address }
-        } else if error.is_connect() && caused_by::<rustls::Error>(error) {
+        } else if error.is_connect() && cause::<rustls::Error>(error).is_some() {
             Self::Tls
         } else if error.is_connect() {
             Self::Connect
@@ -72,19 +72,18 @@ impl OutboundError {
     }
 }
 
-/// Whether an `E` is among the causes. `io::Error` hides what it wraps from `source`, hence the second look.
-fn caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+/// The `E` among the causes. `io::Error` hides what it wraps from `source`, hence the second look.
+fn cause<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
     let mut next = Some(error);
     while let Some(cause) = next {
-        if cause.is::<E>() {
-            return true;
+        if let Some(found) = cause.downcast_ref::<E>() {
+            return Some(found);
         }
-        if let Some(inner) = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref)
-            && caused_by::<E>(inner)
-        {
-            return true;
+        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(found) = inner.and_then(|inner| self::cause::<E>(inner)) {
+            return Some(found);
         }
         next = cause.source();
     }
-    false
+    None
 }

@@ -1,6 +1,6 @@
 //! The one HTTP client for calls of Valetkey's own: JWKS, token endpoints, revocation, userinfo. It owns their limits:
-//! time, size (also of what comes compressed), no redirects, no proxy from the environment, TLS except towards loopback, and no address that belongs to
-//! a cloud's metadata service. It never decides what an answer means, never retries, and never tells of a query, a
+//! time, size (also of what comes compressed), no redirects, no proxy from the environment, TLS except towards loopback, and
+//! no address that belongs to a cloud's metadata service. It never decides what an answer means, never retries, and never tells of a query, a
 //! header or a body in an error or a log.
 //!
 //! Calls may come from any runtime: each is driven on the runtime that [`Outbound::new`] was given, because a pooled
@@ -17,7 +17,6 @@ use http::{HeaderMap, HeaderValue, header};
 use tokio::runtime::Handle;
 use url::Url;
 
-pub use self::egress::may_be_called;
 use self::egress::{Resolver, check_target};
 pub use self::error::{OutboundError, Refusal, SetupError};
 
@@ -94,7 +93,7 @@ impl Outbound {
             // Below what servers commonly keep, so that a POST doesn't meet a connection that is just being closed.
             .pool_idle_timeout(Duration::from_secs(20))
             .pool_max_idle_per_host(8)
-            .dns_resolver(std::sync::Arc::new(Resolver));
+            .dns_resolver(std::sync::Arc::new(Resolver::default()));
         if let Some(pem) = &options.extra_ca_pem {
             let certificates =
                 reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| SetupError::Authorities)?;

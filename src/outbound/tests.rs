@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::dns::Unresolved;
 
 /// A server that gives every connection the same bytes once a request's head has come, and counts connections.
 async fn server(answer: Vec<u8>) -> (String, Arc<AtomicUsize>) {
@@ -130,6 +131,28 @@ async fn a_refused_target_is_never_connected_to() {
     assert_eq!(error, OutboundError::Refused { reason: Refusal::Address });
     let error = outbound().send(get("http://192.0.2.1/"), CallLimits::default()).await.unwrap_err();
     assert_eq!(error, OutboundError::Refused { reason: Refusal::PlainHttp });
+}
+
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a client with a resolver that finds only forbidden addresses")]
+async fn a_name_that_leads_to_forbidden_addresses_is_refused_as_such() {
+    struct Leads(Unresolved);
+    impl reqwest::dns::Resolve for Leads {
+        fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
+            let error = self.0;
+            Box::pin(async move { Err(error.into()) })
+        }
+    }
+    // Sees to it that there is a TLS provider.
+    drop(outbound());
+    for (unresolved, expected) in [
+        (Unresolved::Forbidden, OutboundError::Refused { reason: Refusal::Address }),
+        (Unresolved::Unknown, OutboundError::Connect),
+    ] {
+        let client = reqwest::Client::builder().no_proxy().dns_resolver(Arc::new(Leads(unresolved))).build().unwrap();
+        let error = client.get("http://idp.example/").send().await.unwrap_err();
+        assert_eq!(OutboundError::from_client(&error), expected);
+    }
 }
 
 #[test]

@@ -76,6 +76,10 @@ pub struct ScopeFacts {
     aliases: BTreeMap<String, String>,
     /// Each scope with all that it includes, at any depth.
     closure: BTreeMap<String, BTreeSet<String>>,
+    /// In the file's order: the first that speaks of a call counts. Looked through one by one rather than kept in a radix
+    /// tree (`matchit`): that finds the most specific route, not the first, and has no place for two rules of one path, nor
+    /// for `{name}:verb`. Such a tree would be needed for each method and each way of reading a path, while most of the two
+    /// dozen rules that the longest file has are ruled out by their method.
     rules: Vec<Rule>,
     /// Whether every server reads the paths of all rules alike.
     alike: bool,

@@ -1,5 +1,5 @@
 //! The proxy: Pingora carries the bytes, this module decides. Owns how a request's head is read (`target`, `call`), what
-//! passes in both directions (`scrub`, `cookies`, `rewrite`), how upstreams are reached (`upstream`, `dns`, `streams`), when an answer
+//! passes in both directions (`scrub`, `cookies`, `rewrite`), how upstreams are reached (`upstream`, `streams`), when an answer
 //! means a dead credential (`answer`, `peek`), and how the process stops (`drain`). `phases` is the story of a request, in
 //! Pingora's order, each a few lines. Never parses or writes HTTP itself, never sees a refresh token, and knows nothing of
 //! pages: requests that are not for `/proxy/` go to whoever `serve` put behind the pipe.
@@ -15,6 +15,7 @@ use crate::{
     config::{Limits, Roles},
     connection::{Connections, Unusable},
     consent::Consent,
+    dns::Name,
     id::ServiceName,
     provider::{Service, Services},
     refusal::{Refusal, Remedies},
@@ -27,7 +28,6 @@ mod call;
 mod context;
 mod cookies;
 mod deadline;
-mod dns;
 mod drain;
 mod findings;
 mod forward;

@@ -1,5 +1,6 @@
 //! The peer of a call: address, TLS, HTTP version, time limits, and the key under which its connection may be shared. Two
-//! services never share connections, nor two upstreams of one, nor two TLS configurations: the pool doesn't look at the CA (docs/PINGORA.md 9).
+//! services never share connections, nor two upstreams of one, nor two TLS configurations: the pool doesn't look at the CA
+//! (docs/PINGORA.md 9).
 
 use std::{
     collections::hash_map::DefaultHasher,
@@ -18,10 +19,11 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use crate::{
     config::UpstreamProtocol,
+    dns::Name,
     provider::{BaseUrl, Service, Upstream},
 };
 
-use super::{dns::Name, streams::CalmConnector, traits::Hops};
+use super::{streams::CalmConnector, traits::Hops};
 
 /// What of a call decides how its upstream is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -4,13 +4,12 @@
 use axum::{body::Body, http::Request, response::Response};
 use http::HeaderMap;
 
-use super::{
-    BODY_LIMIT, State,
-    cookies::Cookie,
-    texts::{Language, Notice},
-    visit::Visit,
+use super::{BODY_LIMIT, State, cookies::Cookie, visit::Visit};
+use crate::{
+    connection::Unavailable,
+    consent::Browser,
+    words::{Notice, Texts},
 };
-use crate::{connection::Unavailable, consent::Browser};
 
 /// The field that holds the token.
 pub(super) const TOKEN: &str = "form";
@@ -35,7 +34,7 @@ pub(super) enum FormError {
 
 impl FormError {
     /// What the page says.
-    pub fn notice(self, t: Language) -> Notice {
+    pub fn notice(self, t: &'static dyn Texts) -> Notice {
         match self {
             Self::Foreign => t.form_foreign(),
             Self::Stale => t.form_stale(),

@@ -47,7 +47,6 @@ mod marks;
 mod page;
 #[cfg(test)]
 pub(crate) mod tests;
-mod texts;
 mod transport;
 mod visit;
 mod visitor;

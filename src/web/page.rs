@@ -8,14 +8,17 @@ use http::{HeaderValue, StatusCode, header};
 use super::{
     State,
     assets::{self, Asset},
-    texts::{Language, Notice},
 };
-use crate::{id::RequestId, refusal};
+use crate::{
+    id::RequestId,
+    refusal,
+    words::{Notice, Texts},
+};
 
 /// What the layout of every page shows.
 #[derive(Clone, Copy)]
 pub(super) struct Frame<'a> {
-    pub t: Language,
+    pub t: &'static dyn Texts,
     /// `public_url`'s path, in front of every link; empty or without a trailing slash.
     pub base: &'a str,
     pub application: &'a str,
@@ -30,7 +33,7 @@ pub(super) struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    pub fn new(state: &'a State, t: Language, application: Option<&'a str>) -> Self {
+    pub fn new(state: &'a State, t: &'static dyn Texts, application: Option<&'a str>) -> Self {
         Self {
             t,
             base: state.base(),

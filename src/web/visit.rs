@@ -6,19 +6,19 @@ use std::{convert::Infallible, sync::Arc};
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, header, request::Parts};
 
-use super::{
-    State,
-    cookies::Cookie,
-    request_id,
-    texts::{self, Language},
+use super::{State, cookies::Cookie, request_id};
+use crate::{
+    config::Language,
+    consent::Browser,
+    id::RequestId,
+    words::{Texts, texts},
 };
-use crate::{consent::Browser, id::RequestId};
 
 /// The request.
 pub(super) struct Visit {
     pub state: Arc<State>,
-    /// The language that the browser asks for.
-    pub t: Language,
+    /// The texts in the language that the browser asks for.
+    pub t: &'static dyn Texts,
     pub id: RequestId,
     pub headers: HeaderMap,
 }
@@ -26,7 +26,8 @@ pub(super) struct Visit {
 impl Visit {
     pub fn of(parts: &Parts, state: &Arc<State>) -> Self {
         let headers = parts.headers.clone();
-        let t = texts::choose(headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()));
+        let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        let t = texts(Language::choose(accepted));
         Self { state: Arc::clone(state), t, id: request_id(parts), headers }
     }
 

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use super::*;
-use crate::caller::testing::JwksServer;
+use crate::{backoff::Backoff, caller::testing::JwksServer};
 
 /// Nothing is fetched but at start and on demand.
 const PATIENT: Pace = Pace {
     refresh: Duration::from_secs(3600),
-    retry: Duration::from_secs(3600),
-    retry_max: Duration::from_secs(3600),
+    retry: Backoff::new(Duration::from_secs(3600), Duration::from_secs(3600)),
     unknown_key: Duration::from_secs(3600),
     stale: Duration::from_secs(3600),
 };
@@ -113,8 +112,8 @@ async fn an_issuer_that_never_answered_is_not_the_callers_fault() {
 #[tokio::test]
 async fn an_issuer_that_was_down_is_fetched_again_by_itself() {
     let server = JwksServer::start("").await;
-    let callers =
-        remote(&server, Pace { retry: Duration::from_millis(1), retry_max: Duration::from_millis(1), ..PATIENT });
+    let retry = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
+    let callers = remote(&server, Pace { retry, ..PATIENT });
     assert_eq!(reason(&callers, &signed(Pair::Rsa, "a")).await, Some(Reason::KeysUnavailable));
     server.serve(&jwks(&[(Pair::Rsa, "a")]));
     while !callers.ready() {
@@ -141,7 +140,7 @@ async fn keys_for_other_uses_verify_nothing() {
 #[tokio::test]
 async fn the_task_ends_with_its_callers() {
     let server = JwksServer::start("").await;
-    let busy = Pace { retry: Duration::ZERO, retry_max: Duration::ZERO, ..PATIENT };
+    let busy = Pace { retry: Backoff::new(Duration::ZERO, Duration::ZERO), ..PATIENT };
     let callers = remote(&server, busy);
     while server.fetches() == 0 {
         tokio::task::yield_now().await;

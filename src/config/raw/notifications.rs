@@ -6,10 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
-    config::{
-        notifications::{Language, NoticeKind},
-        units::Span,
-    },
+    config::{Language, notifications::NoticeKind, units::Span},
     secret::SecretString,
 };
 

@@ -1,5 +1,8 @@
 //! A list of what there is usually one of, and thousands of such lists: the one lies in the list itself, with no
 //! allocation, and no pointer to follow, of its own. A slice in everything else; it never grows.
+//!
+//! Not `smallvec`: `SmallVec<[T; 1]>` keeps a capacity beside what it holds, because it grows, and so is never smaller than
+//! 24 bytes. A `Few` is as large as its one where that has a niche: 16 bytes for a credential. A cached caller has two.
 
 use std::{ops::Deref, slice};
 

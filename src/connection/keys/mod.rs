@@ -59,9 +59,7 @@ const fn day(at: Timestamp) -> u64 {
 
 /// The name of a one-time value about a connection.
 fn about(root: &Root, what: &str, id: &ConnectionId, more: &[&[u8]]) -> String {
-    let own = [id.caller.issuer.as_str(), id.caller.subject.as_str(), id.service.as_str(), id.account.as_str()];
-    let parts: Vec<&[u8]> = own.iter().map(|part| part.as_bytes()).chain(more.iter().copied()).collect();
-    name(root, what, &parts)
+    name(root, what, &[&id.parts()[..], more].concat())
 }
 
 /// The name of a one-time value: reveals nothing without the root.
@@ -188,5 +186,23 @@ impl ApiKeys {
 
     fn tell(&self, id: &ConnectionId, kind: Kind, detail: Option<&'static str>) {
         self.events.tell(&Event::new(id.clone(), kind, detail));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Account, CallerId, Issuer, ServiceName, Subject};
+
+    #[test]
+    fn names_at_rest_stay_what_they_are() {
+        let caller = CallerId {
+            issuer: Issuer::parse("https://app.example/").unwrap(),
+            subject: Subject::parse("ada").unwrap(),
+        };
+        let (service, account) = (ServiceName::parse("crm").unwrap(), Account::parse("work").unwrap());
+        let (root, id) = (Root::from_bytes([7; 32]), ConnectionId { caller, service, account });
+        assert_eq!(about(&root, "api-key-use", &id, &[]), "key-83d69a304826494bfa4d26c46c9ded75");
+        assert_eq!(about(&root, "api-key-notice", &id, &[b"end"]), "key-8e4af5899792cebbf74e0ddb6ff546c9");
     }
 }

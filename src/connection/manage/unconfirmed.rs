@@ -235,7 +235,8 @@ impl Unconfirmed {
 
     async fn key(&self, id: &ConnectionId, name: &str) -> Result<Key, Unavailable> {
         let root = self.records.roots().get().await?;
-        let parts = [id.service.as_str().as_bytes(), id.account.as_str().as_bytes(), name.as_bytes()];
-        Ok(Key { owner: root::owner(&root, &id.caller), record: RecordId(root.blind("aside", &parts)) })
+        let [_, _, service, account] = id.parts();
+        let record = RecordId(root.blind("aside", &[service, account, name.as_bytes()]));
+        Ok(Key { owner: root::owner(&root, &id.caller), record })
     }
 }

@@ -1,11 +1,11 @@
 //! When somebody should look at a record, and whether it still asks for that. Pure.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    time::Duration,
-};
+use std::time::Duration;
 
-use crate::clock::Timestamp;
+use crate::{
+    backoff::{self, Backoff},
+    clock::Timestamp,
+};
 
 use super::{form::Record, state::State};
 
@@ -15,15 +15,14 @@ const WORTH_HEALING: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// What was begun and not finished is looked at again after this.
 const UNFINISHED: Duration = Duration::from_secs(45);
+/// Between attempts to revoke: from a quarter of a minute to four hours and a quarter.
+const REVOCATIONS: Backoff = Backoff::new(Duration::from_secs(15), Duration::from_secs(15 << 10));
 
 /// When a record should be looked at: at the end of a cut-off refresh or revocation, else ahead of its token's end. The
 /// jitter is the record's own, so that tokens issued together aren't renewed together.
 pub fn at(record: &Record, now: Timestamp) -> Option<Timestamp> {
     match &record.state {
-        State::PendingRevocation(pending) => {
-            let doublings = pending.attempts.min(10);
-            Some(now.plus(Duration::from_secs(15).saturating_mul(1 << doublings)))
-        }
+        State::PendingRevocation(pending) => Some(now.plus(REVOCATIONS.after(pending.attempts))),
         State::Unconfirmed(wait) => Some(wait.until.unwrap_or(now).max(now)),
         State::Moving(_) | State::Reserved(_) => Some(now.plus(UNFINISHED)),
         State::Connected if record.invalid.is_some() => None,
@@ -59,7 +58,5 @@ pub fn is_wanted(record: &Record, now: Timestamp) -> bool {
 
 /// From 0 to 1, the same for a grant each time and everywhere.
 fn spread(record: &Record) -> f64 {
-    let mut hasher = DefaultHasher::new();
-    (&record.id, record.grant.as_ref().map(|grant| grant.generation)).hash(&mut hasher);
-    f64::from((hasher.finish() >> 32) as u32) / f64::from(u32::MAX)
+    backoff::chance(&(&record.id, record.grant.as_ref().map(|grant| grant.generation)))
 }

@@ -2,7 +2,7 @@
 //! plaintext and its sealing; `at_rest` owns how it is spelled in the store, `change` how a record changes. Never leaves
 //! this module's parent in clear.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     connection::model::{Reason, Unavailable},
     id::{Account, ConnectionId},
     oauth::Identity,
-    secret::SecretString,
+    secret::{self, SecretString},
     store::{Key, Version},
     vault::{self, Context, Purpose, Vault},
 };
@@ -56,10 +56,10 @@ pub struct Record {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StoredGrant {
     /// What calls carry.
-    #[serde(serialize_with = "reveal")]
+    #[serde(serialize_with = "secret::reveal")]
     pub access_token: SecretString,
     /// What renews it.
-    #[serde(serialize_with = "reveal_option", default, skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "secret::reveal", default, skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<SecretString>,
     /// When the access token was issued.
     #[serde(with = "millis", default)]
@@ -108,7 +108,7 @@ impl StoredGrant {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StoredKey {
     /// The key.
-    #[serde(serialize_with = "reveal")]
+    #[serde(serialize_with = "secret::reveal")]
     pub key: SecretString,
     /// When it was stored.
     #[serde(with = "millis", default)]
@@ -133,17 +133,6 @@ pub struct Intent {
     /// Nobody is at work any more, and nobody knows whether the token is spent.
     #[serde(default)]
     pub settled: bool,
-}
-
-fn reveal<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose())
-}
-
-fn reveal_option<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
-    match secret {
-        Some(secret) => serializer.serialize_some(secret.expose()),
-        None => serializer.serialize_none(),
-    }
 }
 
 /// A record that can't be read.

@@ -131,7 +131,7 @@ impl Roots {
 
 /// The owner's name in the store.
 pub fn owner(root: &Root, caller: &CallerId) -> OwnerId {
-    OwnerId(root.blind("owner", &[caller.issuer.as_str().as_bytes(), caller.subject.as_str().as_bytes()]))
+    OwnerId(root.blind("owner", &caller.parts()))
 }
 
 /// The connection's name in the store.
@@ -142,4 +142,22 @@ pub fn key(root: &Root, id: &ConnectionId) -> Key {
 /// The name of a connection among its owner's.
 pub fn record(root: &Root, service: &ServiceName, account: &Account) -> RecordId {
     RecordId(root.blind("record", &[service.as_str().as_bytes(), account.as_str().as_bytes()]))
+}
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::HEXLOWER;
+
+    use super::*;
+    use crate::id::{Issuer, Subject};
+
+    #[test]
+    fn names_at_rest_stay_what_they_are() {
+        let (root, caller) = (Root::from_bytes([7; 32]), ("https://app.example/", "ada"));
+        let caller = CallerId { issuer: Issuer::parse(caller.0).unwrap(), subject: Subject::parse(caller.1).unwrap() };
+        let (service, account) = (ServiceName::parse("crm").unwrap(), Account::parse("work").unwrap());
+        let key = key(&root, &ConnectionId { caller, service, account });
+        assert_eq!(HEXLOWER.encode(&key.owner.0), "31a435c3466a8a3e2aaddd5847e4520c");
+        assert_eq!(HEXLOWER.encode(&key.record.0), "a61413545973c7f58867bcb83d5fc802");
+    }
 }

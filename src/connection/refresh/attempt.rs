@@ -1,13 +1,11 @@
 //! One attempt, under the lease: the write-ahead intent, the request, and what becomes of its answer.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::{sync::broadcast::Receiver, time::Instant};
 
 use crate::{
+    backoff,
     clock::Timestamp,
     connection::{
         cache::Held,
@@ -247,9 +245,7 @@ impl Refresher {
 
     /// A number from 0 to 1 that spreads replicas out: another for each process and moment.
     fn chance(&self, now: Timestamp) -> f64 {
-        let mut hasher = DefaultHasher::new();
-        (self.parts.leases.process(), now.millis()).hash(&mut hasher);
-        f64::from((hasher.finish() >> 32) as u32) / f64::from(u32::MAX)
+        backoff::chance(&(self.parts.leases.process(), now.millis()))
     }
 
     pub(super) fn ended(&self, id: &ConnectionId, outcome: RefreshOutcome, began: Instant) {

@@ -14,14 +14,15 @@ use tokio::{
 };
 
 use crate::{
+    backoff::Backoff,
     id::ServiceName,
     store::{Key, OwnerId},
 };
 
 /// How many failures in a row are borne before calls are held back.
 const TOLERATED: u32 = 3;
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The pauses after that.
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 /// How many connections with troubles of their own are remembered.
 const REMEMBERED: usize = 10_000;
@@ -196,8 +197,7 @@ fn pause(failures: u32, retry_after: Option<Duration>, chance: f64) -> Option<Du
     if let Some(wanted) = retry_after {
         return Some(wanted.min(LONGEST_RETRY_AFTER));
     }
-    let doublings = failures.checked_sub(TOLERATED)?.min(16);
-    Some(FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE).mul_f64(0.5 + chance / 2.0))
+    Some(PAUSES.jittered(failures.checked_sub(TOLERATED)?, chance))
 }
 
 impl Drop for Pass<'_> {
@@ -244,7 +244,7 @@ mod tests {
         for caller in 0..3 {
             fail(&circuits, caller, DOWN, now);
         }
-        (circuits, now + FIRST_PAUSE)
+        (circuits, now + PAUSES.first)
     }
 
     #[test]
@@ -313,7 +313,7 @@ mod tests {
         for pass in passes {
             pass.failed(DOWN, now, 1.0);
         }
-        assert_eq!(state(&circuits, now + FIRST_PAUSE), State::Closed);
+        assert_eq!(state(&circuits, now + PAUSES.first), State::Closed);
     }
 
     #[test]
@@ -338,8 +338,8 @@ mod tests {
     fn a_probe_that_fails_makes_the_next_pause_longer() {
         let (circuits, now) = paused();
         fail(&circuits, 7, DOWN, now);
-        assert_eq!(state(&circuits, now + FIRST_PAUSE), State::Open);
-        assert_eq!(state(&circuits, now + FIRST_PAUSE * 2), State::Closed);
+        assert_eq!(state(&circuits, now + PAUSES.first), State::Open);
+        assert_eq!(state(&circuits, now + PAUSES.first * 2), State::Closed);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{
     testing::{Rig, START, caller, connection_id},
     *,
 };
-use crate::{clock::Timestamp, id::Account, oauth::Fault, provider::Service, vault::Purpose};
+use crate::{id::Account, oauth::Fault, provider::Service, vault::Purpose};
 
 mod flow;
 mod held;

@@ -19,14 +19,14 @@ use super::fault::Fault;
 use super::options::Limits;
 use super::request::{Repeat, Request};
 use super::targets::{Connection, Targets};
-use crate::store::Error;
+use crate::{backoff::Backoff, store::Error};
 
 /// After how many unanswered requests in a row a connection is given up: a server that hangs breaks none by itself.
 const TIMEOUTS_SINGLE: u32 = 2;
 /// The same for a cluster, where the client mends single nodes' connections and one dead node is no reason to leave.
 const FAILURES_CLUSTER: u32 = 8;
-/// The pauses between attempts to connect: the first, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// The pauses between attempts to connect, or to subscribe.
+pub(super) const PAUSES: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
 /// A connection in use.
 pub(super) struct Live {
@@ -175,8 +175,7 @@ impl Link {
 
     /// Connects, watches for the connection to be given up, and connects again, until closed.
     async fn rebuild(self: Arc<Self>) {
-        let mut pause = PAUSES.0;
-        let (mut reported, mut checked) = (None, false);
+        let (mut attempts, mut reported, mut checked) = (0_u32, None, false);
         loop {
             let outcome = tokio::select! {
                 () = self.closed.cancelled() => return self.shut(),
@@ -206,8 +205,8 @@ impl Link {
                     }
                     tracing::warn!("the connection to Redis is given up; reconnecting");
                     // One that connects and fails at once must not be hammered.
-                    if since.elapsed() > PAUSES.1 {
-                        pause = PAUSES.0;
+                    if since.elapsed() > PAUSES.longest {
+                        attempts = 0;
                         continue;
                     }
                 }
@@ -223,9 +222,9 @@ impl Link {
             }
             tokio::select! {
                 () = self.closed.cancelled() => return self.shut(),
-                () = tokio::time::sleep(jittered(pause)) => {}
+                () = tokio::time::sleep(PAUSES.jittered(attempts, chance())) => {}
             }
-            pause = PAUSES.1.min(pause * 2);
+            attempts = attempts.saturating_add(1);
         }
     }
 
@@ -260,10 +259,9 @@ fn eviction_policy(answer: Value) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix("maxmemory_policy:")).map(|policy| policy.trim().to_owned())
 }
 
-/// Between half of `pause` and all of it, so that replicas don't come back in step.
-pub(super) fn jittered(pause: Duration) -> Duration {
-    let random = getrandom::u32().unwrap_or(u32::MAX);
-    pause.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX))
+/// A number from 0 to 1, so that replicas don't come back in step.
+pub(super) fn chance() -> f64 {
+    f64::from(getrandom::u32().unwrap_or(u32::MAX)) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]
@@ -282,8 +280,8 @@ mod tests {
     #[test]
     fn a_pause_is_never_longer_than_meant_nor_shorter_than_half() {
         for _ in 0..1000 {
-            let pause = jittered(PAUSES.1);
-            assert!(pause <= PAUSES.1 && pause >= PAUSES.1 / 2, "{pause:?}");
+            let pause = PAUSES.jittered(9, chance());
+            assert!(pause <= PAUSES.longest && pause >= PAUSES.longest / 2, "{pause:?}");
         }
     }
 }

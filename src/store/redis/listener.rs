@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fault::Fault;
 use super::layout::Layout;
-use super::link::{Link, jittered};
+use super::link::{Link, PAUSES, chance};
 use super::request::{Repeat, Request};
 use super::targets;
 use crate::store::notices::Notices;
@@ -22,12 +22,9 @@ use crate::store::{Change, Error};
 const BEAT: Duration = Duration::from_millis(500);
 const SILENCE: Duration = Duration::from_millis(1700);
 
-/// The pauses between attempts to subscribe: the first, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-
 /// Listens until closed.
 pub(super) async fn listen(link: Arc<Link>, layout: Layout, notices: Arc<Notices>, closed: CancellationToken) {
-    let (mut pause, mut turn) = (PAUSES.0, 0);
+    let (mut failures, mut turn) = (0_u32, 0);
     let channels = [layout.changes(), layout.heartbeat(getrandom::u64().unwrap_or_default())];
     loop {
         let since = Instant::now();
@@ -40,10 +37,10 @@ pub(super) async fn listen(link: Arc<Link>, layout: Layout, notices: Arc<Notices
         }
         notices.down();
         turn += 1;
-        pause = if since.elapsed() > PAUSES.1 { PAUSES.0 } else { PAUSES.1.min(pause * 2) };
+        failures = if since.elapsed() > PAUSES.longest { 0 } else { failures.saturating_add(1) };
         tokio::select! {
             () = closed.cancelled() => break,
-            () = tokio::time::sleep(jittered(pause)) => {}
+            () = tokio::time::sleep(PAUSES.jittered(failures, chance())) => {}
         }
     }
     notices.down();

@@ -25,8 +25,8 @@ use crate::{
         cookies::Cookie,
         forms::{self, FormError, TOKEN},
         page::{self, Action, Forms, Frame},
-        texts::Change,
     },
+    words::Change,
 };
 
 /// Asks whether another account may take the place of the one that is connected.

@@ -20,9 +20,9 @@ use crate::{
         forms::{FormError, TOKEN},
         marks::{self, Mark},
         page::{self, Forms, Frame},
-        texts::Subject,
         visitor,
     },
+    words::Subject,
 };
 
 /// The connect page.

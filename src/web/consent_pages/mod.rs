@@ -15,17 +15,17 @@ use super::{
     State, assets,
     forms::{self, Form, FormError},
     page::{self, Action, Frame},
-    texts::Notice,
     visit::Visit,
     visitor,
 };
 use crate::{
     clock::Timestamp,
     config::Binding,
-    connection::Unavailable,
+    connection::{LABELS_MAX, Unavailable},
     consent::{BeginError, Browser, TicketError},
     id::CallerId,
     provider::Service,
+    words::Notice,
 };
 
 mod callback;
@@ -114,7 +114,7 @@ impl Step {
             BeginError::OtherBrowser => self.t.ticket_elsewhere(),
             BeginError::NotYours => self.t.not_yours(),
             BeginError::NoOAuth => self.t.no_oauth(&service.title),
-            BeginError::Full => self.t.too_many_labels(&service.title),
+            BeginError::Full => self.t.too_many_labels(&service.title, LABELS_MAX),
             BeginError::Unavailable(_) => return self.unavailable(),
         };
         self.wrong(StatusCode::BAD_REQUEST, &notice)

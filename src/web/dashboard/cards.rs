@@ -13,9 +13,9 @@ use crate::{
         consent_pages::{Scope, in_words},
         dashboard::keys::KeyPlace,
         marks::Mark,
-        texts::{Language, Shown},
         visitor::Visitor,
     },
+    words::{Loss, Shown, Texts},
 };
 
 /// One service.
@@ -60,7 +60,7 @@ impl Entry {
         }
     }
 
-    pub fn action(&self, t: Language) -> &'static str {
+    pub fn action(&self, t: &'static dyn Texts) -> &'static str {
         match self.shown {
             Shown::NotConnected | Shown::ApiKey => t.words().connect,
             Shown::NeedsMore => t.words().grant_more,
@@ -79,7 +79,12 @@ impl Entry {
 }
 
 /// All services that own connections, each with what there is of it within the visitor's reach.
-pub(super) fn cards(state: &State, visitor: &Visitor, connections: Vec<Connection>, t: Language) -> Vec<Card> {
+pub(super) fn cards(
+    state: &State,
+    visitor: &Visitor,
+    connections: Vec<Connection>,
+    t: &'static dyn Texts,
+) -> Vec<Card> {
     let now = state.now();
     let mut by_service: BTreeMap<ServiceName, Vec<Connection>> = BTreeMap::new();
     for connection in connections {
@@ -124,7 +129,7 @@ pub(super) fn cards(state: &State, visitor: &Visitor, connections: Vec<Connectio
         .collect()
 }
 
-fn absent(service: &Service, account: &Account, t: Language, now: Timestamp) -> Entry {
+fn absent(service: &Service, account: &Account, t: &'static dyn Texts, now: Timestamp) -> Entry {
     Entry {
         account: account.to_string(),
         labelled: false,
@@ -141,13 +146,25 @@ fn absent(service: &Service, account: &Account, t: Language, now: Timestamp) -> 
     }
 }
 
-fn entry(service: &Service, connection: &Connection, t: Language, now: Timestamp) -> Entry {
+/// Why a connection was lost, as far as people are told.
+const fn loss(reason: Option<Reason>) -> Loss {
+    match reason {
+        Some(Reason::Expired) => Loss::Expired,
+        Some(Reason::Revoked) => Loss::Revoked,
+        Some(Reason::RefreshInterrupted) => Loss::Interrupted,
+        Some(Reason::ApiKeyRetired) => Loss::KeyRetired,
+        // Nothing else is the end of a connection.
+        Some(Reason::RejectedByUpstream | Reason::NotConnected | Reason::Pending) | None => Loss::Refused,
+    }
+}
+
+fn entry(service: &Service, connection: &Connection, t: &'static dyn Texts, now: Timestamp) -> Entry {
     let granted: ScopeSet = connection.scopes.iter().collect();
     // What isn't known can't be called missing.
     let missing = if granted.is_empty() { vec![] } else { service.scopes.missing(service.asked_for(), &granted) };
     let shown = match connection.status {
         Status::Pending => Shown::Pending,
-        Status::Invalid => Shown::Lost(connection.invalid_reason.unwrap_or(Reason::RejectedByUpstream)),
+        Status::Invalid => Shown::Lost(loss(connection.invalid_reason)),
         Status::Active if connection.auth_kind == AuthKind::ApiKey => Shown::ApiKey,
         Status::Active if !missing.is_empty() => Shown::NeedsMore,
         Status::Active => Shown::Connected,

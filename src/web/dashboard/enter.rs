@@ -13,9 +13,9 @@ use crate::{
         cookies::Cookie,
         forms::{self, FormError, Proof, TOKEN},
         page::{self, Forms, Frame},
-        texts::Subject,
         visit::Visit,
     },
+    words::Subject,
 };
 
 /// The form's field that holds the link.

@@ -8,11 +8,11 @@ use super::target::{Answered, Pressed, Question, Target};
 use crate::{
     clock::Timestamp,
     config::ApiKeyPhase,
-    connection::KeyFacts,
+    connection::{KeyFacts, LABELS_MAX},
     consent::Reach,
     provider::Service,
     secret::SecretString,
-    web::texts::{Language, Shown},
+    words::{Shown, Texts},
 };
 
 /// What an entry says of keys.
@@ -34,7 +34,7 @@ pub(super) struct Prompt {
 }
 
 impl KeyPlace {
-    pub fn of(service: &Service, key: Option<KeyFacts>, shown: Shown, t: Language, now: Timestamp) -> Self {
+    pub fn of(service: &Service, key: Option<KeyFacts>, shown: Shown, t: &'static dyn Texts, now: Timestamp) -> Self {
         let phase = service.api_keys.phase_at(now);
         let granted = matches!(shown, Shown::Connected | Shown::NeedsMore | Shown::Pending);
         let leads_away = matches!(phase, ApiKeyPhase::Encouraged | ApiKeyPhase::Deprecated);
@@ -49,7 +49,7 @@ impl KeyPlace {
 }
 
 impl Prompt {
-    fn of(service: &Service, t: Language) -> Self {
+    fn of(service: &Service, t: &'static dyn Texts) -> Self {
         let own = &service.api_keys.benefits;
         let benefits =
             if own.is_empty() { t.key_benefits().iter().map(|text| (*text).to_owned()).collect() } else { own.clone() };
@@ -71,7 +71,7 @@ pub(super) async fn store(Pressed { target, form }: Pressed) -> Response {
     }
     match target.state().connections.manager.has_room(&target.id).await {
         Ok(true) => {}
-        Ok(false) => return target.wrong(StatusCode::BAD_REQUEST, &t.too_many_labels(&service.title)),
+        Ok(false) => return target.wrong(StatusCode::BAD_REQUEST, &t.too_many_labels(&service.title, LABELS_MAX)),
         Err(_) => return target.unavailable(),
     }
     match target.state().connections.api_keys.store(&target.id, &key).await {

@@ -19,11 +19,10 @@ use super::{
     cookies::Cookie,
     forms::{self, FormError, Proof, TOKEN},
     page::{self, Action, Forms, Frame},
-    texts::Notice,
     visit::Visit,
     visitor::{self, Visitor},
 };
-use crate::{consent::Reach, id::Account};
+use crate::{consent::Reach, id::Account, words::Notice};
 
 mod cards;
 mod disconnect;

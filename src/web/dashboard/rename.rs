@@ -11,8 +11,8 @@ use crate::{
     web::{
         forms::TOKEN,
         page::{self, Forms, Frame},
-        texts::Subject,
     },
+    words::Subject,
 };
 
 #[derive(Template)]

@@ -22,10 +22,10 @@ use crate::{
         cookies::Cookie,
         forms::{self, Form, Proof, TOKEN},
         page::{self, Forms, Frame},
-        texts::{Notice, Subject},
         visit::Visit,
         visitor::Visitor,
     },
+    words::{Notice, Subject},
 };
 
 /// What was asked for, or the page that says why not.

@@ -1,10 +1,7 @@
 //! English, for managing connections.
 
 use super::English;
-use crate::{
-    connection::LABELS_MAX,
-    web::texts::{Manage, Notice, Subject},
-};
+use crate::words::{Manage, Notice, Subject};
 
 impl Manage for English {
     fn get_help(&self) -> &'static str {
@@ -35,10 +32,10 @@ impl Manage for English {
     fn label_malformed(&self) -> &'static str {
         "A label has 1 to 64 letters, digits, dots, hyphens or underscores."
     }
-    fn too_many_labels(&self, service: &str) -> Notice {
+    fn too_many_labels(&self, service: &str, most: usize) -> Notice {
         Notice::new(
             format!("You have too many {service} accounts here"),
-            format!("{LABELS_MAX} is the most, so this one was not added."),
+            format!("{most} is the most, so this one was not added."),
             "Remove one that you no longer need, then try again.",
         )
     }

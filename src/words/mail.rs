@@ -1,21 +1,19 @@
-//! Every word of a mail. A language is one file; texts are plain, the template escapes whatever is put in.
+//! The texts of mails: all of one at once, since its parts depend on each other.
 
-use crate::config::{Language, NoticeKind};
-
-mod de;
-mod en;
+use super::Loss;
+use crate::config::NoticeKind;
 
 /// What a mail speaks of.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Facts<'a> {
+pub struct Facts<'a> {
     /// The application's name.
     pub application: &'a str,
     /// The service's title.
     pub service: &'a str,
     /// The connection's label, where it has one.
     pub account: Option<&'a str>,
-    /// Why, in one word.
-    pub reason: Option<&'a str>,
+    /// Why it no longer works, where the mail is about that.
+    pub loss: Loss,
     /// Scopes that were lacking.
     pub scopes: &'a [String],
     /// From when API keys are not taken.
@@ -26,9 +24,7 @@ pub(super) struct Facts<'a> {
 
 /// What a mail says.
 #[derive(Debug, Clone)]
-pub(super) struct Words {
-    /// The language's tag.
-    pub tag: &'static str,
+pub struct MailText {
     /// The subject, also the heading.
     pub subject: String,
     /// What happened.
@@ -45,10 +41,8 @@ pub(super) struct Words {
     pub footer: String,
 }
 
-/// The mail about this, in this language.
-pub(super) fn words(language: Language, kind: NoticeKind, facts: &Facts<'_>) -> Words {
-    match language {
-        Language::En => en::words(kind, facts),
-        Language::De => de::words(kind, facts),
-    }
+/// A language's.
+pub trait Mails: Sync {
+    /// The mail about this.
+    fn mail(&self, kind: NoticeKind, facts: &Facts<'_>) -> MailText;
 }

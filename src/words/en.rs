@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Change, Notice, Shown, Subject, Texts, Unit, Words, unit};
-use crate::connection::Reason;
+use super::{Change, Loss, Notice, Shown, Subject, Texts, Unit, Words, unit};
+use crate::config::Language;
 
 mod keys;
-
+mod mail;
 mod manage;
 
 /// English texts.
-pub(super) struct English;
+pub struct English;
 
 static WORDS: Words = Words {
     connect_for: "For",
@@ -44,8 +44,8 @@ static WORDS: Words = Words {
 };
 
 impl Texts for English {
-    fn tag(&self) -> &'static str {
-        "en"
+    fn language(&self) -> Language {
+        Language::En
     }
     fn words(&self) -> &'static Words {
         &WORDS
@@ -345,7 +345,7 @@ impl Texts for English {
         match shown {
             Shown::Connected => "Connected",
             Shown::ApiKey => "API key",
-            Shown::Lost(Reason::Expired) => "Expired",
+            Shown::Lost(Loss::Expired) => "Expired",
             Shown::Lost(_) => "Reconnect needed",
             Shown::NeedsMore => "Needs more permissions",
             Shown::Pending => "Waiting for confirmation",
@@ -354,13 +354,12 @@ impl Texts for English {
     }
     fn state_hint(&self, shown: Shown, service: &str) -> Option<String> {
         match shown {
-            Shown::Lost(reason) => match reason {
-                Reason::NotConnected | Reason::Pending => None,
-                Reason::Expired => Some(format!("{service} ended this connection after its time.")),
-                Reason::Revoked => Some(format!("{service} says that access was withdrawn.")),
-                Reason::RejectedByUpstream => Some(format!("{service} no longer accepts this connection.")),
-                Reason::RefreshInterrupted => Some("Renewing this connection was interrupted.".to_owned()),
-                Reason::ApiKeyRetired => Some(format!("API keys for {service} are no longer used.")),
+            Shown::Lost(loss) => match loss {
+                Loss::Expired => Some(format!("{service} ended this connection after its time.")),
+                Loss::Revoked => Some(format!("{service} says that access was withdrawn.")),
+                Loss::Refused => Some(format!("{service} no longer accepts this connection.")),
+                Loss::Interrupted => Some("Renewing this connection was interrupted.".to_owned()),
+                Loss::KeyRetired => Some(format!("API keys for {service} are no longer used.")),
             },
             Shown::Pending => Some("The application has yet to confirm it.".to_owned()),
             Shown::Connected | Shown::ApiKey | Shown::NeedsMore | Shown::NotConnected => None,

@@ -1,6 +1,6 @@
-//! Names to addresses without blocking a phase (Pingora's own constructor blocks and panics): asked of the system, kept
-//! for half a minute, and used beyond that while the resolver fails. Addresses that are no API's (link-local, metadata)
-//! are refused here, after resolution, so that no answer can lead there.
+//! One name and its addresses. They are at hand without waiting, allocating or locking once they are known, and asked for
+//! again in the background when they are no longer fresh. While the resolver fails, the last good ones serve; an answer
+//! that names only forbidden ones is an answer, and ends them.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -14,17 +14,18 @@ use std::{
 use arc_swap::ArcSwapOption;
 use tokio::time::timeout;
 
-use crate::{
-    config::loopback::{is_loopback_address, is_loopback_name},
-    outbound,
-};
+use super::forbidden::permitted;
 
+/// How long an answer is fresh. The system's resolver tells no TTL.
 const FRESH: Duration = Duration::from_secs(30);
+/// How long the resolver may take, and how long it is left alone after it failed.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Addresses that are no longer fresh serve for so long while the resolver is asked again: nobody waits for it.
+/// The same where somebody waits for it and there are addresses to go on with: well within the time for a connection.
+const PATIENCE_WHILE_KNOWN: Duration = Duration::from_secs(1);
+/// How long addresses that are no longer fresh serve while the resolver is asked again in the background.
 const STALE: Duration = Duration::from_secs(600);
 
-/// The addresses of one upstream. Cheap to clone.
+/// The addresses of one name and port. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Name(Arc<Inner>);
 
@@ -47,16 +48,22 @@ struct Known {
 
 /// No address can be had for a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the upstream's name could not be resolved")]
-pub struct Unresolved;
+pub enum Unresolved {
+    /// The resolver has no answer, and none is remembered.
+    #[error("the name could not be resolved")]
+    Unknown,
+    /// Each of its addresses is one that may not be called.
+    #[error("the name leads to an address that may not be called")]
+    Forbidden,
+}
 
 impl Name {
     /// Resolves nothing yet. `host` is a name, or a literal; IPv6 in brackets.
     pub fn new(host: &str, port: u16) -> Self {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let literal = host.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, port));
-        let known = literal.and_then(|address| usable(&host, std::iter::once(address)).ok());
-        let known = known.map(|addresses| Arc::new(Known { addresses, until: None }));
+        let addresses: Arc<[SocketAddr]> = permitted(&host, literal.into_iter().collect()).into();
+        let known = (!addresses.is_empty()).then(|| Arc::new(Known { addresses, until: None }));
         Self(Arc::new(Inner { host, port, known: ArcSwapOption::new(known), asking: AtomicBool::new(false) }))
     }
 
@@ -79,14 +86,14 @@ impl Name {
     /// Asks the resolver in the background, unless somebody does.
     fn ask_again(&self) {
         if let Some(asking) = Asking::begin(&self.0) {
-            tokio::spawn(async move { asking.0.ask().await });
+            tokio::spawn(async move { asking.0.ask(PATIENCE).await });
         }
     }
 
-    /// The addresses, never empty.
+    /// The addresses, never empty, and fresh where the resolver answers.
     ///
     /// # Errors
-    /// Where the resolver has no usable answer and none is remembered.
+    /// Where the resolver has no answer and none is remembered, or the answer holds nothing that may be called.
     pub async fn resolve(&self) -> Result<Arc<[SocketAddr]>, Unresolved> {
         let known = self.0.known.load_full();
         if let Some(known) = &known
@@ -95,26 +102,32 @@ impl Name {
             return Ok(Arc::clone(&known.addresses));
         }
         if self.0.host.parse::<IpAddr>().is_ok() {
-            return Err(Unresolved);
+            return Err(Unresolved::Forbidden);
         }
-        self.0.ask().await
+        self.0.ask(if known.is_some() { PATIENCE_WHILE_KNOWN } else { PATIENCE }).await
     }
 }
 
 impl Inner {
-    /// Asks the resolver. What is known serves on where it has no answer, and it isn't asked again at once.
-    async fn ask(&self) -> Result<Arc<[SocketAddr]>, Unresolved> {
-        let answer = match timeout(PATIENCE, tokio::net::lookup_host((self.host.as_str(), self.port))).await {
-            Ok(Ok(addresses)) => usable(&self.host, addresses),
-            Ok(Err(_)) | Err(_) => Err(Unresolved),
+    async fn ask(&self, patience: Duration) -> Result<Arc<[SocketAddr]>, Unresolved> {
+        let answer = match timeout(patience, tokio::net::lookup_host((self.host.as_str(), self.port))).await {
+            Ok(Ok(addresses)) => Some(addresses.collect()),
+            Ok(Err(_)) | Err(_) => None,
         };
-        let (addresses, fresh_for) = match (answer, self.known.load_full()) {
-            (Ok(addresses), _) => (addresses, FRESH),
-            (Err(_), Some(known)) => (Arc::clone(&known.addresses), PATIENCE),
-            (Err(unresolved), None) => return Err(unresolved),
+        self.learn(answer, Instant::now())
+    }
+
+    /// Takes an answer in. Where there is none, what is known serves on, and the resolver isn't asked again at once.
+    fn learn(&self, answer: Option<Vec<SocketAddr>>, now: Instant) -> Result<Arc<[SocketAddr]>, Unresolved> {
+        let (addresses, fresh_for): (Arc<[SocketAddr]>, _) = match answer.filter(|found| !found.is_empty()) {
+            Some(found) => (permitted(&self.host, found).into(), FRESH),
+            None => (Arc::clone(&self.known.load_full().ok_or(Unresolved::Unknown)?.addresses), PATIENCE),
         };
-        let until = Some(Instant::now() + fresh_for);
-        self.known.store(Some(Arc::new(Known { addresses: Arc::clone(&addresses), until })));
+        if addresses.is_empty() {
+            self.known.store(None);
+            return Err(Unresolved::Forbidden);
+        }
+        self.known.store(Some(Arc::new(Known { addresses: Arc::clone(&addresses), until: Some(now + fresh_for) })));
         Ok(addresses)
     }
 }
@@ -138,16 +151,6 @@ impl Drop for Asking {
     }
 }
 
-/// The addresses that may be called. A name that means loopback leads nowhere else (RFC 6761 §6.3): plain `http` is let
-/// through to it.
-fn usable(host: &str, addresses: impl Iterator<Item = SocketAddr>) -> Result<Arc<[SocketAddr]>, Unresolved> {
-    let local = is_loopback_name(host);
-    let may_be_called =
-        |address: &SocketAddr| outbound::may_be_called(address.ip()) && (!local || is_loopback_address(address.ip()));
-    let usable: Arc<[SocketAddr]> = addresses.filter(may_be_called).collect();
-    if usable.is_empty() { Err(Unresolved) } else { Ok(usable) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,12 +168,12 @@ mod tests {
     async fn metadata_addresses_are_refused() {
         let name = Name::new("169.254.169.254", 80);
         assert_eq!(name.at_once(0, Instant::now()), None);
-        assert_eq!(name.resolve().await, Err(Unresolved));
+        assert_eq!(name.resolve().await, Err(Unresolved::Forbidden));
     }
 
     #[tokio::test]
     async fn an_unknown_name_is_no_panic() {
-        assert_eq!(Name::new("no-such-host.invalid", 443).resolve().await, Err(Unresolved));
+        assert_eq!(Name::new("no-such-host.invalid", 443).resolve().await, Err(Unresolved::Unknown));
     }
 
     #[tokio::test]
@@ -210,12 +213,16 @@ mod tests {
     }
 
     #[test]
-    fn a_loopback_name_leads_to_loopback_only() {
-        let found = || ["10.0.0.1:80", "127.0.0.1:80"].into_iter().map(|text| text.parse().unwrap());
-        for host in ["crm.localhost", "localhost", "CRM.LocalHost."] {
-            assert_eq!(usable(host, found()).unwrap().len(), 1, "{host}");
-            assert_eq!(usable(host, found().take(1)), Err(Unresolved), "{host}");
-        }
-        assert_eq!(usable("crm.example", found()).unwrap().len(), 2);
+    fn an_answer_of_forbidden_addresses_ends_what_is_known_and_a_failure_does_not() {
+        let (name, now) = (Name::new("crm.example", 443), Instant::now());
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let good = name.0.learn(Some(vec![address("192.0.2.1:443"), address("169.254.1.1:443")]), now).unwrap();
+        assert_eq!(*good, [address("192.0.2.1:443")]);
+        assert_eq!(name.0.learn(None, now + FRESH), Ok(good));
+        assert_eq!(name.at_once(0, now + FRESH), Some(address("192.0.2.1:443")));
+        assert_eq!(name.0.learn(Some(vec![address("169.254.1.1:443")]), now + FRESH), Err(Unresolved::Forbidden));
+        assert_eq!(name.at_once(0, now + FRESH), None);
+        assert_eq!(name.0.learn(None, now), Err(Unresolved::Unknown), "what was ended is not remembered");
+        assert_eq!(name.0.learn(Some(vec![]), now), Err(Unresolved::Unknown));
     }
 }

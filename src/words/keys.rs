@@ -4,7 +4,7 @@ use super::{Notice, Subject};
 use crate::clock::Timestamp;
 
 /// A language's.
-pub(in crate::web) trait Keys: Sync {
+pub trait Keys: Sync {
     /// Opens the form, where no key is stored.
     fn key_use(&self) -> &'static str;
     /// Opens the form, where one is.
@@ -54,12 +54,13 @@ pub(super) fn parts(day: Timestamp) -> (String, usize, String) {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::choose, *};
+    use super::*;
+    use crate::{config::Language, words::texts};
 
     #[test]
     fn a_day_is_written_as_its_language_writes_it() {
         let day = Timestamp::parse_date("2027-03-01").unwrap();
-        assert_eq!(choose(None).day(day), "1 March 2027");
-        assert_eq!(choose(Some("de")).day(day), "1. März 2027");
+        assert_eq!(texts(Language::En).day(day), "1 March 2027");
+        assert_eq!(texts(Language::De).day(day), "1. März 2027");
     }
 }

@@ -3,7 +3,7 @@
 use super::{Notice, Subject};
 
 /// A language's.
-pub(in crate::web) trait Manage: Sync {
+pub trait Manage: Sync {
     /// A link's words: leads to the operator's help.
     fn get_help(&self) -> &'static str;
     /// A link's words: leads to the page that asks for another label.
@@ -20,8 +20,8 @@ pub(in crate::web) trait Manage: Sync {
     fn label_taken(&self, service: &str, account: &str) -> String;
     /// It breaks the rules for labels.
     fn label_malformed(&self) -> &'static str;
-    /// There is no room for another one.
-    fn too_many_labels(&self, service: &str) -> Notice;
+    /// There is no room for another one; `most` is the limit.
+    fn too_many_labels(&self, service: &str, most: usize) -> Notice;
     /// On the dashboard, after it was done.
     fn just_renamed(&self, service: &str) -> String;
     /// On the dashboard, where the account that came back was connected already.

@@ -3,7 +3,7 @@
 use super::English;
 use crate::{
     clock::Timestamp,
-    web::texts::{Keys, Notice, Subject, keys::parts},
+    words::{Keys, Notice, Subject, keys::parts},
 };
 
 impl Keys for English {

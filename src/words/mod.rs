@@ -1,25 +1,33 @@
-//! Every word that a page shows. A language is one file that implements [`Texts`]; the compiler says what it lacks. Texts
-//! are plain: the templates escape whatever is put in.
+//! Every word that a page or a mail says to people, in each [`Language`]. A language is a file and a folder that implement
+//! [`Texts`]; the compiler says what it lacks. Texts are plain: the templates escape whatever is put in. Decides neither what is
+//! said when, nor how it looks; what programs read is in English, and in `refusal`.
 
 use std::time::Duration;
 
-use crate::connection::Reason;
+use crate::config::Language;
 
 mod de;
 mod en;
 mod keys;
+mod mail;
 mod manage;
 
 use self::{de::German, en::English};
-pub(super) use keys::Keys;
-pub(super) use manage::Manage;
+pub use keys::Keys;
+pub use mail::{Facts, MailText, Mails};
+pub use manage::Manage;
 
-/// A page's language.
-pub(super) type Language = &'static dyn Texts;
+/// All texts of a language.
+pub fn texts(language: Language) -> &'static dyn Texts {
+    match language {
+        Language::En => &English,
+        Language::De => &German,
+    }
+}
 
 /// What a whole page says where there is nothing but something to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Notice {
+pub struct Notice {
     /// The heading.
     pub heading: String,
     /// What happened.
@@ -37,7 +45,7 @@ impl Notice {
 
 /// Whom and what a text speaks of.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Subject<'a> {
+pub struct Subject<'a> {
     /// The service's title.
     pub service: &'a str,
     /// The application's name.
@@ -48,7 +56,7 @@ pub(super) struct Subject<'a> {
 
 /// One account at a provider in the place of another.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Change<'a> {
+pub struct Change<'a> {
     /// The service's title.
     pub service: &'a str,
     /// The label in question.
@@ -59,15 +67,30 @@ pub(super) struct Change<'a> {
     pub after: Option<&'a str>,
 }
 
+/// Why a connection was lost, as far as people are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Its time was up.
+    Expired,
+    /// The provider says that access was withdrawn.
+    Revoked,
+    /// Renewing it was cut off.
+    Interrupted,
+    /// It rested on an API key, and these are no longer used.
+    KeyRetired,
+    /// It is no longer accepted.
+    Refused,
+}
+
 /// A connection's state as the dashboard shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shown {
+pub enum Shown {
     /// All is well.
     Connected,
     /// It rests on an API key.
     ApiKey,
     /// It must be renewed by the person.
-    Lost(Reason),
+    Lost(Loss),
     /// It lacks scopes that the service asks for.
     NeedsMore,
     /// The application has not confirmed it yet.
@@ -78,7 +101,7 @@ pub(super) enum Shown {
 
 /// Texts that are always the same.
 #[derive(Debug)]
-pub(super) struct Words {
+pub struct Words {
     pub connect_for: &'static str,
     pub connect_account: &'static str,
     pub cancel: &'static str,
@@ -110,9 +133,9 @@ pub(super) struct Words {
 }
 
 /// The texts with names in them, one method each.
-pub(super) trait Texts: Keys + Manage {
-    /// The language's tag (RFC 5646).
-    fn tag(&self) -> &'static str;
+pub trait Texts: Keys + Manage + Mails {
+    /// Whose texts they are.
+    fn language(&self) -> Language;
     /// What needs no names in it.
     fn words(&self) -> &'static Words;
 
@@ -178,36 +201,8 @@ pub(super) trait Texts: Keys + Manage {
     fn scopes(&self, count: usize) -> String;
     fn of_account(&self, action: &str, service: &str, account: &str) -> String;
 
-    // The question before disconnecting.
-
     /// How long ago something was.
     fn ago(&self, time: Duration) -> String;
-}
-
-/// The language that `Accept-Language` (RFC 9110 §12.5.4) wants most of those that there are; English where it wants none.
-pub(super) fn choose(accept_language: Option<&str>) -> Language {
-    let mut best: (f32, Language) = (0.0, &English);
-    for range in accept_language.unwrap_or_default().split(',') {
-        let (tag, quality) = match range.split_once(';') {
-            Some((tag, parameter)) => {
-                let quality = parameter.trim().strip_prefix("q=").and_then(|text| text.parse().ok());
-                (tag.trim(), quality.unwrap_or(0.0))
-            }
-            None => (range.trim(), 1.0),
-        };
-        let primary = tag.split('-').next().unwrap_or(tag);
-        let language: Language = if primary.eq_ignore_ascii_case("de") {
-            &German
-        } else if primary.eq_ignore_ascii_case("en") || primary == "*" {
-            &English
-        } else {
-            continue;
-        };
-        if quality > best.0 {
-            best = (quality, language);
-        }
-    }
-    best.1
 }
 
 /// The largest whole unit of a time that has passed: how many, and of what.
@@ -231,26 +226,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_most_wanted_language_that_there_is_wins() {
-        for (accept, tag) in [
-            (None, "en"),
-            (Some(""), "en"),
-            (Some("de"), "de"),
-            (Some("de-AT,de;q=0.9,en;q=0.8"), "de"),
-            (Some("fr, en;q=0.5, de;q=0.7"), "de"),
-            (Some("en-GB,en;q=0.9,de;q=0.8"), "en"),
-            (Some("fr"), "en"),
-            (Some("de;q=0"), "en"),
-            (Some("de;q=x"), "en"),
-            (Some("*;q=0.1"), "en"),
-        ] {
-            assert_eq!(choose(accept).tag(), tag, "{accept:?}");
-        }
-    }
-
-    #[test]
     fn times_are_told_in_their_largest_unit() {
-        let english = choose(None);
+        let english = texts(Language::En);
         for (seconds, text) in [
             (0, "just now"),
             (59, "just now"),
@@ -261,6 +238,6 @@ mod tests {
         ] {
             assert_eq!(english.ago(Duration::from_secs(seconds)), text);
         }
-        assert_eq!(choose(Some("de")).ago(Duration::from_secs(180)), "vor 3 Minuten");
+        assert_eq!(texts(Language::De).ago(Duration::from_secs(180)), "vor 3 Minuten");
     }
 }

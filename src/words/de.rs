@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Change, Notice, Shown, Subject, Texts, Unit, Words, unit};
-use crate::connection::Reason;
+use super::{Change, Loss, Notice, Shown, Subject, Texts, Unit, Words, unit};
+use crate::config::Language;
 
 mod keys;
-
+mod mail;
 mod manage;
 
 /// German texts.
-pub(super) struct German;
+pub struct German;
 
 static WORDS: Words = Words {
     connect_for: "Für",
@@ -44,8 +44,8 @@ static WORDS: Words = Words {
 };
 
 impl Texts for German {
-    fn tag(&self) -> &'static str {
-        "de"
+    fn language(&self) -> Language {
+        Language::De
     }
     fn words(&self) -> &'static Words {
         &WORDS
@@ -351,7 +351,7 @@ impl Texts for German {
         match shown {
             Shown::Connected => "Verbunden",
             Shown::ApiKey => "API-Schlüssel",
-            Shown::Lost(Reason::Expired) => "Abgelaufen",
+            Shown::Lost(Loss::Expired) => "Abgelaufen",
             Shown::Lost(_) => "Neu verbinden",
             Shown::NeedsMore => "Braucht mehr Rechte",
             Shown::Pending => "Wartet auf Bestätigung",
@@ -360,13 +360,12 @@ impl Texts for German {
     }
     fn state_hint(&self, shown: Shown, service: &str) -> Option<String> {
         match shown {
-            Shown::Lost(reason) => match reason {
-                Reason::NotConnected | Reason::Pending => None,
-                Reason::Expired => Some(format!("{service} hat diese Verbindung nach ihrer Zeit beendet.")),
-                Reason::Revoked => Some(format!("{service} sagt, dass der Zugriff entzogen wurde.")),
-                Reason::RejectedByUpstream => Some(format!("{service} nimmt diese Verbindung nicht mehr an.")),
-                Reason::RefreshInterrupted => Some("Das Erneuern dieser Verbindung wurde unterbrochen.".to_owned()),
-                Reason::ApiKeyRetired => Some(format!("API-Schlüssel für {service} werden nicht mehr benutzt.")),
+            Shown::Lost(loss) => match loss {
+                Loss::Expired => Some(format!("{service} hat diese Verbindung nach ihrer Zeit beendet.")),
+                Loss::Revoked => Some(format!("{service} sagt, dass der Zugriff entzogen wurde.")),
+                Loss::Refused => Some(format!("{service} nimmt diese Verbindung nicht mehr an.")),
+                Loss::Interrupted => Some("Das Erneuern dieser Verbindung wurde unterbrochen.".to_owned()),
+                Loss::KeyRetired => Some(format!("API-Schlüssel für {service} werden nicht mehr benutzt.")),
             },
             Shown::Pending => Some("Die Anwendung muss sie noch bestätigen.".to_owned()),
             Shown::Connected | Shown::ApiKey | Shown::NeedsMore | Shown::NotConnected => None,

@@ -1,10 +1,7 @@
 //! German, for managing connections.
 
 use super::German;
-use crate::{
-    connection::LABELS_MAX,
-    web::texts::{Manage, Notice, Subject},
-};
+use crate::words::{Manage, Notice, Subject};
 
 impl Manage for German {
     fn get_help(&self) -> &'static str {
@@ -35,10 +32,10 @@ impl Manage for German {
     fn label_malformed(&self) -> &'static str {
         "Eine Bezeichnung hat 1 bis 64 Buchstaben (ohne Umlaute), Ziffern, Punkte, Binde- oder Unterstriche."
     }
-    fn too_many_labels(&self, service: &str) -> Notice {
+    fn too_many_labels(&self, service: &str, most: usize) -> Notice {
         Notice::new(
             format!("Sie haben hier zu viele Konten bei {service}"),
-            format!("Mehr als {LABELS_MAX} gehen nicht. Dieses wurde nicht hinzugefügt."),
+            format!("Mehr als {most} gehen nicht. Dieses wurde nicht hinzugefügt."),
             "Entfernen Sie eines, das Sie nicht mehr brauchen, und versuchen Sie es noch einmal.",
         )
     }

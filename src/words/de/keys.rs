@@ -3,7 +3,7 @@
 use super::German;
 use crate::{
     clock::Timestamp,
-    web::texts::{Keys, Notice, Subject, keys::parts},
+    words::{Keys, Notice, Subject, keys::parts},
 };
 
 impl Keys for German {
