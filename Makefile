@@ -21,6 +21,17 @@ test: ## All tests, on real servers that they start for themselves
 	@scripts/install-test-deps.sh
 	@scripts/run-tests.sh
 
+.PHONY: test-chart
+test-chart: ## The Helm chart's tests alone, some seconds once the binary is built; `make test` runs them, too
+	@scripts/install-build-deps.sh
+	@scripts/install-python-test-deps.sh
+	@cargo build --quiet --locked
+	@cd tests/helm && PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -q -p no:cacheprovider
+
+.PHONY: chart
+chart: ## What of the Helm chart is made: its README and the part of its schema that is the configuration's
+	@scripts/chart.py
+
 .PHONY: fmt
 fmt: ## Format the code
 	cargo fmt

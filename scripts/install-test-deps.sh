@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need and this machine lacks: the build's needs, redis-server, Node.js with npm, libfaketime,
-# Chromium, valgrind (which counts instructions), and the packages of tests/node and tests/python from their lock files.
+# Chromium, valgrind (which counts instructions), and the packages of tests/node, tests/python and tests/helm from
+# their lock files.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 

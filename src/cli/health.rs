@@ -1,14 +1,16 @@
 //! `valetkey health`: asks the admin listener for `/readyz`, for probes of container runtimes that have no HTTP client of
-//! their own. One plain request over a blocking socket; never follows anything.
+//! their own. One plain request over a blocking socket; never follows anything. What counts as well is the caller's to say:
+//! a startup probe must not wait for Redis, and a readiness probe must.
 
 use std::{
     io::{self, Read, Write},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs},
     path::PathBuf,
     time::Duration,
 };
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
 
 use super::{
     Outcome,
@@ -26,18 +28,58 @@ pub struct HealthArgs {
     /// The configuration, for the address of its admin listener.
     #[arg(long, short, value_name = "FILE", conflicts_with = "address")]
     pub config: Option<PathBuf>,
-    /// The admin listener's address.
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9090")]
-    pub address: SocketAddr,
+    /// The admin listener's address; with `--expect answering` any listener's.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9090")]
+    pub address: String,
+    /// What counts as well.
+    #[arg(long, value_enum, default_value_t = Expect::Ready)]
+    pub expect: Expect,
     /// How long the answer may take.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
 }
 
+/// What counts as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Expect {
+    /// Anything speaks HTTP there, whatever it says: for a test through a Service.
+    Answering,
+    /// Every listener takes connections, though store or issuers may not have answered yet: for startup and liveness probes.
+    Listening,
+    /// Calls can be served: for readiness probes.
+    Ready,
+}
+
+impl Expect {
+    /// Whether this answer to `/readyz` will do.
+    fn is_met(self, status: u16, body: &str) -> bool {
+        match self {
+            Self::Answering => true,
+            Self::Ready => status == 200,
+            Self::Listening => {
+                let Ok(answer) = serde_json::from_str::<Readiness>(body) else { return false };
+                !answer.detail.contains_key("listeners")
+            }
+        }
+    }
+}
+
+/// What `/readyz` says, as far as it counts here.
+#[derive(Deserialize)]
+struct Readiness {
+    detail: serde_json::Map<String, serde_json::Value>,
+}
+
 /// Asks.
 pub fn run(args: &HealthArgs) -> Outcome {
     let address = match &args.config {
-        None => args.address,
+        None => match resolved(&args.address) {
+            Ok(address) => address,
+            Err(error) => {
+                complain(format_args!("{} can't be asked: {error}", args.address));
+                return Outcome::Failed;
+            }
+        },
         Some(file) => {
             let Some(loaded) = load_or_complain(file) else { return Outcome::Wrong };
             let Some(address) = admin_address(&loaded.config) else {
@@ -48,7 +90,7 @@ pub fn run(args: &HealthArgs) -> Outcome {
         }
     };
     match ask(reachable(address), args.timeout.max(Duration::from_millis(1))) {
-        Ok((200, body)) => {
+        Ok((status, body)) if args.expect.is_met(status, &body) => {
             say(body);
             Outcome::Done
         }
@@ -66,6 +108,12 @@ pub fn run(args: &HealthArgs) -> Outcome {
 fn admin_address(config: &Config) -> Option<SocketAddr> {
     let listener = config.listeners.iter().find(|listener| listener.serves.admin && listener.tls.is_none());
     listener.map(|listener| listener.address)
+}
+
+/// The address of `host:port`; a name's first.
+fn resolved(address: &str) -> io::Result<SocketAddr> {
+    let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    address.to_socket_addrs()?.next().ok_or_else(none)
 }
 
 /// Nobody can be reached at the address that means "all of them".
@@ -119,8 +167,12 @@ mod tests {
         address
     }
 
+    fn expecting(expect: Expect, address: SocketAddr) -> Outcome {
+        run(&HealthArgs { config: None, address: address.to_string(), expect, timeout: Duration::from_secs(5) })
+    }
+
     fn health(address: SocketAddr) -> Outcome {
-        run(&HealthArgs { config: None, address, timeout: Duration::from_secs(5) })
+        expecting(Expect::Ready, address)
     }
 
     #[test]
@@ -132,6 +184,34 @@ mod tests {
         assert_eq!(health(answering("SSH-2.0-nobody\r\n")), Outcome::Failed);
         let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         assert_eq!(health(gone), Outcome::Failed);
+    }
+
+    #[test]
+    fn listening_asks_for_no_store() {
+        let without_store =
+            "HTTP/1.1 503 Service Unavailable\r\n\r\n{\"status\":\"starting\",\"detail\":{\"store\":\"away\"}}";
+        assert_eq!(health(answering(without_store)), Outcome::Failed);
+        assert_eq!(expecting(Expect::Listening, answering(without_store)), Outcome::Done);
+        let half =
+            "HTTP/1.1 503 Service Unavailable\r\n\r\n{\"status\":\"starting\",\"detail\":{\"listeners\":\"not yet\"}}";
+        assert_eq!(expecting(Expect::Listening, answering(half)), Outcome::Failed);
+        // Whoever says nothing of listeners isn't asked well.
+        let other = "HTTP/1.1 404 Not Found\r\n\r\n{\"status\":\"not_found\"}";
+        assert_eq!(expecting(Expect::Listening, answering(other)), Outcome::Failed);
+    }
+
+    #[test]
+    fn answering_takes_any_http_answer() {
+        assert_eq!(expecting(Expect::Answering, answering("HTTP/1.1 404 Not Found\r\n\r\n")), Outcome::Done);
+        assert_eq!(expecting(Expect::Answering, answering("SSH-2.0-nobody\r\n")), Outcome::Failed);
+    }
+
+    #[test]
+    fn a_name_is_as_good_as_an_address() {
+        assert!(resolved("localhost:9090").is_ok_and(|address| address.ip().is_loopback() && address.port() == 9090));
+        let address = "no-such-host.invalid:9090".to_owned();
+        let timeout = Duration::from_secs(5);
+        assert_eq!(run(&HealthArgs { config: None, address, expect: Expect::Ready, timeout }), Outcome::Failed);
     }
 
     #[test]

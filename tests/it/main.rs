@@ -49,6 +49,9 @@ mod cli;
 /// From nothing to the first answer, as the README says.
 mod newcomer;
 
+/// The Helm chart, by tests in Python.
+mod chart;
+
 /// Health, readiness, metrics.
 mod admin;
 
