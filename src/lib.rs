@@ -23,6 +23,7 @@
 //! | [`store`] | sealed bytes, versions, leases, due times: Redis or a file |
 //! | [`outbound`] | the one HTTP client for calls of our own |
 //! | [`telemetry`] | logs without secrets, metrics, request ids |
+//! | [`operation`] | what a request asks of an API, in every reading |
 //! | [`config`], [`secret`], [`id`], [`clock`] | the configuration, secrets, identifiers, time |
 #![forbid(unsafe_code)]
 
@@ -37,6 +38,7 @@ pub mod demo;
 pub mod events;
 pub mod id;
 pub mod oauth;
+pub mod operation;
 pub mod outbound;
 pub mod provider;
 pub mod proxy;

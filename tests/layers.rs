@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Layers from the bottom up. A module may name modules of lower layers only; `true`: also those of its own layer.
 const LAYERS: &[(&[&str], bool)] = &[
-    (&["config", "secret", "id", "clock"], true),
+    (&["config", "secret", "id", "clock", "operation"], true),
     (&["telemetry"], false),
     (&["outbound"], false),
     (&["vault", "store"], false),

@@ -4,29 +4,27 @@
 
 use serde_json::{Map, Value};
 
-use crate::config::{
-    PolicyRule,
-    reading::{PathPattern, Readings, ways},
+use crate::{
+    config::PolicyRule,
+    operation::{Operation, Path, PathPattern, ways},
 };
 
 /// What is asked of a policy.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
-    /// The methods as which the call is judged, in upper case and with a space between them: `GET` also for `HEAD`.
-    pub methods: &'a str,
-    /// The path below `base_url`, with its leading slash, as it came.
-    pub path: &'a str,
+    /// What the call asks of the service's API.
+    pub operation: Operation<'a>,
     /// The claims of the caller's JWT.
     pub claims: &'a Map<String, Value>,
 }
 
 /// Whether the rules let this call through.
 pub fn allows(rules: &[PolicyRule], asked: &Asked<'_>) -> bool {
-    let path = Readings::of(asked.path);
+    let path = asked.operation.path;
     let alike = path.is_one() && rules.iter().flat_map(|rule| &rule.paths).all(PathPattern::is_one);
-    asked.methods.split(' ').all(|method| {
+    asked.operation.each_method().all(|method| {
         ways(alike).all(|way| {
-            let first = rules.iter().find(|rule| matches(rule, method, &path, way, asked.claims));
+            let first = rules.iter().find(|rule| matches(rule, method, path, way, asked.claims));
             first.is_none_or(|rule| rule.allow)
         })
     })
@@ -39,7 +37,7 @@ pub fn forbids_all(rules: &[PolicyRule], claims: &Map<String, Value>) -> bool {
     rules.iter().filter(spoken_of).find(decides).is_some_and(|rule| !rule.allow)
 }
 
-fn matches(rule: &PolicyRule, method: &str, path: &Readings<'_>, way: usize, claims: &Map<String, Value>) -> bool {
+fn matches(rule: &PolicyRule, method: &str, path: &Path, way: usize, claims: &Map<String, Value>) -> bool {
     // Many servers serve `/admin/` as `/admin`: what is denied there is denied here, too.
     let slash_or_none = !rule.allow;
     (rule.methods.is_empty() || rule.methods.iter().any(|known| known.eq_ignore_ascii_case(method)))
@@ -73,7 +71,8 @@ mod tests {
     }
 
     fn asks(rules: &[PolicyRule], methods: &str, path: &str, claims: Value) -> bool {
-        allows(rules, &Asked { methods, path, claims: claims.as_object().unwrap() })
+        let path = Path::parse(path).unwrap();
+        allows(rules, &Asked { operation: Operation { methods, path: &path }, claims: claims.as_object().unwrap() })
     }
 
     #[test]
