@@ -14,6 +14,7 @@
 //! | [`web`] | pages, JSON API, health and metrics |
 //! | [`refusal`] | every domain error → status, code, message: the only mapping to HTTP |
 //! | [`consent`] | the authorization-code flow: ticket, begin, callback |
+//! | [`policy`] | who may make which call |
 //! | [`connection`] | the heart: record, state, credential, refresh |
 //! | [`caller`] | JWT → caller |
 //! | [`oauth`] | authorize URL, token requests, revocation; every odd answer made regular |
@@ -40,6 +41,7 @@ pub mod id;
 pub mod oauth;
 pub mod operation;
 pub mod outbound;
+pub mod policy;
 pub mod provider;
 pub mod proxy;
 pub mod refusal;

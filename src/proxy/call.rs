@@ -13,10 +13,8 @@ use crate::{
     connection::{Credential, Want},
     id::{Account, CallerId},
     operation::Operation,
-    provider::{
-        Service, Upstream,
-        policy::{self, Asked},
-    },
+    policy::{self, Question},
+    provider::{Service, Upstream},
     refusal::{ANYWHERE, Refusal, TooLarge},
 };
 
@@ -134,12 +132,8 @@ impl Call {
             self.manner = self.manner_of_unusual()?;
         }
         let service = &self.route.service;
-        if !service.policy.is_empty() {
-            let asked = Asked { operation: self.operation(), claims: self.caller.claims() };
-            if !policy::allows(&service.policy, &asked) {
-                return Err(Refusal::forbidden(&service.name, &service.title));
-            }
-        }
+        let (claims, operation) = (Some(self.caller.claims()), Some(self.operation()));
+        policy::judge(&Question { service, claims, operation })?;
         core.rates.take(service, &self.caller.id).map_err(|wait| Refusal::rate_limited(whole_seconds(wait)))
     }
 
