@@ -14,6 +14,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use bytestring::ByteString;
 use divan::{Bencher, black_box, counter::BytesCount};
 use http::{HeaderValue, header};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -25,9 +26,10 @@ use valetkey::{
     connection::Want,
     id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
     oauth::Grant,
+    operation::{Operation, Path as CallPath},
     outbound::{Outbound, OutboundOptions},
     provider::{BaseUrl, ScopeSet, catalogue::Embedded},
-    proxy::{rewrite, target},
+    proxy::{rewrite, target::Target},
     serve::Heart,
 };
 
@@ -83,7 +85,7 @@ fn jwt(algorithm: &str, subject: &str) -> String {
 #[divan::bench]
 fn route(bencher: Bencher<'_, '_>) {
     let raw = "/proxy/github@work/repos/octo-org/octo-repo/issues?state=open&per_page=100&page=2";
-    bencher.counter(BytesCount::of_str(raw)).bench(|| target::parse(black_box(raw)));
+    bencher.counter(BytesCount::of_str(raw)).bench(|| Target::parse(ByteString::from_static(black_box(raw))));
 }
 
 const ALGORITHMS: [&str; 3] = ["HS256", "RS256", "ES256"];
@@ -141,7 +143,9 @@ fn resolve(bencher: Bencher<'_, '_>) {
         id_token_subject: None,
     };
     runtime.block_on(heart.connections.manager.connect(&id, grant, None, &[])).unwrap();
-    let want = Want { caller: &caller, service, account: None, scopes: &[], method: "GET", path: "/user" };
+    let path = CallPath::parse("/user").unwrap();
+    let operation = Some(Operation { methods: "GET", path: &path });
+    let want = Want { caller: &caller, service, account: None, scopes: &[], operation };
     let held = runtime.block_on(heart.connections.resolver.resolve(&want)).unwrap();
     let owner = heart.connections.resolver.owner(&caller).unwrap();
     let at = Timestamp::from_seconds(now());
@@ -161,8 +165,8 @@ fn scopes(bencher: Bencher<'_, '_>) {
     let granted = ScopeSet::parse("gist notifications read:org repo user:email workflow");
     let named: [&str; 0] = [];
     bencher.bench(|| {
-        let path = black_box("/repos/octo-org/octo-repo/issues");
-        service.missing_scopes("POST", path, &named, Some(&granted))
+        let path = CallPath::parse(black_box("/repos/octo-org/octo-repo/issues")).unwrap();
+        service.missing_scopes(Some(Operation { methods: "POST", path: &path }), &named, Some(&granted))
     });
 }
 

@@ -14,6 +14,7 @@
 //! | [`web`] | pages, JSON API, health and metrics |
 //! | [`refusal`] | every domain error → status, code, message: the only mapping to HTTP |
 //! | [`consent`] | the authorization-code flow: ticket, begin, callback |
+//! | [`policy`] | who may make which call |
 //! | [`connection`] | the heart: record, state, credential, refresh |
 //! | [`caller`] | JWT → caller |
 //! | [`oauth`] | authorize URL, token requests, revocation; every odd answer made regular |
@@ -25,6 +26,7 @@
 //! | [`dns`] | names to addresses, none of which is a metadata service's |
 //! | `words` | what pages and mails say, in each language |
 //! | [`telemetry`] | logs without secrets, metrics, request ids |
+//! | [`operation`] | what a request asks of an API, in every reading |
 //! | [`config`], [`secret`], [`id`], [`clock`], [`backoff`] | the configuration, secrets, identifiers, time, waits between attempts |
 #![forbid(unsafe_code)]
 
@@ -41,7 +43,9 @@ pub mod dns;
 pub mod events;
 pub mod id;
 pub mod oauth;
+pub mod operation;
 pub mod outbound;
+pub mod policy;
 pub mod provider;
 pub mod proxy;
 pub mod refusal;

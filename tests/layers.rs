@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 /// Layers from the bottom up. A module may name modules of lower layers only; `true`: also those of its own layer.
 const LAYERS: &[(&[&str], bool)] = &[
-    (&["config", "secret", "id", "clock", "backoff"], true),
+    (&["config", "secret", "id", "clock", "backoff", "operation"], true),
     (&["telemetry", "dns", "words"], false),
     (&["outbound"], false),
     (&["vault", "store"], false),
     (&["provider", "events"], true),
     (&["caller", "oauth"], false),
     (&["connection"], false),
-    (&["consent"], false),
+    (&["consent", "policy"], false),
     (&["refusal"], false),
     (&["proxy", "web"], false),
     (&["cli", "serve", "demo"], true),

@@ -26,7 +26,6 @@ mod notifications;
 mod problem;
 pub mod provider;
 mod raw;
-pub mod reading;
 #[cfg(test)]
 mod reference;
 mod resolve;

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{ApiKeys, ProviderFields, reading::PathPattern};
-use crate::{id::ServiceName, secret::SecretString};
+use super::{ApiKeys, ProviderFields};
+use crate::{id::ServiceName, operation::PathPattern, secret::SecretString};
 
 /// A service as configured: a provider's name, and what differs from it.
 #[derive(Debug, Clone)]

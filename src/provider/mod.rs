@@ -8,7 +8,6 @@ pub mod coding;
 mod inject;
 mod notice;
 mod overlay;
-pub mod policy;
 mod resolve;
 mod scan;
 pub mod scopes;

@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::{
-    ProviderFields,
-    provider::ScopeRule,
-    reading::{Readings, ways},
+use crate::{
+    config::{ProviderFields, provider::ScopeRule},
+    operation::{Operation, Path, ways},
 };
 
 /// A set of scopes, as a provider or an application spells them. One text, because thousands of credentials hold one: the
@@ -101,8 +100,12 @@ impl ScopeFacts {
             titles: fields.scope_titles.clone().unwrap_or_default(),
             aliases: fields.scope_aliases.clone().unwrap_or_default(),
             closure: includes.keys().map(|scope| (scope.clone(), closure(scope, &includes))).collect(),
-            alike: fields.scope_rules.iter().flatten().all(|rule| Readings::of(&rule.path).is_one()),
-            rules: fields.scope_rules.iter().flatten().map(Rule::new).collect(),
+            alike: fields
+                .scope_rules
+                .iter()
+                .flatten()
+                .all(|rule| Path::parse(&rule.path).is_ok_and(|path| path.is_one())),
+            rules: fields.scope_rules.iter().flatten().filter_map(Rule::new).collect(),
         }
     }
 
@@ -147,26 +150,30 @@ impl ScopeFacts {
     }
 
     /// Tells the scopes of which this call needs any one, narrowest first, for each rule that speaks of it: one at most,
-    /// unless the call can be read in several ways, by its methods (with a space between them) or its path. `path` is what
-    /// follows `base_url`, without the query, as it came.
-    pub fn needed<'s>(&'s self, methods: &str, path: &str, mut tell: impl FnMut(&'s [String])) {
+    /// unless the call can be read in several ways, by its methods or its path. Of a call that isn't known (`None`), those
+    /// that every call needs.
+    pub fn needed<'s>(&'s self, operation: Option<Operation<'_>>, mut tell: impl FnMut(&'s [String])) {
         if self.rules.is_empty() {
             return;
         }
-        let readings = Readings::of(path);
-        let ways = ways(self.alike && readings.is_one());
-        for method in methods.split(' ') {
+        let Some(operation) = operation else {
+            self.rules.iter().find(|rule| rule.is_of_every_call()).into_iter().for_each(|rule| tell(&rule.any_of));
+            return;
+        };
+        let path = operation.path;
+        let ways = ways(self.alike && path.is_one());
+        for method in operation.each_method() {
             let mut first = |path: &str, way: usize| {
                 if let Some(rule) = self.rules.iter().find(|rule| rule.matches(method, path, way)) {
                     tell(&rule.any_of);
                 }
             };
             for way in ways.clone() {
-                first(readings.by(way), way);
+                first(path.by(way), way);
             }
             // An encoded colon is part of a name to some, and begins a verb to others.
-            if !readings.is_one() {
-                first(path, ways.end);
+            if !path.is_one() {
+                first(path.as_str(), ways.end);
             }
         }
     }
@@ -213,9 +220,10 @@ fn closure(scope: &str, includes: &BTreeMap<String, Vec<String>>) -> BTreeSet<St
 }
 
 impl Rule {
-    fn new(rule: &ScopeRule) -> Self {
-        let path = Readings::of(&rule.path);
-        Self {
+    /// `None`: no call has such a path.
+    fn new(rule: &ScopeRule) -> Option<Self> {
+        let path = Path::parse(&rule.path).ok()?;
+        Some(Self {
             methods: rule.methods.iter().map(|method| method.to_ascii_uppercase()).collect(),
             path: ways(false)
                 .map(|way| path.by(way))
@@ -223,7 +231,11 @@ impl Rule {
                 .map(|path| segments(path).map(str::to_owned).collect())
                 .collect(),
             any_of: rule.any_of.clone(),
-        }
+        })
+    }
+
+    fn is_of_every_call(&self) -> bool {
+        self.methods.is_empty() && self.path.iter().all(|pattern| matches!(&pattern[..], [all] if all == "**"))
     }
 
     fn matches(&self, method: &str, path: &str, way: usize) -> bool {

@@ -12,6 +12,7 @@ use crate::{
         provider::{IdentityRules, RevokeRules},
     },
     id::ServiceName,
+    operation::Operation,
     secret::SecretString,
 };
 
@@ -136,19 +137,18 @@ impl OAuth {
 
 impl Service {
     /// The scopes that this call needs and the grant lacks, in canonical spelling: those that the application names, and
-    /// one that would satisfy the provider's rules for this call, as each of its methods and in each reading of its path.
-    /// `path` follows `base_url`, without the query. Where it is not known what was granted (`None`), nothing is missing:
-    /// the upstream will say.
+    /// one that would satisfy the provider's rules for this call, as each of its methods and in each reading of its path;
+    /// where it isn't known, for every call. Where it is not known what was granted (`None`), nothing is missing: the
+    /// upstream will say.
     pub fn missing_scopes<S: AsRef<str>>(
         &self,
-        methods: &str,
-        path: &str,
+        operation: Option<Operation<'_>>,
         named: &[S],
         granted: Option<&ScopeSet>,
     ) -> Vec<String> {
         let Some(granted) = granted else { return Vec::new() };
         let mut missing = self.scopes.missing(named, granted);
-        self.scopes.needed(methods, path, |any_of| {
+        self.scopes.needed(operation, |any_of| {
             if !any_of.iter().any(|scope| self.scopes.covers(granted, scope))
                 && let Some(scope) = self.scopes.narrowest(any_of, self.asked_for())
                 && !missing.contains(scope)

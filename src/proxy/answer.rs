@@ -109,8 +109,8 @@ pub fn dress<'a>(
     }
     if answered.cookies && header.headers.contains_key(header::SET_COOKIE) {
         let service = &call.route.service;
-        let proxied = format!("/proxy/{}{}", service.name, call.form());
-        let place = Place { base: call.upstream().base(), proxied: &proxied, path: call.path() };
+        let proxied = format!("/proxy/{}{}", service.name, call.target.form());
+        let place = Place { base: call.upstream().base(), proxied: &proxied, path: call.target.path().as_str() };
         let session = core.session_cookie.as_deref();
         let all = header.headers.get_all(header::SET_COOKIE).iter();
         let theirs: Vec<HeaderValue> = all.filter_map(|cookie| cookies::mended(cookie, place, session)).collect();
@@ -181,9 +181,9 @@ fn rewrite_urls(core: &Core, call: &Call, header: &mut ResponseHeader, origin: &
             base: upstream.base(),
             proxied: if origin.host.is_empty() {
                 // HTTP/1.0 needs no `Host`: a path of the proxy's own says the same.
-                format!("/proxy/{}{}", service.name, call.form())
+                format!("/proxy/{}{}", service.name, call.target.form())
             } else {
-                format!("{}://{}/proxy/{}{}", origin.scheme, origin.host, service.name, call.form())
+                format!("{}://{}/proxy/{}{}", origin.scheme, origin.host, service.name, call.target.form())
             },
         })
         .collect();
@@ -192,7 +192,9 @@ fn rewrite_urls(core: &Core, call: &Call, header: &mut ResponseHeader, origin: &
             .headers
             .get_all(name)
             .iter()
-            .map(|value| rewrite::value(name, value, call.path(), &ways).unwrap_or_else(|| value.clone()))
+            .map(|value| {
+                rewrite::value(name, value, call.target.path().as_str(), &ways).unwrap_or_else(|| value.clone())
+            })
             .collect();
         header.remove_header(name);
         for value in values {

@@ -1,7 +1,7 @@
 //! One call to a service: what the request's head says it is, before anything is sent. Pure but for the JWT's keys; every
 //! way out is a [`Refusal`].
 
-use std::{borrow::Cow, ops::Range, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -9,19 +9,18 @@ use http::{HeaderName, Method, Version, header, request::Parts, uri::PathAndQuer
 
 use crate::{
     caller::{Caller, likely, presented},
-    config::{Limits, UpstreamProtocol},
+    config::UpstreamProtocol,
     connection::{Credential, Want},
     id::{Account, CallerId},
-    provider::{
-        Service, Upstream,
-        policy::{self, Asked},
-    },
+    operation::Operation,
+    policy::{self, Question},
+    provider::{Service, Upstream},
     refusal::{ANYWHERE, Refusal, TooLarge},
 };
 
 use super::{
     Core, Route, methods,
-    target::{self, Target},
+    target::{self, Proxied, Target},
     traits::{Hops, Traits},
     upstream::Manner,
 };
@@ -35,12 +34,8 @@ const MAX_SCOPES: usize = 2048;
 pub struct Unclaimed {
     /// The service that is called.
     route: Arc<Route>,
-    /// The target as it came, and its parts.
-    raw: ByteString,
-    form: Range<usize>,
-    path: Range<usize>,
-    /// The account in the path.
-    account: Option<Account>,
+    /// The target.
+    target: Proxied,
     traits: Traits,
     /// Its target may hold what a URI can't.
     unusual: bool,
@@ -70,10 +65,22 @@ pub struct Call {
     pub credential: Option<Arc<Credential>>,
     /// How far the upstream's refusals have been followed.
     pub remedy: Remedy,
-    /// The target as it came, checked to be ASCII, and its parts.
-    raw: ByteString,
-    form: Range<usize>,
-    path: Range<usize>,
+    /// Where it goes, as it came.
+    pub target: Proxied,
+}
+
+/// A request that is refused before it became a call.
+pub struct Refused {
+    /// The answer.
+    pub refusal: Refusal,
+    /// The service that it was for, where that is known.
+    pub route: Option<Arc<Route>>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, route: None }
+    }
 }
 
 /// How far a call has gone after its credential was refused.
@@ -97,9 +104,13 @@ impl Call {
             service: &self.route.service,
             account: self.account.as_ref(),
             scopes: &self.scopes,
-            method: self.methods(),
-            path: self.path(),
+            operation: Some(self.operation()),
         }
+    }
+
+    /// What it asks of the service's API.
+    fn operation(&self) -> Operation<'_> {
+        Operation { methods: self.methods(), path: self.target.path() }
     }
 
     /// The methods as which it is judged, with a space between them: `GET` also for `HEAD`.
@@ -115,15 +126,15 @@ impl Call {
         &self.caller.id
     }
 
-    /// The path below `base_url`, without the query.
-    pub fn path(&self) -> &str {
-        let path = &self.raw[self.path.clone()];
-        if path.is_empty() { "/" } else { path }
-    }
-
-    /// `@account` as the path had it, for URLs that lead back.
-    pub fn form(&self) -> &str {
-        &self.raw[self.form.clone()]
+    /// Whether the upstream can be sent it, the policy lets it through, and the caller is within their rate.
+    fn may_go_on(&mut self, core: &Core, unusual: bool) -> Result<(), Refusal> {
+        if unusual {
+            self.manner = self.manner_of_unusual()?;
+        }
+        let service = &self.route.service;
+        let (claims, operation) = (Some(self.caller.claims()), Some(self.operation()));
+        policy::judge(&Question { service, claims, operation })?;
+        core.rates.take(service, &self.caller.id).map_err(|wait| Refusal::rate_limited(whole_seconds(wait)))
     }
 
     /// Where it goes: the credential's upstream, or before there is one the service's own.
@@ -133,7 +144,7 @@ impl Call {
 
     /// What a URI can't hold goes upstream over HTTP/1.1: HTTP/2's client takes nothing but a URI.
     fn manner_of_unusual(&self) -> Result<Manner, Refusal> {
-        if PathAndQuery::from_maybe_shared(self.target()).is_ok() {
+        if PathAndQuery::from_maybe_shared(self.upstream_target()).is_ok() {
             return Ok(self.manner);
         }
         match (self.manner, self.route.service.transport.protocol) {
@@ -143,12 +154,8 @@ impl Call {
     }
 
     /// Path and query as they go upstream.
-    pub fn target(&self) -> Bytes {
-        let below = &self.raw[self.path.start..];
-        match target::upstream(self.upstream().base(), below, self.path.len()) {
-            Cow::Borrowed(below) => self.raw.slice_ref(below).into_bytes(),
-            Cow::Owned(target) => target.into(),
-        }
+    pub fn upstream_target(&self) -> Bytes {
+        self.target.upstream(self.upstream().base())
     }
 }
 
@@ -162,38 +169,39 @@ pub fn read(
     head: &Parts,
     (raw, unusual): (Bytes, bool),
     serves_proxy: bool,
-) -> Result<Option<Unclaimed>, Refusal> {
-    methods::check(&head.method)?;
+) -> Result<Option<Unclaimed>, Refused> {
     if head.method == Method::CONNECT {
-        return Err(Refusal::method_not_allowed(Some(ANYWHERE)));
+        return Err(Refusal::method_not_allowed(Some(ANYWHERE)).into());
     }
     let traits = Traits::of(&head.headers);
+    if !traits.host && head.version == Version::HTTP_11 {
+        return Err(Refusal::bad_request("The request has no Host header").into());
+    }
     let length = raw.len();
-    let fits = |limits: &Limits| {
+    let raw = ByteString::try_from(raw).map_err(|_| Refusal::bad_request(target::ODD))?;
+    let target = match Target::parse(raw).map_err(Refusal::bad_request)? {
+        Target::Proxy(target) if serves_proxy => Some(target),
+        Target::Proxy(_) | Target::Own => None,
+    };
+    let route = target.as_ref().and_then(|target| core.routes.get(target.service()?));
+    let fits = || {
+        methods::check(&head.method)?;
+        let limits = route.map_or(&core.limits, |route| &route.service.limits);
+        if target.is_some() && head.method == Method::TRACE {
+            return Err(Refusal::method_not_allowed(Some(ANYWHERE)));
+        }
+        if target.is_none() && unusual {
+            return Err(Refusal::bad_request(target::ODD));
+        }
         within(length, limits.uri_bytes, TooLarge::Target)?;
         within(traits.size, limits.header_bytes, TooLarge::Headers)
     };
-    if !traits.host && head.version == Version::HTTP_11 {
-        return Err(Refusal::bad_request("The request has no Host header"));
+    fits().map_err(|refusal| Refused { refusal, route: route.cloned() })?;
+    match (target, route) {
+        (Some(target), Some(route)) => Ok(Some(Unclaimed { route: Arc::clone(route), target, traits, unusual })),
+        (Some(_), None) => Err(Refusal::unknown_service().into()),
+        (None, _) => Ok(None),
     }
-    let raw = ByteString::try_from(raw).map_err(|_| Refusal::bad_request(target::ODD))?;
-    let (name, account, form, path) = match target::parse(&raw).map_err(Refusal::bad_request)? {
-        Target::Proxy { service, account, prefix, path, .. } if serves_proxy => {
-            let at = prefix.bytes().position(|byte| byte == b'@').unwrap_or(prefix.len());
-            (service, account, at..prefix.len(), prefix.len()..prefix.len() + path.len())
-        }
-        Target::Proxy { .. } | Target::Own if unusual => return Err(Refusal::bad_request(target::ODD)),
-        Target::Proxy { .. } | Target::Own => return fits(&core.limits).map(|()| None),
-    };
-    if head.method == Method::TRACE {
-        return Err(Refusal::method_not_allowed(Some(ANYWHERE)));
-    }
-    let Some(route) = name.and_then(|name| core.routes.get(name)) else {
-        fits(&core.limits)?;
-        return Err(Refusal::unknown_service());
-    };
-    fits(&route.service.limits)?;
-    Ok(Some(Unclaimed { route: Arc::clone(route), raw, form, path, account, traits, unusual }))
 }
 
 impl Unclaimed {
@@ -219,47 +227,58 @@ impl Unclaimed {
     ///
     /// # Errors
     /// The answer to send instead.
-    pub fn claimed(self, core: &Core, head: &Parts, caller: Arc<Caller>) -> Result<Call, Refusal> {
-        let Self { route, raw, form, path, account, traits, unusual } = self;
+    pub fn claimed(self, core: &Core, head: &Parts, caller: Arc<Caller>) -> Result<Call, Refused> {
+        let asks = match self.asks(head) {
+            Ok(asks) => asks,
+            Err(refusal) => return Err(self.refused(refusal)),
+        };
+        let Self { route, target, traits, unusual } = self;
+        let mut call = Call {
+            method: head.method.clone(),
+            judged_as: asks.judged_as,
+            route,
+            caller,
+            account: asks.account,
+            scopes: asks.scopes,
+            manner: if traits.manner { manner(head) } else { Manner::Plain },
+            hops: traits.hops,
+            framed: traits.content_length || traits.hops == Hops::Some,
+            target,
+            credential: None,
+            remedy: Remedy::None,
+        };
+        match call.may_go_on(core, unusual) {
+            Ok(()) => Ok(call),
+            Err(refusal) => Err(Refused { refusal, route: Some(call.route) }),
+        }
+    }
+
+    /// It is refused.
+    pub fn refused(self, refusal: Refusal) -> Refused {
+        Refused { refusal, route: Some(self.route) }
+    }
+
+    /// What its headers ask for.
+    fn asks(&self, head: &Parts) -> Result<Asks, Refusal> {
+        let (traits, account) = (&self.traits, self.target.account().cloned());
         let (account, scopes) =
             if traits.ours { (agreed_account(head, account)?, named_scopes(head)?) } else { (account, Vec::new()) };
         if traits.content_length
             && let Some(length) = content_length(head)
         {
-            within_body(length, &route.service)?;
+            within_body(length, &self.route.service)?;
         }
-        let manner = if traits.manner { manner(head) } else { Manner::Plain };
         let judged_as =
             if traits.overridden { Some(methods::with_overrides(&head.method, &head.headers)?) } else { None };
-        let mut call = Call {
-            method: head.method.clone(),
-            judged_as,
-            route,
-            caller,
-            account,
-            scopes,
-            manner,
-            hops: traits.hops,
-            framed: traits.content_length || traits.hops == Hops::Some,
-            raw,
-            form,
-            path,
-            credential: None,
-            remedy: Remedy::None,
-        };
-        if unusual {
-            call.manner = call.manner_of_unusual()?;
-        }
-        let service = &call.route.service;
-        if !service.policy.is_empty() {
-            let asked = Asked { methods: call.methods(), path: call.path(), claims: call.caller.claims() };
-            if !policy::allows(&service.policy, &asked) {
-                return Err(Refusal::forbidden(&service.name, &service.title));
-            }
-        }
-        core.rates.take(service, &call.caller.id).map_err(|wait| Refusal::rate_limited(whole_seconds(wait)))?;
-        Ok(call)
+        Ok(Asks { account, scopes, judged_as })
     }
+}
+
+/// What a call's headers ask for.
+struct Asks {
+    account: Option<Account>,
+    scopes: Vec<String>,
+    judged_as: Option<Box<str>>,
 }
 
 fn agreed_account(head: &Parts, in_path: Option<Account>) -> Result<Option<Account>, Refusal> {

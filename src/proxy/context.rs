@@ -13,7 +13,10 @@ use crate::{
     telemetry::metrics::{InFlight, RequestOutcome},
 };
 
-use super::call::Call;
+use super::{
+    Route,
+    call::{Call, Refused},
+};
 
 /// One request.
 pub struct Context {
@@ -51,6 +54,8 @@ pub enum Way {
     Unknown,
     /// To Valetkey's own routes.
     Own,
+    /// Nowhere: it was refused before it became a call to this service.
+    Refused(Arc<Route>),
     /// To a service.
     Call(Call),
 }
@@ -98,11 +103,28 @@ impl Context {
         }
     }
 
+    /// It is refused before it became a call. The answer.
+    pub fn refused(&mut self, refused: Refused) -> Refusal {
+        if let Some(route) = refused.route {
+            self.way = Way::Refused(route);
+        }
+        refused.refusal
+    }
+
+    /// The service that it is for, as far as that is known.
+    pub fn route(&self) -> Option<&Arc<Route>> {
+        match &self.way {
+            Way::Call(call) => Some(&call.route),
+            Way::Refused(route) => Some(route),
+            Way::Unknown | Way::Own => None,
+        }
+    }
+
     /// The call, where the request goes to a service.
     pub fn call(&self) -> Option<&Call> {
         match &self.way {
             Way::Call(call) => Some(call),
-            Way::Unknown | Way::Own => None,
+            Way::Unknown | Way::Own | Way::Refused(_) => None,
         }
     }
 
@@ -110,7 +132,7 @@ impl Context {
     pub fn call_mut(&mut self) -> Option<&mut Call> {
         match &mut self.way {
             Way::Call(call) => Some(call),
-            Way::Unknown | Way::Own => None,
+            Way::Unknown | Way::Own | Way::Refused(_) => None,
         }
     }
 }

@@ -83,7 +83,7 @@ impl Gate {
         {
             request.insert_header(header::TE, "trailers")?;
         }
-        let target = call.target();
+        let target = call.upstream_target();
         match PathAndQuery::from_maybe_shared(target.clone()) {
             Ok(target) => request.set_uri(target.into()),
             Err(_) if call.manner == Manner::Alone => request.set_raw_path(&lines::raised(&target))?,

@@ -27,7 +27,7 @@ use super::{
     context::{Context, Way},
     patience,
     ready::{Logged, No, Phase, Yes, done},
-    refuse::{refuse, service_of},
+    refuse::refuse,
     scrub::scrub_trailers,
 };
 
@@ -143,7 +143,7 @@ impl ProxyHttp for Gate {
         }
         done(match &context.way {
             Way::Call(call) => self.send_call(session, request, call),
-            Way::Own | Way::Unknown => self.send_own(request, context),
+            Way::Own | Way::Unknown | Way::Refused(_) => self.send_own(request, context),
         })
     }
 
@@ -316,7 +316,7 @@ impl ProxyHttp for Gate {
             call.route.metrics.request(outcome, took.as_secs_f64());
         } else if let Some(outcome) = context.outcome {
             let took = now.saturating_duration_since(context.started).as_secs_f64();
-            match service_of(&self.core, session, context) {
+            match context.route() {
                 Some(route) => route.metrics.request(outcome, took),
                 None => self.core.nowhere.request(outcome, took),
             }

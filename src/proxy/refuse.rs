@@ -2,7 +2,7 @@
 //! little while: closing with unread bytes would make the kernel throw the answer away, and an HTTP/2 client would see its
 //! stream reset instead (docs/PINGORA.md 3).
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, header};
@@ -11,13 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::refusal::Refusal;
 
-use super::{
-    Core, Route,
-    admit::target_of,
-    context::Context,
-    forwarded::peer,
-    target::{self, Target},
-};
+use super::{Core, context::Context, forwarded::peer};
 
 /// How much of a refused request's body is read.
 const READ_ON_BYTES: usize = 16 * 1024 * 1024;
@@ -28,8 +22,7 @@ const READ_ON_TIME: Duration = Duration::from_secs(2);
 pub async fn refuse(core: &Core, session: &mut Session, context: &mut Context, refusal: &Refusal) -> Result<u16> {
     let request_id = context.request_id.get_or_insert_with(|| core.request_ids.next()).clone();
     context.outcome = Some(refusal.code.into());
-    let route = service_of(core, session, context);
-    let service = route.as_ref().map(|route| route.service.name.as_str());
+    let service = context.route().map(|route| route.service.name.as_str());
     let client = core.trusted.told(&session.req_header().headers, peer(session)).address;
     tracing::info!(%request_id, %client, service, status = refusal.code.as_str(), http = refusal.status.as_u16(), "refused");
     let accept = session.req_header().headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
@@ -49,18 +42,6 @@ pub async fn refuse(core: &Core, session: &mut Session, context: &mut Context, r
     }
     read_on(session).await;
     Ok(parts.status.as_u16())
-}
-
-/// The service that a refused request was for, as far as its target can be read.
-pub fn service_of(core: &Core, session: &Session, context: &Context) -> Option<Arc<Route>> {
-    if let Some(call) = context.call() {
-        return Some(Arc::clone(&call.route));
-    }
-    let (raw, _) = target_of(session);
-    match target::parse(std::str::from_utf8(&raw).ok()?).ok()? {
-        Target::Proxy { service: Some(name), .. } => core.routes.get(name).cloned(),
-        Target::Proxy { .. } | Target::Own => None,
-    }
 }
 
 async fn read_on(session: &mut Session) {

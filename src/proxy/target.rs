@@ -1,75 +1,139 @@
-//! The request target, read as the bytes that came: which door of Valetkey it means, and for the proxy which service,
+//! The request target, read once as the bytes that came: which door of Valetkey it means, and for the proxy which service,
 //! account and path. Pure, and the same bytes that are checked here are the ones that go upstream: nothing is decoded and
 //! encoded again, so there is no second reading to differ from the first.
 
-use std::borrow::Cow;
-
+use bytes::Bytes;
+use bytestring::ByteString;
 use memchr::{memchr, memchr2};
 
 use crate::{
     id::{Account, ServiceName},
+    operation::{NeverSent, Path},
     provider::BaseUrl,
 };
 
 /// Where a request wants to go.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Target<'a> {
-    /// `/proxy/{service}[@{account}]/…`.
-    Proxy {
-        /// The service's name as it was written; it may be unknown.
-        service: Option<&'a str>,
-        /// The account in the path.
-        account: Option<Account>,
-        /// `/proxy/{service}[@{account}]`, for links back here.
-        prefix: &'a str,
-        /// What follows, empty or with its leading slash, without the query.
-        path: &'a str,
-        /// After the question mark, where there is one.
-        query: Option<&'a str>,
-    },
-    /// Anything else: Valetkey's own pages and JSON.
+#[derive(Debug)]
+pub enum Target {
+    /// To a service.
+    Proxy(Proxied),
+    /// Anywhere else: Valetkey's own pages and JSON.
     Own,
+}
+
+/// A target `/proxy/{service}[@{account}]/…`.
+#[derive(Debug)]
+pub struct Proxied {
+    /// What follows service and account, up to the query, within all that came.
+    path: Path,
+    /// Where the service's name ends; where none can have this name, as if it were empty.
+    name_end: usize,
+    account: Option<Account>,
 }
 
 /// A target that is refused, in a sentence for its sender.
 pub type Malformed = &'static str;
 
-const LEAVES: Malformed = "The path could leave the service's base URL";
+/// Before a service's name.
+const PROXY: &str = "/proxy/";
 /// What is said of a target that isn't ASCII, whose bytes aren't even text, or that can't be written where it should go.
 pub const ODD: Malformed = "The path or query holds characters that must be percent-encoded";
 
-/// Reads a request target in origin form.
-///
-/// # Errors
-/// Where it is of another form, holds raw control or non-ASCII bytes, or its path could leave the service's base URL.
-pub fn parse(text: &str) -> Result<Target<'_>, Malformed> {
-    // Folds take many bytes at a time, where `any` looks at one after the other.
-    if text.bytes().fold(false, |odd, byte| odd | !(0x21..=0x7e).contains(&byte) | (byte == b'#')) {
-        return Err(ODD);
-    }
-    if !text.starts_with('/') {
-        return Err("Only targets that begin with a slash are served");
-    }
-    let (path, query) = match memchr(b'?', text.as_bytes()) {
-        Some(at) => (&text[..at], Some(&text[at + 1..])),
-        None => (text, None),
-    };
-    let Some(rest) = path.strip_prefix("/proxy/") else {
-        return if path == "/proxy" { Ok(unnamed(path, query)) } else { Ok(Target::Own) };
-    };
-    let name_end = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
-    let (name, below) = rest.split_at(name_end);
-    let (service, account) = match name.bytes().position(|byte| byte == b'@') {
-        Some(at) => {
-            let account = Account::parse(&name[at + 1..]).map_err(|_| "The account in the path is malformed")?;
-            (&name[..at], Some(account))
+impl Target {
+    /// Reads a request target in origin form.
+    ///
+    /// # Errors
+    /// Where it is of another form, holds raw control or non-ASCII bytes, or its path could leave the service's base URL.
+    pub fn parse(raw: ByteString) -> Result<Self, Malformed> {
+        // Folds take many bytes at a time, where `any` looks at one after the other.
+        if raw.bytes().fold(false, |odd, byte| odd | !(0x21..=0x7e).contains(&byte) | (byte == b'#')) {
+            return Err(ODD);
         }
-        None => (name, None),
-    };
-    stays_below(below)?;
-    let prefix = &path[..path.len() - below.len()];
-    let service = Some(service).filter(|name| ServiceName::is_well_formed(name));
-    Ok(Target::Proxy { service, account, prefix, path: below, query })
+        if !raw.starts_with('/') {
+            return Err("Only targets that begin with a slash are served");
+        }
+        let end = memchr(b'?', raw.as_bytes()).unwrap_or(raw.len());
+        let Some(rest) = raw[..end].strip_prefix(PROXY) else {
+            let unnamed = &raw[..end] == PROXY.trim_end_matches('/');
+            return if unnamed { Proxied::new(raw, end, None, end..end) } else { Ok(Self::Own) };
+        };
+        let name_end = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
+        let name = &rest[..name_end];
+        let (name, account) = match name.bytes().position(|byte| byte == b'@') {
+            Some(at) => {
+                let account = Account::parse(&name[at + 1..]).map_err(|_| "The account in the path is malformed")?;
+                (&name[..at], Some(account))
+            }
+            None => (name, None),
+        };
+        let name_length = if ServiceName::is_well_formed(name) { name.len() } else { 0 };
+        Proxied::new(raw, PROXY.len() + name_length, account, PROXY.len() + name_end..end)
+    }
+}
+
+impl Proxied {
+    fn new(
+        raw: ByteString,
+        name_end: usize,
+        account: Option<Account>,
+        path: std::ops::Range<usize>,
+    ) -> Result<Target, Malformed> {
+        let leaves = |_: NeverSent| "The path could leave the service's base URL";
+        Ok(Target::Proxy(Self { path: Path::within(raw, path).map_err(leaves)?, name_end, account }))
+    }
+
+    fn raw(&self) -> &ByteString {
+        self.path.text()
+    }
+
+    /// The service's name as it was written, if one can have it; it may be unknown.
+    pub fn service(&self) -> Option<&str> {
+        self.raw().get(PROXY.len()..self.name_end).filter(|name| !name.is_empty())
+    }
+
+    /// The account.
+    pub fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
+    }
+
+    /// `@account` as it came, for URLs that lead back; empty where none was named.
+    pub fn form(&self) -> &str {
+        &self.raw()[self.name_end..self.path.range().start]
+    }
+
+    /// The path below `base_url`.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Path and query as they came.
+    pub fn below(&self) -> &str {
+        &self.raw()[self.path.range().start..]
+    }
+
+    /// The target to send upstream: the base's path prefix, the path, the query, byte for byte.
+    pub fn upstream(&self, base: &BaseUrl) -> Bytes {
+        let below = self.below();
+        let (path, query) = below.split_at(self.path.range().len());
+        let prefix = base.path();
+        if prefix.is_empty() && path.len() > 1 && !path.starts_with("//") {
+            return self.raw().slice_ref(below).into_bytes();
+        }
+        let mut target = String::with_capacity(prefix.len() + path.len() + query.len() + 1);
+        if matches!(path, "" | "/") {
+            // "/proxy/crm" and "/proxy/crm/" are base_url itself.
+            target.push_str(base.whole_path());
+        } else if prefix.is_empty() {
+            // "//x" would name a host to some readers.
+            target.push('/');
+            target.push_str(path.trim_start_matches('/'));
+        } else {
+            target.push_str(prefix);
+            target.push_str(path);
+        }
+        target.push_str(query);
+        target.into()
+    }
 }
 
 /// The target in the first line of an HTTP/1 request's head, as it came: what Pingora makes of it has lost a fragment, and
@@ -82,79 +146,28 @@ pub fn of_request_line(head: &[u8]) -> &[u8] {
     &after_method[..end]
 }
 
-fn unnamed<'a>(path: &'a str, query: Option<&'a str>) -> Target<'a> {
-    Target::Proxy { service: None, account: None, prefix: path, path: "", query }
-}
-
-/// Whether no reading of this path, decoded once, climbs out of the prefix that it is appended to.
-fn stays_below(path: &str) -> Result<(), Malformed> {
-    if !path.bytes().fold(false, |seen, byte| seen | (byte == b'%') | (byte == b'.') | (byte == b'\\')) {
-        return Ok(());
-    }
-    if path.contains('\\') {
-        return Err(LEAVES);
-    }
-    for segment in path.split('/') {
-        if !segment.contains(['%', '.']) {
-            continue;
-        }
-        let decoded: Vec<u8> = percent_encoding::percent_decode_str(segment).collect();
-        if decoded.iter().any(|byte| byte.is_ascii_control() || *byte == b'\\') {
-            return Err(LEAVES);
-        }
-        // An encoded slash makes segments of its own for a server that decodes before it resolves.
-        for part in decoded.split(|byte| *byte == b'/') {
-            let name = part.split(|byte| *byte == b';').next().unwrap_or_default();
-            if matches!(name, b"." | b"..") {
-                return Err(LEAVES);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The target to send upstream: the base's path prefix, the path, the query, byte for byte. `below` is what followed the
-/// service's name as it came, path and query in one.
-pub fn upstream<'a>(base: &BaseUrl, below: &'a str, path_length: usize) -> Cow<'a, str> {
-    let (path, rest) = below.split_at(path_length);
-    let prefix = base.path();
-    if prefix.is_empty() && path.len() > 1 && !path.starts_with("//") {
-        return Cow::Borrowed(below);
-    }
-    let query = rest.strip_prefix('?');
-    let mut target = String::with_capacity(prefix.len() + path.len() + query.map_or(0, |query| query.len() + 1) + 1);
-    if matches!(path, "" | "/") {
-        // "/proxy/crm" and "/proxy/crm/" are base_url itself.
-        target.push_str(base.whole_path());
-    } else if prefix.is_empty() {
-        // "//x" would name a host to some readers.
-        target.push('/');
-        target.push_str(path.trim_start_matches('/'));
-    } else {
-        target.push_str(prefix);
-        target.push_str(path);
-    }
-    if let Some(query) = query {
-        target.push('?');
-        target.push_str(query);
-    }
-    Cow::Owned(target)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn proxied(raw: &str) -> (String, Option<String>, String, Option<String>) {
+    fn parse(raw: &str) -> Result<Target, Malformed> {
+        Target::parse(raw.into())
+    }
+
+    fn target(raw: &str) -> Proxied {
         match parse(raw) {
-            Ok(Target::Proxy { service: Some(service), account, path, query, .. }) => (
-                service.to_string(),
-                account.map(|account| account.to_string()),
-                path.to_owned(),
-                query.map(str::to_owned),
-            ),
+            Ok(Target::Proxy(target)) => target,
             other => panic!("{raw}: {other:?}"),
         }
+    }
+
+    /// Service, account, path and query.
+    fn proxied(raw: &str) -> (String, Option<String>, String, Option<String>) {
+        let target = target(raw);
+        let (path, query) = target.below().split_at(target.path.range().len());
+        let service = target.service().unwrap_or_else(|| panic!("{raw}")).to_owned();
+        let query = query.strip_prefix('?').map(str::to_owned);
+        (service, target.account().map(ToString::to_string), path.to_owned(), query)
     }
 
     #[test]
@@ -168,6 +181,14 @@ mod tests {
         assert_eq!(case("/proxy/crm"), ("crm".into(), None, String::new(), None));
         assert_eq!(case("/proxy/crm/"), ("crm".into(), None, "/".into(), None));
         assert_eq!(case("/proxy/crm?"), ("crm".into(), None, String::new(), Some(String::new())));
+    }
+
+    #[test]
+    fn urls_that_lead_back_name_the_account_as_it_came() {
+        for (raw, form) in [("/proxy/crm", ""), ("/proxy/crm/a@b", ""), ("/proxy/crm@work?a", "@work")] {
+            assert_eq!(target(raw).form(), form, "{raw}");
+        }
+        assert_eq!(target("/proxy/crm?a").path().as_str(), "/", "a path has its slash whenever it is judged");
     }
 
     #[test]
@@ -228,10 +249,10 @@ mod tests {
         for raw in
             ["/proxy", "/proxy/", "/proxy//evil", "/proxy/svc.evil/", "/proxy/svc:80/", "/proxy/Sv/", "/proxy/sv%63/"]
         {
-            assert!(matches!(parse(raw), Ok(Target::Proxy { service: None, .. })), "{raw}");
+            assert_eq!(target(raw).service(), None, "{raw}");
         }
-        assert_eq!(parse("/proxyx/a"), Ok(Target::Own));
-        assert_eq!(parse("/connect/github?ticket=a"), Ok(Target::Own));
+        assert!(matches!(parse("/proxyx/a"), Ok(Target::Own)));
+        assert!(matches!(parse("/connect/github?ticket=a"), Ok(Target::Own)));
     }
 
     #[test]
@@ -249,8 +270,8 @@ mod tests {
             ("/api", "//x", None, "/api//x"),
         ] {
             let base = BaseUrl::parse(&format!("https://api.example.com{base}"), false).unwrap();
-            let below = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
-            assert_eq!(upstream(&base, &below, path.len()), expected);
+            let query = query.map_or_else(String::new, |query| format!("?{query}"));
+            assert_eq!(target(&format!("/proxy/crm{path}{query}")).upstream(&base), expected);
         }
     }
 

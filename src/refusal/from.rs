@@ -8,6 +8,7 @@ use crate::{
     connection::{Reason, Unavailable, Unusable},
     consent::{Consent, HeldError, Refused, Wish, shown_name},
     id::{Account, ConnectionId},
+    policy::Forbidden,
     provider::Service,
 };
 
@@ -42,6 +43,12 @@ impl From<Refused> for Refusal {
             Refused::Malformed => Self::bad_request("return_to is not a well-formed absolute URL"),
             Refused::NotAllowed => Self::bad_request("return_to is not an allowed address"),
         }
+    }
+}
+
+impl From<Forbidden<'_>> for Refusal {
+    fn from(Forbidden { service }: Forbidden<'_>) -> Self {
+        Self::forbidden(&service.name, &service.title)
     }
 }
 

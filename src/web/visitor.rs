@@ -1,6 +1,9 @@
 //! Whose browser this is: by a JWT in the proxy's headers or where `connect.session` says, else by our own session cookie.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
+use serde_json::{Map, Value};
 
 use super::{
     State,
@@ -8,7 +11,7 @@ use super::{
     vouch::{self, Proven},
 };
 use crate::{
-    caller,
+    caller::{self, Caller},
     clock::Timestamp,
     config::SessionProof,
     connection::Unavailable,
@@ -31,12 +34,19 @@ pub(super) struct Visitor {
     pub session: bool,
     /// When that ends, where it reaches one connection only.
     pub ends: Option<Timestamp>,
+    /// What their JWT says, where they came with one.
+    jwt: Option<Arc<Caller>>,
 }
 
 impl Visitor {
     /// What the page calls them.
     pub fn who(&self) -> &str {
         self.name.as_deref().unwrap_or_else(|| self.caller.subject.as_str())
+    }
+
+    /// The claims of their JWT, where they came with one.
+    pub fn claims(&self) -> Option<&Map<String, Value>> {
+        self.jwt.as_ref().map(|jwt| jwt.claims())
     }
 
     /// Whether they may manage what is there under this label, or make it.
@@ -52,8 +62,9 @@ impl Visitor {
 /// The visitor, if the browser shows who it is.
 pub(super) async fn visitor(state: &State, headers: &HeaderMap) -> Result<Option<Visitor>, Unavailable> {
     let proven = match proven(state, headers).await {
-        Ok(Some(Proven { id, name, application })) => {
-            return Ok(Some(Visitor { caller: id, name, application, reach: Reach::All, session: false, ends: None }));
+        Ok(Some(Proven { id, name, application, caller })) => {
+            let reach = Reach::All;
+            return Ok(Some(Visitor { caller: id, name, application, reach, session: false, ends: None, jwt: caller }));
         }
         other => other,
     };
@@ -69,6 +80,7 @@ pub(super) async fn visitor(state: &State, headers: &HeaderMap) -> Result<Option
             application: session.application,
             reach: session.reach,
             session: true,
+            jwt: None,
         })),
         // Whoever has a session of ours needs no word of an application that can't be asked; others do.
         None => proven.map(|_| None),
@@ -92,6 +104,7 @@ pub(super) async fn proven(state: &State, headers: &HeaderMap) -> Result<Option<
                     id: caller.id.clone(),
                     name: shown_name(caller.claims()),
                     application: state.callers.application(&caller.id.issuer).map(str::to_owned),
+                    caller: Some(caller),
                 }));
             }
             Err(error) if error.reason == caller::Reason::KeysUnavailable => return Err(Unavailable::Keys),

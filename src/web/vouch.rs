@@ -13,6 +13,7 @@ use url::Url;
 
 use super::State;
 use crate::{
+    caller::Caller,
     clock::Timestamp,
     connection::Unavailable,
     id::{CallerId, Issuer, Subject},
@@ -35,6 +36,8 @@ pub(super) struct Proven {
     pub name: Option<String>,
     /// The application, where it is not the configured one.
     pub application: Option<String>,
+    /// What its JWT says, where that is the proof.
+    pub caller: Option<Arc<Caller>>,
 }
 
 type Word = Result<Option<Proven>, Unavailable>;
@@ -123,7 +126,12 @@ async fn ask(state: &State, url: &Url, cookies: String) -> Word {
         return Ok(None);
     }
     let application = state.callers.application(&vouched.issuer).map(str::to_owned);
-    Ok(Some(Proven { id: CallerId { issuer: vouched.issuer, subject: vouched.user }, name: None, application }))
+    Ok(Some(Proven {
+        id: CallerId { issuer: vouched.issuer, subject: vouched.user },
+        name: None,
+        application,
+        caller: None,
+    }))
 }
 
 #[cfg(test)]

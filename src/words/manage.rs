@@ -1,4 +1,4 @@
-//! The texts of what people do on the dashboard beside connecting and disconnecting.
+//! The texts of what people do on the dashboard beside connecting and disconnecting, and of why they can't connect.
 
 use super::{Notice, Subject};
 
@@ -22,6 +22,8 @@ pub trait Manage: Sync {
     fn label_malformed(&self) -> &'static str;
     /// There is no room for another one; `most` is the limit.
     fn too_many_labels(&self, service: &str, most: usize) -> Notice;
+    /// The operator's policy lets none of their calls through, so there is nothing to connect.
+    fn forbidden(&self, service: &str) -> Notice;
     /// On the dashboard, after it was done.
     fn just_renamed(&self, service: &str) -> String;
     /// On the dashboard, where the account that came back was connected already.

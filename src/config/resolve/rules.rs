@@ -2,12 +2,14 @@
 //! refused: who wrote it believes in it.
 
 use super::context::Context;
-use crate::config::{
-    PolicyRule,
-    problem::{Path, finding},
-    provider::ScopeRule,
-    raw::{RawMatch, RawRule},
-    reading::{PathPattern, never_sent},
+use crate::{
+    config::{
+        PolicyRule,
+        problem::{Path, finding},
+        provider::ScopeRule,
+        raw::{RawMatch, RawRule},
+    },
+    operation::{PathPattern, never_sent},
 };
 
 pub(super) fn policy(raw: Vec<RawRule>, path: &Path, cx: &mut Context<'_>) -> Vec<PolicyRule> {

@@ -10,6 +10,7 @@ use crate::{
         model::{Reason, Status, Unusable},
     },
     id::{Account, CallerId},
+    operation::Operation,
     provider::Service,
 };
 
@@ -24,10 +25,8 @@ pub struct Want<'a> {
     pub account: Option<&'a Account>,
     /// With which scopes at least, on top of what the provider says of this method and path.
     pub scopes: &'a [String],
-    /// The call's method as it is judged: `GET` also for `HEAD`; several with a space between them …
-    pub method: &'a str,
-    /// … and its path below `base_url`, without the query, as it came.
-    pub path: &'a str,
+    /// What it asks of the service's API; `None`: that isn't known yet.
+    pub operation: Option<Operation<'a>>,
 }
 
 /// What a held connection is good for at this moment.
@@ -63,7 +62,7 @@ pub fn decide(snapshot: &Snapshot, want: &Want<'_>, now: Timestamp) -> Decision 
         let credential = Arc::clone(credential);
         return if credential.refreshable { Decision::Refresh(credential) } else { Decision::Expired(credential) };
     }
-    let mut missing = want.service.missing_scopes(want.method, want.path, want.scopes, credential.scopes.as_ref());
+    let mut missing = want.service.missing_scopes(want.operation, want.scopes, credential.scopes.as_ref());
     if !missing.is_empty() {
         // Providers rarely name it in an answer: the refresh token itself tells of it (OpenID Connect Core §11).
         missing.retain(|scope| !(credential.refreshable && scope == "offline_access"));

@@ -1,6 +1,9 @@
 //! Which calls the scope rules find, however they are spelled.
 
-use crate::provider::ScopeFacts;
+use crate::{
+    operation::{Operation, Path},
+    provider::ScopeFacts,
+};
 
 fn facts() -> ScopeFacts {
     let fields = serde_json::from_value(serde_json::json!({
@@ -22,12 +25,17 @@ fn facts() -> ScopeFacts {
 fn needed(methods: &str, path: &str) -> Vec<String> {
     let facts = facts();
     let mut told: Vec<String> = Vec::new();
-    facts.needed(methods, path, |any_of| {
+    needed_by(&facts, methods, path, |any_of| {
         if !told.contains(&any_of[0]) {
             told.push(any_of[0].clone());
         }
     });
     told
+}
+
+fn needed_by(facts: &ScopeFacts, methods: &str, path: &str, tell: impl FnMut(&[String])) {
+    let path = Path::parse(path).unwrap();
+    facts.needed(Some(Operation { methods, path: &path }), tell);
 }
 
 #[test]
@@ -56,10 +64,10 @@ fn rules_find_their_calls() {
 fn a_rule_tells_its_scopes_once_for_a_plain_call() {
     let facts = facts();
     let mut told = 0;
-    facts.needed("POST", "/sheets/x:clear", |_| told += 1);
+    needed_by(&facts, "POST", "/sheets/x:clear", |_| told += 1);
     assert_eq!(told, 8, "one of the patterns can be read in several ways");
     let plain = serde_json::json!({"scope_rules": [{"path": "/a", "any_of": ["a"]}]});
-    ScopeFacts::new(&serde_json::from_value(plain).unwrap()).needed("GET", "/a", |_| told += 1);
+    needed_by(&ScopeFacts::new(&serde_json::from_value(plain).unwrap()), "GET", "/a", |_| told += 1);
     assert_eq!(told, 9);
 }
 
@@ -81,4 +89,18 @@ fn a_call_that_has_two_meanings_needs_what_both_need() {
     assert_eq!(needed("GET DELETE", "/messages/17"), ["read", "delete"]);
     // To some servers `a%2Fx` is one segment, to others it is two.
     assert_eq!(needed("GET", "/projects/a%2Fb/x"), ["project"]);
+}
+
+#[test]
+fn a_call_that_is_not_known_yet_needs_what_every_call_needs() {
+    let told = |rules: serde_json::Value| {
+        let facts = ScopeFacts::new(&serde_json::from_value(serde_json::json!({ "scope_rules": rules })).unwrap());
+        let mut told = Vec::new();
+        facts.needed(None, |any_of| told.extend_from_slice(any_of));
+        told
+    };
+    let every = serde_json::json!([{"path": "/", "any_of": ["root"]}, {"path": "/**", "any_of": ["all"]}]);
+    assert_eq!(told(every), ["all"]);
+    let reads = serde_json::json!([{"methods": ["GET"], "path": "/**", "any_of": ["read"]}]);
+    assert!(told(reads).is_empty(), "a call may write");
 }

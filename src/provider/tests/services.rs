@@ -117,8 +117,9 @@ fn problems_never_hold_values() {
 fn a_call_lacks_what_the_rules_and_the_application_say() {
     let gmail = service("gmail", json!({"client_id": "id"}));
     let granted = |text: &str| Some(ScopeSet::parse(text));
-    let send = "/gmail/v1/users/me/messages/send";
-    let missing = |granted: Option<&ScopeSet>, named: &[&str]| gmail.missing_scopes("POST", send, named, granted);
+    let path = crate::operation::Path::parse("/gmail/v1/users/me/messages/send").unwrap();
+    let send = crate::operation::Operation { methods: "POST", path: &path };
+    let missing = |granted: Option<&ScopeSet>, named: &[&str]| gmail.missing_scopes(Some(send), named, granted);
     let readonly = granted("https://www.googleapis.com/auth/gmail.readonly");
     assert_eq!(missing(readonly.as_ref(), &[]), ["https://www.googleapis.com/auth/gmail.send"]);
     assert_eq!(missing(readonly.as_ref(), &["x"]), ["x", "https://www.googleapis.com/auth/gmail.send"]);

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{
     Asked, Served, Shared, account,
-    answers::{Always, ForCallers, OfService, OneOfSeveral, WithBody},
+    answers::{Always, ByPolicy, ForCallers, OfService, OneOfSeveral, WithBody},
     body::Object,
     json, label,
     schemas::Outcome,
@@ -19,7 +19,8 @@ use crate::{
     connection::Want,
     consent::{Wish, shown_name},
     id::{Account, ServiceName},
-    provider::policy,
+    policy::{self, Forbidden, Question},
+    provider::Service,
     refusal::{Refusal, Remedies},
     web::State,
 };
@@ -84,6 +85,12 @@ fn scopes(names: &[String]) -> Served<Vec<String>> {
     Ok(scopes)
 }
 
+/// Whether a connection to the service would be of use: its policy lets some call of this caller through. Nobody is sent to
+/// connect what they may never call.
+fn of_use<'a>(caller: &'a Caller, service: &'a Service) -> Result<(), Forbidden<'a>> {
+    policy::judge(&Question { service, claims: Some(caller.claims()), operation: None })
+}
+
 /// Make a connect link before it is needed.
 #[utoipa::path(
     post,
@@ -93,7 +100,7 @@ fn scopes(names: &[String]) -> Served<Vec<String>> {
     request_body = LinkBody,
     responses(
         (status = 200, description = "The link.", body = LinkAnswer),
-        Always, ForCallers, WithBody, OfService, OneOfSeveral,
+        Always, ForCallers, WithBody, OfService, OneOfSeveral, ByPolicy,
     ),
 )]
 pub(super) async fn connect_link(
@@ -106,6 +113,7 @@ pub(super) async fn connect_link(
         let shape = r#"{"service": "github", "account": "work", "scopes": ["repo"], "return_to": "https://…"}"#;
         let asked_for: LinkBody = asked.body(request.into_body(), shape).await?;
         let service = service(&state, &asked_for.service)?;
+        of_use(&caller, service)?;
         let account = account(asked_for.account.as_deref())?;
         let scopes = scopes(&asked_for.scopes)?;
         let return_to = asked_for.return_to.map(|text| state.consent.links.return_to(&text)).transpose()?;
@@ -232,13 +240,13 @@ async fn look_ahead(state: &State, caller: &Caller, item: PreflightItem) -> Serv
         return Ok(answer);
     };
     answer.insert("service".into(), service.name.as_str().into());
-    if policy::forbids_all(&service.policy, caller.claims()) {
-        answer.extend(Refusal::forbidden(&service.name, &service.title).members());
+    if let Err(forbidden) = of_use(caller, service) {
+        answer.extend(Refusal::from(forbidden).members());
         return Ok(answer);
     }
     // No call is made, so there is no method and no path: only rules that speak of every call count.
     let (account, scopes) = (wanted.as_ref(), scopes.as_slice());
-    let want = Want { caller: &caller.id, service, account, scopes, method: "", path: "" };
+    let want = Want { caller: &caller.id, service, account, scopes, operation: None };
     let label = match state.connections.resolver.foresee(&want).await {
         Ok(label) => {
             answer.insert("status".into(), "ready".into());

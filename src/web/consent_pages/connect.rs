@@ -7,6 +7,7 @@ use axum::{
     response::Response,
 };
 use http::{Method, Request, StatusCode};
+use serde_json::{Map, Value};
 
 use super::{Scope, Step, back, in_words, parameter, plain_origins};
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
         marks::{self, Mark},
         page::{self, Forms, Frame},
         visitor,
+        vouch::Proven,
     },
     words::Subject,
 };
@@ -56,6 +58,10 @@ pub(super) async fn show(
     step.back = back(&step.state, return_to.as_deref());
     let Some(service) = step.owner(&name) else { return step.unknown_service() };
     let Ok(proven) = step.proven().await else { return step.unavailable() };
+    if let Err(response) = step.of_use(&service, claims(proven.as_ref())) {
+        return response;
+    }
+    let proven = proven.map(|proven| proven.id);
     let ticket = match parameter(query.as_deref(), "ticket") {
         Some(ticket) => ticket,
         None => match own_ticket(&step, &service, query.as_deref()).await {
@@ -84,6 +90,11 @@ pub(super) async fn show(
     response
 }
 
+/// The claims of the JWT that says whose browser this is.
+fn claims(proven: Option<&Proven>) -> Option<&Map<String, Value>> {
+    proven?.caller.as_ref().map(|caller| caller.claims())
+}
+
 /// A ticket for a browser that comes without one but shows whose it is.
 async fn own_ticket(step: &Step, service: &Service, query: Option<&str>) -> Result<String, Response> {
     let state = &step.state;
@@ -96,6 +107,7 @@ async fn own_ticket(step: &Step, service: &Service, query: Option<&str>) -> Resu
         Ok(None) => return Err(step.wrong(StatusCode::BAD_REQUEST, &step.t.ticket_missing())),
         Err(_) => return Err(step.unavailable()),
     };
+    step.of_use(service, visitor.claims())?;
     let id = ConnectionId { caller: visitor.caller.clone(), service: service.owner.clone(), account };
     match visitor.may_manage(state, &id).await {
         Ok(true) => {}
@@ -152,6 +164,10 @@ pub(super) async fn go_on(mut step: Step, Path(name): Path<String>, request: Req
     let return_to = form.get("return_to").filter(|text| !text.is_empty());
     step.back = back(&step.state, return_to);
     let Ok(proven) = step.proven().await else { return step.unavailable() };
+    if let Err(response) = step.of_use(&service, claims(proven.as_ref())) {
+        return response;
+    }
+    let proven = proven.map(|proven| proven.id);
     let consent = &step.state.consent;
     match consent.plan(&service, ticket, return_to, Some(&browser), proven.as_ref(), step.now).await {
         Ok(plan) => leave(&step, &service, plan, &browser).await,

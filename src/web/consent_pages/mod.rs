@@ -10,6 +10,7 @@ use axum::{
     routing::{get, post},
 };
 use http::{Request, StatusCode, request::Parts};
+use serde_json::{Map, Value};
 
 use super::{
     State, assets,
@@ -17,13 +18,14 @@ use super::{
     page::{self, Action, Frame},
     visit::Visit,
     visitor,
+    vouch::Proven,
 };
 use crate::{
     clock::Timestamp,
     config::Binding,
     connection::{LABELS_MAX, Unavailable},
     consent::{BeginError, Browser, TicketError},
-    id::CallerId,
+    policy,
     provider::Service,
     words::Notice,
 };
@@ -121,11 +123,19 @@ impl Step {
     }
 
     /// Whom this browser has proved to be, where a link asks for that.
-    async fn proven(&self) -> Result<Option<CallerId>, Unavailable> {
+    async fn proven(&self) -> Result<Option<Proven>, Unavailable> {
         if self.state.consent.settings().connect.binding != Binding::Session {
             return Ok(None);
         }
-        Ok(visitor::proven(&self.state, &self.headers).await?.map(|proven| proven.id))
+        visitor::proven(&self.state, &self.headers).await
+    }
+
+    /// Nobody is sent to connect what they may never call, as far as it is known what they may.
+    fn of_use(&self, service: &Service, claims: Option<&Map<String, Value>>) -> Result<(), Response> {
+        if policy::may_connect(&self.state.services, service, claims) {
+            return Ok(());
+        }
+        Err(self.wrong(StatusCode::FORBIDDEN, &self.t.forbidden(&service.title)))
     }
 
     fn unknown_service(&self) -> Response {

@@ -7,6 +7,7 @@ use crate::{
     connection::{AuthKind, Connection, Reason, Status},
     consent::Reach,
     id::{Account, ServiceName},
+    policy,
     provider::{ScopeSet, Service},
     web::{
         State,
@@ -115,14 +116,14 @@ pub(super) fn cards(
             for entry in &mut entries {
                 entry.labelled = several || entry.account != Account::DEFAULT;
             }
+            let connectable =
+                service.oauth.is_some() && policy::may_connect(&state.services, service, visitor.claims());
             Some(Card {
                 name: service.name.to_string(),
                 mark: Mark::of(service),
                 title: service.title.clone(),
-                connectable: service.oauth.is_some(),
-                can_add: service.oauth.is_some()
-                    && visitor.reach == Reach::All
-                    && entries.iter().any(|entry| entry.exists),
+                connectable,
+                can_add: connectable && visitor.reach == Reach::All && entries.iter().any(|entry| entry.exists),
                 entries,
             })
         })

@@ -1,7 +1,12 @@
 //! The JSON API for applications.
 
 use super::*;
-use crate::{config::PolicyRule, connection::LABELS_MAX};
+use crate::{
+    config::{Config, PolicyRule},
+    connection::LABELS_MAX,
+    consent::Wish,
+    id::Account,
+};
 
 #[tokio::test]
 async fn applications_see_what_their_caller_has_and_nothing_of_others() {
@@ -161,11 +166,7 @@ async fn a_preflight_tells_of_each_service_what_a_call_would_meet() {
 
 #[tokio::test]
 async fn a_preflight_asks_the_policy_and_blames_nobody_for_a_store_that_is_away() {
-    let site = Site::with(|config| {
-        let rule = PolicyRule { allow: false, methods: vec![], paths: vec![], claims: Default::default() };
-        let calendar = config.services.iter_mut().find(|(name, _)| name.as_str() == "calendar");
-        calendar.unwrap().1.policy = vec![rule];
-    });
+    let site = Site::with(|config| policies(config, &[("calendar", vec![deny(&[])])]));
     let status = async |user: &str| {
         let body = json!({"services": [{"service": "crm"}, {"service": "calendar"}]});
         let answer = site.api(user, "POST", "/preflight", Some(body)).await.json();
@@ -177,6 +178,78 @@ async fn a_preflight_asks_the_policy_and_blames_nobody_for_a_store_that_is_away(
     assert_eq!(status("eve").await, ["unavailable", "forbidden"]);
     site.rig.brittle.mend();
     assert_eq!(status("eve").await, ["auth_required", "forbidden"]);
+}
+
+/// These services' policies.
+fn policies(config: &mut Config, policies: &[(&str, Vec<PolicyRule>)]) {
+    for (service, rules) in policies {
+        let found = config.services.iter_mut().find(|(name, _)| name.as_str() == *service);
+        found.unwrap().1.policy = rules.clone();
+    }
+}
+
+fn deny(claims: &[(&str, &str)]) -> PolicyRule {
+    let claims = claims.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    PolicyRule { allow: false, methods: vec![], paths: vec![], claims }
+}
+
+#[tokio::test]
+async fn nobody_is_sent_to_connect_what_they_may_never_call() {
+    let site = Site::with(|config| {
+        let eve = vec![deny(&[("sub", "eve")])];
+        policies(config, &[("crm", eve.clone()), ("calendar", eve)]);
+        config.connect.session = Some(SessionProof::Cookie("app".into()));
+    });
+    let link = async |user: &str, service: &str| {
+        site.api(user, "POST", "/connect-links", Some(json!({ "service": service }))).await
+    };
+    let refused = link("eve", "calendar").await.refusal(403, "forbidden");
+    assert_eq!((&refused["service"], &refused["retryable"]), (&json!("calendar"), &json!(false)));
+    assert_eq!(link("ada", "calendar").await.status, StatusCode::OK);
+    // Another service that shares the connection is open to her.
+    link("eve", "crm").await.refusal(403, "forbidden");
+    assert_eq!(link("eve", "crm-files").await.status, StatusCode::OK);
+    // Her browser is told, too, and her dashboard offers nothing that leads there.
+    let page = async |user: &str, path: &str| {
+        let request = Request::get(path).header("cookie", format!("app={}", jwt(user)));
+        site.send(request.body(Body::empty()).unwrap()).await
+    };
+    let shut = page("eve", "/connect/calendar").await;
+    shut.assert_page(403);
+    assert!(shut.body.contains("not open to you"), "{}", shut.body);
+    page("ada", "/connect/calendar").await.assert_page(200);
+    page("eve", "/connect/crm").await.assert_page(200);
+    for (user, offered) in [("eve", false), ("ada", true)] {
+        let dashboard = page(user, "/dashboard").await;
+        dashboard.assert_page(200);
+        assert_eq!(dashboard.body.contains("/connect/calendar?"), offered, "{user}: {}", dashboard.body);
+        assert!(dashboard.body.contains("/connect/crm?"), "{user}");
+    }
+}
+
+#[tokio::test]
+async fn a_link_to_what_nobody_may_call_any_more_leads_to_a_page_that_says_so() {
+    let shut = Site::with(|config| {
+        policies(
+            config,
+            &[("crm", vec![deny(&[])]), ("crm-files", vec![deny(&[])]), ("calendar", vec![deny(&[("sub", "eve")])])],
+        );
+    });
+    // Made before the policy was, or by a notification, which knows no claims.
+    let (caller, now) = (crate::consent::testing::caller("ada"), shut.rig.clock.now());
+    for (service, status) in [("crm", 403), ("calendar", 200)] {
+        let wish = Wish {
+            caller: &caller,
+            name: None,
+            application: None,
+            service: shut.rig.services.get(service).unwrap(),
+            account: &Account::default(),
+            scopes: &[],
+            return_to: None,
+        };
+        let link = shut.rig.consent.link(&wish, now).await.unwrap();
+        Jar::default().get(&shut, &link.url).await.assert_page(status);
+    }
 }
 
 #[tokio::test]

@@ -39,6 +39,13 @@ impl Manage for German {
             "Entfernen Sie eines, das Sie nicht mehr brauchen, und versuchen Sie es noch einmal.",
         )
     }
+    fn forbidden(&self, service: &str) -> Notice {
+        Notice::new(
+            format!("{service} steht Ihnen hier nicht offen"),
+            format!("Die Betreiber haben festgelegt, dass Sie {service} hierüber nicht benutzen können."),
+            "Es gibt nichts zu verbinden. Wenn Sie es brauchen, fragen Sie die Menschen, die die Anwendung betreuen.",
+        )
+    }
     fn just_renamed(&self, service: &str) -> String {
         format!("Das Konto bei {service} hat seine neue Bezeichnung.")
     }

@@ -39,6 +39,13 @@ impl Manage for English {
             "Remove one that you no longer need, then try again.",
         )
     }
+    fn forbidden(&self, service: &str) -> Notice {
+        Notice::new(
+            format!("{service} is not open to you here"),
+            format!("Whoever runs this service has decided that you can’t use {service} through it."),
+            "There is nothing to connect. If you need it, ask the people who look after the application.",
+        )
+    }
     fn just_renamed(&self, service: &str) -> String {
         format!("The {service} account has its new label.")
     }

@@ -179,7 +179,7 @@ impl World {
 
     pub fn want<'a>(&'a self, user: &'a User) -> Want<'a> {
         let (caller, service) = (&user.id.caller, user.service.as_ref());
-        Want { caller, service, account: None, scopes: &[], method: "GET", path: "/" }
+        Want { caller, service, account: None, scopes: &[], operation: None }
     }
 
     /// The person connects through this process.
