@@ -22,15 +22,15 @@ use tokio::runtime::Runtime;
 use valetkey::{
     caller::Callers,
     clock::Timestamp,
-    config::{self, Config},
+    config::Config,
     connection::Want,
     id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
     oauth::Grant,
     operation::{Operation, Path as CallPath},
     outbound::{Outbound, OutboundOptions},
-    provider::{BaseUrl, ScopeSet, catalogue::Embedded},
+    provider::{BaseUrl, Loaded, ScopeSet},
     proxy::{rewrite, target::Target},
-    serve::Heart,
+    serve::{self, Heart},
 };
 
 fn main() {
@@ -44,7 +44,7 @@ const RSA: &str = include_str!("../src/caller/testdata/rsa2048.pem");
 const P256: &str = include_str!("../src/caller/testdata/p256.pem");
 
 /// A configuration with one service and an issuer of this algorithm; its store is a file in `folder`.
-fn config(folder: &Path, algorithm: &str) -> Config {
+fn loaded(folder: &Path, algorithm: &str) -> Loaded {
     let testdata = concat!(env!("CARGO_MANIFEST_DIR"), "/src/caller/testdata");
     let keys = match algorithm {
         "HS256" => format!("secret: \"{SECRET}\""),
@@ -64,7 +64,11 @@ services:
 ",
         folder.join("store.redb").display()
     );
-    config::parse(&text, folder, &|_| None, &Embedded).unwrap_or_else(|problems| panic!("{problems}")).config
+    serve::parse(&text, folder, &|_| None).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn config(folder: &Path, algorithm: &str) -> Config {
+    loaded(folder, algorithm).config
 }
 
 fn now() -> u64 {
@@ -126,7 +130,7 @@ fn callers(runtime: &Runtime, config: &Config, room: usize) -> Callers {
 #[divan::bench]
 fn resolve(bencher: Bencher<'_, '_>) {
     let (runtime, folder) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
-    let heart = Heart::for_command(&config(folder.path(), "HS256"), &runtime).unwrap();
+    let heart = Heart::for_command(&loaded(folder.path(), "HS256"), &runtime).unwrap();
     let caller = CallerId { issuer: Issuer::parse(ISSUER).unwrap(), subject: Subject::parse("ada").unwrap() };
     let service = heart.services.get("github").unwrap();
     let id = ConnectionId {
@@ -160,7 +164,7 @@ fn resolve(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn scopes(bencher: Bencher<'_, '_>) {
     let folder = tempfile::tempdir().unwrap();
-    let services = valetkey::provider::Services::resolve(&config(folder.path(), "HS256")).unwrap();
+    let services = loaded(folder.path(), "HS256").services;
     let service = services.get("github").unwrap();
     let granted = ScopeSet::parse("gist notifications read:org repo user:email workflow");
     let named: [&str; 0] = [];

@@ -10,9 +10,9 @@ use super::{
     output::{WARNING, complain, note, styled},
 };
 use crate::{
-    config::Config,
     connection::{Connections, Holder, Unavailable},
     id::{ConnectionId, ServiceName},
+    provider::Loaded,
     serve::Heart,
 };
 
@@ -20,12 +20,12 @@ use crate::{
 const PACE: Duration = Duration::from_millis(5);
 
 /// Does `work` on what the configuration describes, without serving anything.
-pub fn with_heart(config: &Config, work: impl AsyncFnOnce(&Heart) -> Outcome) -> Outcome {
+pub fn with_heart(loaded: &Loaded, work: impl AsyncFnOnce(&Heart) -> Outcome) -> Outcome {
     let Ok(runtime) = Runtime::new() else {
         complain("The system gives no threads");
         return Outcome::Failed;
     };
-    let heart = match Heart::for_command(config, &runtime) {
+    let heart = match Heart::for_command(loaded, &runtime) {
         Ok(heart) => heart,
         Err(error) => {
             complain(error);

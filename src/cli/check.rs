@@ -8,7 +8,10 @@ use super::{
     configuration::{load, show_problems, show_warnings},
     output::{FAINT, GOOD, say, styled},
 };
-use crate::config::{Config, IssuerKeys, Listener, RedisTopology, Store};
+use crate::{
+    config::{IssuerKeys, Listener, RedisTopology, Store},
+    provider::Loaded,
+};
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -32,7 +35,7 @@ pub fn run(args: &CheckArgs) -> Outcome {
         Ok(loaded) => {
             show_warnings(&file, &loaded.warnings);
             say(format_args!("{} {file}", styled(GOOD, "OK")));
-            for (what, how) in summary(&loaded.config) {
+            for (what, how) in summary(&loaded) {
                 say(format_args!("  {} {how}", styled(FAINT, format_args!("{what:<10}"))));
             }
             Outcome::Done
@@ -49,7 +52,8 @@ pub fn run(args: &CheckArgs) -> Outcome {
 }
 
 /// What a configuration amounts to, without anything secret.
-fn summary(config: &Config) -> Vec<(&'static str, String)> {
+fn summary(loaded: &Loaded) -> Vec<(&'static str, String)> {
+    let config = &loaded.config;
     let mut lines = vec![("public URL", config.public_url.to_string())];
     lines.extend(config.listeners.iter().map(|listener| ("listens", listens(listener))));
     lines.extend(config.callers.iter().map(|caller| {
@@ -63,7 +67,7 @@ fn summary(config: &Config) -> Vec<(&'static str, String)> {
     lines.push(("store", store(&config.store)));
     let keys: Vec<&str> = config.vault.keys.iter().map(|key| key.id.as_str()).collect();
     lines.push(("vault", format!("seals with {}, opens {}", keys.first().unwrap_or(&"nothing"), keys.join(", "))));
-    let services: Vec<&str> = config.services.keys().map(|name| name.as_str()).collect();
+    let services: Vec<&str> = loaded.services.iter().map(|service| service.name.as_str()).collect();
     lines.push(("services", services.join(", ")));
     lines
 }
@@ -115,10 +119,8 @@ mod tests {
              store: {redis: {url: 'rediss://u:hush-hush@redis.example/0'}}\n\
              vault: {keys: [{id: a, key: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=}]}\n\
              services: {github: {client_id: c, client_secret: hush-hush}}\n";
-        let loaded =
-            crate::config::parse(text, std::path::Path::new(""), &|_| None, &crate::provider::catalogue::Embedded)
-                .unwrap();
-        let shown = format!("{:?} {:?}", summary(&loaded.config), loaded.config);
+        let loaded = crate::serve::parse(text, std::path::Path::new(""), &|_| None).unwrap();
+        let shown = format!("{:?} {:?}", summary(&loaded), loaded.config);
         assert!(!shown.contains("hush"), "{shown}");
     }
 }

@@ -46,7 +46,7 @@ struct Found {
 /// Does it.
 pub fn run(args: &CleanupArgs) -> Outcome {
     let Some(loaded) = load_or_complain(&args.config.config) else { return Outcome::Wrong };
-    census::with_heart(&loaded.config, async |heart: &Heart| {
+    census::with_heart(&loaded, async |heart: &Heart| {
         if args.service.as_deref().is_some_and(|name| heart.services.get(name).is_none()) {
             complain("There is no service of this name");
             return Outcome::Wrong;

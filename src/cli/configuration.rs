@@ -4,26 +4,18 @@ use std::path::Path;
 
 use super::output::{BAD, FAINT, WARNING, complain, note, styled};
 use crate::{
-    caller::Callers,
-    config::{self, Loaded, Problem, Problems},
-    provider::{Services, catalogue::Embedded},
+    config::{Problem, Problems},
+    provider::Loaded,
+    serve,
 };
 
-/// Reads a configuration, and makes its services whole to see that they can be.
+/// Reads a configuration.
 ///
 /// # Errors
 /// Everything that is wrong with it.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment for the configuration")]
 pub fn load(file: &Path) -> Result<Loaded, Problems> {
-    let loaded = config::load(file, &|name| std::env::var(name).ok(), &Embedded)?;
-    let mut all = Vec::new();
-    if let Err(found) = Services::resolve(&loaded.config) {
-        all.extend(found.into_iter().map(|found| loaded.problem(&found.path, found.message, found.hint)));
-    }
-    for found in Callers::check(&loaded.config.callers) {
-        all.push(loaded.problem(&format!("callers[{}]", found.index), found.problem.to_string(), None));
-    }
-    if all.is_empty() { Ok(loaded) } else { Err(Problems { file: file.display().to_string(), all }) }
+    serve::load(file, &|name| std::env::var(name).ok())
 }
 
 /// Reads a configuration, or says on standard error what is wrong with it. Warnings go there, too.

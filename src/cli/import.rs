@@ -118,7 +118,7 @@ pub fn run(args: &ImportArgs) -> Outcome {
         return Outcome::Failed;
     };
     // Nothing may be renewed here: this process ends with the file's last line.
-    let heart = match Heart::for_command(&loaded.config, &runtime) {
+    let heart = match Heart::for_command(&loaded, &runtime) {
         Ok(heart) => heart,
         Err(error) => {
             complain(error);

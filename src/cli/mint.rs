@@ -124,7 +124,7 @@ mod tests {
     use jsonwebtoken::{DecodingKey, Validation, decode};
 
     use super::*;
-    use crate::config::{NoProviders, parse};
+    use crate::config::parse;
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -138,7 +138,7 @@ mod tests {
              vault: {{keys: [{{id: a, key: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=}}]}}\n\
              services: {{}}\n"
         );
-        parse(&text, Path::new(""), &|_| None, &NoProviders).unwrap().config
+        parse(&text, Path::new(""), &|_| None).finish().unwrap().0
     }
 
     fn args(more: &[&str]) -> MintArgs {

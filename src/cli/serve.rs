@@ -19,7 +19,7 @@ pub fn run(file: &ConfigFile) -> Outcome {
         }
     };
     let Some(loaded) = load_or_complain(&file.config) else { return Outcome::Wrong };
-    match serve::run(loaded.config, Control::default()) {
+    match serve::run(loaded, Control::default()) {
         Ok(()) => Outcome::Done,
         Err(error) => {
             let outcome = if error.is_configuration() { Outcome::Wrong } else { Outcome::Failed };

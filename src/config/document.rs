@@ -72,14 +72,6 @@ impl Document {
         }
     }
 
-    /// The same for a path as it is shown: of the longest part of it that is in the file.
-    pub(super) fn position_of(&self, path: &str) -> Option<Position> {
-        let begins =
-            |shown: &str| path.strip_prefix(shown).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
-        let shown = self.positions.iter().map(|(path, position)| (path.to_string(), position));
-        shown.filter(|(shown, _)| begins(shown)).max_by_key(|(shown, _)| shown.len()).map(|(_, position)| *position)
-    }
-
     /// The text of a plain scalar that a variable was put into, before it was typed.
     pub(super) fn text_before_typing(&self, path: &Path) -> Option<&str> {
         self.texts.get(path).map(String::as_str)

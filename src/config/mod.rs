@@ -1,9 +1,10 @@
 //! The configuration: what the operator wrote (`raw`), read with its line numbers and environment (`document`), and what it
-//! means (the types here, filled by `resolve`). Every problem is reported at once, by path and line, never by value.
-//! Plain data at the bottom of the tree: nothing here knows the modules that it configures, and each of them takes its
-//! own part only. Does no I/O but to read the file, the `_file` secrets and the environment it is given.
+//! means (the types here, filled by `resolve`). Services stay as they were written, in a [`Draft`]: `provider` makes them
+//! whole, and notes what is wrong with them in the same report. Every problem is reported at once, by path and line, never
+//! by value. Plain data at the bottom of the tree: nothing here knows the modules that it configures, and each of them
+//! takes its own part only. Does no I/O but to read the file, the `_file` secrets and the environment it is given.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
@@ -11,16 +12,16 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::{
-    id::{Issuer, ServiceName},
+    id::Issuer,
     secret::{Secret, SecretString},
 };
 
 mod api_keys;
 pub mod brand;
-mod catalogue;
+mod context;
 mod document;
+mod draft;
 mod language;
-mod load;
 pub mod loopback;
 mod notifications;
 mod problem;
@@ -32,23 +33,29 @@ mod resolve;
 mod schema;
 mod service;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
-mod units;
+pub mod units;
+pub mod urls;
 mod validate;
 
 pub use api_keys::ApiKeys;
 pub use brand::Brand;
-pub use catalogue::{Catalogue, NoProviders};
+pub(crate) use context::{Context, or};
 pub use document::Env;
+pub use draft::{Draft, load, parse};
 pub use language::Language;
-pub use load::{Loaded, load, parse};
 pub use notifications::{Email, NoticeKind, Notifications, Smtp, SmtpTls, Webhook};
-pub use problem::{Position, Problem, Problems, nearest};
+#[cfg(test)]
+pub(crate) use problem::Report;
+pub use problem::{Finding, Path, Position, Problem, Problems, finding, nearest};
 pub use provider::{ApiKeyPhase, ClientAuth, ErrorRules, Injection, Pkce, ProviderFields};
+pub(crate) use raw::{RawApiKeys, RawLimits, RawMatch, RawRateLimit, RawRule, RawService, RawTimeouts, RawUpstream};
 pub use schema::schema;
-pub use service::{Limits, PolicyRule, RateLimit, Service, Timeouts, Upstream, UpstreamProtocol};
+pub use service::{Limits, PolicyRule, RateLimit, Timeouts, Upstream, UpstreamProtocol};
 
-/// A whole configuration, checked.
+/// A whole configuration, checked, but for its services, which are `provider`'s.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where browsers reach the connect pages, the callback and the dashboard. No query, no fragment, no trailing slash.
@@ -73,8 +80,6 @@ pub struct Config {
     pub store: Store,
     /// What seals them.
     pub vault: Vault,
-    /// The services by name; `provider::Services` makes them whole.
-    pub services: BTreeMap<ServiceName, Service>,
     /// Limits on requests, unless a service says otherwise.
     pub limits: Limits,
     /// Peers whose word counts for the scheme, host and address of a request (RFC 7239).

@@ -21,14 +21,14 @@ pub(super) enum Step {
 
 impl Path {
     /// The path of a key below this one.
-    pub(super) fn key(&self, key: &str) -> Self {
+    pub fn key(&self, key: &str) -> Self {
         let mut steps = self.0.clone();
         steps.push(Step::Key(key.to_owned()));
         Self(steps)
     }
 
     /// The path of an item below this one.
-    pub(super) fn index(&self, index: usize) -> Self {
+    pub fn index(&self, index: usize) -> Self {
         let mut steps = self.0.clone();
         steps.push(Step::Index(index));
         Self(steps)
@@ -140,27 +140,28 @@ impl fmt::Display for Problems {
 
 /// What a problem says, before its place is known.
 #[derive(Debug, Clone)]
-pub(super) struct Finding {
+pub struct Finding {
     message: String,
     hint: Option<String>,
 }
 
 impl Finding {
     /// Adds what to do about it.
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 }
 
 /// What is wrong, in a sentence without a full stop.
-pub(super) fn finding(message: impl Into<String>) -> Finding {
+pub fn finding(message: impl Into<String>) -> Finding {
     Finding { message: message.into(), hint: None }
 }
 
 /// Collects problems and warnings while a configuration is read.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub struct Report {
     found: Vec<(Path, Finding)>,
     warned: Vec<(Path, Finding)>,
     broken: BTreeSet<Path>,
@@ -168,35 +169,35 @@ pub(super) struct Report {
 
 impl Report {
     /// Notes a problem, unless what is there has been found broken already: one mistake is told once.
-    pub(super) fn problem(&mut self, path: &Path, finding: Finding) {
+    pub fn problem(&mut self, path: &Path, finding: Finding) {
         if !self.is_broken(path) {
             self.found.push((path.clone(), finding));
         }
     }
 
     /// Notes a warning.
-    pub(super) fn warning(&mut self, path: &Path, finding: Finding) {
+    pub fn warning(&mut self, path: &Path, finding: Finding) {
         self.warned.push((path.clone(), finding));
     }
 
     /// Notes a problem whose value counts as told: nothing more is said of what is there or below.
-    pub(super) fn broken(&mut self, path: &Path, finding: Finding) {
+    pub fn broken(&mut self, path: &Path, finding: Finding) {
         self.problem(path, finding);
         self.broken.insert(path.clone());
     }
 
     /// Whether the value there has been found broken.
-    pub(super) fn is_broken(&self, path: &Path) -> bool {
+    pub fn is_broken(&self, path: &Path) -> bool {
         self.broken.iter().any(|broken| path.within(broken))
     }
 
     /// Whether a problem has been found.
-    pub(super) fn has_problems(&self) -> bool {
+    pub fn has_problems(&self) -> bool {
         !self.found.is_empty()
     }
 
     /// The problems and the warnings, each with its position, in the order of the file.
-    pub(super) fn finish(self, position: &dyn Fn(&Path) -> Option<Position>) -> (Vec<Problem>, Vec<Problem>) {
+    pub fn finish(self, position: &dyn Fn(&Path) -> Option<Position>) -> (Vec<Problem>, Vec<Problem>) {
         let placed = |found: Vec<(Path, Finding)>| {
             let mut problems: Vec<Problem> = found
                 .into_iter()

@@ -1,43 +1,11 @@
-//! A service as configured, and what belongs to it alone.
+//! What belongs to one service alone and needs no provider to be understood.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{ApiKeys, ProviderFields};
-use crate::{id::ServiceName, operation::PathPattern, secret::SecretString};
-
-/// A service as configured: a provider's name, and what differs from it.
-#[derive(Debug, Clone)]
-pub struct Service {
-    /// The provider; none where every field is written inline. A service with a provider's name is built on it.
-    pub provider: Option<String>,
-    /// The service whose connections this one uses.
-    pub connection: Option<ServiceName>,
-    /// The OAuth client (RFC 6749 §2.2). None: the service takes API keys only, or uses another's connection.
-    pub client_id: Option<String>,
-    /// Its secret; none for a public client.
-    pub client_secret: Option<SecretString>,
-    /// Provider fields, inline or overriding.
-    pub fields: ProviderFields,
-    /// Whether `http` URLs beyond loopback are allowed.
-    pub allow_plain_http: bool,
-    /// API keys beside or before OAuth.
-    pub api_keys: ApiKeys,
-    /// Time limits upstream.
-    pub timeouts: Timeouts,
-    /// How the upstream is spoken to.
-    pub upstream: Upstream,
-    /// Whether the upstream's `Set-Cookie` is passed on.
-    pub response_cookies: bool,
-    /// At most this many calls a caller.
-    pub rate_limit: Option<RateLimit>,
-    /// First match decides; default allow.
-    pub policy: Vec<PolicyRule>,
-    /// Limits: the service's own, and [`Config::limits`](super::Config::limits) where it has none. Complete in itself.
-    pub limits: Limits,
-}
+use crate::{operation::PathPattern, secret::SecretString};
 
 /// Time limits towards an upstream.
 #[derive(Debug, Clone, Copy)]

@@ -26,7 +26,7 @@ use crate::{
     events::Events,
     id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
     oauth::{self, Fault, Transport, TransportError},
-    provider::{Services, catalogue::Embedded},
+    provider::{Loaded, Services},
     store::{EmbeddedStore, Store},
     vault::Vault,
 };
@@ -176,8 +176,19 @@ impl Rig {
 
     /// With another one. Runs inside a tokio runtime.
     pub fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = match config::parse(CONFIG, Path::new("."), &|_| None, &Embedded) {
-            Ok(loaded) => loaded.config,
+        Self::writing(&[], change)
+    }
+
+    /// With another one, and these lines in services. Runs inside a tokio runtime.
+    pub fn writing(lines: &[(&str, String)], change: impl FnOnce(&mut Config)) -> Self {
+        let mut text = CONFIG.to_owned();
+        for (service, line) in lines {
+            let begin = format!("\n  {service}:\n");
+            assert!(text.contains(&begin), "{service}");
+            text = text.replace(&begin, &format!("{begin}    {line}\n"));
+        }
+        let (mut config, services) = match Loaded::settle(config::parse(&text, Path::new("."), &|_| None)) {
+            Ok(loaded) => (loaded.config, Arc::new(loaded.services)),
             Err(problems) => panic!("{problems:?}"),
         };
         change(&mut config);
@@ -187,7 +198,6 @@ impl Rig {
         let clock = Clock::manual(START);
         let vault = Arc::new(Vault::new(&config.vault));
         let roots = Roots::new(Arc::clone(&store), Arc::clone(&vault));
-        let services = Arc::new(Services::resolve(&config).unwrap());
         let provider = Arc::new(Provider {
             answer: Mutex::new(Ok((200, r#"{"access_token":"at","token_type":"Bearer","expires_in":3600}"#.into()))),
             person: Mutex::new("ada".into()),

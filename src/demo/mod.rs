@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 use valetkey_standin::StandIn;
 
-use crate::{clock::Clock, config, provider::catalogue::Embedded, serve};
+use crate::{clock::Clock, provider::Loaded, serve};
 
 mod client;
 mod guide;
@@ -84,8 +84,8 @@ pub fn run(options: Options) -> Result<bool, Error> {
     // The first of two providers wins; a second attempt changes nothing.
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = Runtime::new()?;
-    let stage = runtime.block_on(Stage::set(&options))?;
-    let mut server = Server::start(stage.config.clone())?;
+    let (stage, loaded) = runtime.block_on(Stage::set(&options))?;
+    let mut server = Server::start(loaded)?;
     let outcome = runtime.block_on(async {
         server.ready().await?;
         stage.play(&options, &server).await
@@ -106,12 +106,11 @@ struct Stage {
     lifetime: Duration,
     github: bool,
     config_path: PathBuf,
-    config: config::Config,
     _folder: setup::Folder,
 }
 
 impl Stage {
-    async fn set(options: &Options) -> Result<Self, Error> {
+    async fn set(options: &Options) -> Result<(Self, Loaded), Error> {
         let (clock, secrets, folder) = (Clock::system(), setup::Secrets::make()?, setup::Folder::make()?);
         let walks = options.walk.is_some();
         let (address, admin) = setup::addresses(options.port.or((!walks).then_some(PORT)))?;
@@ -129,8 +128,9 @@ impl Stage {
         let api = standin.api();
         let places = setup::Places { public: address, admin, standin: standin.origin(), api: &api, github };
         let config_path = setup::write(&folder, &secrets, &places)?;
-        let config = load(&config_path, &options.environment)?;
-        Ok(Self { standin, secrets, clock, public, admin, lifetime, github, config_path, config, _folder: folder })
+        let loaded = load(&config_path, &options.environment)?;
+        let stage = Self { standin, secrets, clock, public, admin, lifetime, github, config_path, _folder: folder };
+        Ok((stage, loaded))
     }
 
     async fn play(&self, options: &Options, server: &Server) -> Result<bool, Error> {
@@ -161,10 +161,9 @@ impl Stage {
     }
 }
 
-fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<config::Config, Error> {
+fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, Error> {
     let env = |name: &str| environment.get(name).cloned();
-    let loaded = config::load(path, &env, &Embedded).map_err(|problems| Error::Config(problems.to_string()))?;
-    Ok(loaded.config)
+    serve::load(path, &env).map_err(|problems| Error::Config(problems.to_string()))
 }
 
 /// A Valetkey in a thread of its own: it builds its own runtimes.
@@ -175,10 +174,10 @@ struct Server {
 }
 
 impl Server {
-    fn start(config: config::Config) -> io::Result<Self> {
+    fn start(loaded: Loaded) -> io::Result<Self> {
         let (stop, (ready, told)) = (CancellationToken::new(), oneshot::channel());
         let control = serve::Control { stop: Some(stop.clone()), ready: Some(ready) };
-        let thread = thread::Builder::new().name("valetkey".into()).spawn(move || serve::run(config, control))?;
+        let thread = thread::Builder::new().name("valetkey".into()).spawn(move || serve::run(loaded, control))?;
         Ok(Self { thread: Some(thread), stop, ready: Some(told) })
     }
 

@@ -233,7 +233,7 @@ mod tests {
     fn the_configuration_is_one_that_valetkey_takes_without_a_warning() {
         let (folder, secrets) = (Folder::make().unwrap(), Secrets::make().unwrap());
         let path = write(&folder, &secrets, &places(false)).unwrap();
-        match crate::config::load(&path, &|_| None, &crate::config::NoProviders) {
+        match crate::serve::load(&path, &|_| None) {
             Ok(loaded) => assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings),
             Err(problems) => panic!("{problems}"),
         }

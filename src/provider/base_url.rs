@@ -2,7 +2,10 @@
 
 use url::Url;
 
-use crate::config::loopback::is_loopback;
+use crate::config::{
+    Finding,
+    urls::{self, PlainHttp, UrlRule},
+};
 
 /// An API's origin and path prefix, from configuration only.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -15,23 +18,24 @@ pub struct BaseUrl {
 }
 
 impl BaseUrl {
-    /// Parses an `https` URL, or an `http` one where [`is_loopback`] or the operator allows it.
-    ///
-    /// # Errors
-    /// A sentence for the operator, without the URL's own text.
-    pub fn parse(text: &str, allow_plain_http: bool) -> Result<Self, &'static str> {
-        let url = endpoint(text, allow_plain_http)?;
-        if url.query().is_some() {
-            return Err("must not have a query");
-        }
-        let host = url.host_str().ok_or("names no host")?.to_owned();
-        let port = url.port_or_known_default().ok_or("names no port")?;
+    /// Takes a URL apart that was checked to be an `http` or `https` one without a query.
+    pub fn of(url: &Url) -> Self {
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let port = url.port_or_known_default().unwrap_or_default();
         let authority = match url.port() {
             Some(port) => format!("{host}:{port}"),
             None => host.clone(),
         };
-        let path = url.path().to_owned();
-        Ok(Self { tls: url.scheme() == "https", host, port, authority, path })
+        Self { tls: url.scheme() == "https", host, port, authority, path: url.path().to_owned() }
+    }
+
+    /// Parses an `https` URL, or an `http` one on loopback or where the operator allows it.
+    ///
+    /// # Errors
+    /// What is wrong with it, without the URL's own text.
+    pub fn parse(text: &str, allow_plain_http: bool) -> Result<Self, Vec<Finding>> {
+        let plain_http = if allow_plain_http { PlainHttp::Allowed } else { PlainHttp::LoopbackUnlessAllowed };
+        urls::parse(text, UrlRule { plain_http, query: false }).map(|url| Self::of(&url))
     }
 
     /// Whether TLS is spoken there.
@@ -81,27 +85,6 @@ impl BaseUrl {
         let rest = url.path().strip_prefix(self.path())?;
         (same_origin && (rest.is_empty() || rest.starts_with('/'))).then_some(rest)
     }
-}
-
-/// Parses a URL of configuration that is called or redirected to: `https`, with a host, without user or fragment.
-pub(super) fn endpoint(text: &str, allow_plain_http: bool) -> Result<Url, &'static str> {
-    let url = Url::parse(text).map_err(|_| "is no absolute URL")?;
-    match url.scheme() {
-        "https" => {}
-        "http" if allow_plain_http || is_loopback(&url) => {}
-        "http" => return Err("must be https; http is for loopback addresses only"),
-        _ => return Err("must be an https URL"),
-    }
-    if url.host_str().is_none_or(str::is_empty) {
-        return Err("names no host");
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("must not hold a user or password");
-    }
-    if url.fragment().is_some() {
-        return Err("must not have a fragment");
-    }
-    Ok(url)
 }
 
 #[cfg(test)]

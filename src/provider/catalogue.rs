@@ -13,7 +13,7 @@ use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::Value;
 
 use super::overlay::overlay;
-use crate::config::{self, ProviderFields};
+use crate::config::ProviderFields;
 
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/config/providers");
 
@@ -29,20 +29,6 @@ struct Entry {
     fields: ProviderFields,
     /// For a preset: the provider whose file it stands in.
     provider: Option<String>,
-}
-
-/// The embedded catalogue, as the configuration asks it.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Embedded;
-
-impl config::Catalogue for Embedded {
-    fn names(&self) -> Vec<&str> {
-        names().collect()
-    }
-
-    fn whole(&self, provider: &str, service: &str, inline: &ProviderFields) -> Option<ProviderFields> {
-        whole(provider, service, inline)
-    }
 }
 
 /// The fields of a provider or preset.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use super::header::{BadHeader, settable};
 use crate::{config::Injection, secret::SecretString};
 
 /// A header and the text around the credential in it.
@@ -19,37 +20,32 @@ pub struct Inject {
 #[error("the credential holds characters that can't be sent in a header")]
 pub struct Unsendable;
 
-/// Headers that belong to the connection, the message's framing or the caller, and which a service can't set.
-const RESERVED: [&str; 14] = [
-    "host",
-    "connection",
-    "keep-alive",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "content-length",
-    "expect",
-    "cookie",
-    "via",
-    "forwarded",
-    "date",
-    "content-type",
-];
+/// Why a header and a template can't carry credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadInjection {
+    /// The header is not a service's to set.
+    Header(BadHeader),
+    /// The template has no place for the credential.
+    NoToken,
+    /// It has two.
+    TokenTwice,
+    /// It holds characters that can't be sent in a header.
+    Unsendable,
+}
 
 impl Inject {
     /// Checks header name and template.
     ///
     /// # Errors
-    /// A sentence for the operator.
-    pub fn parse(injection: &Injection) -> Result<Self, &'static str> {
-        let header = Arc::new(header_name(&injection.header)?);
-        let (before, after) = injection.template.split_once("{token}").ok_or("the template lacks {token}")?;
+    /// What is wrong with them.
+    pub fn parse(injection: &Injection) -> Result<Self, BadInjection> {
+        let header = Arc::new(settable(&injection.header).map_err(BadInjection::Header)?);
+        let (before, after) = injection.template.split_once("{token}").ok_or(BadInjection::NoToken)?;
         if after.contains("{token}") {
-            return Err("the template has {token} twice");
+            return Err(BadInjection::TokenTwice);
         }
         if !visible(before) || !visible(after) {
-            return Err("the template holds characters that can't be sent in a header");
+            return Err(BadInjection::Unsendable);
         }
         Ok(Self { header, before: before.to_owned(), after: after.to_owned() })
     }
@@ -90,16 +86,6 @@ impl Inject {
     }
 }
 
-/// Checks the name of a header that a service sets.
-pub(super) fn header_name(text: &str) -> Result<HeaderName, &'static str> {
-    let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| "is no header name")?;
-    let text = name.as_str();
-    if RESERVED.contains(&text) || text.starts_with("proxy-") || text.starts_with("valetkey-") {
-        return Err("names a header that a service can't set");
-    }
-    Ok(name)
-}
-
 fn visible(text: &str) -> bool {
     text.bytes().all(|b| (b' '..=b'~').contains(&b))
 }
@@ -108,7 +94,7 @@ fn visible(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn inject(header: &str, template: &str) -> Result<Inject, &'static str> {
+    fn inject(header: &str, template: &str) -> Result<Inject, BadInjection> {
         Inject::parse(&Injection { header: header.into(), template: template.into() })
     }
 

@@ -5,13 +5,16 @@
 mod base_url;
 pub mod catalogue;
 pub mod coding;
+mod header;
 mod inject;
+mod loaded;
 mod notice;
 mod overlay;
 mod resolve;
 mod scan;
 pub mod scopes;
 mod service;
+mod services;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -21,9 +24,10 @@ pub mod verdict;
 
 pub use base_url::BaseUrl;
 pub use inject::{Inject, Unsendable};
-pub use resolve::{Problem, Services};
+pub use loaded::Loaded;
 pub use scan::texts;
 pub use scopes::{ScopeFacts, ScopeSet};
 pub use service::{API_KEY_MAX, OAuth, Service};
+pub use services::Services;
 pub use upstream::Upstream;
 pub use verdict::{Verdict, is_open_without_body, verdict, wants_body};

@@ -64,8 +64,13 @@ pub fn words(text: &str) -> Vec<String> {
 }
 
 /// RFC 6749 §3.3: `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`.
-pub(super) fn well_formed(word: &str) -> bool {
+pub fn well_formed(word: &str) -> bool {
     (1..=LENGTH_MAX).contains(&word.len()) && word.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
+
+/// Whether this is one scope that can be asked for: well formed, and without the comma that some answers put between scopes.
+pub fn is_scope(text: &str) -> bool {
+    well_formed(text) && !text.contains(',')
 }
 
 /// What a provider's file says of scopes.

@@ -1,6 +1,8 @@
 //! Services made whole, verdicts, and what must hold for every file of the catalogue.
 
 mod every_file;
+mod meaning;
+mod mistakes;
 mod scope_rules;
 mod services;
 mod verdicts;

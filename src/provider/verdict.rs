@@ -41,6 +41,19 @@ pub struct Signs {
     rate_limited: Vec<Compiled>,
 }
 
+/// A sign that can't be meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadSign {
+    /// The list that it stands in, such as `dead_token`, …
+    pub list: &'static str,
+    /// … and its place there.
+    pub index: usize,
+    /// What is wrong with it, in a sentence for the operator.
+    pub message: &'static str,
+}
+
+const NO_POINTER: &str = "A JSON pointer is empty or begins with a slash";
+
 #[derive(Debug, Clone)]
 struct Compiled {
     status: Option<u16>,
@@ -57,18 +70,18 @@ impl Signs {
     /// Checks the signs of provider fields.
     ///
     /// # Errors
-    /// Which sign is wrong, as in `dead_token[1]`, and a sentence for the operator.
-    pub fn parse(rules: Option<&ErrorRules>) -> Result<Self, (String, &'static str)> {
+    /// Which sign is wrong, and how.
+    pub fn parse(rules: Option<&ErrorRules>) -> Result<Self, BadSign> {
         let Some(rules) = rules else { return Ok(Self::default()) };
-        let list = |key: &str, signs: &[Sign]| {
+        let list = |list: &'static str, signs: &[Sign]| {
             let compiled = signs
                 .iter()
                 .enumerate()
-                .map(|(at, sign)| Compiled::parse(sign).map_err(|message| (format!("{key}[{at}]"), message)));
+                .map(|(index, sign)| Compiled::parse(sign).map_err(|message| BadSign { list, index, message }));
             compiled.collect::<Result<Vec<_>, _>>()
         };
-        if let Some(at) = rules.token_error.iter().position(|text| Pointer::parse(text).is_none()) {
-            return Err((format!("token_error[{at}]"), "a JSON pointer is empty or begins with a slash"));
+        if let Some(index) = rules.token_error.iter().position(|text| Pointer::parse(text).is_none()) {
+            return Err(BadSign { list: "token_error", index, message: NO_POINTER });
         }
         Ok(Self {
             dead_token: list("dead_token", &rules.dead_token)?,
@@ -89,8 +102,10 @@ impl Signs {
 
 impl Compiled {
     fn parse(sign: &Sign) -> Result<Self, &'static str> {
-        let pointer = |text: &String| Pointer::parse(text).ok_or("a JSON pointer is empty or begins with a slash");
-        let name = |text: &String| HeaderName::from_bytes(text.as_bytes()).map_err(|_| "names a header that is none");
+        let pointer = |text: &String| Pointer::parse(text).ok_or(NO_POINTER);
+        let name = |text: &String| {
+            HeaderName::from_bytes(text.as_bytes()).map_err(|_| "This sign names a header that is none")
+        };
         let own = sign.pointer.iter().map(|text| Ok((pointer(text)?, sign.values.clone())));
         let also = sign.also.iter().map(|(text, values)| Ok((pointer(text)?, values.clone())));
         let compiled = Self {
@@ -110,16 +125,16 @@ impl Compiled {
             held_scopes_header: sign.held_scopes_header.as_ref().map(name).transpose()?,
         };
         if !sign.values.is_empty() && sign.pointer.is_none() {
-            return Err("has values but no pointer");
+            return Err("This sign has `values` but no `pointer`");
         }
         if compiled.held_scopes_header.is_some() && compiled.scopes_header.is_none() {
-            return Err("has held_scopes_header but no scopes_header");
+            return Err("This sign has `held_scopes_header` but no `scopes_header`");
         }
         let says_nothing = compiled.status.is_none()
             && compiled.header.is_none()
             && compiled.pointers.is_empty()
             && compiled.contains.is_none();
-        if says_nothing { Err("needs a status, header, pointer or contains") } else { Ok(compiled) }
+        if says_nothing { Err("This sign needs a `status`, `header`, `pointer` or `contains`") } else { Ok(compiled) }
     }
 
     fn needs_body(&self) -> bool {

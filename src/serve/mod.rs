@@ -2,6 +2,7 @@
 //! runs them until the drain is through. The one place that knows all parts; it decides nothing else.
 
 mod health;
+mod load;
 mod notices;
 mod open;
 mod outgoing;
@@ -22,7 +23,7 @@ use crate::{
     id::ServiceName,
     oauth,
     outbound::{self, Outbound, OutboundOptions},
-    provider::{Problem, Services},
+    provider::{Loaded, Services},
     proxy,
     store::{Counted, Store},
     telemetry::{Metrics, RequestIds},
@@ -30,6 +31,7 @@ use crate::{
     web,
 };
 
+pub use load::{load, parse};
 pub use open::OpenError;
 
 use runtimes::{CallRuntime, Handles};
@@ -40,9 +42,6 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Why Valetkey can't run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A service can't be made whole.
-    #[error("{}", .0.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect::<Vec<_>>().join("; "))]
-    Services(Vec<Problem>),
     /// An issuer of callers can't be trusted as configured.
     #[error(transparent)]
     Callers(#[from] IssuerError),
@@ -76,7 +75,7 @@ impl Error {
     /// Whether the configuration must change before another try can help.
     pub const fn is_configuration(&self) -> bool {
         match self {
-            Self::Services(_) | Self::Callers(_) | Self::Certificate(..) | Self::Mail(_) => true,
+            Self::Callers(_) | Self::Certificate(..) | Self::Mail(_) => true,
             Self::Proxy(proxy::ServeError::Certificate(_)) => true,
             Self::Proxy(_)
             | Self::Store(_)
@@ -116,13 +115,21 @@ impl Heart {
     ///
     /// # Errors
     /// What of the configuration can't be made real; where another process holds the embedded store, that.
-    pub fn for_command(config: &Config, runtime: &Runtime) -> Result<Self, Error> {
-        Self::of(config, &Handles::both(runtime), Connections::for_command, Vec::new(), Arc::default())
+    pub fn for_command(loaded: &Loaded, runtime: &Runtime) -> Result<Self, Error> {
+        Self::of(
+            &loaded.config,
+            &loaded.services,
+            &Handles::both(runtime),
+            Connections::for_command,
+            Vec::new(),
+            Arc::default(),
+        )
     }
 
     /// `more`: sinks for events, beside the log.
     fn of(
         config: &Config,
+        services: &Services,
         on: &Handles,
         make: fn(connection::Parts) -> Connections,
         more: Vec<Box<dyn Sink>>,
@@ -130,7 +137,7 @@ impl Heart {
     ) -> Result<Self, Error> {
         let clock = Clock::system();
         let outbound = Outbound::new(OutboundOptions::default(), on.background.clone())?;
-        let services = Arc::new(Services::resolve(config).map_err(Error::Services)?);
+        let services = Arc::new(services.clone());
         let store: Arc<dyn Store> = Arc::new(Counted::new(open::store(&config.store, on)?, Arc::clone(&metrics)));
         let vault = Arc::new(Vault::new(&config.vault));
         let roots = Roots::new(Arc::clone(&store), Arc::clone(&vault));
@@ -168,7 +175,8 @@ impl Heart {
 ///
 /// # Errors
 /// What of the configuration can't be made real.
-pub fn run(config: Config, control: Control) -> Result<(), Error> {
+pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
+    let Loaded { config, services, .. } = loaded;
     let runtime = Runtime::new().map_err(|_| Error::System("threads"))?;
     let calls = CallRuntime::start().map_err(|_| Error::System("threads"))?;
     let on = Handles { calls: calls.handle().clone(), background: runtime.handle().clone() };
@@ -176,7 +184,7 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
     let metrics = Arc::new(Metrics::new());
     let inbox = (!config.notifications.is_empty()).then(|| Inbox::new(clock.clone(), Arc::clone(&metrics)));
     let more = inbox.iter().map(|inbox| Box::new(inbox.clone()) as Box<dyn Sink>).collect();
-    let heart = Heart::of(&config, &on, Connections::new, more, Arc::clone(&metrics))?;
+    let heart = Heart::of(&config, &services, &on, Connections::new, more, Arc::clone(&metrics))?;
     check_addresses(&config.listeners)?;
     let drain = proxy::Drain::default();
     let consent = Arc::new(Consent::new(

@@ -75,7 +75,7 @@ struct Line {
 /// Does it.
 pub fn run(args: &MigrationArgs) -> Outcome {
     let Some(loaded) = load_or_complain(&args.config.config) else { return Outcome::Wrong };
-    census::with_heart(&loaded.config, async |heart: &Heart| {
+    census::with_heart(&loaded, async |heart: &Heart| {
         let wanted = match chosen(&heart.services, args.service.as_deref()) {
             Ok(wanted) => wanted,
             Err(why) => {

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    Algorithm, Binding,
+    Algorithm, Binding, Limits,
     units::{Count, Size, Span},
 };
 use crate::secret::SecretString;
@@ -271,6 +271,19 @@ pub struct RawLimits {
     pub connections_per_client: Option<Count>,
     /// A caller's JWT. `16KiB` by default. On a service it has no effect.
     pub jwt_bytes: Option<Size>,
+}
+
+impl RawLimits {
+    /// Limits as written, and the others from `below`.
+    pub fn over(&self, below: Limits) -> Limits {
+        Limits {
+            header_bytes: self.header_bytes.map_or(below.header_bytes, |size| size.0),
+            uri_bytes: self.uri_bytes.map_or(below.uri_bytes, |size| size.0),
+            body_bytes: self.body_bytes.map_or(below.body_bytes, |size| size.0),
+            connections_per_client: self.connections_per_client.map_or(below.connections_per_client, |count| count.0),
+            jwt_bytes: self.jwt_bytes.map_or(below.jwt_bytes, |size| size.0),
+        }
+    }
 }
 
 /// When access tokens are renewed.

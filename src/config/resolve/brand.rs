@@ -2,14 +2,12 @@
 
 use url::Url;
 
-use super::{
-    Context,
-    context::{PlainHttp, UrlRule},
-};
 use crate::config::{
     brand::{Brand, Color, Logo, LogoFormat},
+    context::Context,
     problem::{Path, finding},
     raw::RawBrandedApplication,
+    urls::{PlainHttp, UrlRule},
 };
 
 /// The largest logo.

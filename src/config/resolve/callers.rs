@@ -2,12 +2,13 @@
 
 use jsonwebtoken::DecodingKey;
 
-use super::context::{Context, PlainHttp, UrlRule};
 use crate::{
     config::{
         Algorithm, CallerIssuer, IssuerKeys,
+        context::Context,
         problem::{Path, finding},
         raw::RawCaller,
+        urls::{PlainHttp, UrlRule},
     },
     id::Issuer,
 };

@@ -1,10 +1,9 @@
-//! The second pass: what was written becomes what it means. Defaults are filled in, files are read, and what no schema can
+//! The second pass: what was written becomes what it means, services aside, which `provider` makes whole. Defaults are filled in, files are read, and what no schema can
 //! say is checked. Every function notes all it finds in the report and goes on; one that returns `None` has noted why, or
 //! the first pass has.
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
     time::Duration,
 };
 
@@ -12,23 +11,17 @@ use ipnet::IpNet;
 
 use super::{
     Binding, Cache, Config, Connect, Limits, Listener, ListenerTls, Refresh, Roles, SessionProof, Shutdown,
+    context::{Context, or},
     loopback::is_loopback_address,
     problem::{Path, finding},
-    raw::{RawCache, RawConfig, RawConnect, RawLimits, RawListener, RawRefresh, RawRole, RawSession, RawShutdown},
-    units::Span,
+    raw::{RawCache, RawConfig, RawConnect, RawListener, RawRefresh, RawRole, RawSession, RawShutdown},
+    urls::{PlainHttp, UrlRule},
 };
 
-mod api_keys;
 mod brand;
 mod callers;
-mod context;
 mod notifications;
-mod rules;
-mod services;
 mod storage;
-
-pub(super) use context::Context;
-use context::{PlainHttp, UrlRule};
 
 /// A shorter admin token is warned of.
 const SHORTEST_ADMIN_TOKEN: usize = 16;
@@ -38,7 +31,7 @@ const LONG_TICKET: Duration = Duration::from_secs(86_400);
 /// The application's name where the operator gives none.
 const APPLICATION: &str = "This application";
 
-/// Resolves a whole configuration.
+/// Resolves a whole configuration but for its services.
 pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
     let root = Path::default();
     let public_url = raw.public_url.and_then(|text| {
@@ -71,8 +64,7 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
         jwt_bytes: Some(16 << 10),
         ..Limits::default()
     };
-    let limits = limits(raw.limits.as_ref(), defaults);
-    let services = services::services(raw.services.unwrap_or_default(), limits, &root.key("services"), cx);
+    let limits = raw.limits.map_or(defaults, |raw| raw.over(defaults));
     let trusted_proxies = trusted_proxies(raw.trusted_proxies.unwrap_or_default(), &root.key("trusted_proxies"), cx);
     let refresh = refresh(&raw.refresh.unwrap_or_default(), &root.key("refresh"), cx);
     let notifications =
@@ -89,7 +81,6 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
         cache,
         store: store?,
         vault: vault?,
-        services,
         limits,
         trusted_proxies,
         refresh,
@@ -242,25 +233,4 @@ fn trusted_proxies(raw: Vec<String>, path: &Path, cx: &mut Context<'_>) -> Vec<I
         }
     }
     networks
-}
-
-/// Limits as written, and the others from `below`.
-fn limits(raw: Option<&RawLimits>, below: Limits) -> Limits {
-    let Some(raw) = raw else { return below };
-    Limits {
-        header_bytes: raw.header_bytes.map_or(below.header_bytes, |size| size.0),
-        uri_bytes: raw.uri_bytes.map_or(below.uri_bytes, |size| size.0),
-        body_bytes: raw.body_bytes.map_or(below.body_bytes, |size| size.0),
-        connections_per_client: raw.connections_per_client.map_or(below.connections_per_client, |count| count.0),
-        jwt_bytes: raw.jwt_bytes.map_or(below.jwt_bytes, |size| size.0),
-    }
-}
-
-fn or(span: Option<Span>, default: Duration) -> Duration {
-    span.map_or(default, |span| span.0)
-}
-
-/// Paths in the file begin at its directory.
-fn from_directory(directory: &std::path::Path, file: PathBuf) -> PathBuf {
-    if file.is_absolute() { file } else { directory.join(file) }
 }

@@ -6,13 +6,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use lettre::message::Mailbox;
 use url::Url;
 
-use super::context::{Context, PlainHttp, UrlRule};
 use crate::{
     config::{
+        context::Context,
         loopback::is_loopback,
         notifications::{Email, NoticeKind, Notifications, Smtp, SmtpTls, Webhook},
         problem::{Path, finding},
         raw::{RawEmail, RawNotifications, RawWebhook},
+        urls::{PlainHttp, UrlRule},
     },
     secret::{Secret, SecretString},
 };

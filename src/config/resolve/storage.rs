@@ -7,10 +7,10 @@ use base64::{
 use url::Url;
 use zeroize::Zeroize;
 
-use super::{context::Context, from_directory};
 use crate::{
     config::{
         Redis, RedisTls, RedisTopology, Store, Vault, VaultKey,
+        context::{Context, from_directory},
         loopback::is_loopback,
         problem::{Path, finding},
         raw::{RawRedis, RawStore, RawVault, RawVaultKey},

@@ -1,6 +1,6 @@
 //! What may be wrong with the operator's brand.
 
-use super::problems::check;
+use super::{super::testing::check, problems::problems};
 
 #[test]
 #[rustfmt::skip]
@@ -13,7 +13,7 @@ fn a_brand_that_cannot_be_shown() {
         (file, line)
     };
     let (large, other) = (file(&format!("<svg>{}</svg>", " ".repeat(64 << 10))), file("GIF89a"));
-    check(&[
+    check(problems, &[
         (good, "application: { name: Acme, color: red } # HERE", "application.color", "no colour", "\"#rrggbb\", in quotes"),
         (good, "application: { name: Acme, color: \"#fff\" } # HERE", "application.color", "no colour", "\"#rrggbb\", in quotes"),
         (good, "application: { name: Acme, logo_file: none.svg } # HERE", "application.logo_file", "doesn't exist", "none.svg"),

@@ -1,76 +1,15 @@
-//! A table of mistakes: each is told once, at its line, with what to do; and never with a secret.
+//! A table of mistakes: each is told once, at its line, with what to do; and never with a secret. Services have their own, in
+//! `provider`.
 
-use super::{super::*, KEY, parsed};
-
-pub(super) const GOOD: &str = "\
-public_url: https://connect.example.com
-application: { name: Acme }
-listeners:
-  - address: 127.0.0.1:8080
-    serves: [proxy, connect]
-  - address: 127.0.0.1:9090
-    serves: [admin]
-admin: { token: hush-hush-hush-hush }
-callers:
-  - issuer: https://auth.example.com/
-    audience: valetkey
-    jwks_url: https://auth.example.com/jwks
-    algorithms: [RS256]
-connect:
-  binding: link
-  return_to: [https://app.example.com/]
-shutdown: { delay: 5s }
-store:
-  embedded: { path: ./valetkey.redb }
-vault:
-  keys:
-    - id: one
-      key: ${VALETKEY_KEY}
-services:
-  github:
-    client_id: client
-    client_secret: hush-hush
-    scopes: [repo]
-  crm:
-    base_url: https://crm.example.com/api
-    authorize_url: https://crm.example.com/authorize
-    token_url: https://crm.example.com/token
-    client_id: client
-    client_secret: hush-hush
-";
-
-/// The good configuration with a part of it replaced.
-pub(super) fn with(part: &str, other: &str) -> String {
-    assert_eq!(GOOD.matches(part).count(), 1, "{part:?} should be there once");
-    GOOD.replace(part, other)
-}
+use super::{
+    super::{testing::*, *},
+    parsed,
+};
 
 pub(super) fn problems(text: &str) -> Vec<Problem> {
     match parsed(text) {
         Ok(_) => Vec::new(),
         Err(problems) => problems.all,
-    }
-}
-
-/// The line that a comment marks.
-fn marked(text: &str) -> Option<usize> {
-    text.lines().position(|line| line.contains("# HERE")).map(|at| at + 1)
-}
-
-/// Each: a part of the good configuration, what stands there instead with the line marked, then the path that is named, and
-/// what message and hint say.
-pub(super) fn check(cases: &[(&str, &str, &str, &str, &str)]) {
-    for (part, other, path, message, hint) in cases {
-        let text = with(part, other);
-        let found = problems(&text);
-        let [problem] = found.as_slice() else { panic!("{other:?} should have one problem, not {found:#?}") };
-        assert_eq!(problem.path, *path, "{other:?}: {problem:?}");
-        assert!(problem.message.contains(message), "{other:?}: {problem:?}");
-        assert!(problem.hint.as_deref().unwrap_or_default().contains(hint), "{other:?}: {problem:?}");
-        match marked(&text) {
-            Some(line) => assert_eq!(problem.line, Some(line), "{other:?}: {problem:?}"),
-            None => assert!(problem.line.is_some(), "{other:?}: {problem:?}"),
-        }
     }
 }
 
@@ -83,7 +22,7 @@ fn the_good_configuration_is_good() {
 #[test]
 #[rustfmt::skip]
 fn keys_of_the_wrong_name_or_form() {
-    check(&[
+    check(problems, &[
         ("    client_secret: hush-hush\n    scopes", "    client_secert: hush-hush # HERE\n    scopes", "services.github.client_secert", "unknown", "did you mean `client_secret`?"),
         ("shutdown: { delay: 5s }", "shotdown: { delay: 5s } # HERE", "shotdown", "unknown", "did you mean `shutdown`?"),
         ("  binding: link", "  colour: red # HERE", "connect.colour", "unknown", "known here: binding"),
@@ -107,7 +46,7 @@ fn keys_of_the_wrong_name_or_form() {
 #[test]
 #[rustfmt::skip]
 fn yaml_that_is_none() {
-    check(&[
+    check(problems, &[
         ("  binding: link", "  binding: link\n  binding: link # HERE", "", "a second time", "keep one"),
         ("application: { name: Acme }", "application: { name: ${NUMBER} } # HERE", "", "no valid YAML", "in quotes"),
         ("  binding: link", "\tbinding: link # HERE", "", "no valid YAML", "spaces"),
@@ -121,7 +60,7 @@ fn yaml_that_is_none() {
 #[test]
 #[rustfmt::skip]
 fn variables() {
-    check(&[
+    check(problems, &[
         ("key: ${VALETKEY_KEY}", "key: ${VALETKEY_KYE} # HERE", "vault.keys[0].key", "`VALETKEY_KYE` is not set", "${VALETKEY_KYE:-default}"),
         ("key: ${VALETKEY_KEY}", "key: \"${}\" # HERE", "vault.keys[0].key", "no variable", "$${"),
         ("key: ${VALETKEY_KEY}", "key: ${VALETKEY_KEY # HERE", "vault.keys[0].key", "no variable", "$${"),
@@ -133,7 +72,7 @@ fn variables() {
 #[test]
 #[rustfmt::skip]
 fn addresses_and_urls() {
-    check(&[
+    check(problems, &[
         ("https://connect.example.com", "http://connect.example.com # HERE", "public_url", "only for loopback", "https"),
         ("https://connect.example.com", "https://connect.example.com/?a=b # HERE", "public_url", "no query", ""),
         ("https://connect.example.com", "https://connect.example.com/#a # HERE", "public_url", "no fragment", ""),
@@ -143,8 +82,6 @@ fn addresses_and_urls() {
         ("127.0.0.1:8080", "localhost:8080 # HERE", "listeners[0].address", "IP address and a port", "127.0.0.1:8080"),
         ("127.0.0.1:9090", "127.0.0.1:8080 # HERE", "listeners[1].address", "listed twice", "serves"),
         ("return_to: [https://app.example.com/]", "return_to: [/home] # HERE", "connect.return_to[0]", "no absolute URL", ""),
-        ("base_url: https://crm.example.com/api", "base_url: http://crm.example.com/api # HERE", "services.crm.base_url", "only for loopback", "allow_plain_http"),
-        ("base_url: https://crm.example.com/api", "base_url: https://crm.example.com/api?v=1 # HERE", "services.crm.base_url", "no query", ""),
         ("https://auth.example.com/jwks", "http://auth.example.com/jwks # HERE", "callers[0].jwks_url", "only for loopback", ""),
     ]);
     for fine in ["http://localhost:8080", "http://127.0.0.1", "http://[::1]:1/x", "http://valetkey.localhost"] {
@@ -158,7 +95,7 @@ fn callers_keys_and_algorithms() {
     let jwks = "jwks_url: https://auth.example.com/jwks\n    algorithms: [RS256]";
     let secret = "0123456789abcdef0123456789abcdef";
     let with_secret = |algorithms: &str| format!("secret: {secret}\n    algorithms: [{algorithms}] # HERE");
-    check(&[
+    check(problems, &[
         (jwks, &format!("jwks_url: https://a.example\n    secret: {secret} # HERE\n    algorithms: [RS256]"), "callers[0].secret", "Only one", "`jwks_url`, `secret`"),
         (jwks, "jwks_url: https://a.example\n    algorithms: [HS256] # HERE", "callers[0].algorithms", "only go with `secret`", "RS256"),
         (jwks, "jwks_url: https://a.example\n    algorithms: [RS256, HS256] # HERE", "callers[0].algorithms", "different kinds", ""),
@@ -171,7 +108,7 @@ fn callers_keys_and_algorithms() {
     ]);
     let item = "  - issuer: https://auth.example.com/\n    audience: valetkey\n    jwks_url: https://auth.example.com/jwks";
     let without = "  - issuer: https://auth.example.com/ # HERE\n    audience: valetkey";
-    check(&[(item, without, "callers[0]", "missing", "`jwks_url`")]);
+    check(problems, &[(item, without, "callers[0]", "missing", "`jwks_url`")]);
     assert_eq!(problems(&with(jwks, &with_secret("HS256, HS512"))), []);
     assert_eq!(problems(&with("[RS256]", "[RS256, ES256]")), [], "a JWKS may hold keys of both");
 }
@@ -179,7 +116,7 @@ fn callers_keys_and_algorithms() {
 #[test]
 #[rustfmt::skip]
 fn connect() {
-    check(&[
+    check(problems, &[
         ("  binding: link", "  binding: session # HERE", "connect.binding", "needs to know", "`cookie`"),
         ("  binding: link", "  session: { cookie: a, header: b } # HERE", "connect.session.header", "Only one", "`cookie`, `header`"),
         ("  binding: link", "  session: {} # HERE", "connect.session", "missing", "`check_url`"),
@@ -195,7 +132,7 @@ fn connect() {
 fn store_and_vault() {
     let store = "store:\n  embedded: { path: ./valetkey.redb }";
     let key = "    - id: one\n      key: ${VALETKEY_KEY}";
-    check(&[
+    check(problems, &[
         (store, "store: {} # HERE", "store", "missing", "`redis`, `embedded`"),
         (store, "store:\n  redis: { url: \"rediss://r\" }\n  embedded: { path: x } # HERE", "store.embedded", "Only one", ""),
         (store, "store:\n  redis: {} # HERE", "store.redis.url", "missing", "rediss://"),
@@ -217,71 +154,12 @@ fn store_and_vault() {
 }
 
 #[test]
-#[rustfmt::skip]
-fn services_clients_and_providers() {
-    let client = "    client_id: client\n    client_secret: hush-hush\n    scopes: [repo]";
-    check(&[
-        (client, "    provider: gihtub # HERE\n    client_id: c\n    client_secret: s", "services.github.provider", "no provider", "did you mean `github`?"),
-        (client, "    provider: zzz # HERE\n    client_id: c\n    client_secret: s", "services.github.provider", "no provider", "valetkey providers"),
-        ("  github:\n    client_id: client\n    client_secret: hush-hush\n", "  github: # HERE\n", "services.github.client_id", "missing", "api_keys: {}"),
-        (client, "    client_secret: hush-hush", "services.github.client_id", "needs its `client_id`", ""),
-        (client, "    client_id: c\n    client_secret: a\n    client_secret_file: b # HERE", "services.github.client_secret_file", "Both", ""),
-        (client, "    client_id: c\n    pkce: \"off\"", "services.github.client_secret", "missing", "PKCE"),
-        (client, "    connection: crn # HERE", "services.github.connection", "no service", "did you mean `crm`?"),
-        (client, "    connection: github # HERE", "services.github.connection", "its own", ""),
-        ("  crm:\n    base_url: https://crm.example.com/api\n", "  crm: # HERE\n", "services.crm.base_url", "missing", "base_url: https://"),
-        ("    token_url: https://crm.example.com/token\n", "", "services.crm.token_url", "missing", "token_url: https://"),
-        ("  crm:\n", "  CRM: # HERE\n", "services.CRM", "name of a service", ""),
-        ("  crm:\n", "  confirm: # HERE\n", "services.confirm", "name of a service", "another name"),
-    ]);
-    check(&[
-        ("  github:\n", "  gihtub: # HERE\n", "services.gihtub", "no provider's name", "did you mean `github`?"),
-        ("  github:\n", "  zzz: # HERE\n", "services.zzz", "no provider's name", "valetkey providers"),
-    ]);
-    let chain = with(client, "    connection: crm").replace(
-        "    client_id: client\n    client_secret: hush-hush\n",
-        "    connection: other # HERE\n  other:\n    base_url: https://o.example\n    api_keys: {}\n",
-    );
-    let found = problems(&chain);
-    assert!(found.len() == 1 && found[0].message.contains("itself"), "{found:?}");
-    assert_eq!(found[0].path, "services.github.connection");
-}
-
-#[test]
-#[rustfmt::skip]
-fn services_details() {
-    let scopes = "    scopes: [repo]";
-    check(&[
-        (scopes, "    scopes: [\"a b\"] # HERE", "services.github.scopes[0]", "no possible scope", ""),
-        (scopes, "    inject: { header: X-Key, template: secret } # HERE", "services.github.inject.template", "`{token}`", "Bearer {token}"),
-        (scopes, "    inject: { header: \"X Key\" } # HERE", "services.github.inject.header", "name of a header", ""),
-        (scopes, "    inject: { header: Content-Length } # HERE", "services.github.inject.header", "frames", ""),
-        (scopes, "    headers: { \"a b\": c } # HERE", "services.github.headers.a b", "name of a header", ""),
-        (scopes, "    headers: { accept: \"a\\nb\" } # HERE", "services.github.headers.accept", "this value", ""),
-        (scopes, "    api_keys: { phase: deprecated, retire_on: 2026-02-30 } # HERE", "services.github.api_keys.retire_on", "no such day", ""),
-        (scopes, "    api_keys: { phase: deprecated } # HERE", "services.github.api_keys.retire_on", "the day on which it ends", "YYYY-MM-DD"),
-        (scopes, "    api_keys: { phase: retired, delete_after: 90d } # HERE", "services.github.api_keys.retire_on", "counts from", "YYYY-MM-DD"),
-        (scopes, "    api_keys: { phase: retired, delete_after: soon } # HERE", "services.github.api_keys.delete_after", "duration", ""),
-        (scopes, "    api_keys: { reminders: [0s] } # HERE", "services.github.api_keys.reminders[0]", "more than zero", ""),
-        (scopes, "    api_keys: { benefits: [\"a\\nb\"] } # HERE", "services.github.api_keys.benefits[0]", "a line", ""),
-        (scopes, "    api_keys: { retire_on: 2026-02-03 } # HERE", "services.github.api_keys.retire_on", "deprecated", ""),
-        (scopes, "    timeouts: { read: 0s } # HERE", "services.github.timeouts.read", "more than zero", ""),
-        (scopes, "    upstream: { protocol: h2c } # HERE", "services.github.upstream.protocol", "without TLS", ""),
-        (scopes, "    rate_limit: { requests: 1 } # HERE", "services.github.rate_limit.per", "missing", ""),
-        (scopes, "    policy: [{ allow: {}, deny: {} }] # HERE", "services.github.policy[0].deny", "Only one", ""),
-        (scopes, "    policy: [{ deny: { paths: [repos] } }] # HERE", "services.github.policy[0].deny.paths[0]", "begins with `/`", ""),
-        (scopes, "    policy: [{ deny: { methods: [\"a b\"] } }] # HERE", "services.github.policy[0].deny.methods[0]", "HTTP method", ""),
-    ]);
-}
-
-#[test]
 fn every_problem_is_told_at_once() {
     let text = with("audience: valetkey", "audiense: valetkey")
         .replace("algorithms: [RS256]", "algorithms: [HS256]")
         .replace("delay: 5s", "delay: soon")
         .replace("${VALETKEY_KEY}", "${ABSENT}")
-        .replace("https://connect.example.com", "http://connect.example.com")
-        .replace("    token_url: https://crm.example.com/token\n", "");
+        .replace("https://connect.example.com", "http://connect.example.com");
     let paths: Vec<String> = problems(&text).into_iter().map(|problem| problem.path).collect();
     assert_eq!(
         paths,
@@ -292,7 +170,6 @@ fn every_problem_is_told_at_once() {
             "callers[0].algorithms",
             "shutdown.delay",
             "vault.keys[0].key",
-            "services.crm.token_url",
         ]
     );
 }
@@ -319,8 +196,6 @@ fn no_problem_and_no_warning_tells_a_secret() {
         ),
         with("jwks_url: https://auth.example.com/jwks", &format!("secret: {secret}")),
         with("jwks_url: https://auth.example.com/jwks", &format!("jwks_url: https://u:{secret}@a.example")),
-        with("base_url: https://crm.example.com/api", &format!("base_url: {secret}")),
-        with("scopes: [repo]", &format!("inject: {{ template: {secret} }}")),
         with("scopes: [repo]", &format!("scopes: {{ a: {secret} }}")),
     ]);
     for text in texts {
@@ -343,25 +218,13 @@ fn problems_are_pleasant_to_read() {
 #[test]
 fn warnings_do_not_refuse() {
     let store = "store:\n  embedded: { path: ./valetkey.redb }";
-    let client = "    client_secret: hush-hush\n    scopes: [repo]";
     let cases = [
         (store, "store:\n  redis: { url: \"redis://10.0.0.1\" } # HERE", "store.redis.url"),
-        (client, "    scopes: [repo]", "services.github"),
         ("serves: [proxy, connect]", "serves: [connect]", "listeners"),
-        (
-            "    client_id: client\n    client_secret: hush-hush\n    scopes: [repo]",
-            "    connection: crm\n    client_id: c # HERE",
-            "services.github.client_id",
-        ),
         (
             "connect:\n",
             "  - issuer: https://auth.example.com/ # HERE\n    audience: other\n    jwks_url: https://b.example\n    algorithms: [RS256]\nconnect:\n",
             "callers[1].issuer",
-        ),
-        (
-            "    client_id: client\n    client_secret: hush-hush\n    scopes: [repo]",
-            "    client_id: client\n    client_secret: hush-hush\n    scopes: [repo]\n  mirror:\n    provider: github\n    client_id: client # HERE\n    client_secret: hush-hush",
-            "services.mirror.client_id",
         ),
     ];
     for (part, other, path) in cases {
@@ -373,12 +236,4 @@ fn warnings_do_not_refuse() {
             assert_eq!(warning.line, Some(line), "{other:?}");
         }
     }
-}
-
-#[test]
-fn a_broken_service_is_not_told_again_by_those_that_share_it() {
-    let text = with("    client_id: client\n    client_secret: hush-hush\n    scopes: [repo]", "    connection: owner")
-        .replace("  crm:", "  owner: nothing\n  crm:");
-    let found = problems(&text);
-    assert!(found.len() == 1 && found[0].path == "services.owner", "{found:?}");
 }

@@ -1,8 +1,9 @@
 //! Text that is hardly YAML, or none: read or refused, and nothing worse.
 
 use super::{
+    super::testing::{GOOD, with},
     parsed,
-    problems::{GOOD, problems, with},
+    problems::problems,
 };
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{
     events::{Event, Events, Kind, Sink},
     id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
     oauth::{self, Fault, Transport, TransportError},
-    provider::{Services, catalogue::Embedded},
+    provider::{Loaded, Services},
     store::{EmbeddedStore, Store},
     vault::Vault,
 };
@@ -85,13 +85,13 @@ struct World {
 
 impl World {
     fn new(api_keys: &str) -> Self {
-        let config = match config::parse(&configuration(api_keys), Path::new("."), &|_| None, &Embedded) {
-            Ok(loaded) => loaded.config,
+        let draft = config::parse(&configuration(api_keys), Path::new("."), &|_| None);
+        let (config, services) = match Loaded::settle(draft) {
+            Ok(loaded) => (loaded.config, Arc::new(loaded.services)),
             Err(problems) => panic!("{problems:?}"),
         };
         let directory = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(directory.path().join("store.redb")).unwrap());
-        let services = Arc::new(Services::resolve(&config).unwrap());
         let (clock, told) = (Clock::manual(start()), Told::default());
         let replica = || {
             let vault = Arc::new(Vault::new(&config.vault));

@@ -36,7 +36,7 @@ fn providers() -> impl Iterator<Item = &'static str> {
 
 /// A service on this entry, with a base URL where the provider has many.
 fn built_on(name: &str) -> Service {
-    let mut fields = json!({"client_id": "id", "provider": name});
+    let mut fields = json!({"client_id": "id", "client_secret": "s", "provider": name});
     if catalogue::fields(name).unwrap().base_url.is_none() {
         fields["base_url"] = "https://api.example.com".into();
     }

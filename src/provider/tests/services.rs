@@ -74,36 +74,46 @@ fn an_unknown_name_that_shares_a_connection_is_as_its_owner() {
 
 #[test]
 fn every_problem_is_told_at_once_and_by_its_path() {
+    let keys = json!({});
     let told = problems(json!({
-        "a": {"provider": "nobody", "base_url": "https://a.example"},
+        "a": {"provider": "nobody", "base_url": "https://a.example", "api_keys": keys},
         "b": {"base_url": "http://b.example", "client_id": "id"},
-        "c": {"base_url": "https://c.example", "inject": {"template": "Bearer"}, "headers": {"Host": "x"}},
+        "c": {"base_url": "https://c.example", "api_keys": keys, "inject": {"template": "Bearer"},
+              "headers": {"Host": "x", "Cookie": "y"}},
         "d": {"base_url": "https://d.example", "connection": "nobody", "client_id": "id"},
         "e": {"base_url": "https://e.example", "connection": "f"},
         "f": {"base_url": "https://f.example", "connection": "b"},
-        "g": {"base_url": "https://g.example", "errors": {"dead_token": [{"status": 498}, {}]}},
-        "h": {"base_url": "https://h.example", "client_id": "i", "token_url": "nonsense", "scopes": ["a b"],
+        "g": {"base_url": "https://g.example", "api_keys": keys, "errors": {"dead_token": [{"status": 498}, {}]}},
+        "h": {"base_url": "https://h.example", "client_id": "i", "token_url": "nonsense", "scopes": ["a b", "c,d"],
               "authorize_url": "https://h.example/a#b"},
+        "i": {"base_url": "https://i.example", "api_keys": {"phase": "retired"}},
+        "github": {"api_keys": keys, "errors": {"dead_token": [{}]}},
     }));
     let paths: Vec<&str> = told.iter().map(|(path, _)| path.as_str()).collect();
-    for expected in [
+    let expected = [
         "services.a.provider",
         "services.b.base_url",
         "services.b.authorize_url",
         "services.b.token_url",
-        "services.c.inject",
+        "services.c.inject.template",
         "services.c.headers.Host",
+        "services.c.headers.Cookie",
         "services.d.connection",
         "services.d.client_id",
         "services.e.connection",
         "services.g.errors.dead_token[1]",
         "services.h.token_url",
         "services.h.authorize_url",
-        "services.h.scopes",
-    ] {
-        assert!(paths.contains(&expected), "{expected} in {paths:?}");
+        "services.h.scopes[0]",
+        "services.h.scopes[1]",
+        "services.i",
+        // Counted among those that are written, whatever the provider has.
+        "services.github.errors.dead_token[0]",
+    ];
+    for path in expected {
+        assert!(paths.contains(&path), "{path} in {paths:?}");
     }
-    assert_eq!(paths.len(), 13, "{paths:?}");
+    assert_eq!(paths.len(), expected.len(), "{paths:?}");
 }
 
 #[test]

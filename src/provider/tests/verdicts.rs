@@ -50,8 +50,8 @@ fn a_body_is_wanted_only_where_a_sign_needs_it() {
         wants_body(service, StatusCode::from_u16(status).unwrap(), &headers).is_some()
     };
     let (slack, google, crm) = (
-        service("slack", json!({"client_id": "i"})),
-        service("gmail", json!({"client_id": "i"})),
+        service("slack", json!({"client_id": "i", "client_secret": "s"})),
+        service("gmail", json!({"client_id": "i", "client_secret": "s"})),
         service("crm", crm()),
     );
     assert!(wants(&slack, 200, "application/json; charset=utf-8", &[]));
@@ -78,7 +78,7 @@ fn only_signs_that_name_the_status_and_need_a_body_leave_it_open_what_an_answer_
 
 #[test]
 fn a_cut_body_is_judged_by_what_is_there() {
-    let slack = service("slack", json!({"client_id": "i"}));
+    let slack = service("slack", json!({"client_id": "i", "client_secret": "s"}));
     let judge = |body: &str| verdict(&slack, StatusCode::OK, &HeaderMap::new(), Some(body.as_bytes()));
     assert_eq!(judge(r#"{"ok":false,"error":"token_revoked","response_metadata":{"mess"#), Verdict::DeadToken);
     assert_eq!(judge(r#"{"ok":false,"error":"missing_scope","needed":"chat:write","pro"#), missing(&["chat:write"]));
@@ -99,7 +99,7 @@ proptest! {
         let status = StatusCode::from_u16(status).unwrap();
         let headers = head(&[("www-authenticate", challenge.trim()), ("content-type", "application/json")]);
         for name in ["slack", "gmail", "github"] {
-            let service = service(name, json!({"client_id": "i"}));
+            let service = service(name, json!({"client_id": "i", "client_secret": "s"}));
             wants_body(&service, status, &headers);
             verdict(&service, status, &headers, Some(&body));
             verdict(&service, status, &headers, Some(json.as_bytes()));

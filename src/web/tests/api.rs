@@ -1,12 +1,7 @@
 //! The JSON API for applications.
 
 use super::*;
-use crate::{
-    config::{Config, PolicyRule},
-    connection::LABELS_MAX,
-    consent::Wish,
-    id::Account,
-};
+use crate::{connection::LABELS_MAX, consent::Wish, id::Account};
 
 #[tokio::test]
 async fn applications_see_what_their_caller_has_and_nothing_of_others() {
@@ -166,7 +161,7 @@ async fn a_preflight_tells_of_each_service_what_a_call_would_meet() {
 
 #[tokio::test]
 async fn a_preflight_asks_the_policy_and_blames_nobody_for_a_store_that_is_away() {
-    let site = Site::with(|config| policies(config, &[("calendar", vec![deny(&[])])]));
+    let site = Site::writing(&[("calendar", deny("{}"))], |_| {});
     let status = async |user: &str| {
         let body = json!({"services": [{"service": "crm"}, {"service": "calendar"}]});
         let answer = site.api(user, "POST", "/preflight", Some(body)).await.json();
@@ -180,24 +175,15 @@ async fn a_preflight_asks_the_policy_and_blames_nobody_for_a_store_that_is_away(
     assert_eq!(status("eve").await, ["auth_required", "forbidden"]);
 }
 
-/// These services' policies.
-fn policies(config: &mut Config, policies: &[(&str, Vec<PolicyRule>)]) {
-    for (service, rules) in policies {
-        let found = config.services.iter_mut().find(|(name, _)| name.as_str() == *service);
-        found.unwrap().1.policy = rules.clone();
-    }
-}
-
-fn deny(claims: &[(&str, &str)]) -> PolicyRule {
-    let claims = claims.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
-    PolicyRule { allow: false, methods: vec![], paths: vec![], claims }
+/// A policy that denies what matches.
+fn deny(matching: &str) -> String {
+    format!("policy: [{{ deny: {matching} }}]")
 }
 
 #[tokio::test]
 async fn nobody_is_sent_to_connect_what_they_may_never_call() {
-    let site = Site::with(|config| {
-        let eve = vec![deny(&[("sub", "eve")])];
-        policies(config, &[("crm", eve.clone()), ("calendar", eve)]);
+    let eve = || deny("{ claims: { sub: eve } }");
+    let site = Site::writing(&[("crm", eve()), ("calendar", eve())], |config| {
         config.connect.session = Some(SessionProof::Cookie("app".into()));
     });
     let link = async |user: &str, service: &str| {
@@ -229,12 +215,8 @@ async fn nobody_is_sent_to_connect_what_they_may_never_call() {
 
 #[tokio::test]
 async fn a_link_to_what_nobody_may_call_any_more_leads_to_a_page_that_says_so() {
-    let shut = Site::with(|config| {
-        policies(
-            config,
-            &[("crm", vec![deny(&[])]), ("crm-files", vec![deny(&[])]), ("calendar", vec![deny(&[("sub", "eve")])])],
-        );
-    });
+    let lines = [("crm", deny("{}")), ("crm-files", deny("{}")), ("calendar", deny("{ claims: { sub: eve } }"))];
+    let shut = Site::writing(&lines, |_| {});
     // Made before the policy was, or by a notification, which knows no claims.
     let (caller, now) = (crate::consent::testing::caller("ada"), shut.rig.clock.now());
     for (service, status) in [("crm", 403), ("calendar", 200)] {

@@ -1,7 +1,7 @@
 //! The dashboard: who sees what, and what its forms need.
 
 use super::*;
-use crate::{clock::Timestamp, config::ApiKeyPhase};
+use crate::config::ApiKeyPhase;
 
 #[tokio::test]
 async fn who_goes_on_is_connected_and_sees_that_connection_and_no_other() {
@@ -126,12 +126,6 @@ fn signed_in(user: &str) -> (impl FnOnce(&mut Config), Jar) {
     (|config| config.connect.session = Some(SessionProof::Cookie("app".into())), jar)
 }
 
-fn phase(config: &mut Config, phase: ApiKeyPhase, retire_on: Option<Timestamp>) {
-    let crm = config.services.iter_mut().find(|(name, _)| name.as_str() == "crm").unwrap().1;
-    crm.api_keys.phase = phase;
-    crm.api_keys.retire_on = retire_on;
-}
-
 #[tokio::test]
 async fn an_api_key_is_stored_replaced_and_removed_by_forms_and_never_shown() {
     let (session, mut browser) = signed_in("ada");
@@ -220,18 +214,15 @@ async fn who_came_by_a_link_stores_no_key_for_another_service() {
 
 #[tokio::test]
 async fn the_prompt_to_connect_comes_with_its_phase_and_ends_with_the_key() {
-    let end = crate::consent::testing::START.plus(std::time::Duration::from_secs(10 * 86_400));
-    for (welcome, retire_on, prompted) in [
-        (ApiKeyPhase::Allowed, None, false),
-        (ApiKeyPhase::Encouraged, None, true),
-        (ApiKeyPhase::Deprecated, Some(end), true),
-        (ApiKeyPhase::Retired, None, false),
+    let end = crate::consent::testing::START.plus(std::time::Duration::from_secs(10 * 86_400)).date();
+    for (welcome, written, prompted) in [
+        (ApiKeyPhase::Allowed, "phase: allowed".to_owned(), false),
+        (ApiKeyPhase::Encouraged, "phase: encouraged".to_owned(), true),
+        (ApiKeyPhase::Deprecated, format!("phase: deprecated, retire_on: {end}"), true),
+        (ApiKeyPhase::Retired, "phase: retired".to_owned(), false),
     ] {
         let (session, mut browser) = signed_in("ada");
-        let site = Site::with(|config| {
-            session(config);
-            phase(config, welcome, retire_on);
-        });
+        let site = Site::writing(&[("crm", format!("api_keys: {{ {written} }}"))], session);
         let id = connection_id("ada", "crm", "default");
         site.rig.connections.api_keys.store(&id, &"sk-very-secret".into()).await.unwrap();
         let page = browser.get(&site, "/dashboard").await;
@@ -266,12 +257,8 @@ async fn the_prompt_to_connect_comes_with_its_phase_and_ends_with_the_key() {
 #[tokio::test]
 async fn the_operators_own_benefits_are_shown_escaped() {
     let (session, mut browser) = signed_in("ada");
-    let site = Site::with(|config| {
-        session(config);
-        phase(config, ApiKeyPhase::Encouraged, None);
-        let crm = config.services.iter_mut().find(|(name, _)| name.as_str() == "crm").unwrap().1;
-        crm.api_keys.benefits = vec!["Faster <b>search</b>".into()];
-    });
+    let written = "api_keys: { phase: encouraged, benefits: [Faster <b>search</b>] }";
+    let site = Site::writing(&[("crm", written.into())], session);
     let id = connection_id("ada", "crm", "default");
     site.rig.connections.api_keys.store(&id, &"sk-very-secret".into()).await.unwrap();
     let page = browser.get(&site, "/dashboard").await;

@@ -126,7 +126,16 @@ impl Site {
     }
 
     fn of(change: impl FnOnce(&mut Config), readily: Readily, roles: Roles) -> Self {
-        let rig = Rig::with(change);
+        Self::over(Rig::with(change), readily, roles)
+    }
+
+    /// With these lines in services.
+    fn writing(lines: &[(&str, String)], change: impl FnOnce(&mut Config)) -> Self {
+        let all = Roles { proxy: true, connect: true, admin: true };
+        Self::over(Rig::writing(lines, change), Readily::Ready, all)
+    }
+
+    fn over(rig: Rig, readily: Readily, roles: Roles) -> Self {
         let state = State::new(parts(&rig, readily));
         let router = router(Arc::new(state), roles);
         Self { rig, router }

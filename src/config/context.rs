@@ -1,56 +1,30 @@
-//! What every part of the second pass needs: the report, the directory that paths begin at, the known providers, and the
-//! checks that recur (URLs, header names, secrets and their files).
+//! What everybody needs who gives what was written its meaning, here and in `provider`: the report, the directory that
+//! paths begin at, and the checks that recur (URLs, header names, secrets and their files).
 
 use std::{fs::File, io::Read, path::PathBuf, time::Duration};
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use url::Url;
 
-use super::from_directory;
-use crate::{
-    config::{
-        Catalogue,
-        loopback::is_loopback,
-        problem::{Path, Report, finding},
-        units::Span,
-    },
-    secret::SecretString,
+use super::{
+    problem::{Path, Report, finding},
+    units::Span,
+    urls::{self, UrlRule},
 };
+use crate::secret::SecretString;
 
 /// No secret, certificate or JWKS is larger; a larger file is another one than was meant.
 const LARGEST_FILE: u64 = 1 << 20;
 
 /// What the second pass works with.
-pub(in crate::config) struct Context<'a> {
-    pub(in crate::config) report: &'a mut Report,
-    pub(in crate::config) directory: &'a std::path::Path,
-    pub(in crate::config) catalogue: &'a dyn Catalogue,
-}
-
-/// Where plain `http` may go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PlainHttp {
-    /// Only to this machine.
-    Loopback,
-    /// Only to this machine, but the service can say otherwise.
-    LoopbackUnlessAllowed,
-    /// The service says otherwise.
-    Allowed,
-    /// Anywhere: nothing secret is sent there.
-    Anywhere,
-}
-
-/// What a URL may be like.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct UrlRule {
-    pub(super) plain_http: PlainHttp,
-    /// Whether it may have a query.
-    pub(super) query: bool,
+pub struct Context<'a> {
+    pub(crate) report: &'a mut Report,
+    pub(crate) directory: &'a std::path::Path,
 }
 
 impl Context<'_> {
     /// Checks that exactly one of some keys is given. A key that the first pass refused counts as given.
-    pub(super) fn require_one(&mut self, path: &Path, keys: &[(&str, bool)]) -> bool {
+    pub(crate) fn require_one(&mut self, path: &Path, keys: &[(&str, bool)]) -> bool {
         let given: Vec<&str> = keys
             .iter()
             .filter(|(key, given)| *given || self.report.is_broken(&path.key(key)))
@@ -76,7 +50,7 @@ impl Context<'_> {
 
     /// A secret from its key or from the file named by the key with `_file` at its end. Where both are given, or an empty
     /// one, that is a problem; where neither is, `None`.
-    pub(super) fn secret(
+    pub(crate) fn secret(
         &mut self,
         path: &Path,
         key: &str,
@@ -105,14 +79,14 @@ impl Context<'_> {
     }
 
     /// A secret from a file, without the line break that editors leave at its end.
-    pub(super) fn secret_file(&mut self, path: &Path, file: PathBuf) -> Option<SecretString> {
+    pub(crate) fn secret_file(&mut self, path: &Path, file: PathBuf) -> Option<SecretString> {
         let mut text = self.file(path, file)?;
         text.truncate(text.trim_end_matches(['\r', '\n']).len());
         Some(SecretString::new(text))
     }
 
     /// The text of a file.
-    pub(super) fn file(&mut self, path: &Path, file: PathBuf) -> Option<String> {
+    pub(crate) fn file(&mut self, path: &Path, file: PathBuf) -> Option<String> {
         let shown = from_directory(self.directory, file.clone());
         let text = String::from_utf8(self.bytes(path, file)?);
         if text.is_err() {
@@ -123,7 +97,7 @@ impl Context<'_> {
     }
 
     /// What a file holds.
-    pub(super) fn bytes(&mut self, path: &Path, file: PathBuf) -> Option<Vec<u8>> {
+    pub(crate) fn bytes(&mut self, path: &Path, file: PathBuf) -> Option<Vec<u8>> {
         let file = from_directory(self.directory, file);
         let read = File::open(&file).and_then(|file| {
             let mut bytes = Vec::new();
@@ -150,7 +124,7 @@ impl Context<'_> {
     }
 
     /// Certificates in PEM.
-    pub(super) fn certificates(&mut self, path: &Path, file: PathBuf) -> Option<String> {
+    pub(crate) fn certificates(&mut self, path: &Path, file: PathBuf) -> Option<String> {
         let text = self.file(path, file)?;
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
         if !certificates.is_ok_and(|certificates| !certificates.is_empty()) {
@@ -161,7 +135,7 @@ impl Context<'_> {
     }
 
     /// Certificates of authorities in PEM, of which at least one can be read.
-    pub(super) fn authorities(&mut self, path: &Path, file: PathBuf) -> Option<String> {
+    pub(crate) fn authorities(&mut self, path: &Path, file: PathBuf) -> Option<String> {
         let text = self.certificates(path, file)?;
         let mut known = rustls::RootCertStore::empty();
         let (readable, _) = known.add_parsable_certificates(CertificateDer::pem_slice_iter(text.as_bytes()).flatten());
@@ -173,7 +147,7 @@ impl Context<'_> {
     }
 
     /// Checks that a key is the one of its certificate.
-    pub(super) fn must_match(&mut self, path: &Path, certificate: &str, key: &SecretString) {
+    pub(crate) fn must_match(&mut self, path: &Path, certificate: &str, key: &SecretString) {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate.as_bytes()).flatten().collect();
         let Ok(key) = PrivateKeyDer::from_pem_slice(key.expose().as_bytes()) else { return };
         let provider = rustls::crypto::ring::default_provider();
@@ -188,7 +162,7 @@ impl Context<'_> {
     }
 
     /// A private key in PEM.
-    pub(super) fn private_key(&mut self, path: &Path, file: PathBuf) -> Option<SecretString> {
+    pub(crate) fn private_key(&mut self, path: &Path, file: PathBuf) -> Option<SecretString> {
         let text = self.secret_file(path, file)?;
         if PrivateKeyDer::from_pem_slice(text.expose().as_bytes()).is_err() {
             self.report.problem(path, finding("This file holds no private key in PEM"));
@@ -198,7 +172,7 @@ impl Context<'_> {
     }
 
     /// The paths of a listener's certificate and its key.
-    pub(super) fn key_pair(
+    pub(crate) fn key_pair(
         &mut self,
         path: &Path,
         certificate: Option<PathBuf>,
@@ -211,7 +185,7 @@ impl Context<'_> {
     }
 
     /// A certificate and its key: both or neither.
-    pub(super) fn client_certificate(
+    pub(crate) fn client_certificate(
         &mut self,
         path: &Path,
         certificate: (&str, Option<PathBuf>),
@@ -234,45 +208,18 @@ impl Context<'_> {
     }
 
     /// An absolute `http(s)` URL without user, password and fragment.
-    pub(super) fn url(&mut self, path: &Path, text: &str, rule: UrlRule) -> Option<Url> {
-        let Ok(url) = Url::parse(text) else {
-            let hint = "write it whole, such as `https://example.com/path`";
-            self.report.problem(path, finding("This is no absolute URL").hint(hint));
-            return None;
-        };
-        let mut findings = Vec::new();
-        match url.scheme() {
-            "https" => {}
-            "http" if is_loopback(&url) || matches!(rule.plain_http, PlainHttp::Allowed | PlainHttp::Anywhere) => {}
-            "http" => {
-                let hint = match rule.plain_http {
-                    PlainHttp::LoopbackUnlessAllowed => {
-                        "use `https`, or set `allow_plain_http: true` on this service if the network in between is trusted"
-                    }
-                    _ => "use `https`",
-                };
-                findings.push(finding("Plain `http` is only for loopback addresses").hint(hint));
+    pub(crate) fn url(&mut self, path: &Path, text: &str, rule: UrlRule) -> Option<Url> {
+        match urls::parse(text, rule) {
+            Ok(url) => Some(url),
+            Err(findings) => {
+                findings.into_iter().for_each(|finding| self.report.problem(path, finding));
+                None
             }
-            _ => findings.push(finding("This should be an `https` URL")),
         }
-        if !url.username().is_empty() || url.password().is_some() {
-            findings.push(finding("This URL may hold no user and no password"));
-        }
-        if url.fragment().is_some() {
-            findings.push(finding("This URL may have no fragment (`#…`)"));
-        }
-        if url.query().is_some() && !rule.query {
-            findings.push(finding("This URL may have no query (`?…`)"));
-        }
-        let fine = findings.is_empty();
-        for finding in findings {
-            self.report.problem(path, finding);
-        }
-        fine.then_some(url)
     }
 
     /// Whether a text is a header's name (RFC 9110 §5.1).
-    pub(super) fn header_name(&mut self, path: &Path, name: &str) -> bool {
+    pub(crate) fn header_name(&mut self, path: &Path, name: &str) -> bool {
         let fine = http::HeaderName::from_bytes(name.as_bytes()).is_ok();
         if !fine {
             self.report.problem(path, finding("This is no possible name of a header"));
@@ -281,10 +228,20 @@ impl Context<'_> {
     }
 
     /// A duration above zero.
-    pub(super) fn positive(&mut self, path: &Path, span: Option<Span>, default: Duration) -> Duration {
+    pub(crate) fn positive(&mut self, path: &Path, span: Option<Span>, default: Duration) -> Duration {
         if span.is_some_and(|span| span.0.is_zero()) {
             self.report.problem(path, finding("This duration should be more than zero"));
         }
-        super::or(span, default)
+        or(span, default)
     }
+}
+
+/// A duration as written, or the default.
+pub(crate) fn or(span: Option<Span>, default: Duration) -> Duration {
+    span.map_or(default, |span| span.0)
+}
+
+/// Paths in the file begin at its directory.
+pub(crate) fn from_directory(directory: &std::path::Path, file: PathBuf) -> PathBuf {
+    if file.is_absolute() { file } else { directory.join(file) }
 }

@@ -1,18 +1,13 @@
 //! The rules that judge calls: a service's policy, and which calls need which scopes. A rule that could never match is
 //! refused: who wrote it believes in it.
 
-use super::context::Context;
 use crate::{
-    config::{
-        PolicyRule,
-        problem::{Path, finding},
-        provider::ScopeRule,
-        raw::{RawMatch, RawRule},
-    },
+    config::{Context, Path, PolicyRule, RawMatch, RawRule, finding, provider::ScopeRule},
     operation::{PathPattern, never_sent},
 };
 
-pub(super) fn policy(raw: Vec<RawRule>, path: &Path, cx: &mut Context<'_>) -> Vec<PolicyRule> {
+/// A service's policy.
+pub fn policy(raw: Vec<RawRule>, path: &Path, cx: &mut Context<'_>) -> Vec<PolicyRule> {
     let mut rules = Vec::new();
     for (at, raw) in raw.into_iter().enumerate() {
         let path = path.index(at);
@@ -56,7 +51,7 @@ fn methods(written: Vec<String>, path: &Path, cx: &mut Context<'_>) -> Vec<Strin
 }
 
 /// Checks the scope rules that the operator wrote.
-pub(super) fn check_scope_rules(rules: &[ScopeRule], path: &Path, cx: &mut Context<'_>) {
+pub fn check_scope_rules(rules: &[ScopeRule], path: &Path, cx: &mut Context<'_>) {
     for (at, rule) in rules.iter().enumerate() {
         let path = path.index(at);
         methods(rule.methods.clone(), &path.key("methods"), cx);

@@ -2,21 +2,16 @@
 
 use std::time::Duration;
 
-use super::{context::Context, or};
 use crate::{
     clock::Timestamp,
-    config::{
-        ApiKeyPhase, ApiKeys,
-        problem::{Path, finding},
-        raw::RawApiKeys,
-        units::Span,
-    },
+    config::{ApiKeyPhase, ApiKeys, Context, Path, RawApiKeys, finding, or, units::Span},
 };
 
 /// The longest line of `benefits`, in characters.
 const BENEFIT_MAX: usize = 200;
 
-pub(super) fn api_keys(raw: Option<RawApiKeys>, path: &Path, cx: &mut Context<'_>) -> ApiKeys {
+/// How welcome API keys are, and until when.
+pub fn api_keys(raw: Option<RawApiKeys>, path: &Path, cx: &mut Context<'_>) -> ApiKeys {
     let Some(raw) = raw else { return ApiKeys::default() };
     let default = ApiKeys::default();
     let phase = raw.phase.unwrap_or_default();

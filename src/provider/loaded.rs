@@ -1,0 +1,27 @@
+//! A configuration with its services whole: what every command works with.
+
+use super::{Services, resolve};
+use crate::config::{Config, Draft, Problem, Problems};
+
+/// A configuration, whole, and what is worth a second look in it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// All but the services.
+    pub config: Config,
+    /// The services.
+    pub services: Services,
+    /// Not wrong, but probably not meant.
+    pub warnings: Vec<Problem>,
+}
+
+impl Loaded {
+    /// Makes a draft's services whole, and settles whether all of it is right.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at once.
+    pub fn settle(mut draft: Draft) -> Result<Self, Problems> {
+        let services = resolve::resolve(&mut draft);
+        let (config, warnings) = draft.finish()?;
+        Ok(Self { config, services, warnings })
+    }
+}
