@@ -130,9 +130,10 @@ fn callers(runtime: &Runtime, config: &Config, room: usize) -> Callers {
 #[divan::bench]
 fn resolve(bencher: Bencher<'_, '_>) {
     let (runtime, folder) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
-    let heart = Heart::for_command(&loaded(folder.path(), "HS256"), &runtime).unwrap();
+    let loaded = loaded(folder.path(), "HS256");
+    let heart = Heart::for_command(&loaded, &runtime).unwrap();
     let caller = CallerId { issuer: Issuer::parse(ISSUER).unwrap(), subject: Subject::parse("ada").unwrap() };
-    let service = heart.services.get("github").unwrap();
+    let service = loaded.services.get("github").unwrap();
     let id = ConnectionId {
         caller: caller.clone(),
         service: ServiceName::parse("github").unwrap(),
@@ -149,7 +150,8 @@ fn resolve(bencher: Bencher<'_, '_>) {
     runtime.block_on(heart.connections.manager.connect(&id, grant, None, &[])).unwrap();
     let path = CallPath::parse("/user").unwrap();
     let operation = Some(Operation { methods: "GET", path: &path });
-    let want = Want { caller: &caller, service, account: None, scopes: &[], operation };
+    let services = &loaded.services;
+    let want = Want { caller: &caller, services, service, account: None, scopes: &[], operation };
     let held = runtime.block_on(heart.connections.resolver.resolve(&want)).unwrap();
     let owner = heart.connections.resolver.owner(&caller).unwrap();
     let at = Timestamp::from_seconds(now());

@@ -97,7 +97,9 @@ type Observer = Box<dyn Fn(&Caller) + Send + Sync>;
 
 /// All issuers that are believed, and what they have vouched for lately.
 pub struct Callers {
-    issuers: Vec<TrustedIssuer>,
+    issuers: Vec<Arc<TrustedIssuer>>,
+    /// As they were configured.
+    configured: Vec<CallerIssuer>,
     verified: VerifiedTokens,
     observer: Option<Observer>,
     longest: Option<u64>,
@@ -124,6 +126,25 @@ impl Callers {
         Self::with_pace(issuers, cache_size, &outbound, &runtime, Pace::default())
     }
 
+    /// The same for other issuers, in place of these: those that are configured as before keep the keys that were fetched.
+    ///
+    /// # Errors
+    /// Where an issuer's keys and algorithms can't serve; the first such issuer is told.
+    pub fn replaced(
+        &self,
+        issuers: &[CallerIssuer],
+        cache_size: usize,
+        outbound: Outbound,
+        runtime: Handle,
+    ) -> Result<Self, IssuerError> {
+        Self::beside(self.kept(), issuers, cache_size, (&outbound, &runtime, Pace::default()))
+    }
+
+    /// Issuers that are believed already, with what is configured of them.
+    fn kept(&self) -> Vec<(&CallerIssuer, &Arc<TrustedIssuer>)> {
+        self.configured.iter().zip(&self.issuers).collect()
+    }
+
     fn with_pace(
         issuers: &[CallerIssuer],
         cache_size: usize,
@@ -131,18 +152,25 @@ impl Callers {
         runtime: &Handle,
         pace: Pace,
     ) -> Result<Self, IssuerError> {
-        let issuers = issuers
-            .iter()
-            .enumerate()
-            .map(|(index, config)| {
-                TrustedIssuer::new(config, outbound, runtime, pace).map_err(|problem| IssuerError {
-                    index,
-                    issuer: config.issuer.clone(),
-                    problem,
-                })
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { issuers, verified: VerifiedTokens::new(cache_size), observer: None, longest: None })
+        Self::beside(Vec::new(), issuers, cache_size, (outbound, runtime, pace))
+    }
+
+    fn beside(
+        kept: Vec<(&CallerIssuer, &Arc<TrustedIssuer>)>,
+        configured: &[CallerIssuer],
+        cache_size: usize,
+        (outbound, runtime, pace): (&Outbound, &Handle, Pace),
+    ) -> Result<Self, IssuerError> {
+        let issuer = |(index, config): (usize, &CallerIssuer)| {
+            if let Some((_, same)) = kept.iter().find(|(before, _)| *before == config) {
+                return Ok(Arc::clone(same));
+            }
+            let issuer = TrustedIssuer::new(config, outbound, runtime, pace);
+            issuer.map(Arc::new).map_err(|problem| IssuerError { index, issuer: config.issuer.clone(), problem })
+        };
+        let issuers = configured.iter().enumerate().map(issuer).collect::<Result<_, _>>()?;
+        let verified = VerifiedTokens::new(cache_size);
+        Ok(Self { issuers, configured: configured.to_vec(), verified, observer: None, longest: None })
     }
 
     /// Also tells of each JWT when it is verified, which is once for as long as it is remembered. What is told must not
@@ -226,7 +254,7 @@ impl Callers {
 
     /// Whether every issuer's keys have been there once.
     pub fn ready(&self) -> bool {
-        self.issuers.iter().all(TrustedIssuer::ready)
+        self.issuers.iter().all(|issuer| issuer.ready())
     }
 
     /// Issuers whose keys could not be fetched at the last attempt; those fetched before still serve.
@@ -246,13 +274,13 @@ impl Callers {
 
     /// The issuer of this name; the first decides.
     fn issuer(&self, name: &Issuer) -> Option<&TrustedIssuer> {
-        self.issuers.iter().find(|issuer| issuer.name() == name)
+        self.issuers.iter().find(|issuer| issuer.name() == name).map(AsRef::as_ref)
     }
 
     /// The issuer that the token names; the first of that name decides.
     fn issuer_of(&self, claims: &Unverified<Claims>) -> Result<&TrustedIssuer, Doubt> {
         let named = claims.issuer();
-        self.issuers.iter().find(|issuer| Some(issuer.name().as_str()) == named).ok_or_else(|| {
+        self.issuers.iter().find(|issuer| Some(issuer.name().as_str()) == named).map(AsRef::as_ref).ok_or_else(|| {
             let known: Vec<&str> = self.issuers.iter().map(|issuer| issuer.name().as_str()).collect();
             Doubt::new(Reason::Invalid, "issuer", named.unwrap_or("none"), known.join(", "))
         })

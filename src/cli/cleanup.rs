@@ -47,11 +47,11 @@ struct Found {
 pub fn run(args: &CleanupArgs) -> Outcome {
     let Some(loaded) = load_or_complain(&args.config.config) else { return Outcome::Wrong };
     census::with_heart(&loaded, async |heart: &Heart| {
-        if args.service.as_deref().is_some_and(|name| heart.services.get(name).is_none()) {
+        if args.service.as_deref().is_some_and(|name| loaded.services.get(name).is_none()) {
             complain("There is no service of this name");
             return Outcome::Wrong;
         }
-        match clean(args, heart, Clock::system().now()).await {
+        match clean(args, heart, &loaded.services, Clock::system().now()).await {
             Ok(()) => Outcome::Done,
             Err(unavailable) => {
                 complain(format_args!("{unavailable}; what was deleted until then is gone, run it again"));
@@ -61,10 +61,10 @@ pub fn run(args: &CleanupArgs) -> Outcome {
     })
 }
 
-async fn clean(args: &CleanupArgs, heart: &Heart, now: Timestamp) -> Result<(), Unavailable> {
-    let named = args.service.as_deref().and_then(|name| heart.services.get(name)).map(|service| &service.owner);
+async fn clean(args: &CleanupArgs, heart: &Heart, services: &Services, now: Timestamp) -> Result<(), Unavailable> {
+    let named = args.service.as_deref().and_then(|name| services.get(name)).map(|service| &service.owner);
     let all = census::take(&heart.connections, |name| named.is_none_or(|named| named == name)).await?;
-    let found = sort(all, &heart.services, now);
+    let found = sort(all, services, now);
     let mut deleted = 0_u64;
     for holder in &found.due {
         if args.yes && heart.connections.api_keys.remove_retired(&holder.id).await? {

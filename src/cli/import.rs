@@ -130,7 +130,7 @@ pub fn run(args: &ImportArgs) -> Outcome {
     if let Ok(style) = ProgressStyle::with_template("{bar:40.green} {percent:>3} %  {msg}  {elapsed} (left: {eta})") {
         bar.set_style(style);
     }
-    let tally = runtime.block_on(import(args, file, &heart, &bar));
+    let tally = runtime.block_on(import(args, file, (&heart, &loaded.services), &bar));
     bar.finish_and_clear();
     runtime.block_on(heart.close());
     conclude(args, &tally)
@@ -146,7 +146,7 @@ fn conclude(args: &ImportArgs, tally: &Tally) -> Outcome {
     if *failed > 0 { Outcome::Failed } else { Outcome::Done }
 }
 
-async fn import(args: &ImportArgs, file: File, heart: &Heart, bar: &ProgressBar) -> Tally {
+async fn import(args: &ImportArgs, file: File, (heart, services): (&Heart, &Services), bar: &ProgressBar) -> Tally {
     let tally = Mutex::new(Tally::default());
     let lines = BufReader::new(file).lines().enumerate();
     stream::iter(lines)
@@ -154,7 +154,7 @@ async fn import(args: &ImportArgs, file: File, heart: &Heart, bar: &ProgressBar)
             let read = line.as_ref().map_or(0, |line| line.len() as u64 + 1);
             let fate = match line {
                 Ok(line) if line.trim().is_empty() => return (index, read, None),
-                Ok(line) => store(&line, &heart.connections, &heart.services, args.overwrite).await,
+                Ok(line) => store(&line, &heart.connections, services, args.overwrite).await,
                 Err(error) => Fate::Bad(format!("can't be read: {error}")),
             };
             (index, read, Some(fate))

@@ -1,8 +1,8 @@
-//! `valetkey serve`: runs until SIGTERM or SIGINT.
+//! `valetkey serve`: runs until SIGTERM or SIGINT; SIGHUP has it read its configuration again.
 
 use super::{ConfigFile, Outcome, configuration::load_or_complain, output::complain};
 use crate::{
-    serve::{self, Control},
+    serve::{self, Control, Source},
     telemetry::{self, Format, LogOptions},
 };
 
@@ -19,7 +19,9 @@ pub fn run(file: &ConfigFile) -> Outcome {
         }
     };
     let Some(loaded) = load_or_complain(&file.config) else { return Outcome::Wrong };
-    match serve::run(loaded, Control::default()) {
+    let source = Source { file: file.config.clone(), env: Box::new(|name| std::env::var(name).ok()) };
+    let control = Control { source: Some(source), ..Control::default() };
+    match serve::run(loaded, control) {
         Ok(()) => Outcome::Done,
         Err(error) => {
             let outcome = if error.is_configuration() { Outcome::Wrong } else { Outcome::Failed };

@@ -91,7 +91,7 @@ pub struct Config {
 }
 
 /// One listening address.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Listener {
     /// IP address and port.
     pub address: SocketAddr,
@@ -121,7 +121,7 @@ impl std::fmt::Display for Roles {
 }
 
 /// A listener's certificate, as PEM files.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ListenerTls {
     /// The certificate and its chain.
     pub certificate_file: PathBuf,
@@ -130,7 +130,7 @@ pub struct ListenerTls {
 }
 
 /// An issuer of callers' JWTs (RFC 7519) and what is believed of it (RFC 8725).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CallerIssuer {
     /// The `iss` claim, compared byte for byte.
     pub issuer: Issuer,
@@ -151,7 +151,7 @@ pub struct CallerIssuer {
 }
 
 /// Where an issuer's keys come from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum IssuerKeys {
     /// A JWKS (RFC 7517) behind a URL, fetched in the background.
     JwksUrl(Url),
@@ -243,7 +243,7 @@ pub struct Shutdown {
 }
 
 /// What is kept in memory.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cache {
     /// How long cached credentials serve while the store can't be reached.
     pub offline_max: Duration,
@@ -254,7 +254,7 @@ pub struct Cache {
 }
 
 /// Where records are kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
 pub enum Store {
     /// Redis: alone, behind Sentinel, or a Cluster.
@@ -267,7 +267,7 @@ pub enum Store {
 }
 
 /// How Redis is reached.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Redis {
     /// `redis://` or `rediss://`, with user and database but without the password.
     pub url: Url,
@@ -282,7 +282,7 @@ pub struct Redis {
 }
 
 /// A private CA and a client certificate, in PEM.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RedisTls {
     /// Trusted instead of the system's authorities.
     pub ca: Option<String>,
@@ -293,7 +293,7 @@ pub struct RedisTls {
 }
 
 /// Who answers for Redis.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub enum RedisTopology {
     /// One server, at the URL.
     #[default]
@@ -313,14 +313,14 @@ pub enum RedisTopology {
 }
 
 /// What seals records: the first key seals, all open.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Vault {
     /// Never empty.
     pub keys: Vec<VaultKey>,
 }
 
 /// One sealing key.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct VaultKey {
     /// Written in clear beside what it sealed; 1 to 64 of `[A-Za-z0-9._-]`.
     pub id: String,
@@ -329,7 +329,7 @@ pub struct VaultKey {
 }
 
 /// When access tokens are renewed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Refresh {
     /// A token with less than this left is renewed in the background while it is still used; never more than a fifth
     /// of its lifetime.

@@ -10,7 +10,7 @@ use super::Language;
 use crate::secret::{Secret, SecretString};
 
 /// Who is told what happens to connections.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Notifications {
     /// Operators' endpoints.
     pub webhooks: Vec<Webhook>,
@@ -70,7 +70,7 @@ impl NoticeKind {
 }
 
 /// One endpoint for webhooks (Standard Webhooks).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Webhook {
     /// Where it is.
     pub url: Url,
@@ -83,7 +83,7 @@ pub struct Webhook {
 }
 
 /// Mail to callers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Email {
     /// The server that takes it.
     pub smtp: Smtp,
@@ -98,7 +98,7 @@ pub struct Email {
 }
 
 /// An SMTP server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Smtp {
     /// Its name or address.
     pub host: String,

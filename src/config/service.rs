@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::{operation::PathPattern, secret::SecretString};
 
 /// Time limits towards an upstream.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timeouts {
     /// TCP and TLS together get twice this.
     pub connect: Duration,
@@ -32,7 +32,7 @@ impl Default for Timeouts {
 }
 
 /// How an upstream is spoken to.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Upstream {
     /// HTTP version.
     pub protocol: UpstreamProtocol,
@@ -69,7 +69,7 @@ pub struct RateLimit {
 }
 
 /// One rule of a service's policy.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PolicyRule {
     /// Allow or deny what matches.
     pub allow: bool,

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
-    clock::Clock, config, events::Events, oauth, provider::Services, store::Store, telemetry::Metrics, vault::Vault,
+    clock::Clock, config, events::Events, oauth, provider::Live, store::Store, telemetry::Metrics, vault::Vault,
 };
 
 mod cache;
@@ -70,7 +70,7 @@ pub struct Parts {
     /// The shared secret.
     pub roots: Roots,
     /// What they connect to.
-    pub services: Arc<Services>,
+    pub live: Live,
     /// Who speaks to token endpoints.
     pub oauth: Arc<oauth::Client>,
     /// Who is told what happens.
@@ -145,19 +145,19 @@ impl Connections {
     }
 
     fn at_rest(parts: Parts, process: String) -> Self {
-        let Parts { store, vault, roots, services, oauth, events, metrics, clock, calls, handle, .. } = parts;
+        let Parts { store, vault, roots, live, oauth, events, metrics, clock, calls, handle, .. } = parts;
         let capacity = parts.cache.credentials;
         let ending = CancellationToken::new();
         let cache = Arc::new(SnapshotCache::new(capacity, parts.cache.offline_max));
         let leases = Arc::new(Leases::new(Arc::clone(&store), process.clone(), handle.clone()));
-        let projector = Arc::new(Projector::new(Arc::clone(&services), parts.refresh.window));
+        let projector = Arc::new(Projector::new(live.clone(), parts.refresh.window));
         let named = (process.as_str(), capacity);
         let records = Arc::new(Records::new(store, vault, roots, clock, Arc::clone(&cache), named));
 
         let revoker = Revoker::new(
             Arc::clone(&records),
             Arc::clone(&leases),
-            Arc::clone(&services),
+            live.clone(),
             Arc::clone(&oauth),
             events.clone(),
             handle.clone(),
@@ -173,8 +173,7 @@ impl Connections {
             Arc::clone(&revoker),
         );
         let last_use = LastUse::new(Arc::clone(&records), Arc::clone(&cache));
-        let reader =
-            Reader::new(Arc::clone(&records), Arc::clone(&cache), Arc::clone(&services), Arc::clone(&projector), calls);
+        let reader = Reader::new(Arc::clone(&records), Arc::clone(&cache), live.clone(), Arc::clone(&projector), calls);
         let refresher = Refresher::new(RefresherParts {
             records: Arc::clone(&records),
             cache,
@@ -183,11 +182,11 @@ impl Connections {
             moves: Arc::clone(&moves),
             revoker: Arc::clone(&revoker),
             leases: Arc::clone(&leases),
-            counters: services.iter().map(|s| (s.name.clone(), metrics.service(&s.name))).collect(),
-            services: Arc::clone(&services),
+            metrics: Arc::clone(&metrics),
+            timeout: parts.refresh.timeout,
+            live: live.clone(),
             oauth,
             events: events.clone(),
-            timeout: parts.refresh.timeout,
             public_url: parts.public_url,
             ending: ending.clone(),
             handle: handle.clone(),
@@ -195,7 +194,7 @@ impl Connections {
         let api_keys = ApiKeys::new(
             (Arc::clone(&records), Arc::clone(&editor)),
             Arc::clone(&leases),
-            Arc::clone(&services),
+            live.clone(),
             events.clone(),
             capacity,
             handle.clone(),
@@ -214,14 +213,14 @@ impl Connections {
             Arc::clone(&reader),
             Arc::clone(&editor),
             (Arc::clone(&revoker), leases),
-            Arc::clone(&services),
+            live.clone(),
             events.clone(),
         );
         let healer = Healer::new(
             Arc::clone(&records),
             (Arc::clone(&moves), Arc::clone(&revoker)),
             (Arc::clone(&unconfirmed), Arc::clone(&refresher)),
-            Arc::clone(&services),
+            live.clone(),
             process,
             (ending.clone(), handle.clone()),
         );
@@ -234,7 +233,7 @@ impl Connections {
             unconfirmed: Arc::clone(&unconfirmed),
             api_keys: Arc::clone(&api_keys),
             last_use: Arc::clone(&last_use),
-            services,
+            live,
             events,
             handle: handle.clone(),
         });

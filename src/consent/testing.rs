@@ -26,7 +26,7 @@ use crate::{
     events::Events,
     id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
     oauth::{self, Fault, Transport, TransportError},
-    provider::{Loaded, Services},
+    provider::{Live, Loaded, Services},
     store::{EmbeddedStore, Store},
     vault::Vault,
 };
@@ -188,7 +188,7 @@ impl Rig {
             text = text.replace(&begin, &format!("{begin}    {line}\n"));
         }
         let (mut config, services) = match Loaded::settle(config::parse(&text, Path::new("."), &|_| None)) {
-            Ok(loaded) => (loaded.config, Arc::new(loaded.services)),
+            Ok(loaded) => (loaded.config, loaded.services),
             Err(problems) => panic!("{problems:?}"),
         };
         change(&mut config);
@@ -211,7 +211,7 @@ impl Rig {
             store: Arc::clone(&store),
             vault,
             roots: roots.clone(),
-            services: Arc::clone(&services),
+            live: Live::new(Arc::clone(&services)),
             oauth: Arc::clone(&oauth),
             events: Events::new(vec![]),
             metrics: Arc::default(),

@@ -176,7 +176,7 @@ struct Server {
 impl Server {
     fn start(loaded: Loaded) -> io::Result<Self> {
         let (stop, (ready, told)) = (CancellationToken::new(), oneshot::channel());
-        let control = serve::Control { stop: Some(stop.clone()), ready: Some(ready) };
+        let control = serve::Control { stop: Some(stop.clone()), ready: Some(ready), source: None };
         let thread = thread::Builder::new().name("valetkey".into()).spawn(move || serve::run(loaded, control))?;
         Ok(Self { thread: Some(thread), stop, ready: Some(told) })
     }

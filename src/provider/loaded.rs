@@ -1,5 +1,7 @@
 //! A configuration with its services whole: what every command works with.
 
+use std::sync::Arc;
+
 use super::{Services, resolve};
 use crate::config::{Config, Draft, Problem, Problems};
 
@@ -9,7 +11,7 @@ pub struct Loaded {
     /// All but the services.
     pub config: Config,
     /// The services.
-    pub services: Services,
+    pub services: Arc<Services>,
     /// Not wrong, but probably not meant.
     pub warnings: Vec<Problem>,
 }
@@ -20,7 +22,7 @@ impl Loaded {
     /// # Errors
     /// Everything that is wrong with it, at once.
     pub fn settle(mut draft: Draft) -> Result<Self, Problems> {
-        let services = resolve::resolve(&mut draft);
+        let services = Arc::new(resolve::resolve(&mut draft));
         let (config, warnings) = draft.finish()?;
         Ok(Self { config, services, warnings })
     }

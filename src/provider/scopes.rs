@@ -63,9 +63,14 @@ pub fn words(text: &str) -> Vec<String> {
     scopes
 }
 
-/// RFC 6749 §3.3: `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`.
-pub fn well_formed(word: &str) -> bool {
-    (1..=LENGTH_MAX).contains(&word.len()) && word.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+/// Whether this is a scope token (RFC 6749 §3.3): `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`.
+pub fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
+
+/// The same, of a bearable length.
+pub(super) fn well_formed(word: &str) -> bool {
+    word.len() <= LENGTH_MAX && is_token(word)
 }
 
 /// Whether this is one scope that can be asked for: well formed, and without the comma that some answers put between scopes.
@@ -74,7 +79,7 @@ pub fn is_scope(text: &str) -> bool {
 }
 
 /// What a provider's file says of scopes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ScopeFacts {
     titles: BTreeMap<String, String>,
     aliases: BTreeMap<String, String>,
@@ -89,7 +94,7 @@ pub struct ScopeFacts {
     alike: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Rule {
     methods: Vec<String>,
     /// The path's segments, in each way of reading it, and at last as it is written.

@@ -20,7 +20,7 @@ use crate::{
 pub const API_KEY_MAX: usize = 4096;
 
 /// One name under `/proxy/`, ready for use. Cheap to share; never changes while the program runs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Service {
     /// Its name.
     pub name: ServiceName,
@@ -65,7 +65,7 @@ pub struct Service {
 }
 
 /// An OAuth client and its authorization server. Shared by the services that share its connections.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct OAuth {
     /// The client (RFC 6749 §2.2).
     pub client_id: String,

@@ -34,7 +34,7 @@ pub enum Verdict {
 }
 
 /// A provider's signs, taken apart.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Signs {
     dead_token: Vec<Compiled>,
     missing_scopes: Vec<Compiled>,
@@ -54,7 +54,7 @@ pub struct BadSign {
 
 const NO_POINTER: &str = "A JSON pointer is empty or begins with a slash";
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Compiled {
     status: Option<u16>,
     header: Option<(HeaderName, String)>,

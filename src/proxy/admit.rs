@@ -42,16 +42,16 @@ impl Gate {
     /// all there is to do.
     pub(super) fn admit_from_memory(&self, session: &Session, context: &mut Context) -> Result<Left, Refusal> {
         let head = session.req_header();
-        let read = call::read(&self.core, head, target_of(session), self.serves.proxy);
+        let read = call::read(&context.generation, head, target_of(session), self.serves.proxy);
         let Some(unclaimed) = read.map_err(|refused| context.refused(refused))? else {
             context.way = Way::Own;
             return Ok(Left::Nothing);
         };
-        let Some(caller) = unclaimed.known_caller(&self.core, head, context.began.seconds()) else {
+        let Some(caller) = unclaimed.known_caller(head, context.began.seconds()) else {
             return Ok(Left::Authenticate(unclaimed));
         };
-        let call = unclaimed.claimed(&self.core, head, caller).map_err(|refused| context.refused(refused))?;
-        self.claim(call, context)
+        let claimed = unclaimed.claimed(&self.core.rates, head, caller);
+        self.claim(claimed.map_err(|refused| context.refused(refused))?, context)
     }
 
     /// Gives the call its credential, where memory holds it.
@@ -70,8 +70,8 @@ impl Gate {
         let left = match left {
             Left::Authenticate(unclaimed) => {
                 let head = session.req_header();
-                let claimed = match unclaimed.authenticate(&self.core, head).await {
-                    Ok(caller) => unclaimed.claimed(&self.core, head, caller),
+                let claimed = match unclaimed.authenticate(head, self.core.clock.now().seconds()).await {
+                    Ok(caller) => unclaimed.claimed(&self.core.rates, head, caller),
                     Err(refusal) => Err(unclaimed.refused(refusal)),
                 };
                 self.claim(claimed.map_err(|refused| context.refused(refused))?, context)?

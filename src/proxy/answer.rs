@@ -95,12 +95,7 @@ fn named(scopes: Vec<String>, call: &Call) -> Vec<String> {
 }
 
 /// Takes out of an answer what must not reach the client, rewrites its URLs, and guards what a browser might run.
-pub fn dress<'a>(
-    core: &Core,
-    call: &Call,
-    header: &mut ResponseHeader,
-    origin: impl FnOnce() -> Origin<'a>,
-) -> Result<()> {
+pub fn dress<'a>(call: &Call, header: &mut ResponseHeader, origin: impl FnOnce() -> Origin<'a>) -> Result<()> {
     let tunnel = header.status == StatusCode::SWITCHING_PROTOCOLS;
     let answered = Answered { cookies: call.route.service.response_cookies, tunnel };
     let seen = scrub::look(&header.headers, answered);
@@ -111,7 +106,7 @@ pub fn dress<'a>(
         let service = &call.route.service;
         let proxied = format!("/proxy/{}{}", service.name, call.target.form());
         let place = Place { base: call.upstream().base(), proxied: &proxied, path: call.target.path().as_str() };
-        let session = core.session_cookie.as_deref();
+        let session = call.generation.session_cookie.as_deref();
         let all = header.headers.get_all(header::SET_COOKIE).iter();
         let theirs: Vec<HeaderValue> = all.filter_map(|cookie| cookies::mended(cookie, place, session)).collect();
         header.remove_header(&header::SET_COOKIE);
@@ -123,7 +118,7 @@ pub fn dress<'a>(
         header.remove_header(&header::CONTENT_LENGTH);
     }
     if seen.urls {
-        rewrite_urls(core, call, header, &origin())?;
+        rewrite_urls(call, header, &origin())?;
     }
     if call.credential.as_ref().is_some_and(|credential| credential.kind == AuthKind::ApiKey) {
         for (name, value) in &call.route.service.key_notice {
@@ -167,14 +162,14 @@ pub struct Origin<'a> {
     pub host: &'a str,
 }
 
-fn rewrite_urls(core: &Core, call: &Call, header: &mut ResponseHeader, origin: &Origin<'_>) -> Result<()> {
+fn rewrite_urls(call: &Call, header: &mut ResponseHeader, origin: &Origin<'_>) -> Result<()> {
     let present: Vec<&HeaderName> = REWRITTEN.iter().filter(|name| header.headers.contains_key(*name)).collect();
     if present.is_empty() {
         return Ok(());
     }
     let called = &call.route.service;
     let own = std::iter::once((called, call.upstream()));
-    let others = core.services.sharing(called).filter(|service| service.name != called.name);
+    let others = call.generation.services.sharing(called).filter(|service| service.name != called.name);
     let ways: Vec<Way<'_>> = own
         .chain(others.map(|service| (service, &*service.upstream)))
         .map(|(service, upstream)| Way {

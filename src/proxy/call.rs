@@ -14,12 +14,14 @@ use crate::{
     id::{Account, CallerId},
     operation::Operation,
     policy::{self, Question},
-    provider::{Service, Upstream},
+    provider::{Service, Upstream, scopes::is_token},
     refusal::{ANYWHERE, Refusal, TooLarge},
 };
 
 use super::{
-    Core, Route, methods,
+    generation::{Generation, Route},
+    methods,
+    rate::Rates,
     target::{self, Proxied, Target},
     traits::{Hops, Traits},
     upstream::Manner,
@@ -32,6 +34,8 @@ const MAX_SCOPES: usize = 2048;
 
 /// A call whose caller isn't known yet.
 pub struct Unclaimed {
+    /// What it goes by.
+    generation: Arc<Generation>,
     /// The service that is called.
     route: Arc<Route>,
     /// The target.
@@ -43,6 +47,8 @@ pub struct Unclaimed {
 
 /// A call that may go on once it has a credential.
 pub struct Call {
+    /// What it goes by, to its end.
+    pub generation: Arc<Generation>,
     /// The service that is called.
     pub route: Arc<Route>,
     /// For whom.
@@ -101,6 +107,7 @@ impl Call {
     pub fn want(&self) -> Want<'_> {
         Want {
             caller: self.caller_id(),
+            services: &self.generation.services,
             service: &self.route.service,
             account: self.account.as_ref(),
             scopes: &self.scopes,
@@ -127,14 +134,14 @@ impl Call {
     }
 
     /// Whether the upstream can be sent it, the policy lets it through, and the caller is within their rate.
-    fn may_go_on(&mut self, core: &Core, unusual: bool) -> Result<(), Refusal> {
+    fn may_go_on(&mut self, rates: &Rates, unusual: bool) -> Result<(), Refusal> {
         if unusual {
             self.manner = self.manner_of_unusual()?;
         }
         let service = &self.route.service;
         let (claims, operation) = (Some(self.caller.claims()), Some(self.operation()));
         policy::judge(&Question { service, claims, operation })?;
-        core.rates.take(service, &self.caller.id).map_err(|wait| Refusal::rate_limited(whole_seconds(wait)))
+        rates.take(service, &self.caller.id).map_err(|wait| Refusal::rate_limited(whole_seconds(wait)))
     }
 
     /// Where it goes: the credential's upstream, or before there is one the service's own.
@@ -165,7 +172,7 @@ impl Call {
 /// # Errors
 /// The answer to send instead.
 pub fn read(
-    core: &Core,
+    generation: &Arc<Generation>,
     head: &Parts,
     (raw, unusual): (Bytes, bool),
     serves_proxy: bool,
@@ -183,10 +190,10 @@ pub fn read(
         Target::Proxy(target) if serves_proxy => Some(target),
         Target::Proxy(_) | Target::Own => None,
     };
-    let route = target.as_ref().and_then(|target| core.routes.get(target.service()?));
+    let route = target.as_ref().and_then(|target| generation.route(target.service()?));
     let fits = || {
         methods::check(&head.method)?;
-        let limits = route.map_or(&core.limits, |route| &route.service.limits);
+        let limits = route.map_or(&generation.limits, |route| &route.service.limits);
         if target.is_some() && head.method == Method::TRACE {
             return Err(Refusal::method_not_allowed(Some(ANYWHERE)));
         }
@@ -198,7 +205,10 @@ pub fn read(
     };
     fits().map_err(|refusal| Refused { refusal, route: route.cloned() })?;
     match (target, route) {
-        (Some(target), Some(route)) => Ok(Some(Unclaimed { route: Arc::clone(route), target, traits, unusual })),
+        (Some(target), Some(route)) => {
+            let (generation, route) = (Arc::clone(generation), Arc::clone(route));
+            Ok(Some(Unclaimed { generation, route, target, traits, unusual }))
+        }
         (Some(_), None) => Err(Refusal::unknown_service().into()),
         (None, _) => Ok(None),
     }
@@ -206,34 +216,34 @@ pub fn read(
 
 impl Unclaimed {
     /// The caller, where the JWT was verified before.
-    pub fn known_caller(&self, core: &Core, head: &Parts, now: u64) -> Option<Arc<Caller>> {
-        core.callers.cached(likely(&head.headers, self.traits.ours)?, now)
+    pub fn known_caller(&self, head: &Parts, now: u64) -> Option<Arc<Caller>> {
+        self.generation.callers.cached(likely(&head.headers, self.traits.ours)?, now)
     }
 
-    /// The caller; waits where the JWT's keys must be fetched.
+    /// The caller at `now`, in seconds; waits where the JWT's keys must be fetched.
     ///
     /// # Errors
     /// The answer to send instead.
-    pub async fn authenticate(&self, core: &Core, head: &Parts) -> Result<Arc<Caller>, Refusal> {
+    pub async fn authenticate(&self, head: &Parts, now: u64) -> Result<Arc<Caller>, Refusal> {
         let service = &self.route.service;
         let own = service.api_key.header();
         let own = if *own == header::AUTHORIZATION { service.inject.header() } else { own };
         let token = presented(&head.headers, Some(own))?;
-        let now = core.clock.now().seconds();
-        Ok(core.callers.authenticate(&token, now).await?)
+        Ok(self.generation.callers.authenticate(&token, now).await?)
     }
 
     /// The call of this caller, if it may go on.
     ///
     /// # Errors
     /// The answer to send instead.
-    pub fn claimed(self, core: &Core, head: &Parts, caller: Arc<Caller>) -> Result<Call, Refused> {
+    pub fn claimed(self, rates: &Rates, head: &Parts, caller: Arc<Caller>) -> Result<Call, Refused> {
         let asks = match self.asks(head) {
             Ok(asks) => asks,
             Err(refusal) => return Err(self.refused(refusal)),
         };
-        let Self { route, target, traits, unusual } = self;
+        let Self { generation, route, target, traits, unusual } = self;
         let mut call = Call {
+            generation,
             method: head.method.clone(),
             judged_as: asks.judged_as,
             route,
@@ -247,7 +257,7 @@ impl Unclaimed {
             credential: None,
             remedy: Remedy::None,
         };
-        match call.may_go_on(core, unusual) {
+        match call.may_go_on(rates, unusual) {
             Ok(()) => Ok(call),
             Err(refusal) => Err(Refused { refusal, route: Some(call.route) }),
         }
@@ -296,16 +306,16 @@ fn named_scopes(head: &Parts) -> Result<Vec<String>, Refusal> {
     let malformed = || Refusal::bad_request("The Valetkey-Scopes header holds scopes with spaces between them");
     let (mut scopes, mut size) = (Vec::new(), 0);
     for value in head.headers.get_all(VALETKEY_SCOPES) {
-        // RFC 6749 §3.3: `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`.
-        if !value.as_bytes().iter().all(|byte| matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e)) {
-            return Err(malformed());
-        }
         size += value.len();
         if size > MAX_SCOPES {
             return Err(Refusal::bad_request("The Valetkey-Scopes header holds at most 2 KiB"));
         }
         let text = value.to_str().map_err(|_| malformed())?;
-        scopes.extend(text.split([' ', ',']).filter(|scope| !scope.is_empty()).map(str::to_owned));
+        let named = || text.split([' ', ',']).filter(|scope| !scope.is_empty());
+        if !named().all(is_token) {
+            return Err(malformed());
+        }
+        scopes.extend(named().map(str::to_owned));
     }
     Ok(scopes)
 }

@@ -14,12 +14,14 @@ use crate::{
 };
 
 use super::{
-    Route,
     call::{Call, Refused},
+    generation::{Generation, Route},
 };
 
 /// One request.
 pub struct Context {
+    /// What it goes by, to its end.
+    pub generation: Arc<Generation>,
     /// When it began.
     pub began: Timestamp,
     /// The same, for durations.
@@ -84,9 +86,10 @@ pub struct Held {
 }
 
 impl Context {
-    /// A request that begins now.
-    pub fn new(now: Timestamp) -> Self {
+    /// A request that begins now, by this generation.
+    pub fn new(generation: Arc<Generation>, now: Timestamp) -> Self {
         Self {
+            generation,
             began: now,
             started: Instant::now(),
             in_flight: None,

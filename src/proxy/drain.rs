@@ -62,13 +62,13 @@ impl Drain {
         }
     }
 
-    /// Waits for a signal (or `asked`), then drains. Returns when the process may end.
+    /// Waits for a signal (or `asked`), then drains as `shutdown` says by then. Returns when the process may end.
     ///
     /// # Errors
     /// Where it ends because a listener did. Then nothing waits for load balancers.
     pub async fn run(
         &self,
-        shutdown: Shutdown,
+        shutdown: impl Fn() -> Shutdown,
         metrics: &Metrics,
         connections: &Connections,
         asked: Option<CancellationToken>,
@@ -76,10 +76,10 @@ impl Drain {
         let mut signals = Signals::new();
         let mut lost = self.lost.subscribe();
         let (shutdown, ended) = tokio::select! {
-            () = signals.next() => (shutdown, Ok(())),
-            () = cancelled(asked) => (shutdown, Ok(())),
+            () = signals.next() => (shutdown(), Ok(())),
+            () = cancelled(asked) => (shutdown(), Ok(())),
             address = listener(&mut lost) => {
-                (Shutdown { delay: Duration::ZERO, ..shutdown }, Err(ListenerLost(address)))
+                (Shutdown { delay: Duration::ZERO, ..shutdown() }, Err(ListenerLost(address)))
             }
         };
         self.draining.store(true, Ordering::SeqCst);

@@ -41,7 +41,7 @@ impl Gate {
         let credentials = [service.inject.header(), service.api_key.header()];
         // A cookie that is a credential is put in below.
         let cookies = (service.response_cookies && !credentials.contains(&&header::COOKIE))
-            .then(|| cookies::for_upstream(&request.headers, self.core.session_cookie.as_deref()))
+            .then(|| cookies::for_upstream(&request.headers, call.generation.session_cookie.as_deref()))
             .flatten();
         for name in scrub::request_headers_to_drop(&request.headers, credentials, &credential.headers) {
             request.remove_header(&name);

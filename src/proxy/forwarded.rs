@@ -45,13 +45,13 @@ pub fn peer(session: &Session) -> IpAddr {
 
 impl Gate {
     /// The proxy's own origin as the client sees it.
-    pub(super) fn origin<'s>(&self, session: &'s Session) -> Origin<'s> {
+    pub(super) fn origin<'s>(&self, session: &'s Session, trusted: &Trusted) -> Origin<'s> {
         let head = session.req_header();
         let host = match head.uri.authority() {
             Some(authority) if head.version >= Version::HTTP_2 => authority.as_str(),
             _ => head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
         };
-        let told = self.core.trusted.told(&head.headers, peer(session));
+        let told = trusted.told(&head.headers, peer(session));
         let scheme = told.scheme.unwrap_or(if self.encrypted { "https" } else { "http" });
         Origin { scheme, host: told.host.unwrap_or(host) }
     }

@@ -24,8 +24,8 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use crate::refusal::Refusal;
 
 use super::{
+    Core,
     deadline::{Deadline, Deadlines, Within},
-    forwarded::Trusted,
     wording::{Refuse, Worded},
 };
 
@@ -40,14 +40,12 @@ pub struct Guarded<A> {
     pub h2c: Option<Arc<A>>,
     /// Shared with the proxy's phases.
     pub deadlines: Arc<Deadlines>,
-    /// Connections from one client address at the same time.
-    pub per_client: Option<u32>,
+    /// Says how many connections one client address may hold at the same time, and whose aren't counted.
+    pub core: Arc<Core>,
     /// How many each has.
     pub clients: Arc<Mutex<HashMap<IpAddr, u32>>>,
     /// Answers what never became a request.
     pub refuse: Refuse,
-    /// Peers that aren't counted: each of their connections carries many clients' requests.
-    pub trusted: Trusted,
 }
 
 /// One connection's places in the tables, freed when it ends.
@@ -84,7 +82,10 @@ impl<A> Guarded<A> {
         let mut clients = self.clients.lock();
         let count = clients.entry(address.ip()).or_insert(0);
         *count += 1;
-        let too_many = self.per_client.is_some_and(|limit| *count > limit) && !self.trusted.contains(address.ip());
+        let generation = self.core.now();
+        // A trusted peer's connection carries many clients' requests.
+        let too_many = generation.limits.connections_per_client.is_some_and(|limit| *count > limit)
+            && !generation.trusted.contains(address.ip());
         (Place { guarded: self, address }, deadline, too_many)
     }
 }

@@ -40,7 +40,7 @@ impl ProxyHttp for Gate {
     type CTX = Box<Context>;
 
     fn new_ctx(&self) -> Box<Context> {
-        Box::new(Context::new(self.core.clock.now()))
+        Box::new(Context::new(self.core.now(), self.core.clock.now()))
     }
 
     /// None: they would compress, and so hold up, what only passes through.
@@ -347,6 +347,6 @@ impl ProxyHttp for Gate {
 impl Gate {
     pub(super) fn dress(&self, session: &Session, header: &mut ResponseHeader, context: &Context) -> Result<()> {
         let Some(call) = context.call() else { return Ok(()) };
-        answer::dress(&self.core, call, header, || self.origin(session))
+        answer::dress(call, header, || self.origin(session, &context.generation.trusted))
     }
 }

@@ -23,7 +23,7 @@ pub async fn refuse(core: &Core, session: &mut Session, context: &mut Context, r
     let request_id = context.request_id.get_or_insert_with(|| core.request_ids.next()).clone();
     context.outcome = Some(refusal.code.into());
     let service = context.route().map(|route| route.service.name.as_str());
-    let client = core.trusted.told(&session.req_header().headers, peer(session)).address;
+    let client = context.generation.trusted.told(&session.req_header().headers, peer(session)).address;
     tracing::info!(%request_id, %client, service, status = refusal.code.as_str(), http = refusal.status.as_u16(), "refused");
     let accept = session.req_header().headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let (parts, body) = refusal.render(&request_id, accept).into_parts();

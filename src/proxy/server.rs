@@ -83,10 +83,9 @@ pub fn serve(core: &Arc<Core>, doors: Vec<Door>, calls: &Handle) -> Result<(), S
             inner: Arc::new(proxy(&conf, gate.clone(), false)),
             h2c: door.tls.is_none().then(|| Arc::new(proxy(&conf, gate, true))),
             deadlines,
-            per_client: core.limits.connections_per_client,
+            core: Arc::clone(core),
             clients: Arc::clone(&clients),
             refuse: Arc::clone(&refuse),
-            trusted: core.trusted.clone(),
         };
         let mut service = Service::new(format!("listener {}", door.address), guarded);
         let buffer = L4BufferSettings::default().read(READ_BUFFER);

@@ -11,16 +11,16 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{net::TcpStream, runtime::Handle, sync::watch};
 
 use crate::{
-    caller::Callers,
     connection::{Connections, Roots, Unavailable},
     proxy::Drain,
     web::{Health, Readily, Readiness},
 };
 
-use super::Heart;
+use super::{generation::Current, heart::Heart};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const FIRST_INTERVAL: Duration = Duration::from_millis(10);
@@ -31,7 +31,9 @@ pub struct Probe {
     keys: AtomicBool,
     doors: AtomicBool,
     ready_once: watch::Sender<bool>,
-    callers: Arc<Callers>,
+    current: Current,
+    /// What became of the last attempt to reload the configuration, where it failed.
+    reload: Mutex<Option<String>>,
     connections: Connections,
     roots: Roots,
     drain: Drain,
@@ -39,13 +41,14 @@ pub struct Probe {
 
 impl Probe {
     /// Begins to ask.
-    pub fn start(heart: &Heart, callers: Arc<Callers>, drain: Drain, handle: &Handle) -> Arc<Self> {
+    pub fn start(heart: &Heart, current: Current, drain: Drain, handle: &Handle) -> Arc<Self> {
         let probe = Arc::new(Self {
             store: AtomicBool::new(false),
             keys: AtomicBool::new(false),
             doors: AtomicBool::new(false),
             ready_once: watch::Sender::new(false),
-            callers,
+            current,
+            reload: Mutex::default(),
             connections: heart.connections.clone(),
             roots: heart.roots.clone(),
             drain,
@@ -58,7 +61,8 @@ impl Probe {
                 // A store that was emptied breaks no connection: it is found by looking.
                 let _ = roots.keep().await;
                 asking.store.store(store.ping().await.is_ok(), Ordering::Relaxed);
-                if root.is_ok() && asking.callers.ready() && asking.doors.load(Ordering::Relaxed) {
+                let callers = asking.current.get().is_some_and(|current| current.callers.ready());
+                if root.is_ok() && callers && asking.doors.load(Ordering::Relaxed) {
                     asking.ready_once.send_replace(true);
                 }
                 let ready = *asking.ready_once.borrow();
@@ -88,6 +92,11 @@ impl Probe {
         let _ = ready.wait_for(|ready| *ready).await;
     }
 
+    /// Notes what became of an attempt to reload the configuration: nothing to say, or why it failed.
+    pub fn reloaded(&self, failure: Option<String>) {
+        *self.reload.lock() = failure;
+    }
+
     fn troubles(&self) -> BTreeMap<&'static str, String> {
         let mut troubles = BTreeMap::new();
         if !self.store.load(Ordering::Relaxed) {
@@ -101,8 +110,9 @@ impl Probe {
                 "the store was emptied and has another root secret than this process: restart it, or restore the store";
             troubles.insert("root", detail.to_owned());
         }
-        let failing = self.callers.failing();
-        if !failing.is_empty() || !self.callers.ready() {
+        let current = self.current.get();
+        let failing = current.as_ref().map(|current| current.callers.failing()).unwrap_or_default();
+        if !failing.is_empty() || !current.is_some_and(|current| current.callers.ready()) {
             let names: Vec<&str> = failing.iter().map(|issuer| issuer.as_str()).collect();
             let detail = match names.as_slice() {
                 [] => "an issuer's keys have not been fetched yet".to_owned(),
@@ -123,7 +133,7 @@ impl Probe {
 
 impl Health for Probe {
     fn readiness(&self) -> Readiness {
-        let detail = self.troubles();
+        let mut detail = self.troubles();
         let status = if self.drain.is_draining() {
             Readily::Draining
         } else if !*self.ready_once.borrow() || self.roots.is_foreign() {
@@ -133,6 +143,10 @@ impl Health for Probe {
         } else {
             Readily::Degraded
         };
+        // No trouble for calls: what was in force is.
+        if let Some(failure) = self.reload.lock().clone() {
+            detail.insert("configuration", failure);
+        }
         Readiness { status, detail }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path as FilePath;
 
 use crate::{
     caller::Callers,
-    config::{self, Draft, Env, Path, Problems, finding},
+    config::{self, Config, Draft, Env, Path, Problems, finding},
     provider::Loaded,
 };
 
@@ -23,6 +23,34 @@ pub fn load(file: &FilePath, env: Env<'_>) -> Result<Loaded, Problems> {
 /// Everything that is wrong with it.
 pub fn parse(text: &str, directory: &FilePath, env: Env<'_>) -> Result<Loaded, Problems> {
     settle(config::parse(text, directory, env))
+}
+
+/// Reads a configuration file again, to take the place of the one that is in force.
+///
+/// # Errors
+/// Everything that is wrong with it, and whatever changes something that can't change while Valetkey runs.
+pub fn reload(file: &FilePath, env: Env<'_>, running: &Config) -> Result<Loaded, Problems> {
+    let mut draft = config::load(file, env);
+    for key in draft.config().map(|config| changed_for_good(running, config)).unwrap_or_default() {
+        let finding = finding("This can't change while Valetkey runs");
+        draft.problem(&Path::default().key(key), finding.hint("restart Valetkey for it, or put it back as it was"));
+    }
+    settle(draft)
+}
+
+/// The keys that differ and that everything was made with at start: listeners are open, the store is, and caches have their
+/// size.
+fn changed_for_good(running: &Config, new: &Config) -> Vec<&'static str> {
+    let differ = [
+        ("public_url", running.public_url != new.public_url),
+        ("listeners", running.listeners != new.listeners),
+        ("store", running.store != new.store),
+        ("vault", running.vault != new.vault),
+        ("cache", running.cache != new.cache),
+        ("refresh", running.refresh != new.refresh),
+        ("notifications", running.notifications != new.notifications),
+    ];
+    differ.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
 }
 
 fn settle(mut draft: Draft) -> Result<Loaded, Problems> {

@@ -5,7 +5,10 @@
 mod histogram;
 mod labels;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock, atomic::AtomicU64},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -15,7 +18,7 @@ use prometheus_client::{
 
 use self::histogram::Histogram;
 pub use self::labels::{CacheOutcome, ConnectOutcome, NoticeChannel, NoticeOutcome, RefreshOutcome, RequestOutcome};
-use crate::id::ServiceName;
+use crate::{clock::Timestamp, id::ServiceName};
 
 /// Stands for the service where a request has none; no service can be named so.
 const NO_SERVICE: &str = "-";
@@ -65,6 +68,8 @@ pub struct Metrics {
     credential_cache: [Counter; CacheOutcome::ALL.len()],
     store_errors: Counter,
     in_flight: Gauge,
+    config_reload_successful: Gauge,
+    config_reload_success: Gauge<f64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -105,6 +110,18 @@ impl Metrics {
         registry.register("store_errors", "Store operations that failed", store_errors.clone());
         let in_flight = Gauge::default();
         registry.register("in_flight", "Requests being served", in_flight.clone());
+        let config_reload_successful = Gauge::default();
+        registry.register(
+            "config_last_reload_successful",
+            "Whether the last attempt to load the configuration succeeded",
+            config_reload_successful.clone(),
+        );
+        let config_reload_success = Gauge::<f64, AtomicU64>::default();
+        registry.register(
+            "config_last_reload_success_timestamp_seconds",
+            "When the configuration in force was loaded",
+            config_reload_success.clone(),
+        );
         registry.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         let credential_cache =
             CacheOutcome::ALL.map(|outcome| cache.get_or_create_owned(&OutcomeLabel { outcome: outcome.label() }));
@@ -119,6 +136,8 @@ impl Metrics {
             credential_cache,
             store_errors,
             in_flight,
+            config_reload_successful,
+            config_reload_success,
         }
     }
 
@@ -161,6 +180,17 @@ impl Metrics {
     /// Counts a store operation that failed.
     pub fn store_error(&self) {
         self.store_errors.inc();
+    }
+
+    /// A configuration has been put in force.
+    pub fn config_reloaded(&self, now: Timestamp) {
+        self.config_reload_success.set(Duration::from_millis(now.millis()).as_secs_f64());
+        self.config_reload_successful.set(1);
+    }
+
+    /// A changed configuration was refused; the one before stays in force.
+    pub fn config_refused(&self) {
+        self.config_reload_successful.set(0);
     }
 
     /// Counts a request as being served until the guard is dropped.
@@ -251,6 +281,7 @@ mod tests {
         metrics.credential_cache(CacheOutcome::Hit);
         metrics.store_error();
         metrics.notification(NoticeChannel::Mail, NoticeOutcome::Delivered);
+        metrics.config_reloaded(Timestamp::from_millis(1_700_000_000_250));
         let text = metrics.encode();
         for line in [
             r#"valetkey_requests_total{service="github",outcome="answered",code="2xx"} 2"#,
@@ -266,6 +297,8 @@ mod tests {
             r#"valetkey_notifications_total{channel="mail",outcome="delivered"} 1"#,
             "valetkey_store_errors_total 1",
             "valetkey_in_flight 0",
+            "valetkey_config_last_reload_successful 1",
+            "valetkey_config_last_reload_success_timestamp_seconds 1700000000.25",
             r#"valetkey_build_info{version=""#,
         ] {
             assert!(text.contains(line), "{line} is not in:\n{text}");

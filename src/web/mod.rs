@@ -56,7 +56,7 @@ mod wording;
 pub use admin::{Health, Readily, Readiness};
 pub use api::{openapi, openapi_text};
 use cookies::Cookies;
-pub use transport::{behind_a_pipe, listen};
+pub use transport::Routes;
 
 /// The longest body that any route takes.
 pub const BODY_LIMIT: usize = 64 * 1024;

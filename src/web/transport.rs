@@ -3,6 +3,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::{
@@ -14,49 +15,88 @@ use tokio::{
     net::TcpListener,
     runtime::Handle,
 };
+use tower::ServiceExt as _;
 
 use super::{State, wording::Worded};
+use crate::config::Roles;
 
 /// How long a request head may take on a listener of our own.
 const HEAD: Duration = Duration::from_secs(10);
 /// As many as calls may have (Pingora's limit), and what the proxy adds.
 const HEADERS: usize = 256 + 16;
 
-/// Serves each pipe that it is given, on this runtime.
-pub fn behind_a_pipe(state: Arc<State>, router: Router, handle: Handle) -> Arc<dyn Fn(DuplexStream) + Send + Sync> {
-    Arc::new(move |pipe| {
-        // One request a pipe: it can't be pooled, so it must not be kept alive (docs/PINGORA.md 2).
-        handle.spawn(serve(pipe, Arc::clone(&state), router.clone(), false));
-    })
+/// The routes of one listener, as the configuration in force has them. A request is served to its end by the routes that it
+/// came to; those that take their place get the next one, on the same connection, too.
+pub struct Routes {
+    roles: Roles,
+    current: ArcSwap<Current>,
 }
 
-/// Listens on an address of its own, for as long as the runtime lives.
-///
-/// # Errors
-/// Where the address can't be listened on.
-pub async fn listen(address: SocketAddr, state: Arc<State>, router: Router) -> io::Result<()> {
-    let listener = TcpListener::bind(address).await?;
-    tokio::spawn(async move {
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    tokio::spawn(serve(stream, Arc::clone(&state), router.clone(), true));
+struct Current {
+    state: Arc<State>,
+    router: Router,
+}
+
+impl Current {
+    fn of(state: Arc<State>, roles: Roles) -> Self {
+        Self { router: super::router(Arc::clone(&state), roles), state }
+    }
+}
+
+impl Routes {
+    /// The routes of these roles.
+    pub fn new(state: Arc<State>, roles: Roles) -> Arc<Self> {
+        Arc::new(Self { roles, current: ArcSwap::from_pointee(Current::of(state, roles)) })
+    }
+
+    /// Serves by this state from now on.
+    pub fn replace(&self, state: Arc<State>) {
+        self.current.store(Arc::new(Current::of(state, self.roles)));
+    }
+
+    /// Serves each pipe that it is given, on this runtime.
+    pub fn behind_a_pipe(self: &Arc<Self>, handle: Handle) -> Arc<dyn Fn(DuplexStream) + Send + Sync> {
+        let routes = Arc::clone(self);
+        Arc::new(move |pipe| {
+            // One request a pipe: it can't be pooled, so it must not be kept alive (docs/PINGORA.md 2).
+            handle.spawn(Arc::clone(&routes).serve(pipe, false));
+        })
+    }
+
+    /// Listens on an address of its own, for as long as the runtime lives.
+    ///
+    /// # Errors
+    /// Where the address can't be listened on.
+    pub async fn listen(self: &Arc<Self>, address: SocketAddr) -> io::Result<()> {
+        let listener = TcpListener::bind(address).await?;
+        let routes = Arc::clone(self);
+        tokio::spawn(async move {
+            loop {
+                match listener.accept().await {
+                    Ok((stream, _)) => {
+                        tokio::spawn(Arc::clone(&routes).serve(stream, true));
+                    }
+                    // Out of file descriptors, or a connection that was gone already: neither ends the listener.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
                 }
-                // Out of file descriptors, or a connection that was gone already: neither ends the listener.
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
-        }
-    });
-    Ok(())
-}
+        });
+        Ok(())
+    }
 
-async fn serve<S>(stream: S, state: Arc<State>, router: Router, keep_alive: bool)
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let service = TowerToHyperService::new(router.into_service::<hyper::body::Incoming>());
-    let mut connection = http1::Builder::new();
-    connection.timer(TokioTimer::new()).header_read_timeout(HEAD).keep_alive(keep_alive).max_headers(HEADERS);
-    // A client that breaks off is not worth a word.
-    let _ = connection.serve_connection(TokioIo::new(Worded::new(stream, state)), service).await;
+    async fn serve<S>(self: Arc<Self>, stream: S, keep_alive: bool)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let state = Arc::clone(&self.current.load().state);
+        let by_current = tower::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let router = self.current.load().router.clone();
+            router.oneshot(request)
+        });
+        let mut connection = http1::Builder::new();
+        connection.timer(TokioTimer::new()).header_read_timeout(HEAD).keep_alive(keep_alive).max_headers(HEADERS);
+        // A client that breaks off is not worth a word.
+        let stream = TokioIo::new(Worded::new(stream, state));
+        let _ = connection.serve_connection(stream, TowerToHyperService::new(by_current)).await;
+    }
 }

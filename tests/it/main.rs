@@ -67,6 +67,9 @@ mod own_answers;
 /// Start, drain, restarts, and a store that goes away.
 mod lifecycle;
 
+/// Another configuration while calls go on.
+mod reload;
+
 /// Processes that end while they have something on its way.
 mod endings;
 

@@ -76,7 +76,7 @@ struct Line {
 pub fn run(args: &MigrationArgs) -> Outcome {
     let Some(loaded) = load_or_complain(&args.config.config) else { return Outcome::Wrong };
     census::with_heart(&loaded, async |heart: &Heart| {
-        let wanted = match chosen(&heart.services, args.service.as_deref()) {
+        let wanted = match chosen(&loaded.services, args.service.as_deref()) {
             Ok(wanted) => wanted,
             Err(why) => {
                 complain(why);

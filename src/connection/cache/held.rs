@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::{
     clock::Timestamp,
     connection::model::{AuthKind, Connection, KeyFacts, Reason, Status},
-    id::{ConnectionId, ServiceName},
+    id::ConnectionId,
+    provider::Service,
 };
 
 use super::{credential::Credential, few::Few};
@@ -24,8 +25,8 @@ pub struct Held {
     expires_at: Option<Timestamp>,
     scopes: Box<[String]>,
     apart: Option<Box<Apart>>,
-    /// What calls carry, for each service that uses the connection.
-    pub credentials: Few<(ServiceName, Arc<Credential>)>,
+    /// What calls carry, for each service that uses the connection; good for this very service, as it was then.
+    pub credentials: Few<(Arc<Service>, Arc<Credential>)>,
 }
 
 /// What a connection stands on, as of its record; the clock may yet retire an API key.
@@ -53,7 +54,7 @@ impl Held {
     pub fn new(
         id: Arc<ConnectionId>,
         connection: Connection,
-        credentials: Few<(ServiceName, Arc<Credential>)>,
+        credentials: Few<(Arc<Service>, Arc<Credential>)>,
     ) -> Self {
         let footing = connection.footing();
         let Connection { connected_at, refreshed_at, expires_at, scopes, .. } = connection;
@@ -111,9 +112,15 @@ impl Held {
         self.apart().api_key.is_some_and(|key| !key.refused)
     }
 
-    /// The credential for calls to `service`.
-    pub fn credential(&self, service: &ServiceName) -> Option<&Arc<Credential>> {
-        self.credentials.iter().find(|(name, _)| name == service).map(|(_, credential)| credential)
+    /// The credential for calls to this very service: one of the same name, from before a change of the configuration or
+    /// after it, may have another header.
+    pub fn credential(&self, service: &Arc<Service>) -> Option<&Arc<Credential>> {
+        self.credentials.iter().find(|(of, _)| Arc::ptr_eq(of, service)).map(|(_, credential)| credential)
+    }
+
+    /// Whether there is one for another service of the same name.
+    pub fn is_of_another(&self, service: &Arc<Service>) -> bool {
+        self.credential(service).is_none() && self.credentials.iter().any(|(of, _)| of.name == service.name)
     }
 
     /// When a call last used it, as far as this process knows.
@@ -124,7 +131,7 @@ impl Held {
     /// It takes the place of `other`, which goes by the same name.
     pub fn succeeds(&self, other: &Self) {
         for (service, credential) in self.credentials.iter() {
-            if let Some(before) = other.credential(service) {
+            if let Some((_, before)) = other.credentials.iter().find(|(of, _)| of.name == service.name) {
                 credential.succeeds(before);
             }
         }

@@ -110,12 +110,33 @@ impl Snapshot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     changes: u32,
-    /// The store's unbroken stretch of notices, or [`BROKEN`].
-    epoch: u32,
+    era: Era,
 }
 
-/// Notices don't come: no stretch has this number.
-const BROKEN: u32 = u32::MAX;
+/// The services that headers are made for, by their number, and the store's unbroken stretch of notices. Packed into one
+/// number: two look alike only where 2¹² sets of services or 2²⁰ stretches lie between them, and each header knows its own
+/// service besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Era(u32);
+
+impl Era {
+    /// Notices don't come: no stretch has this number.
+    const BROKEN: u32 = (1 << Self::EPOCH_BITS) - 1;
+    const EPOCH_BITS: u32 = 20;
+    /// How many sets of services have numbers of their own.
+    const SETS: u32 = 1 << (u32::BITS - Self::EPOCH_BITS);
+
+    fn new(epoch: Option<u64>, services: u32) -> Self {
+        let epoch = epoch.and_then(|epoch| u32::try_from(epoch % u64::from(Self::BROKEN)).ok());
+        Self(services % Self::SETS << Self::EPOCH_BITS | epoch.unwrap_or(Self::BROKEN))
+    }
+
+    /// Whether this one's services came before the other's.
+    const fn is_before(self, other: Self) -> bool {
+        let ahead = (other.0 >> Self::EPOCH_BITS).wrapping_sub(self.0 >> Self::EPOCH_BITS) % Self::SETS;
+        0 < ahead && ahead < Self::SETS / 2
+    }
+}
 
 /// The snapshots of this process, bounded in number.
 #[derive(Debug)]
@@ -142,17 +163,15 @@ impl SnapshotCache {
     }
 
     /// The present moment in the history of this owner. Taken before the store is read. `epoch` is the store's unbroken
-    /// stretch of notices.
-    pub fn stamp(&self, owner: &OwnerId, epoch: Option<u64>) -> Stamp {
-        #[expect(clippy::cast_possible_truncation, reason = "no process sees that many stretches")]
-        let epoch = epoch.map_or(BROKEN, |epoch| epoch as u32);
-        Stamp { changes: self.counter(owner).load(Ordering::SeqCst), epoch }
+    /// stretch of notices, `services` the number of those that headers are made for.
+    pub fn stamp(&self, owner: &OwnerId, epoch: Option<u64>, services: u32) -> Stamp {
+        Stamp { changes: self.counter(owner).load(Ordering::SeqCst), era: Era::new(epoch, services) }
     }
 
-    /// The snapshot, where it can be believed.
-    pub fn fresh(&self, owner: &OwnerId, epoch: Option<u64>) -> Option<Arc<Snapshot>> {
+    /// The snapshot, where it can be believed and its headers are made for these services.
+    pub fn fresh(&self, owner: &OwnerId, epoch: Option<u64>, services: u32) -> Option<Arc<Snapshot>> {
         let snapshot = self.cache.get(owner)?;
-        (epoch.is_some() && snapshot.stamp == self.stamp(owner, epoch)).then_some(snapshot)
+        (epoch.is_some() && snapshot.stamp == self.stamp(owner, epoch, services)).then_some(snapshot)
     }
 
     /// A snapshot that may be stale, for as long as the store can't be asked.
@@ -171,7 +190,8 @@ impl SnapshotCache {
         now.since(since) < self.offline_max
     }
 
-    /// Keeps what was read under `stamp`.
+    /// Keeps what was read under `stamp`, unless what is held is made for later services: a call that began before them has
+    /// then read it for itself alone.
     pub fn keep(
         &self,
         owner: OwnerId,
@@ -195,6 +215,9 @@ impl SnapshotCache {
             }
         };
         inherit();
+        if before.as_ref().is_some_and(|before| stamp.era.is_before(before.stamp.era)) {
+            return snapshot;
+        }
         self.cache.insert(owner, Arc::clone(&snapshot));
         // What was noted meanwhile of those that it replaces.
         inherit();

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     id::ServiceName,
-    provider::Services,
+    provider::Live,
     store::{Expect, Key},
 };
 
@@ -49,7 +49,7 @@ pub struct Healer {
     revoker: Arc<Revoker>,
     unconfirmed: Arc<Unconfirmed>,
     refresher: Arc<Refresher>,
-    services: Arc<Services>,
+    live: Live,
     process: String,
     ending: CancellationToken,
     handle: Handle,
@@ -61,11 +61,11 @@ impl Healer {
         records: Arc<Records>,
         (moves, revoker): (Arc<Moves>, Arc<Revoker>),
         (unconfirmed, refresher): (Arc<Unconfirmed>, Arc<Refresher>),
-        services: Arc<Services>,
+        live: Live,
         process: String,
         (ending, handle): (CancellationToken, Handle),
     ) -> Arc<Self> {
-        Arc::new(Self { records, moves, revoker, unconfirmed, refresher, services, process, ending, handle })
+        Arc::new(Self { records, moves, revoker, unconfirmed, refresher, live, process, ending, handle })
     }
 
     /// Heals until the process is to end.
@@ -179,7 +179,8 @@ impl Healer {
 
     /// Whether there is a provider to ask, where the record needs one.
     fn can_be_healed(&self, record: &Record) -> bool {
-        let service = self.services.get(record.id.service.as_str());
+        let services = self.live.services();
+        let service = services.get(record.id.service.as_str());
         let needs_none = !matches!(record.state, State::Connected | State::Reserved(_));
         needs_none || service.is_some_and(|service| service.oauth.is_some())
     }

@@ -80,7 +80,7 @@ impl ApiKeys {
     /// While the store or the keys are away; what was done until then stays done.
     pub async fn day(&self) -> Result<bool, Unavailable> {
         let now = self.records.now();
-        let plan = plan(&self.services, now);
+        let plan = plan(&self.live.services(), now);
         if plan.is_empty() {
             return Ok(false);
         }

@@ -14,7 +14,7 @@ use crate::{
     clock::Timestamp,
     events::{Event, Events, Kind},
     id::ConnectionId,
-    provider::Services,
+    provider::Live,
     secret::SecretString,
     store::Claim,
     vault::Root,
@@ -76,7 +76,7 @@ pub struct ApiKeys {
     records: Arc<Records>,
     editor: Arc<Editor>,
     leases: Arc<Leases>,
-    services: Arc<Services>,
+    live: Live,
     events: Events,
     uses: Uses,
     handle: Handle,
@@ -87,12 +87,12 @@ impl ApiKeys {
     pub(super) fn new(
         (records, editor): (Arc<Records>, Arc<Editor>),
         leases: Arc<Leases>,
-        services: Arc<Services>,
+        live: Live,
         events: Events,
         capacity: usize,
         handle: Handle,
     ) -> Arc<Self> {
-        Arc::new(Self { records, editor, leases, services, events, uses: Uses::new(capacity), handle })
+        Arc::new(Self { records, editor, leases, live, events, uses: Uses::new(capacity), handle })
     }
 
     /// Stores an API key.

@@ -11,7 +11,7 @@ use crate::{
     events::{Event, Events, Kind},
     id::{Account, CallerId, ConnectionId},
     oauth,
-    provider::{Service, Services},
+    provider::{Live, Service, Services},
 };
 
 use super::{
@@ -56,7 +56,7 @@ pub(super) struct ManagerParts {
     /// When connections were last used.
     pub last_use: Arc<LastUse>,
     /// What connections belong to.
-    pub services: Arc<Services>,
+    pub live: Live,
     /// Who is told what happens.
     pub events: Events,
     /// The long-lived runtime, for what goes on when whoever asked goes away.
@@ -130,7 +130,7 @@ impl Manager {
         identity: Option<oauth::Identity>,
         requested: &[String],
     ) -> Result<Connection, Unavailable> {
-        let client = client(&self.parts.services, id);
+        let client = client(&self.parts.live.services(), id);
         let change = || Change::Connected {
             grant: grant.clone(),
             identity: identity.clone(),
@@ -167,7 +167,7 @@ impl Manager {
     fn seen(&self, held: &Held, used: &Times) -> Connection {
         let mut connection = held.connection_at(self.parts.records.now());
         connection.last_used_at = used.of(held);
-        if let Some(owner) = self.parts.services.get(connection.service.as_str()) {
+        if let Some(owner) = self.parts.live.services().get(connection.service.as_str()) {
             retire(&mut connection, &owner.api_keys, self.parts.records.now());
         }
         connection

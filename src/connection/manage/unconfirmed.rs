@@ -27,7 +27,7 @@ use crate::{
     events::{Event, Events, Kind},
     id::ConnectionId,
     oauth,
-    provider::Services,
+    provider::Live,
     store::{Expect, Key, RecordId, Version},
 };
 
@@ -59,7 +59,7 @@ pub struct Unconfirmed {
     editor: Arc<Editor>,
     revoker: Arc<Revoker>,
     leases: Arc<Leases>,
-    services: Arc<Services>,
+    live: Live,
     events: Events,
 }
 
@@ -70,10 +70,10 @@ impl Unconfirmed {
         reader: Arc<Reader>,
         editor: Arc<Editor>,
         (revoker, leases): (Arc<Revoker>, Arc<Leases>),
-        services: Arc<Services>,
+        live: Live,
         events: Events,
     ) -> Arc<Self> {
-        Arc::new(Self { records, reader, editor, revoker, leases, services, events })
+        Arc::new(Self { records, reader, editor, revoker, leases, live, events })
     }
 
     /// Puts a grant aside.
@@ -84,7 +84,7 @@ impl Unconfirmed {
         let key = self.key(waiting.id, waiting.name).await?;
         let UnconfirmedGrant { id, grant, identity, requested, shown, until, .. } = waiting;
         let until = self.by_the_store(key, until, self.records.now()).await?;
-        let client = client(&self.services, id);
+        let client = client(&self.live.services(), id);
         let change = Change::Connected { grant, identity, requested: requested.to_vec(), client };
         let wait = Wait { shown, until: Some(until) };
         let record = |version: Version, now| {
@@ -112,13 +112,13 @@ impl Unconfirmed {
     ) -> Result<Option<Connection>, Unavailable> {
         let holds_it = |record: &Record| record.origin == Some(origin);
         // Until it is stored nobody revokes it as one that nobody spoke for.
-        let arrival = match self.services.get(id.service.as_str()) {
+        let arrival = match self.live.services().get(id.service.as_str()) {
             Some(service) => self.revoker.arrival(&id.caller, service).await,
             None => Arrival::default(),
         };
         let change = || {
             let (grant, identity, requested) = (grant.clone(), identity.clone(), requested.to_vec());
-            let client = client(&self.services, id);
+            let client = client(&self.live.services(), id);
             Change::Kept(origin, Box::new(Change::Connected { grant, identity, requested, client }))
         };
         // Who was stopped since may find it given up: it is looked for again, guarded anew, rather than stored.

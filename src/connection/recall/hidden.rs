@@ -29,7 +29,8 @@ impl Reader {
             Some(account) => !found && of(service, account),
             None if of(service, &Account::default()) => true,
             None => {
-                let mut owners: Vec<&ServiceName> = self.services.iter().map(|service| &service.owner).collect();
+                let services = self.live.services();
+                let mut owners: Vec<&ServiceName> = services.iter().map(|service| &service.owner).collect();
                 owners.sort_unstable();
                 owners.dedup();
                 let known = owners.into_iter().filter(|owner| of(owner, &Account::default())).count();

@@ -10,6 +10,7 @@ use crate::{
         record::{form::SealError, records::Listed, root, view::view},
     },
     id::{Account, CallerId, ConnectionId},
+    provider::Services,
     store::{Key, OwnerId},
     vault,
 };
@@ -17,9 +18,15 @@ use crate::{
 use super::Reader;
 
 impl Reader {
-    /// Reads a caller's connections. What is held of them shares the texts of `caller`, where that is known.
-    pub(super) async fn load(&self, owner: OwnerId, caller: Option<&CallerId>) -> Result<Arc<Snapshot>, Unavailable> {
-        let stamp = self.cache.stamp(&owner, self.records.store().channel_epoch());
+    /// Reads a caller's connections, with headers for these services. What is held of them shares the texts of `caller`, where
+    /// that is known.
+    pub(super) async fn load(
+        &self,
+        owner: OwnerId,
+        caller: Option<&CallerId>,
+        services: &Services,
+    ) -> Result<Arc<Snapshot>, Unavailable> {
+        let stamp = self.cache.stamp(&owner, self.records.store().channel_epoch(), services.number());
         let (mut held, mut rare) = (Vec::new(), Rare::default());
         for Listed { key, record } in self.records.list(owner).await? {
             let now = self.records.now();
@@ -43,8 +50,8 @@ impl Reader {
                     rare.unconfirmed.push((wait.until.unwrap_or(now), seen));
                 }
             } else if record.stands() {
-                self.share_texts(&mut record.id, caller);
-                held.push(self.projector.hold(&record, now));
+                share_texts(&mut record.id, caller, services);
+                held.push(self.projector.hold_for(services, &record, now));
             }
         }
         held.sort_by(|a, b| a.id.cmp(&b.id));
@@ -64,18 +71,18 @@ impl Reader {
         let since = earlier.map_or(now, |(_, since)| *since);
         self.cache.is_believed(since, now).then_some((held, since))
     }
+}
 
-    /// Puts texts that are held anyway in place of equal ones: thousands of callers have the same issuer and service.
-    fn share_texts(&self, id: &mut ConnectionId, caller: Option<&CallerId>) {
-        if let Some(caller) = caller.filter(|caller| **caller == id.caller) {
-            id.caller = caller.clone();
-        }
-        if let Some(service) = self.services.get(id.service.as_str()) {
-            id.service = service.name.clone();
-        }
-        if id.account == *DEFAULT_ACCOUNT {
-            id.account = DEFAULT_ACCOUNT.clone();
-        }
+/// Puts texts that are held anyway in place of equal ones: thousands of callers have the same issuer and service.
+fn share_texts(id: &mut ConnectionId, caller: Option<&CallerId>, services: &Services) {
+    if let Some(caller) = caller.filter(|caller| **caller == id.caller) {
+        id.caller = caller.clone();
+    }
+    if let Some(service) = services.get(id.service.as_str()) {
+        id.service = service.name.clone();
+    }
+    if id.account == *DEFAULT_ACCOUNT {
+        id.account = DEFAULT_ACCOUNT.clone();
     }
 }
 

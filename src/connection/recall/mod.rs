@@ -8,7 +8,11 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use crate::{id::CallerId, provider::Services, store::OwnerId};
+use crate::{
+    id::CallerId,
+    provider::{Live, Services},
+    store::OwnerId,
+};
 
 use super::{
     cache::{Snapshot, SnapshotCache},
@@ -40,9 +44,10 @@ pub enum Belief {
 pub struct Reader {
     records: Arc<Records>,
     cache: Arc<SnapshotCache>,
-    services: Arc<Services>,
+    live: Live,
     projector: Arc<Projector>,
-    loads: Flights<OwnerId, Result<Arc<Snapshot>, Unavailable>>,
+    /// By whose, and for which services.
+    loads: Flights<(OwnerId, u32), Result<Arc<Snapshot>, Unavailable>>,
 }
 
 impl Reader {
@@ -50,11 +55,11 @@ impl Reader {
     pub fn new(
         records: Arc<Records>,
         cache: Arc<SnapshotCache>,
-        services: Arc<Services>,
+        live: Live,
         projector: Arc<Projector>,
         calls: Handle,
     ) -> Arc<Self> {
-        Arc::new(Self { records, cache, services, projector, loads: Flights::new(calls) })
+        Arc::new(Self { records, cache, live, projector, loads: Flights::new(calls) })
     }
 
     /// A caller's name in the store, once the root that it derives from is known. Worth keeping: it costs an HMAC.
@@ -62,9 +67,14 @@ impl Reader {
         self.records.roots().known().map(|root| root::owner(root, caller))
     }
 
-    /// What is held of a caller, where it can be believed.
-    pub fn fresh(&self, owner: &OwnerId) -> Option<Arc<Snapshot>> {
-        self.cache.fresh(owner, self.records.store().channel_epoch())
+    /// What is held of a caller, where it can be believed and its headers are made for these services.
+    pub fn fresh(&self, owner: &OwnerId, services: &Services) -> Option<Arc<Snapshot>> {
+        self.cache.fresh(owner, self.records.store().channel_epoch(), services.number())
+    }
+
+    /// The same for the services in force.
+    pub fn current(&self, owner: &OwnerId) -> Option<Arc<Snapshot>> {
+        self.fresh(owner, &self.live.services())
     }
 
     /// What is held of a caller, fresh or not.
@@ -75,10 +85,11 @@ impl Reader {
     /// What is known of a caller: from memory where it can be believed, else from the store, else, while that is away,
     /// from memory all the same.
     pub async fn snapshot(self: &Arc<Self>, caller: &CallerId) -> Result<Arc<Snapshot>, Unavailable> {
-        self.recall(None, caller).await.map(|(snapshot, _)| snapshot)
+        self.recall(None, caller, &self.live.services()).await.map(|(snapshot, _)| snapshot)
     }
 
-    /// The same, and how far it can be believed; `owner` is the caller's name in the store, where that is known.
+    /// The same with headers for these services, and how far it can be believed; `owner` is the caller's name in the store,
+    /// where that is known.
     ///
     /// # Errors
     /// While the store or the keys are away, and nothing is held of the caller.
@@ -86,6 +97,7 @@ impl Reader {
         self: &Arc<Self>,
         owner: Option<OwnerId>,
         caller: &CallerId,
+        services: &Arc<Services>,
     ) -> Result<(Arc<Snapshot>, Belief), Unavailable> {
         let store = self.records.store();
         let owner = match owner {
@@ -94,18 +106,24 @@ impl Reader {
         };
         // A flight that began before the latest change may bring what was true before it.
         for round in 0..ROUNDS {
-            if let Some(snapshot) = self.cache.fresh(&owner, store.channel_epoch()) {
+            if let Some(snapshot) = self.fresh(&owner, services) {
                 return Ok((snapshot, Belief::Fresh));
             }
             let (reader, of, mut begun) = (Arc::clone(self), caller.clone(), round > 0);
-            let load = self.loads.join(owner, || {
+            let (number, services) = (services.number(), Arc::clone(services));
+            let load = self.loads.join((owner, number), || {
                 begun = true;
-                async move { reader.load(owner, Some(&of)).await }
+                async move { reader.load(owner, Some(&of), &services).await }
             });
             match load.await.unwrap_or(Err(Unavailable::Busy)) {
                 // While no notices come, nothing tells of a change, and what others began to read before this call may be
-                // long past, as where the process was stopped meanwhile.
-                Ok(snapshot) if begun && store.channel_epoch().is_none() => return Ok((snapshot, Belief::Fresh)),
+                // long past, as where the process was stopped meanwhile. For a call that began before the services of now,
+                // nothing is held.
+                Ok(snapshot)
+                    if begun && (store.channel_epoch().is_none() || self.live.services().number() != number) =>
+                {
+                    return Ok((snapshot, Belief::Fresh));
+                }
                 Ok(_) => {}
                 Err(unavailable) => {
                     let offline = self.cache.offline(&owner, self.records.now()).ok_or(unavailable)?;
@@ -113,6 +131,6 @@ impl Reader {
                 }
             }
         }
-        Ok((self.load(owner, Some(caller)).await?, Belief::Fresh))
+        Ok((self.load(owner, Some(caller), services).await?, Belief::Fresh))
     }
 }

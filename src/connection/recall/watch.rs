@@ -53,11 +53,14 @@ impl Reader {
     /// the latest.
     async fn read_again(self: Arc<Self>, owner: OwnerId) {
         for _ in 0..RELOADS {
-            if self.fresh(&owner).is_some() {
+            let services = self.live.services();
+            if self.fresh(&owner, &services).is_some() {
                 return;
             }
             let reader = Arc::clone(&self);
-            let load = self.loads.join(owner, || async move { reader.load(owner, None).await });
+            let load = self
+                .loads
+                .join((owner, services.number()), || async move { reader.load(owner, None, &services).await });
             if !matches!(load.await, Some(Ok(_))) {
                 sleep(RELOAD_PAUSE).await;
             }

@@ -15,7 +15,7 @@ use crate::{
         model::{AuthKind, Connection, KeyFacts, Reason, Status},
     },
     id::ConnectionId,
-    provider::{Service, Services},
+    provider::{Live, Service, Services},
 };
 
 use super::form::{Record, StoredGrant, StoredKey};
@@ -75,26 +75,31 @@ pub fn facts(key: &StoredKey) -> KeyFacts {
 
 /// Makes what is held in memory of records: ready-made headers for each service that a connection serves.
 pub struct Projector {
-    services: Arc<Services>,
+    live: Live,
     /// How long before its end an access token is renewed.
     window: Duration,
 }
 
 impl Projector {
-    /// For these services, and tokens renewed this long before their end.
-    pub fn new(services: Arc<Services>, window: Duration) -> Self {
-        Self { services, window }
+    /// For the services in force, and tokens renewed this long before their end.
+    pub fn new(live: Live, window: Duration) -> Self {
+        Self { live, window }
     }
 
-    /// A record as it is held in memory.
+    /// A record as it is held in memory, with headers for the services in force.
     pub fn hold(&self, record: &Record, now: Timestamp) -> Held {
+        self.hold_for(&self.live.services(), record, now)
+    }
+
+    /// The same with headers for these services.
+    pub fn hold_for(&self, services: &Services, record: &Record, now: Timestamp) -> Held {
         let id = Arc::new(record.id.clone());
-        let owner = self.services.get(id.service.as_str());
-        let sharing = owner.iter().flat_map(|owner| self.services.sharing(owner));
+        let owner = services.get(id.service.as_str());
+        let sharing = owner.iter().flat_map(|owner| services.sharing(owner));
         let credentials = sharing
             .filter_map(|service| {
                 let credential = credential(Arc::clone(&id), record, service, self.window, now)?;
-                Some((service.name.clone(), Arc::new(credential)))
+                Some((Arc::clone(service), Arc::new(credential)))
             })
             .collect();
         Held::new(id, view(record, now), credentials)

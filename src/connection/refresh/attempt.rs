@@ -249,9 +249,7 @@ impl Refresher {
     }
 
     pub(super) fn ended(&self, id: &ConnectionId, outcome: RefreshOutcome, began: Instant) {
-        if let Some(counters) = self.parts.counters.get(&id.service) {
-            counters.refresh(outcome, began.elapsed().as_secs_f64());
-        }
+        self.parts.metrics.service(&id.service).refresh(outcome, began.elapsed().as_secs_f64());
     }
 
     /// Tells what happened to this one of a connection's successive grants.

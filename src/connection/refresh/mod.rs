@@ -13,7 +13,7 @@
 //!
 //! `attempt` is one try under the lease; `circuit` is patience with a token endpoint.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Handle,
@@ -27,10 +27,10 @@ use crate::{
     events::Events,
     id::{ConnectionId, ServiceName},
     oauth,
-    provider::Services,
+    provider::Live,
     secret::SecretString,
     store::{self, Change as Notification, Key, OwnerId, Version},
-    telemetry::metrics::{RefreshOutcome, ServiceMetrics},
+    telemetry::{Metrics, metrics::RefreshOutcome},
 };
 
 use super::{
@@ -92,13 +92,13 @@ pub struct RefresherParts {
     /// Who keeps processes from spending the same token.
     pub leases: Arc<Leases>,
     /// What connections belong to.
-    pub services: Arc<Services>,
+    pub live: Live,
     /// Who speaks to token endpoints.
     pub oauth: Arc<oauth::Client>,
     /// Who is told what happens.
     pub events: Events,
     /// Where refreshes are counted.
-    pub counters: HashMap<ServiceName, ServiceMetrics>,
+    pub metrics: Arc<Metrics>,
     /// How long a token endpoint may take.
     pub timeout: Duration,
     /// From which redirect URIs are made.
@@ -162,7 +162,8 @@ impl Refresher {
     }
 
     async fn fly(&self, key: Key, id: &ConnectionId, used: u64) -> Result<(), Failure> {
-        let service = self.parts.services.get(id.service.as_str());
+        let services = self.parts.live.services();
+        let service = services.get(id.service.as_str());
         let Some(oauth) = service.and_then(|service| service.oauth.clone()) else { return Err(Failure::Provider) };
         let (began, mut looked, mut waited) = (Instant::now(), false, false);
         let deadline = began + PATIENCE;
@@ -212,9 +213,8 @@ impl Refresher {
     /// Whether what is held of the connection, and can be believed, rests on the token of generation `used`, and that token
     /// can be renewed.
     fn holds(&self, owner: &OwnerId, id: &ConnectionId, used: u64) -> bool {
-        let Some(snapshot) = self.parts.cache.fresh(owner, self.parts.records.store().channel_epoch()) else {
-            return false;
-        };
+        let (epoch, services) = (self.parts.records.store().channel_epoch(), self.parts.live.services().number());
+        let Some(snapshot) = self.parts.cache.fresh(owner, epoch, services) else { return false };
         let mut held = snapshot.connections.iter().flat_map(|held| held.credentials.iter());
         held.any(|(_, held)| *held.id == *id && held.generation == used && held.refreshable)
     }

@@ -11,7 +11,7 @@ use crate::{
     },
     id::{Account, CallerId},
     operation::Operation,
-    provider::Service,
+    provider::{Service, Services},
 };
 
 /// What a call wants.
@@ -19,8 +19,10 @@ use crate::{
 pub struct Want<'a> {
     /// For whom.
     pub caller: &'a CallerId,
-    /// To what.
-    pub service: &'a Service,
+    /// Among which services.
+    pub services: &'a Arc<Services>,
+    /// To what of them.
+    pub service: &'a Arc<Service>,
     /// Under which label, where one is named.
     pub account: Option<&'a Account>,
     /// With which scopes at least, on top of what the provider says of this method and path.
@@ -37,6 +39,8 @@ pub enum Decision {
     Refresh(Arc<Credential>),
     /// Its token has expired, and nothing renews it.
     Expired(Arc<Credential>),
+    /// What is held was made for another service of the same name: it must be read again.
+    Outdated,
     /// There is none to go on with.
     Refuse(Unusable),
 }
@@ -55,6 +59,9 @@ pub fn decide(snapshot: &Snapshot, want: &Want<'_>, now: Timestamp) -> Decision 
         return Decision::Refuse(Unusable::AuthRequired { reason, account: account() });
     }
     let Some(credential) = usable(held, want.service) else {
+        if held.footing.status == Status::Active && held.is_of_another(want.service) {
+            return Decision::Outdated;
+        }
         let reason = refusal_reason(held.footing);
         return Decision::Refuse(Unusable::AuthRequired { reason, account: account() });
     };
@@ -73,8 +80,8 @@ pub fn decide(snapshot: &Snapshot, want: &Want<'_>, now: Timestamp) -> Decision 
     Decision::Use(Arc::clone(credential))
 }
 
-fn usable<'a>(held: &'a Held, service: &Service) -> Option<&'a Arc<Credential>> {
-    (held.footing.status == Status::Active).then(|| held.credential(&service.name)).flatten()
+fn usable<'a>(held: &'a Held, service: &Arc<Service>) -> Option<&'a Arc<Credential>> {
+    (held.footing.status == Status::Active).then(|| held.credential(service)).flatten()
 }
 
 fn refusal_reason(footing: Footing) -> Reason {

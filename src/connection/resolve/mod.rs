@@ -73,7 +73,7 @@ impl Resolver {
     /// The credential from memory, where that is beyond doubt; never waits. What is due is renewed in the background.
     /// `owner` is the caller's name in the store.
     pub fn cached(&self, owner: &OwnerId, want: &Want<'_>, now: Timestamp) -> Option<Arc<Credential>> {
-        let snapshot = self.reader.fresh(owner)?;
+        let snapshot = self.reader.fresh(owner, want.services)?;
         match self.decided(&snapshot, want, now) {
             Decision::Use(credential) => {
                 self.renew_if_due(&credential, now);
@@ -97,7 +97,7 @@ impl Resolver {
     /// The same.
     pub async fn resolve_of(&self, owner: Option<OwnerId>, want: &Want<'_>) -> Result<Arc<Credential>, Unusable> {
         for _ in 0..ROUNDS {
-            let (snapshot, belief) = self.reader.recall(owner, want.caller).await?;
+            let (snapshot, belief) = self.reader.recall(owner, want.caller, want.services).await?;
             let now = self.records.now();
             match self.decided(&snapshot, want, now) {
                 Decision::Use(credential) => {
@@ -122,6 +122,11 @@ impl Resolver {
                     return Err(Unusable::AuthRequired { reason: Reason::Expired, account });
                 }
                 Decision::Refresh(credential) => self.refreshed(&credential).await?,
+                Decision::Outdated if belief == Belief::Offline => return Err(Unavailable::Store.into()),
+                Decision::Outdated => {
+                    let owner = self.records.roots().owner(want.caller).await?;
+                    self.records.is_stale(&owner);
+                }
             }
         }
         Err(Unavailable::Busy.into())
@@ -132,13 +137,14 @@ impl Resolver {
     /// # Errors
     /// What such a call would be refused with.
     pub async fn foresee(&self, want: &Want<'_>) -> Result<Account, Unusable> {
-        let (snapshot, belief) = self.reader.recall(None, want.caller).await?;
+        let (snapshot, belief) = self.reader.recall(None, want.caller, want.services).await?;
         match self.decided(&snapshot, want, self.records.now()) {
             Decision::Use(credential) | Decision::Refresh(credential) => Ok(credential.id.account.clone()),
             Decision::Expired(credential) if has_key(&snapshot, &credential) => Ok(credential.id.account.clone()),
             // As for a call: nobody is sent away for what may have changed since.
             _ if belief == Belief::Offline => Err(Unavailable::Store.into()),
             Decision::Refuse(unusable) => Err(unusable),
+            Decision::Outdated => Err(Unavailable::Busy.into()),
             Decision::Expired(credential) => {
                 Err(Unusable::AuthRequired { reason: Reason::Expired, account: credential.id.account.clone() })
             }

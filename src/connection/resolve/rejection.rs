@@ -86,7 +86,7 @@ impl Resolver {
     /// Whether memory holds a newer one for certain.
     fn superseded(&self, credential: &Credential) -> bool {
         let owner = self.reader.owner(&credential.id.caller);
-        let Some(snapshot) = owner.and_then(|owner| self.reader.fresh(&owner)) else { return false };
+        let Some(snapshot) = owner.and_then(|owner| self.reader.current(&owner)) else { return false };
         let mut held = snapshot.connections.iter().flat_map(|held| held.credentials.iter());
         !held.any(|(_, held)| held.id == credential.id && held.generation == credential.generation)
     }

@@ -20,7 +20,7 @@ use crate::{
     events::{Event, Events, Kind},
     id::{CallerId, ConnectionId},
     oauth::{self, TokenHint},
-    provider::{OAuth, Service, Services},
+    provider::{Live, OAuth, Service},
     store::{Expect, Key, OwnerId, RecordId},
 };
 
@@ -100,7 +100,7 @@ impl Drop for Arrival {
 pub struct Revoker {
     records: Arc<Records>,
     leases: Arc<Leases>,
-    services: Arc<Services>,
+    live: Live,
     oauth: Arc<oauth::Client>,
     events: Events,
     handle: Handle,
@@ -111,12 +111,12 @@ impl Revoker {
     pub fn new(
         records: Arc<Records>,
         leases: Arc<Leases>,
-        services: Arc<Services>,
+        live: Live,
         oauth: Arc<oauth::Client>,
         events: Events,
         handle: Handle,
     ) -> Arc<Self> {
-        Arc::new(Self { records, leases, services, oauth, events, handle })
+        Arc::new(Self { records, leases, live, oauth, events, handle })
     }
 
     /// Waits for revocations under this service's client that are under way, and keeps new ones from being sent. Best
@@ -225,7 +225,8 @@ impl Revoker {
         id: &ConnectionId,
         pending: &PendingRevocation,
     ) -> Result<Parting, Unavailable> {
-        let service = self.services.get(id.service.as_str());
+        let services = self.live.services();
+        let service = services.get(id.service.as_str());
         let Some(server) = service.and_then(|service| service.oauth.clone()) else { return Ok(Parting::Done) };
         if server.revoke_url.is_none() {
             return Ok(Parting::Done);
@@ -268,7 +269,8 @@ impl Revoker {
         let mut kept = None;
         for listed in self.records.list(owner).await? {
             let record = listed.record?;
-            let service = self.services.get(record.id.service.as_str());
+            let services = self.live.services();
+            let service = services.get(record.id.service.as_str());
             let Some(other) = service.and_then(|service| service.oauth.as_deref()) else { continue };
             if record.is_alive() && server.is_same_client(other) {
                 // Two services may tell accounts apart by different things.

@@ -14,7 +14,7 @@ use crate::{
     events::{Event, Events, Kind, Sink},
     id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
     oauth::{self, Fault, Transport, TransportError},
-    provider::{Loaded, Services},
+    provider::{Live, Loaded, Services},
     store::{EmbeddedStore, Store},
     vault::Vault,
 };
@@ -87,7 +87,7 @@ impl World {
     fn new(api_keys: &str) -> Self {
         let draft = config::parse(&configuration(api_keys), Path::new("."), &|_| None);
         let (config, services) = match Loaded::settle(draft) {
-            Ok(loaded) => (loaded.config, Arc::new(loaded.services)),
+            Ok(loaded) => (loaded.config, loaded.services),
             Err(problems) => panic!("{problems:?}"),
         };
         let directory = tempfile::tempdir().unwrap();
@@ -99,7 +99,7 @@ impl World {
                 store: Arc::clone(&store),
                 roots: Roots::new(Arc::clone(&store), Arc::clone(&vault)),
                 vault,
-                services: Arc::clone(&services),
+                live: Live::new(Arc::clone(&services)),
                 oauth: Arc::new(oauth::Client::new(Arc::new(Nowhere))),
                 metrics: Arc::default(),
                 events: Events::new(vec![Box::new(told.clone())]),
@@ -135,7 +135,8 @@ impl World {
     async fn call(&self, user: &str, service: &str) -> Result<AuthKind, Reason> {
         let service = self.services.get(service).unwrap();
         let caller = id(user).caller;
-        let want = Want { caller: &caller, service, account: None, scopes: &[], operation: None };
+        let want =
+            Want { caller: &caller, services: &self.services, service, account: None, scopes: &[], operation: None };
         match self.replicas[1].resolver.resolve(&want).await {
             Ok(credential) => Ok(credential.kind),
             Err(Unusable::AuthRequired { reason, .. }) => Err(reason),
@@ -263,7 +264,8 @@ async fn the_use_of_a_key_is_told_once_a_day_by_whichever_replica() {
     world.told.take();
     let caller = id("ada").caller;
     let service = world.services.get("crm").unwrap();
-    let want = Want { caller: &caller, service, account: None, scopes: &[], operation: None };
+    let want =
+        Want { caller: &caller, services: &world.services, service, account: None, scopes: &[], operation: None };
     let credential = world.replicas[0].resolver.resolve(&want).await.unwrap();
     world.replicas[0].resolver.accepted(&credential, start());
     // It is noted behind the call's back.
@@ -290,7 +292,8 @@ async fn a_lost_grant_falls_back_to_the_key_until_keys_retire() {
     assert_eq!(world.call("ada", "crm").await, Ok(AuthKind::OAuth));
     let caller = id("ada").caller;
     let service = world.services.get("crm").unwrap();
-    let want = Want { caller: &caller, service, account: None, scopes: &[], operation: None };
+    let want =
+        Want { caller: &caller, services: &world.services, service, account: None, scopes: &[], operation: None };
     let credential = world.replicas[1].resolver.resolve(&want).await.unwrap();
     let began = world.clock.now();
     let after = world.replicas[1].resolver.rejected(&want, &credential, began).await;

@@ -20,7 +20,7 @@ use crate::{
     consent::{Wish, shown_name},
     id::{Account, ServiceName},
     policy::{self, Forbidden, Question},
-    provider::Service,
+    provider::{Service, scopes::is_token},
     refusal::{Refusal, Remedies},
     web::State,
 };
@@ -70,10 +70,8 @@ struct LinkAnswer {
 /// Scopes as an application names them: each a scope of RFC 6749 §3.3, all of a bearable length, each once.
 fn scopes(names: &[String]) -> Served<Vec<String>> {
     let wrong = || Refusal::bad_request("scopes must be a list of at most 100 scopes, 2048 characters together");
-    let scope_character = |b: u8| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-    let well_formed = |scope: &String| !scope.is_empty() && scope.bytes().all(scope_character);
     let length: usize = names.iter().map(String::len).sum();
-    if names.len() > SCOPES_MAX.0 || length > SCOPES_MAX.1 || !names.iter().all(well_formed) {
+    if names.len() > SCOPES_MAX.0 || length > SCOPES_MAX.1 || !names.iter().all(|scope| is_token(scope)) {
         return Err(wrong());
     }
     let mut scopes: Vec<String> = Vec::with_capacity(names.len());
@@ -246,7 +244,8 @@ async fn look_ahead(state: &State, caller: &Caller, item: PreflightItem) -> Serv
     }
     // No call is made, so there is no method and no path: only rules that speak of every call count.
     let (account, scopes) = (wanted.as_ref(), scopes.as_slice());
-    let want = Want { caller: &caller.id, service, account, scopes, operation: None };
+    let services = &state.services;
+    let want = Want { caller: &caller.id, services, service, account, scopes, operation: None };
     let label = match state.connections.resolver.foresee(&want).await {
         Ok(label) => {
             answer.insert("status".into(), "ready".into());

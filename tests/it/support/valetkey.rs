@@ -172,6 +172,11 @@ impl Valetkey {
         self.process.as_ref().expect("it runs").signal("TERM");
     }
 
+    /// SIGHUP: reads its configuration again.
+    pub(crate) fn reload(&self) {
+        self.process.as_ref().expect("it runs").signal("HUP");
+    }
+
     /// kill -9.
     pub(crate) fn kill(&mut self) {
         self.process().kill();

@@ -24,7 +24,7 @@ use crate::{
     connection::{Arrival, Connections, Parts, Renamed, Roots, Want},
     events::{Event, Events, Kind, Sink},
     oauth,
-    provider::{Services, testing},
+    provider::{Live, Services, testing},
     secret::Secret,
     vault::{Context, Purpose, Root, Vault},
 };
@@ -162,7 +162,7 @@ impl World {
             store: Arc::clone(&store) as _,
             vault: Arc::clone(&self.vault),
             roots: Roots::new(store, Arc::clone(&self.vault)),
-            services: Arc::clone(services()),
+            live: Live::new(Arc::clone(services())),
             oauth: Arc::new(oauth::Client::new(self.provider.reached_by(&gate))),
             events: Events::new(vec![Box::new(Arc::clone(&self.told))]),
             metrics: Arc::default(),
@@ -178,8 +178,8 @@ impl World {
     }
 
     pub fn want<'a>(&'a self, user: &'a User) -> Want<'a> {
-        let (caller, service) = (&user.id.caller, user.service.as_ref());
-        Want { caller, service, account: None, scopes: &[], operation: None }
+        let (caller, services, service) = (&user.id.caller, services(), &user.service);
+        Want { caller, services, service, account: None, scopes: &[], operation: None }
     }
 
     /// The person connects through this process.

@@ -1,0 +1,115 @@
+//! One configuration as calls see it: who is believed, what there is to call, and what is made ready for that. A request reads
+//! it once, when it begins, and ends with it; a new one takes its place whole. Never changes, and holds no caller.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use http::HeaderName;
+
+use crate::{
+    caller::Callers,
+    config::Limits,
+    consent::Consent,
+    id::ServiceName,
+    provider::{Service, Services},
+    telemetry::{Metrics, metrics::ServiceMetrics},
+};
+
+use super::{
+    forwarded::Trusted,
+    upstream::{BadCertificate, Destination},
+};
+
+/// What the configuration says that calls go by; `serve` hands it in.
+pub struct Terms {
+    /// Who is believed.
+    pub callers: Arc<Callers>,
+    /// How people connect.
+    pub consent: Arc<Consent>,
+    /// What there is to call.
+    pub services: Arc<Services>,
+    /// Limits on requests.
+    pub limits: Limits,
+    /// Whose word counts for where a request came from.
+    pub trusted: Trusted,
+    /// The cookie that proves to Valetkey's pages who the application's user is: no service's to read or to set.
+    pub session_cookie: Option<String>,
+}
+
+/// The terms, and what follows from them.
+pub struct Generation {
+    terms: Terms,
+    routes: Routes,
+}
+
+/// The services by name. The names are the operator's, so nobody can make them collide; the names that are asked for only
+/// cost their own look-up.
+type Routes = HashMap<ServiceName, Arc<Route>, quick_cache::DefaultHashBuilder>;
+
+/// A service, and what is made ready for its calls.
+pub struct Route {
+    /// The service.
+    pub service: Arc<Service>,
+    /// The headers that carry credentials, as they are written.
+    written: [(HeaderName, Bytes); 2],
+    /// Where it lies, and how it is spoken to.
+    pub destination: Destination,
+    /// Where its calls are counted.
+    pub metrics: ServiceMetrics,
+    /// Whether its provider's answers have to be read for signs of a dead token.
+    pub judged_by_body: bool,
+}
+
+impl std::ops::Deref for Generation {
+    type Target = Terms;
+
+    fn deref(&self) -> &Terms {
+        &self.terms
+    }
+}
+
+impl Generation {
+    /// Reads the services' certificates and makes everything ready. Of services that are no other than `before`, what is known
+    /// of their upstreams is kept.
+    ///
+    /// # Errors
+    /// The service whose certificates can't be used, and why.
+    pub fn new(terms: Terms, metrics: &Metrics, before: Option<&Self>) -> Result<Self, (ServiceName, BadCertificate)> {
+        let mut routes = Routes::default();
+        for service in terms.services.iter() {
+            let kept = before.and_then(|before| before.routes.get(&service.name));
+            let route = match kept.filter(|kept| Arc::ptr_eq(&kept.service, service)) {
+                Some(kept) => Arc::clone(kept),
+                None => Arc::new(Route::new(service, metrics).map_err(|bad| (service.name.clone(), bad))?),
+            };
+            routes.insert(service.name.clone(), route);
+        }
+        Ok(Self { terms, routes })
+    }
+
+    /// The way to a service.
+    pub fn route(&self, name: &str) -> Option<&Arc<Route>> {
+        self.routes.get(name)
+    }
+}
+
+impl Route {
+    fn new(service: &Arc<Service>, metrics: &Metrics) -> Result<Self, BadCertificate> {
+        Ok(Self {
+            service: Arc::clone(service),
+            written: [service.inject.header(), service.api_key.header()]
+                .map(|name| (name.clone(), Bytes::from(name.as_str().to_owned()))),
+            destination: Destination::new(service, &service.upstream)?,
+            metrics: metrics.service(&service.name),
+            judged_by_body: service.signs.look_at_bodies(),
+        })
+    }
+
+    /// A header's name as it is written to the upstream; ready for those that carry credentials.
+    pub fn written(&self, name: &HeaderName) -> Bytes {
+        match self.written.iter().find(|(known, _)| known == name) {
+            Some((_, written)) => written.clone(),
+            None => Bytes::copy_from_slice(name.as_str().as_bytes()),
+        }
+    }
+}
