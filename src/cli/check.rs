@@ -74,7 +74,7 @@ fn summary(loaded: &Loaded) -> Vec<(&'static str, String)> {
 
 fn listens(listener: &Listener) -> String {
     let tls = if listener.tls.is_some() { " with TLS" } else { "" };
-    format!("{}{tls} for {}", listener.address, listener.serves)
+    format!("{}{tls} for {}", listener.listen, listener.serves)
 }
 
 fn store(store: &Store) -> String {

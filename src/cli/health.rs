@@ -5,6 +5,7 @@
 use std::{
     io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs},
+    os::unix::net::UnixStream,
     path::PathBuf,
     time::Duration,
 };
@@ -17,7 +18,7 @@ use super::{
     configuration::load_or_complain,
     output::{complain, say},
 };
-use crate::config::Config;
+use crate::config::{Config, Listen};
 
 /// Enough for the status and the few lines of detail.
 const LONGEST_ANSWER: u64 = 16 << 10;
@@ -74,7 +75,7 @@ struct Readiness {
 pub fn run(args: &HealthArgs) -> Outcome {
     let address = match &args.config {
         None => match resolved(&args.address) {
-            Ok(address) => address,
+            Ok(address) => Listen::Tcp(address),
             Err(error) => {
                 complain(format_args!("{} can't be asked: {error}", args.address));
                 return Outcome::Failed;
@@ -89,7 +90,7 @@ pub fn run(args: &HealthArgs) -> Outcome {
             address
         }
     };
-    match ask(reachable(address), args.timeout.max(Duration::from_millis(1))) {
+    match ask(&address, args.timeout.max(Duration::from_millis(1))) {
         Ok((status, body)) if args.expect.is_met(status, &body) => {
             say(body);
             Outcome::Done
@@ -105,9 +106,9 @@ pub fn run(args: &HealthArgs) -> Outcome {
     }
 }
 
-fn admin_address(config: &Config) -> Option<SocketAddr> {
+fn admin_address(config: &Config) -> Option<Listen> {
     let listener = config.listeners.iter().find(|listener| listener.serves.admin && listener.tls.is_none());
-    listener.map(|listener| listener.address)
+    listener.map(|listener| listener.listen.clone())
 }
 
 /// The address of `host:port`; a name's first.
@@ -127,13 +128,28 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// The status and the body. HTTP/1.0, so that the body is never chunked and ends with the connection.
-fn ask(address: SocketAddr, timeout: Duration) -> io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
-    stream.set_read_timeout(Some(timeout))?;
-    stream.set_write_timeout(Some(timeout))?;
+fn ask(listen: &Listen, timeout: Duration) -> io::Result<(u16, String)> {
+    match listen {
+        Listen::Tcp(address) => {
+            let address = reachable(*address);
+            let stream = TcpStream::connect_timeout(&address, timeout)?;
+            stream.set_read_timeout(Some(timeout))?;
+            stream.set_write_timeout(Some(timeout))?;
+            exchange(stream, &address.to_string())
+        }
+        Listen::Unix { path, .. } => {
+            let stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(timeout))?;
+            stream.set_write_timeout(Some(timeout))?;
+            exchange(stream, "localhost")
+        }
+    }
+}
+
+fn exchange(mut stream: impl Read + Write, host: &str) -> io::Result<(u16, String)> {
     // In one piece: a server that answers before it has read all would reset the connection.
     let request =
-        format!("GET /readyz HTTP/1.0\r\nHost: {address}\r\nAccept: application/json\r\nConnection: close\r\n\r\n");
+        format!("GET /readyz HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.take(LONGEST_ANSWER).read_to_end(&mut answer)?;

@@ -4,7 +4,7 @@
 //! by value. Plain data at the bottom of the tree: nothing here knows the modules that it configures, and each of them
 //! takes its own part only. Does no I/O but to read the file, the `_file` secrets and the environment it is given.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
@@ -22,6 +22,7 @@ mod context;
 mod document;
 mod draft;
 mod language;
+mod listen;
 pub mod loopback;
 mod notifications;
 mod problem;
@@ -46,6 +47,7 @@ pub(crate) use context::{Context, or};
 pub use document::Env;
 pub use draft::{Draft, load, parse};
 pub use language::Language;
+pub use listen::Listen;
 pub use notifications::{Email, NoticeKind, Notifications, Smtp, SmtpTls, Webhook};
 #[cfg(test)]
 pub(crate) use problem::Report;
@@ -90,11 +92,11 @@ pub struct Config {
     pub notifications: Notifications,
 }
 
-/// One listening address.
+/// One listener.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listener {
-    /// IP address and port.
-    pub address: SocketAddr,
+    /// Where.
+    pub listen: Listen,
     /// What it serves.
     pub serves: Roles,
     /// TLS (and HTTP/2 by ALPN) with this certificate.

@@ -16,6 +16,7 @@ use super::{
     call::{Call, Remedy},
     context::{Context, Finding},
     cookies::{self, Place},
+    forwarded::Origin,
     rewrite::{self, REWRITTEN, Way},
     scrub::{self, Answered},
 };
@@ -152,14 +153,6 @@ fn make_room(header: &mut ResponseHeader) {
     if header.headers.len() >= header.headers.capacity() {
         header.remove_header(&header::CONNECTION);
     }
-}
-
-/// The proxy's own origin as the client sees it: the request's scheme and `Host`.
-pub struct Origin<'a> {
-    /// `http` or `https`.
-    pub scheme: &'static str,
-    /// The request's `Host` (or `:authority`).
-    pub host: &'a str,
 }
 
 fn rewrite_urls(call: &Call, header: &mut ResponseHeader, origin: &Origin<'_>) -> Result<()> {

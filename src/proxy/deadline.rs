@@ -88,11 +88,20 @@ impl Deadline {
     }
 }
 
-/// The deadlines of a listener's connections, by the client's address and port.
+/// Whose connection it is: of a client's address and port, or, over a Unix socket, which has none, a number of our own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// Over the network.
+    Inet(SocketAddr),
+    /// Over a Unix socket.
+    Local(u64),
+}
+
+/// The deadlines of a listener's connections, by their peers.
 #[derive(Debug)]
 pub struct Deadlines {
     began: Instant,
-    all: Mutex<HashMap<SocketAddr, Arc<Deadline>>>,
+    all: Mutex<HashMap<Peer, Arc<Deadline>>>,
     /// The listener closes: who waits for a request waits no longer.
     closing: AtomicBool,
 }
@@ -142,7 +151,7 @@ impl Deadlines {
             return;
         }
         let Some(address) = session.client_addr().and_then(|address| address.as_inet()) else { return };
-        if let Some(deadline) = self.all.lock().get(address) {
+        if let Some(deadline) = self.all.lock().get(&Peer::Inet(*address)) {
             lift(deadline);
         }
     }
@@ -159,16 +168,16 @@ impl Deadlines {
     }
 
     /// Forgets a connection that has ended.
-    pub fn remove(&self, address: &SocketAddr) {
-        self.all.lock().remove(address);
+    pub fn remove(&self, peer: &Peer) {
+        self.all.lock().remove(peer);
     }
 
     /// A connection has come, whose first head is waited for.
-    pub fn add(&self, address: SocketAddr, now: Instant) -> Arc<Deadline> {
+    pub fn add(&self, peer: Peer, now: Instant) -> Arc<Deadline> {
         let (at, passed) = (AtomicU64::new(NEVER), AtomicBool::new(false));
         let deadline = Arc::new(Deadline { began: self.began, at, passed, task: Mutex::default() });
         deadline.set(now, FIRST_HEAD);
-        self.all.lock().insert(address, Arc::clone(&deadline));
+        self.all.lock().insert(peer, Arc::clone(&deadline));
         deadline
     }
 }
@@ -212,7 +221,7 @@ impl<F: Future + Unpin> Future for Within<F> {
 mod tests {
     use super::*;
 
-    const CLIENT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4711);
+    const CLIENT: Peer = Peer::Inet(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4711));
 
     #[tokio::test]
     async fn a_head_that_never_comes_ends_the_connection() {

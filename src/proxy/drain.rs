@@ -4,7 +4,6 @@
 //! period.)
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -20,7 +19,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::Shutdown, connection::Connections, telemetry::Metrics};
+use crate::{
+    config::{Listen, Shutdown},
+    connection::Connections,
+    telemetry::Metrics,
+};
 
 /// How far the process has got in stopping. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -28,13 +31,13 @@ pub struct Drain {
     draining: Arc<AtomicBool>,
     closing: watch::Sender<bool>,
     /// A listener that ended though nobody asked it to.
-    lost: watch::Sender<Option<SocketAddr>>,
+    lost: watch::Sender<Option<Listen>>,
 }
 
 /// A listener couldn't begin, or ended by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("can't listen on {0} any more, or another listener or program has the address")]
-pub struct ListenerLost(pub SocketAddr);
+pub struct ListenerLost(pub Listen);
 
 /// How often it is looked whether anything is still in flight.
 const LOOK: Duration = Duration::from_millis(20);
@@ -54,7 +57,7 @@ impl Drain {
 
     /// Serves until a listener's end. Where nobody asked for that end, the process doesn't go on without the listener: what
     /// isn't served must not look alive. In a task of its own, because Pingora panics where it can't bind.
-    pub(super) async fn mind(self, address: SocketAddr, listener: impl Future<Output = ()> + Send + 'static) {
+    pub(super) async fn mind(self, address: Listen, listener: impl Future<Output = ()> + Send + 'static) {
         let _ = tokio::spawn(listener).await;
         if !self.is_draining() {
             tracing::error!(%address, "a listener could not be started, or ended by itself");
@@ -107,8 +110,8 @@ impl Drain {
 }
 
 /// The address of a listener that has ended by itself.
-async fn listener(lost: &mut watch::Receiver<Option<SocketAddr>>) -> SocketAddr {
-    match lost.wait_for(Option::is_some).await.map(|address| *address) {
+async fn listener(lost: &mut watch::Receiver<Option<Listen>>) -> Listen {
+    match lost.wait_for(Option::is_some).await.map(|address| address.clone()) {
         Ok(Some(address)) => address,
         // Whoever could tell is gone, and so is what would be told.
         Ok(None) | Err(_) => std::future::pending().await,
@@ -155,14 +158,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_listener_that_panics_is_lost_and_one_that_the_drain_ended_is_not() {
-        let address = SocketAddr::from(([127, 0, 0, 1], 8080));
+        let address = Listen::Tcp(([127, 0, 0, 1], 8080).into());
         let drain = Drain::default();
         let mut lost = drain.lost.subscribe();
         drain.draining.store(true, Ordering::SeqCst);
-        drain.clone().mind(address, async {}).await;
+        drain.clone().mind(address.clone(), async {}).await;
         assert!(!lost.has_changed().unwrap());
         drain.draining.store(false, Ordering::SeqCst);
-        drain.clone().mind(address, async { panic!("the address is taken") }).await;
+        drain.clone().mind(address.clone(), async { panic!("the address is taken") }).await;
         assert_eq!(listener(&mut lost).await, address);
     }
 }

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, Version, header};
 use ipnet::IpNet;
 use pingora::proxy::Session;
 
-use super::{Gate, answer::Origin};
+use super::Gate;
 
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -17,6 +17,14 @@ const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The operator's own proxies. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Trusted(std::sync::Arc<[IpNet]>);
+
+/// The proxy's own origin as the client sees it: the request's scheme and `Host`.
+pub struct Origin<'a> {
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// The request's `Host` (or `:authority`).
+    pub host: &'a str,
+}
 
 /// What is known of how a request came in.
 #[derive(Debug, PartialEq, Eq)]

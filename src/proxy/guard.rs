@@ -5,9 +5,12 @@
 use std::{
     collections::HashMap,
     future::poll_fn,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::Poll,
     time::Instant,
 };
@@ -25,12 +28,15 @@ use crate::refusal::Refusal;
 
 use super::{
     Core,
-    deadline::{Deadline, Deadlines, Within},
+    deadline::{Deadline, Deadlines, Peer, Within},
     wording::{Refuse, Worded},
 };
 
 /// Pingora's own limit for the pause between two reads of a head, in seconds.
 const KEEP_ALIVE: u64 = 60;
+/// Numbers the connections that have no address.
+static LOCAL: AtomicU64 = AtomicU64::new(0);
+
 /// The proxy behind these limits.
 pub struct Guarded<A> {
     /// The proxy.
@@ -51,17 +57,18 @@ pub struct Guarded<A> {
 /// One connection's places in the tables, freed when it ends.
 struct Place<'a, A> {
     guarded: &'a Guarded<A>,
-    address: SocketAddr,
+    peer: Peer,
 }
 
 impl<A> Drop for Place<'_, A> {
     fn drop(&mut self) {
-        self.guarded.deadlines.remove(&self.address);
+        self.guarded.deadlines.remove(&self.peer);
+        let Peer::Inet(address) = self.peer else { return };
         let mut clients = self.guarded.clients.lock();
-        if let Some(count) = clients.get_mut(&self.address.ip()) {
+        if let Some(count) = clients.get_mut(&address.ip()) {
             *count -= 1;
             if *count == 0 {
-                clients.remove(&self.address.ip());
+                clients.remove(&address.ip());
             }
         }
     }
@@ -77,8 +84,10 @@ impl<A> Guarded<A> {
         Some(if &start == b"PRI" { h2c } else { &self.inner })
     }
 
-    fn enter(&self, address: SocketAddr) -> (Place<'_, A>, Arc<Deadline>, bool) {
-        let deadline = self.deadlines.add(address, Instant::now());
+    /// Who comes over a Unix socket is not counted: there is no telling one client from another.
+    fn enter(&self, peer: Peer) -> (Place<'_, A>, Arc<Deadline>, bool) {
+        let deadline = self.deadlines.add(peer, Instant::now());
+        let Peer::Inet(address) = peer else { return (Place { guarded: self, peer }, deadline, false) };
         let mut clients = self.clients.lock();
         let count = clients.entry(address.ip()).or_insert(0);
         *count += 1;
@@ -86,7 +95,7 @@ impl<A> Guarded<A> {
         // A trusted peer's connection carries many clients' requests.
         let too_many = generation.limits.connections_per_client.is_some_and(|limit| *count > limit)
             && !generation.trusted.contains(address.ip());
-        (Place { guarded: self, address }, deadline, too_many)
+        (Place { guarded: self, peer }, deadline, too_many)
     }
 }
 
@@ -128,8 +137,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
         let digest = stream.get_socket_digest();
         let address =
             digest.as_ref().and_then(|digest| digest.peer_addr()).and_then(|address| address.as_inet().copied());
-        let Some(address) = address else { return self.inner.process_new(stream, shutdown).await };
-        let (_place, deadline, too_many) = self.enter(address);
+        let peer = address.map_or_else(|| Peer::Local(LOCAL.fetch_add(1, Ordering::Relaxed)), Peer::Inet);
+        let (_place, deadline, too_many) = self.enter(peer);
         if too_many {
             let _ = stream.write_all(&(self.refuse)(&Refusal::rate_limited(1))).await;
             let _ = AsyncWriteExt::shutdown(&mut stream).await;
@@ -137,7 +146,12 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
         }
         let mut stream: Stream = Box::new(Worded::new(stream, Arc::clone(&deadline), Arc::clone(&self.refuse)));
         let app = Within::new(&deadline, Box::pin(self.app_for(&mut stream))).await??;
-        if stream.selected_alpn_proto() == Some(ALPN::H2) || !Arc::ptr_eq(app, &self.inner) {
+        let h2 = stream.selected_alpn_proto() == Some(ALPN::H2) || !Arc::ptr_eq(app, &self.inner);
+        if h2 && address.is_none() {
+            // Its streams have tasks of their own and no address by which to find this deadline: HTTP/2's own limits do.
+            return app.process_new(stream, shutdown).await;
+        }
+        if h2 {
             return Within::new(&deadline, app.process_new(stream, shutdown)).await?;
         }
         Within::new(&deadline, Box::pin(self.one_by_one(stream, shutdown))).await;

@@ -1,6 +1,15 @@
 //! The listeners: one Pingora service each, on the runtime that carries calls.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fs::Permissions,
+    os::{
+        fd::IntoRawFd,
+        unix::{fs::PermissionsExt, net::UnixListener},
+    },
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use pingora::{
@@ -8,12 +17,12 @@ use pingora::{
     listeners::{ListenerConfig, tls::TlsSettings},
     protocols::l4::stream::L4BufferSettings,
     proxy::{HttpProxy, http_proxy},
-    server::configuration::ServerConf,
+    server::{Fds, ListenFds, configuration::ServerConf},
     services::{Service as _, listening::Service},
 };
 use tokio::runtime::Handle;
 
-use crate::config::{ListenerTls, Roles};
+use crate::config::{Listen, ListenerTls, Roles};
 
 use super::{
     Core, Gate,
@@ -35,7 +44,9 @@ const ATTEMPTS: usize = 8;
 /// One listener that Pingora serves.
 pub struct Door {
     /// Where.
-    pub address: SocketAddr,
+    pub listen: Listen,
+    /// The socket of that name, listening already, where it is a Unix socket.
+    pub socket: Option<UnixListener>,
     /// For whom.
     pub serves: Roles,
     /// With which certificate.
@@ -49,7 +60,7 @@ pub struct Door {
 pub enum ServeError {
     /// A certificate or its key can't be used.
     #[error("the certificate of listener {0} can't be used")]
-    Certificate(SocketAddr),
+    Certificate(Listen),
     /// No thread could be started.
     #[error("no thread could be started: {0}")]
     Thread(std::io::Error),
@@ -87,24 +98,39 @@ pub fn serve(core: &Arc<Core>, doors: Vec<Door>, calls: &Handle) -> Result<(), S
             clients: Arc::clone(&clients),
             refuse: Arc::clone(&refuse),
         };
-        let mut service = Service::new(format!("listener {}", door.address), guarded);
-        let buffer = L4BufferSettings::default().read(READ_BUFFER);
-        match &door.tls {
-            None => service.add_listener(ListenerConfig::tcp(door.address.to_string()).l4_buffer(buffer)),
-            Some(tls) => {
-                let settings = tls_settings(tls).ok_or(ServeError::Certificate(door.address))?;
-                let listener = ListenerConfig::tcp(door.address.to_string()).tls(settings);
-                service.add_listener(listener.l4_buffer(buffer));
-            }
+        let mut service = Service::new(format!("listener {}", door.listen), guarded);
+        let mut endpoint = endpoint(&door.listen).l4_buffer(L4BufferSettings::default().read(READ_BUFFER));
+        if let Some(tls) = &door.tls {
+            endpoint = endpoint.tls(tls_settings(tls).ok_or_else(|| ServeError::Certificate(door.listen.clone()))?);
         }
-        services.push((door.address, service));
+        service.add_listener(endpoint);
+        services.push((door.listen, service, door.socket));
     }
     Deadlines::watch(watched).map_err(ServeError::Thread)?;
-    for (address, mut service) in services {
+    for (listen, mut service, socket) in services {
         let (drain, shutdown) = (core.drain.clone(), core.drain.listeners_close());
-        calls.spawn(drain.mind(address, async move { service.start_service(None, shutdown, 1).await }));
+        let open = handed_over(&listen, socket);
+        calls.spawn(drain.mind(listen, async move { service.start_service(open, shutdown, 1).await }));
     }
     Ok(())
+}
+
+fn endpoint(listen: &Listen) -> ListenerConfig {
+    match listen {
+        Listen::Tcp(address) => ListenerConfig::tcp(address.to_string()),
+        Listen::Unix { path, mode } => {
+            ListenerConfig::uds(path.display().to_string()).permissions(Permissions::from_mode(*mode))
+        }
+    }
+}
+
+/// A socket that listens already, as Pingora takes it: it would remove the file, whoever listens there, and make another one
+/// that anybody may connect to for a moment.
+fn handed_over(listen: &Listen, socket: Option<UnixListener>) -> Option<ListenFds> {
+    let (Listen::Unix { path, .. }, Some(socket)) = (listen, socket) else { return None };
+    let mut open = Fds::new();
+    open.add(path.display().to_string(), socket.into_raw_fd());
+    Some(Arc::new(Mutex::new(open)))
 }
 
 /// How a client is answered whose request was never read: counted, logged, and in the words of all other refusals.

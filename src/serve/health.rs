@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,9 +12,14 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{net::TcpStream, runtime::Handle, sync::watch};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    runtime::Handle,
+    sync::watch,
+};
 
 use crate::{
+    config::Listen,
     connection::{Connections, Roots, Unavailable},
     proxy::Drain,
     web::{Health, Readily, Readiness},
@@ -72,13 +77,10 @@ impl Probe {
         probe
     }
 
-    /// Waits until every one of these addresses takes connections: before that nobody may be told to come.
-    pub async fn doors_open(&self, addresses: Vec<SocketAddr>) {
-        for mut address in addresses {
-            if address.ip().is_unspecified() {
-                address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
-            }
-            while TcpStream::connect(address).await.is_err() {
+    /// Waits until every one of these takes connections: before that nobody may be told to come.
+    pub async fn doors_open(&self, listeners: Vec<Listen>) {
+        for listen in listeners {
+            while !takes_connections(&listen).await {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }
@@ -128,6 +130,19 @@ impl Probe {
             troubles.insert("connections", format!("{unsaved} renewed grants wait to be stored"));
         }
         troubles
+    }
+}
+
+async fn takes_connections(listen: &Listen) -> bool {
+    match listen {
+        Listen::Tcp(address) => {
+            let mut address = *address;
+            if address.ip().is_unspecified() {
+                address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+            }
+            TcpStream::connect(address).await.is_ok()
+        }
+        Listen::Unix { path, .. } => UnixStream::connect(path).await.is_ok(),
     }
 }
 

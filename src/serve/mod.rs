@@ -3,7 +3,7 @@
 //!
 //! - `load`: from a file to what everything can be made from; `heart`: what commands need, too
 //! - `generation`: a configuration made real; `lasting`: what it is made with; `reload`: another one in its place
-//! - `doors`: listeners; `health`: how the process is; `notices`: what messages say
+//! - `doors`: listeners; `sockets`: Unix sockets among them; `health`: how the process is; `notices`: what messages say
 //! - `open`, `outgoing`, `runtimes`: the store, the way out, the threads
 
 mod doors;
@@ -17,6 +17,7 @@ mod open;
 mod outgoing;
 mod reload;
 mod runtimes;
+mod sockets;
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     caller::IssuerError,
     clock::Clock,
-    config::Config,
+    config::{Config, Listen},
     connection::Connections,
     events::{self, Contacts, Inbox, Notifier, Sink},
     id::ServiceName,
@@ -62,9 +63,9 @@ pub enum Error {
     /// A service's certificates can't be used.
     #[error("services.{0}: {1}")]
     Certificate(ServiceName, proxy::BadCertificate),
-    /// An address can't be listened on.
+    /// An address or socket can't be listened on.
     #[error("can't listen on {0}: {1}")]
-    Listen(std::net::SocketAddr, std::io::Error),
+    Listen(Listen, std::io::Error),
     /// A listener ended while the process served.
     #[error(transparent)]
     ListenerLost(#[from] proxy::ListenerLost),
@@ -154,14 +155,14 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
     };
     let core = proxy::Core::new(parts, generation.terms());
     let core = Arc::new(core.map_err(|(service, bad)| Error::Certificate(service, bad))?);
-    let routes = doors::open(&config.listeners, &core, &lasting.state(&generation), &on)?;
+    let doors::Doors { routes, claims } = doors::open(&config.listeners, &core, &lasting.state(&generation), &on)?;
     drop(generation);
     metrics.config_reloaded(clock.now());
     if let Some((source, signal)) = control.source.zip(asked_to_reload) {
         let reloader = Reloader::new(source, Arc::clone(&lasting), core, routes);
         on.background.spawn(reloader.on_signal(signal));
     }
-    let addresses = config.listeners.iter().map(|listener| listener.address).collect();
+    let addresses = config.listeners.iter().map(|listener| listener.listen.clone()).collect();
     let health = Arc::clone(&lasting.health);
     on.background.spawn(async move {
         health.doors_open(addresses).await;
@@ -179,7 +180,7 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
         heart.close().await;
         ended
     });
-    drop(calls);
+    drop((calls, claims));
     runtime.shutdown_background();
     Ok(ended?)
 }

@@ -12,7 +12,7 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
-    net::TcpListener,
+    net::{TcpListener, UnixListener},
     runtime::Handle,
 };
 use tower::ServiceExt as _;
@@ -63,25 +63,47 @@ impl Routes {
         })
     }
 
-    /// Listens on an address of its own, for as long as the runtime lives.
+    /// Serves who comes in at an address, for as long as the runtime lives.
     ///
     /// # Errors
     /// Where the address can't be listened on.
     pub async fn listen(self: &Arc<Self>, address: SocketAddr) -> io::Result<()> {
         let listener = TcpListener::bind(address).await?;
-        let routes = Arc::clone(self);
-        tokio::spawn(async move {
-            loop {
-                match listener.accept().await {
-                    Ok((stream, _)) => {
-                        tokio::spawn(Arc::clone(&routes).serve(stream, true));
-                    }
-                    // Out of file descriptors, or a connection that was gone already: neither ends the listener.
-                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-                }
-            }
-        });
+        let listener = Arc::new(listener);
+        tokio::spawn(Arc::clone(self).accept(move || {
+            let listener = Arc::clone(&listener);
+            async move { listener.accept().await.map(|(stream, _)| stream) }
+        }));
         Ok(())
+    }
+
+    /// Serves who comes in at this Unix socket, for as long as the runtime lives.
+    ///
+    /// # Errors
+    /// Where the system doesn't lend it.
+    pub async fn listen_at(self: &Arc<Self>, socket: std::os::unix::net::UnixListener) -> io::Result<()> {
+        let listener = Arc::new(UnixListener::from_std(socket)?);
+        tokio::spawn(Arc::clone(self).accept(move || {
+            let listener = Arc::clone(&listener);
+            async move { listener.accept().await.map(|(stream, _)| stream) }
+        }));
+        Ok(())
+    }
+
+    async fn accept<S, F>(self: Arc<Self>, mut next: impl FnMut() -> F + Send)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        F: Future<Output = io::Result<S>> + Send,
+    {
+        loop {
+            match next().await {
+                Ok(stream) => {
+                    tokio::spawn(Arc::clone(&self).serve(stream, true));
+                }
+                // Out of file descriptors, or a connection that was gone already: neither ends the listener.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
     }
 
     async fn serve<S>(self: Arc<Self>, stream: S, keep_alive: bool)

@@ -70,6 +70,9 @@ mod lifecycle;
 /// Another configuration while calls go on.
 mod reload;
 
+/// Listeners without a network.
+mod unix_sockets;
+
 /// Processes that end while they have something on its way.
 mod endings;
 

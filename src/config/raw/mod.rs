@@ -92,15 +92,21 @@ pub struct RawApplication {
     pub name: Option<String>,
 }
 
-/// One listening address.
+/// One listener: an address or a Unix socket.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Listener")]
 pub struct RawListener {
     /// IP address and port, such as `127.0.0.1:8080` or `[::]:8080`.
-    #[schemars(required)]
     pub address: Option<String>,
-    /// What this address serves; several roles may share a port.
+    /// In place of an address: the path of a Unix socket. One that a killed process left behind is replaced. Who comes in there
+    /// has no address: logs show `0.0.0.0`, and `limits.connections_per_client` doesn't count.
+    #[schemars(length(min = 1))]
+    pub unix: Option<PathBuf>,
+    /// The socket's permissions, in octal and in quotes: whoever may write to it may connect.
+    #[schemars(regex(pattern = r"^0?[0-7]{3}$"), extend("default" = "0660"))]
+    pub mode: Option<String>,
+    /// What it serves; several roles may share a listener.
     #[schemars(required, length(min = 1))]
     pub serves: Option<Vec<RawRole>>,
     /// TLS, and HTTP/2 by ALPN, with this certificate.

@@ -2,24 +2,21 @@
 //! say is checked. Every function notes all it finds in the report and goes on; one that returns `None` has noted why, or
 //! the first pass has.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 
 use super::{
-    Binding, Cache, Config, Connect, Limits, Listener, ListenerTls, Refresh, Roles, SessionProof, Shutdown,
+    Binding, Cache, Config, Connect, Limits, Refresh, SessionProof, Shutdown,
     context::{Context, or},
-    loopback::is_loopback_address,
     problem::{Path, finding},
-    raw::{RawCache, RawConfig, RawConnect, RawListener, RawRefresh, RawRole, RawSession, RawShutdown},
+    raw::{RawCache, RawConfig, RawConnect, RawRefresh, RawSession, RawShutdown},
     urls::{PlainHttp, UrlRule},
 };
 
 mod brand;
 mod callers;
+mod listeners;
 mod notifications;
 mod storage;
 
@@ -51,7 +48,7 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
         let finding = finding(format!("This token is shorter than {SHORTEST_ADMIN_TOKEN} bytes: it could be guessed"));
         cx.report.warning(&root.key("admin").key("token"), finding.hint("make one with `openssl rand -base64 32`"));
     }
-    let listeners = listeners(raw.listeners, admin_token.is_some(), &root.key("listeners"), cx);
+    let listeners = listeners::listeners(raw.listeners, admin_token.is_some(), &root.key("listeners"), cx);
     let callers = callers::callers(raw.callers.unwrap_or_default(), &root.key("callers"), cx);
     let connect = connect(raw.connect.unwrap_or_default(), &root.key("connect"), cx);
     let shutdown = shutdown(&raw.shutdown.unwrap_or_default());
@@ -86,64 +83,6 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
         refresh,
         notifications,
     })
-}
-
-/// Whether one of two listeners takes all addresses, the other's among them. (An IPv6 socket for all takes IPv4, too.)
-fn in_each_others_way(one: SocketAddr, other: SocketAddr) -> bool {
-    let covers = |all: SocketAddr, some: SocketAddr| all.ip().is_unspecified() && (all.is_ipv6() || some.is_ipv4());
-    one.port() == other.port() && (covers(one, other) || covers(other, one))
-}
-
-fn listeners(
-    raw: Option<Vec<RawListener>>,
-    with_admin_token: bool,
-    path: &Path,
-    cx: &mut Context<'_>,
-) -> Vec<Listener> {
-    let Some(raw) = raw else {
-        let at = |port, serves| Listener { address: ([127, 0, 0, 1], port).into(), serves, tls: None };
-        return vec![
-            at(8080, Roles { proxy: true, connect: true, admin: false }),
-            at(9090, Roles { proxy: false, connect: false, admin: true }),
-        ];
-    };
-    let mut listeners: Vec<Listener> = Vec::new();
-    for (at, raw) in raw.into_iter().enumerate() {
-        let path = path.index(at);
-        let has = |role| raw.serves.as_ref().is_some_and(|roles| roles.contains(&role));
-        let serves = Roles { proxy: has(RawRole::Proxy), connect: has(RawRole::Connect), admin: has(RawRole::Admin) };
-        let tls = raw.tls.and_then(|tls| {
-            let path = path.key("tls");
-            let (certificate_file, key_file) = cx.key_pair(&path, tls.certificate_file, tls.key_file)?;
-            Some(ListenerTls { certificate_file, key_file })
-        });
-        let Some(text) = raw.address else { continue };
-        let path = path.key("address");
-        let Ok(address) = text.parse::<SocketAddr>() else {
-            let hint = "such as `127.0.0.1:8080`, `0.0.0.0:8080` for all of IPv4, or `[::]:8080` for all addresses";
-            cx.report.problem(&path, finding("This should be an IP address and a port").hint(hint));
-            continue;
-        };
-        if address.port() == 0 {
-            let finding = finding("Port 0 means another port at each start, which nobody could be told of");
-            cx.report.problem(&path, finding.hint("write the port that callers use"));
-        } else if listeners.iter().any(|listener| listener.address == address) {
-            let hint = "write it once; `serves` may hold several roles";
-            cx.report.problem(&path, finding("This address is listed twice").hint(hint));
-        } else if let Some(other) = listeners.iter().find(|other| in_each_others_way(other.address, address)) {
-            let finding = finding(format!("{} takes the connections to this address, too", other.address));
-            cx.report.problem(&path, finding.hint("choose another port"));
-        }
-        if serves.admin && with_admin_token && tls.is_none() && !is_loopback_address(address.ip()) {
-            let finding = finding("The admin token crosses the network in clear here");
-            cx.report.warning(&path, finding.hint("give this listener `tls`, or an address on loopback"));
-        }
-        listeners.push(Listener { address, serves, tls });
-    }
-    if !cx.report.is_broken(path) && !listeners.is_empty() && !listeners.iter().any(|listener| listener.serves.proxy) {
-        cx.report.warning(path, finding("No listener serves `proxy`: applications can't reach any service here"));
-    }
-    listeners
 }
 
 fn connect(raw: RawConnect, path: &Path, cx: &mut Context<'_>) -> Connect {

@@ -89,7 +89,7 @@ fn what_is_left_out_is_safe() {
     let config = and("");
     assert_eq!(config.public_url.as_str(), "https://connect.example.com/base");
     assert_eq!(config.listeners.len(), 2);
-    assert!(config.listeners.iter().all(|listener| listener.address.ip().is_loopback()));
+    assert!(config.listeners.iter().all(|listener| listener.listen.is_local()));
     assert!(config.listeners.iter().all(|listener| !(listener.serves.admin && listener.serves.proxy)));
     assert!(config.admin_token.is_none());
     assert_eq!(config.callers[0].user_claim, "sub");
@@ -152,4 +152,13 @@ fn a_problem_found_above_is_placed_in_the_file() {
     assert_eq!(line(&["services", "github", "client_id"]), Some(7));
     assert_eq!(line(&["services", "github", "base_url"]), Some(6), "where it would be");
     assert_eq!(line(&["nowhere"]), Some(1));
+}
+
+#[test]
+fn a_unix_socket_lies_beside_the_configuration_and_is_its_owners_and_their_groups() {
+    let listens = |more: &str| and(&format!("listeners: [{{ unix: run/v.sock, serves: [proxy]{more} }}]\n")).listeners;
+    let path = std::path::PathBuf::from("config/run/v.sock");
+    assert_eq!(listens("")[0].listen, Listen::Unix { path: path.clone(), mode: 0o660 });
+    assert_eq!(listens(", mode: \"0600\"")[0].listen, Listen::Unix { path, mode: 0o600 });
+    assert_eq!(listens("")[0].listen.to_string(), "unix:config/run/v.sock");
 }

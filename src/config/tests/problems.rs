@@ -81,6 +81,11 @@ fn addresses_and_urls() {
         ("https://connect.example.com", "ftp://connect.example.com # HERE", "public_url", "`https` URL", ""),
         ("127.0.0.1:8080", "localhost:8080 # HERE", "listeners[0].address", "IP address and a port", "127.0.0.1:8080"),
         ("127.0.0.1:9090", "127.0.0.1:8080 # HERE", "listeners[1].address", "listed twice", "serves"),
+        ("127.0.0.1:9090", "0.0.0.0:8080 # HERE", "listeners[1].address", "127.0.0.1:8080 takes the connections", "another"),
+        ("  - address: 127.0.0.1:9090\n", "  - unix: a.sock # HERE\n    address: 127.0.0.1:9090\n", "listeners[1].unix", "Only one", "`address`, `unix`"),
+        ("  - address: 127.0.0.1:9090\n    serves: [admin]\n", "  - serves: [admin] # HERE\n", "listeners[1]", "missing", "`address`, `unix`"),
+        ("  - address: 127.0.0.1:9090\n", "  - unix: a.sock\n    mode: rw # HERE\n", "listeners[1].mode", "of the form", ""),
+        ("  - address: 127.0.0.1:9090\n", "  - address: 127.0.0.1:9090\n    mode: \"0600\" # HERE\n", "listeners[1].mode", "Only a Unix socket", ""),
         ("return_to: [https://app.example.com/]", "return_to: [/home] # HERE", "connect.return_to[0]", "no absolute URL", ""),
         ("https://auth.example.com/jwks", "http://auth.example.com/jwks # HERE", "callers[0].jwks_url", "only for loopback", ""),
     ]);
