@@ -106,7 +106,7 @@ impl Healer {
                     Ok(Some((record, _))) if !self.can_be_healed(&record) => rounds.leave_alone(key, DAY),
                     Ok(Some((record, _))) => work.entry(record.id.service).or_default().push(key),
                     // Its due time outlived it. Whoever wrote it anew since has another.
-                    Ok(None) => drop(self.records.store().delete(&key, Expect::Absent).await),
+                    Ok(None) => drop(self.records.store().delete(&key, Expect::Absent, &[]).await),
                     Err(error) => {
                         tracing::debug!(%error, "the healer could not read a record");
                         rounds.set_aside(key);

@@ -204,7 +204,7 @@ impl Records {
     /// # Errors
     /// While the store is away.
     pub async fn delete(&self, key: &Key, version: Version) -> Result<bool, Unavailable> {
-        let put = self.store.delete(key, Expect::Version(version)).await?;
+        let put = self.store.delete(key, Expect::Version(version), &[]).await?;
         self.cache.changed(&key.owner);
         Ok(matches!(put, Put::Stored))
     }
@@ -241,7 +241,7 @@ impl Records {
         if let Held::Shows = held {
             self.own.notices.expect(*key, version);
         }
-        let put = self.store.put(key, expect, version, sealed, due.map(Timestamp::millis)).await;
+        let put = self.store.put(key, expect, version, sealed, due.map(Timestamp::millis), &[]).await;
         match (&put, held) {
             (Ok(Put::Stored), Held::Shows) => {}
             (Ok(Put::Stored), Held::Stale) => self.is_stale(&key.owner),
