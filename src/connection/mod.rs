@@ -152,14 +152,13 @@ impl Connections {
         let leases = Arc::new(Leases::new(Arc::clone(&store), process.clone(), handle.clone()));
         let projector = Arc::new(Projector::new(Arc::clone(&services), parts.refresh.window));
         let named = (process.as_str(), capacity);
-        let records = Arc::new(Records::new(store, vault, roots, clock, Arc::clone(&cache), named));
+        let records = Arc::new(Records::new(store, vault, roots, clock, Arc::clone(&cache), events, named));
 
         let revoker = Revoker::new(
             Arc::clone(&records),
             Arc::clone(&leases),
             Arc::clone(&services),
             Arc::clone(&oauth),
-            events.clone(),
             handle.clone(),
         );
         let saver = Saver::new(Arc::clone(&records), Arc::clone(&revoker));
@@ -186,7 +185,6 @@ impl Connections {
             counters: services.iter().map(|s| (s.name.clone(), metrics.service(&s.name))).collect(),
             services: Arc::clone(&services),
             oauth,
-            events: events.clone(),
             timeout: parts.refresh.timeout,
             public_url: parts.public_url,
             ending: ending.clone(),
@@ -196,7 +194,6 @@ impl Connections {
             (Arc::clone(&records), Arc::clone(&editor)),
             Arc::clone(&leases),
             Arc::clone(&services),
-            events.clone(),
             capacity,
             handle.clone(),
         );
@@ -206,8 +203,8 @@ impl Connections {
             Arc::clone(&editor),
             Arc::clone(&refresher),
             Arc::clone(&api_keys),
-            events.clone(),
             metrics,
+            handle.clone(),
         );
         let unconfirmed = Unconfirmed::new(
             Arc::clone(&records),
@@ -215,7 +212,6 @@ impl Connections {
             Arc::clone(&editor),
             (Arc::clone(&revoker), leases),
             Arc::clone(&services),
-            events.clone(),
         );
         let healer = Healer::new(
             Arc::clone(&records),
@@ -235,7 +231,6 @@ impl Connections {
             api_keys: Arc::clone(&api_keys),
             last_use: Arc::clone(&last_use),
             services,
-            events,
             handle: handle.clone(),
         });
         Self {

@@ -12,6 +12,7 @@ use super::{Browser, Consent, STATE_TTL, digest, token};
 use crate::{
     clock::Timestamp,
     connection::{Aside, Connection, Unavailable},
+    events::Cause,
     id::{Account, ConnectionId},
     oauth::{Grant, Identity},
     secret::SecretString,
@@ -204,11 +205,12 @@ impl Consent {
         &self,
         waiting: &Waiting,
         held: &Held,
+        cause: &Cause,
         now: Timestamp,
     ) -> Result<Option<Connection>, Unavailable> {
         let (name, grant, identity) = (name_of(&waiting.code), held.grant(now), held.identity.clone());
         let from = (&waiting.id, name.as_str(), held.origin());
-        let kept = self.connections.unconfirmed.keep(from, &held.id, grant, identity, &held.requested).await?;
+        let kept = self.connections.unconfirmed.keep(from, &held.id, grant, identity, &held.requested, cause).await?;
         if kept.is_some() {
             self.release(waiting).await;
         }

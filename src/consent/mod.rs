@@ -1,6 +1,6 @@
 //! How a person's consent becomes a connection: the authorization-code flow (RFC 6749 §4.1) with PKCE (RFC 7636), from the
 //! connect link through the provider to the stored grant. Owns tickets, the state between leaving and coming back, which
-//! browser may go on with what, and where a browser may be sent. Never renders a page and never keeps a token: the grant
+//! browser may go on with what, where a browser may be sent, and how far attempts come. Never renders a page and never keeps a token: the grant
 //! goes straight to `connection`.
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -21,6 +21,7 @@ mod begin;
 mod binding;
 mod callback;
 mod forget;
+mod funnel;
 mod held;
 mod return_to;
 mod session;
@@ -32,9 +33,10 @@ pub(crate) mod testing;
 mod tests;
 mod ticket;
 
-pub use begin::{Away, BeginError, Plan};
+pub use begin::{BeginError, Plan};
 pub use binding::Browser;
 pub use callback::{Answer, CallbackError, Ended, Retry};
+pub use funnel::{Funnel, Stage};
 pub use return_to::{Refused, ReturnTo};
 pub use session::{Reach, Session};
 pub use settle::{Choice, Completed, HeldError, Outcome, Pending, Question};
@@ -51,6 +53,7 @@ pub struct Consent {
     store: Arc<dyn Store>,
     oauth: Arc<oauth::Client>,
     connections: Connections,
+    funnel: Funnel,
     settings: Settings,
 }
 
@@ -98,9 +101,10 @@ impl Consent {
         store: Arc<dyn Store>,
         oauth: Arc<oauth::Client>,
         connections: Connections,
+        funnel: Funnel,
         settings: Settings,
     ) -> Self {
-        Self { roots, store, oauth, connections, settings }
+        Self { roots, store, oauth, connections, funnel, settings }
     }
 
     /// Makes a connect link. Any replica that shares store and keys opens it; nothing is stored for it.
@@ -168,7 +172,9 @@ impl Consent {
             session_ends: session.map(Timestamp::seconds),
             id: token::<16>()?,
         };
-        Ok(ticket.seal(&root)?)
+        let sealed = ticket.seal(&root)?;
+        self.funnel.offered(&ticket.service, now);
+        Ok(sealed)
     }
 
     /// Checks a `return_to` against the allow-list.
@@ -177,6 +183,11 @@ impl Consent {
     /// Where it is no URL, or lies outside the list.
     pub fn return_to(&self, text: &str) -> Result<ReturnTo, Refused> {
         ReturnTo::parse(text, &self.settings.connect.return_to)
+    }
+
+    /// How far attempts come.
+    pub fn funnel(&self) -> &Funnel {
+        &self.funnel
     }
 
     /// What the flow was configured with.

@@ -15,7 +15,6 @@ use super::{
     Core, Route,
     admit::target_of,
     context::Context,
-    forwarded::peer,
     target::{self, Target},
 };
 
@@ -30,7 +29,7 @@ pub async fn refuse(core: &Core, session: &mut Session, context: &mut Context, r
     context.outcome = Some(refusal.code.into());
     let route = service_of(core, session, context);
     let service = route.as_ref().map(|route| route.service.name.as_str());
-    let client = core.trusted.told(&session.req_header().headers, peer(session)).address;
+    let client = core.client(session);
     tracing::info!(%request_id, %client, service, status = refusal.code.as_str(), http = refusal.status.as_u16(), "refused");
     let accept = session.req_header().headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let (parts, body) = refusal.render(&request_id, accept).into_parts();

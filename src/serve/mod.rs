@@ -179,11 +179,18 @@ pub fn run(config: Config, control: Control) -> Result<(), Error> {
     let heart = Heart::of(&config, &on, Connections::new, more, Arc::clone(&metrics))?;
     check_addresses(&config.listeners)?;
     let drain = proxy::Drain::default();
+    let funnel = consent::Funnel::new(
+        heart.roots.clone(),
+        Arc::clone(&heart.store),
+        Arc::clone(&metrics),
+        on.background.clone(),
+    );
     let consent = Arc::new(Consent::new(
         heart.roots.clone(),
         Arc::clone(&heart.store),
         Arc::clone(&heart.oauth),
         heart.connections.clone(),
+        funnel,
         consent::Settings { public_url: config.public_url.clone(), connect: config.connect.clone() },
     ));
     heart.connections.api_keys.look_after();

@@ -15,7 +15,7 @@ pub struct Shard(pub u8);
 
 impl Shard {
     /// All of them, in order.
-    pub fn all() -> impl Iterator<Item = Self> {
+    pub fn all() -> impl Iterator<Item = Self> + Clone {
         (0..=u8::MAX).map(Self)
     }
 }

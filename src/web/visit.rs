@@ -7,12 +7,16 @@ use axum::extract::FromRequestParts;
 use http::{HeaderMap, header, request::Parts};
 
 use super::{
-    State,
+    State, cause,
     cookies::Cookie,
     request_id,
     texts::{self, Language},
 };
-use crate::{consent::Browser, id::RequestId};
+use crate::{
+    consent::Browser,
+    events::{Actor, Cause},
+    id::RequestId,
+};
 
 /// The request.
 pub(super) struct Visit {
@@ -21,13 +25,16 @@ pub(super) struct Visit {
     pub t: Language,
     pub id: RequestId,
     pub headers: HeaderMap,
+    /// The visit as the cause of what the person does by it.
+    pub cause: Cause,
 }
 
 impl Visit {
     pub fn of(parts: &Parts, state: &Arc<State>) -> Self {
         let headers = parts.headers.clone();
         let t = texts::choose(headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()));
-        Self { state: Arc::clone(state), t, id: request_id(parts), headers }
+        let cause = cause(parts, Actor::Caller);
+        Self { state: Arc::clone(state), t, id: request_id(parts), headers, cause }
     }
 
     /// The browser, by its cookie.

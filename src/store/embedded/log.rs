@@ -1,5 +1,7 @@
 //! The log in tables of its own: what is appended lies behind everything before it.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
 
@@ -67,8 +69,7 @@ impl<'a> LogTables<'a> {
     fn trim(&mut self, stream: &Stream, keep: Keep, now_ms: u64) -> Result<u64, Failure> {
         let mut gone = 0;
         if let Some(age) = keep.age {
-            let from = now_ms.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-            gone += self.remove(stream, (from, 0), u64::MAX)?;
+            gone += self.remove(stream, (kept_from(age, now_ms), 0), u64::MAX)?;
         }
         if let Some(entries) = keep.entries {
             let there = self.log.range(place(stream, FIRST)..=place(stream, BEYOND))?.count() as u64;
@@ -122,6 +123,25 @@ fn read(transaction: &ReadTransaction, stream: &Stream, order: Order, limit: usi
     }
 }
 
+/// Whether anything is to be trimmed.
+fn is_too_long(transaction: &ReadTransaction, stream: &Stream, keep: Keep, now_ms: u64) -> Result<bool, Failure> {
+    let table = transaction.open_table(LOG)?;
+    let all = place(stream, FIRST)..=place(stream, BEYOND);
+    let Some(oldest) = table.range(all.clone())?.next().transpose()?.map(|(position, _)| position.value().2) else {
+        return Ok(false);
+    };
+    if keep.age.is_some_and(|age| oldest < kept_from(age, now_ms)) {
+        return Ok(true);
+    }
+    let Some(entries) = keep.entries else { return Ok(false) };
+    Ok(table.range(all)?.count() as u64 > entries)
+}
+
+/// What was appended before then is too old.
+fn kept_from(age: Duration, now_ms: u64) -> u64 {
+    now_ms.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+}
+
 #[async_trait]
 impl Log for EmbeddedStore {
     async fn append(&self, shard: Shard, entries: &[Entry]) -> Result<(), Error> {
@@ -135,6 +155,10 @@ impl Log for EmbeddedStore {
 
     async fn trim(&self, stream: &Stream, keep: Keep) -> Result<u64, Error> {
         let stream = *stream;
+        // Looking costs nothing; writing, a flush of the disk.
+        if !EmbeddedStore::read(self, |transaction| is_too_long(transaction, &stream, keep, now_ms()))? {
+            return Ok(0);
+        }
         self.writer.write(move |tables| tables.log.trim(&stream, keep, now_ms())).await
     }
 }

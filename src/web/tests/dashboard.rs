@@ -1,7 +1,7 @@
 //! The dashboard: who sees what, and what its forms need.
 
 use super::*;
-use crate::{clock::Timestamp, config::ApiKeyPhase};
+use crate::{clock::Timestamp, config::ApiKeyPhase, events::CALLER};
 
 #[tokio::test]
 async fn who_goes_on_is_connected_and_sees_that_connection_and_no_other() {
@@ -233,7 +233,7 @@ async fn the_prompt_to_connect_comes_with_its_phase_and_ends_with_the_key() {
             phase(config, welcome, retire_on);
         });
         let id = connection_id("ada", "crm", "default");
-        site.rig.connections.api_keys.store(&id, &"sk-very-secret".into()).await.unwrap();
+        site.rig.connections.api_keys.store(&id, &"sk-very-secret".into(), &CALLER).await.unwrap();
         let page = browser.get(&site, "/dashboard").await;
         page.assert_page(200);
         assert_eq!(page.body.contains("account instead of a key"), prompted, "{welcome:?} {}", page.body);
@@ -273,7 +273,7 @@ async fn the_operators_own_benefits_are_shown_escaped() {
         crm.api_keys.benefits = vec!["Faster <b>search</b>".into()];
     });
     let id = connection_id("ada", "crm", "default");
-    site.rig.connections.api_keys.store(&id, &"sk-very-secret".into()).await.unwrap();
+    site.rig.connections.api_keys.store(&id, &"sk-very-secret".into(), &CALLER).await.unwrap();
     let page = browser.get(&site, "/dashboard").await;
     page.assert_page(200);
     assert!(
