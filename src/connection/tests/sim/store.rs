@@ -13,15 +13,18 @@ use tokio::time::{Instant, sleep};
 use super::{gate::Gate, journal::Journal, provider::Provider};
 use crate::{
     connection::record::form::Record,
-    store::{Change, Entry, EntryId, Expect, Key, OwnerId, Put, RecordId, Taken, Version, Versioned},
+    events::{AUDIT, KeptEvent},
+    store::{Change, Entry, EntryId, Expect, Key, OwnerId, Put, RecordId, Stream, Taken, Version, Versioned},
     vault::Vault,
 };
 
+mod facts;
 mod handle;
 mod log;
 
+use facts::Write;
 pub use handle::Handle;
-use log::{Counts, Logs};
+use log::{Appended, Counts, Logs};
 
 /// What was written this long ago survives a failover.
 const REPLICATED: Duration = Duration::from_secs(2);
@@ -51,6 +54,8 @@ pub struct State {
     before_last: Option<(Instant, Key, Option<Stored>, Vec<EntryId>)>,
     log: Logs,
     counts: Counts,
+    /// All writes that stand, in order.
+    writes: Vec<Write>,
     changed: Option<Key>,
     down_until: Option<Instant>,
     outages: Vec<(Instant, Instant)>,
@@ -142,6 +147,7 @@ impl Server {
                     None => drop(state.records.remove(&key)),
                 }
                 state.log.forget(&entries);
+                state.writes.pop();
             }
         }
         self.outage(time);
@@ -230,6 +236,21 @@ impl Server {
         done
     }
 
+    /// What the log of events says, the oldest first.
+    pub fn log(&self) -> Vec<KeptEvent<'static>> {
+        let state = self.state.lock();
+        let mut entries: Vec<_> = state.log.all().filter(|(stream, _)| stream.log == AUDIT).collect();
+        entries.sort_by_key(|(_, appended)| appended.logged.position);
+        let open = |(stream, appended): (&Stream, &Appended)| KeptEvent::open(&self.vault, stream, &appended.logged);
+        entries.into_iter().map(|entry| open(entry).unwrap()).collect()
+    }
+
+    /// Where the log says something else than what was changed.
+    pub fn differences_of_log(&self) -> Vec<String> {
+        let state = self.state.lock();
+        facts::differences(&state.writes, &state.log, &self.vault)
+    }
+
     fn tell(&self, key: Key, version: Option<Version>) {
         let delay = self.weather.lock().delay;
         for gate in self.gates.lock().iter().filter(|gate| !gate.is_killed() && !gate.is_cut()) {
@@ -264,6 +285,7 @@ impl State {
             began: Instant::now(),
             held_up: HashSet::new(),
             before_last: None,
+            writes: vec![],
             log: Logs::default(),
             counts: Counts::default(),
             changed: None,
@@ -292,6 +314,8 @@ impl State {
 
     fn written(&mut self, key: Key, before: Option<Stored>, entries: &[Entry]) {
         self.log.add(key.shard(), entries, now_ms(self.began), true);
+        let version = |stored: Option<&Stored>| stored.map(|(stored, _)| stored.clone());
+        self.writes.push(Write { key, before: version(before.as_ref()), after: version(self.records.get(&key)) });
         let ids = entries.iter().map(|entry| entry.id).collect();
         self.before_last = Some((Instant::now(), key, before, ids));
         self.changed = Some(key);
