@@ -12,6 +12,7 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     connection::{Holder, Standing, Unavailable},
+    events::{Actor, Cause},
     provider::Services,
     serve::Heart,
 };
@@ -67,7 +68,7 @@ async fn clean(args: &CleanupArgs, heart: &Heart, services: &Services, now: Time
     let found = sort(all, services, now);
     let mut deleted = 0_u64;
     for holder in &found.due {
-        if args.yes && heart.connections.api_keys.remove_retired(&holder.id).await? {
+        if args.yes && heart.connections.api_keys.remove_retired(&holder.id, &Cause::of(Actor::Command)).await? {
             deleted += 1;
         }
         if !args.json {

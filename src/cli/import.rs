@@ -23,6 +23,7 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     connection::{Connections, LABELS_MAX, Unavailable},
+    events::{Actor, Cause},
     id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
     oauth,
     provider::{API_KEY_MAX, Services, scopes},
@@ -210,9 +211,10 @@ async fn store(text: &str, connections: &Connections, services: &Services, overw
         }
         Err(unavailable) => return Fate::Failed(unavailable),
     }
+    let cause = Cause::of(Actor::Command);
     let outcome = match stored {
-        Stored::Grant(grant) => connections.manager.connect(&id, grant, None, &scopes).await.map(|_| ()),
-        Stored::Key(key) => connections.api_keys.store(&id, &key).await,
+        Stored::Grant(grant) => connections.manager.connect(&id, grant, None, &scopes, &cause).await.map(|_| ()),
+        Stored::Key(key) => connections.api_keys.store(&id, &key, &cause).await,
     };
     outcome.map_or_else(Fate::Failed, |()| Fate::Imported)
 }

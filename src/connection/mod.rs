@@ -152,16 +152,10 @@ impl Connections {
         let leases = Arc::new(Leases::new(Arc::clone(&store), process.clone(), handle.clone()));
         let projector = Arc::new(Projector::new(live.clone(), parts.refresh.window));
         let named = (process.as_str(), capacity);
-        let records = Arc::new(Records::new(store, vault, roots, clock, Arc::clone(&cache), named));
+        let records = Arc::new(Records::new(store, vault, roots, clock, Arc::clone(&cache), events, named));
 
-        let revoker = Revoker::new(
-            Arc::clone(&records),
-            Arc::clone(&leases),
-            live.clone(),
-            Arc::clone(&oauth),
-            events.clone(),
-            handle.clone(),
-        );
+        let revoker =
+            Revoker::new(Arc::clone(&records), Arc::clone(&leases), live.clone(), Arc::clone(&oauth), handle.clone());
         let saver = Saver::new(Arc::clone(&records), Arc::clone(&revoker));
         let moves = Moves::new(Arc::clone(&records), Arc::clone(&leases), Arc::clone(&revoker));
         let editor = Editor::new(
@@ -186,7 +180,6 @@ impl Connections {
             timeout: parts.refresh.timeout,
             live: live.clone(),
             oauth,
-            events: events.clone(),
             public_url: parts.public_url,
             ending: ending.clone(),
             handle: handle.clone(),
@@ -195,7 +188,6 @@ impl Connections {
             (Arc::clone(&records), Arc::clone(&editor)),
             Arc::clone(&leases),
             live.clone(),
-            events.clone(),
             capacity,
             handle.clone(),
         );
@@ -205,8 +197,8 @@ impl Connections {
             Arc::clone(&editor),
             Arc::clone(&refresher),
             Arc::clone(&api_keys),
-            events.clone(),
             metrics,
+            handle.clone(),
         );
         let unconfirmed = Unconfirmed::new(
             Arc::clone(&records),
@@ -214,7 +206,6 @@ impl Connections {
             Arc::clone(&editor),
             (Arc::clone(&revoker), leases),
             live.clone(),
-            events.clone(),
         );
         let healer = Healer::new(
             Arc::clone(&records),
@@ -234,7 +225,6 @@ impl Connections {
             api_keys: Arc::clone(&api_keys),
             last_use: Arc::clone(&last_use),
             live,
-            events,
             handle: handle.clone(),
         });
         Self {

@@ -3,7 +3,7 @@
 
 use url::Url;
 
-use super::{Browser, Consent, ReturnTo, Ticket, TicketError, state::State};
+use super::{Browser, Consent, ReturnTo, Stage, Ticket, TicketError, state::State};
 use crate::{
     clock::Timestamp,
     config::Binding,
@@ -26,15 +26,6 @@ pub struct Plan {
     pub return_to: Option<ReturnTo>,
     /// What is connected under this label now.
     pub existing: Option<Connection>,
-}
-
-/// Off to the provider.
-#[derive(Debug)]
-pub struct Away {
-    /// Where the browser goes.
-    pub url: Url,
-    /// Whether an attempt begins with that: no other with this ticket is under way.
-    pub begins: bool,
 }
 
 /// Why a browser can't go on with a link.
@@ -105,10 +96,11 @@ impl Consent {
         }
         let wanted = return_to.or(ticket.return_to.as_deref());
         let return_to = wanted.and_then(|text| self.links.return_to(text).ok());
+        self.funnel.reached(&ticket, Stage::Opened, now).await;
         Ok(Plan { ticket, text: text.to_owned(), scopes, return_to, existing })
     }
 
-    /// Goes on: binds the ticket to this browser, keeps the state, and tells where to send the browser.
+    /// Goes on: binds the ticket to this browser, keeps the state, and tells where to send the browser: to the provider.
     ///
     /// # Errors
     /// Where another browser came first, or store or keys are away.
@@ -118,7 +110,7 @@ impl Consent {
         plan: Plan,
         browser: &Browser,
         now: Timestamp,
-    ) -> Result<Away, BeginError> {
+    ) -> Result<Url, BeginError> {
         let oauth = service.oauth.as_deref().ok_or(BeginError::NoOAuth)?;
         let root = self.roots.get().await?;
         self.bind(&plan.ticket, browser, now).await?;
@@ -130,7 +122,11 @@ impl Consent {
         let redirect_uri = self.links.redirect_uri(&service.name);
         let url = oauth::authorize_url(oauth, &redirect_uri, &handle, Some(&challenge), &state.scopes, &[]);
         tracing::info!(service = %service.name, "connect: sent to the provider");
-        Ok(Away { url, begins })
+        // Where an attempt with this ticket is under way already, no other begins.
+        if begins {
+            self.funnel.reached(&ticket, Stage::Initiated, now).await;
+        }
+        Ok(url)
     }
 }
 

@@ -7,10 +7,18 @@ use url::Url;
 use super::{
     BeginError, Browser, Consent, Outcome, Ticket,
     begin::connection_id,
+    funnel,
     held::{Around, Held},
     state::{Handle, State},
 };
-use crate::{clock::Timestamp, connection::Unavailable, oauth, provider::Service, secret::SecretString};
+use crate::{
+    clock::Timestamp,
+    connection::Unavailable,
+    events::{Actor, Cause},
+    oauth,
+    provider::{OAuth, Service},
+    secret::SecretString,
+};
 
 /// What the provider sent the browser back with (RFC 6749 §4.1.2).
 #[derive(Debug)]
@@ -70,6 +78,22 @@ pub enum Ended {
 }
 
 impl Ended {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Denied, Self::ProviderError, Self::Used, Self::ExchangeRefused, Self::ExchangeFailed, Self::NotStored];
+
+    /// Its name where attempts are counted. Part of what is stored: never change one.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Denied => "denied",
+            Self::ProviderError => "provider_error",
+            Self::Used => "used",
+            Self::ExchangeRefused => "exchange_refused",
+            Self::ExchangeFailed => "exchange_failed",
+            Self::NotStored => "not_stored",
+        }
+    }
+
     /// As `return_to` gets it in `error=` (RFC 6749 §4.1.2.1's words).
     pub const fn code(self) -> &'static str {
         match self {
@@ -90,6 +114,16 @@ pub struct Retry {
     pub back: Option<Url>,
     /// The application that asked, where it is not the configured one.
     pub application: Option<String>,
+}
+
+/// Somebody is back from the provider who is the one who left.
+#[derive(Clone, Copy)]
+struct Arrived<'a> {
+    service: &'a Service,
+    client: &'a OAuth,
+    browser: &'a Browser,
+    ticket: &'a Ticket,
+    state: &'a State,
 }
 
 impl Answer {
@@ -162,6 +196,7 @@ impl Consent {
         service: &Service,
         answer: Answer,
         browser: Option<&Browser>,
+        cause: &Cause,
         now: Timestamp,
     ) -> Result<Outcome, CallbackError> {
         let root = self.roots.get().await?;
@@ -181,7 +216,24 @@ impl Consent {
         }
         // From here on the attempt is over, whatever comes.
         self.attempt_over(&ticket).await;
-        let end = |why: Ended| self.ended(why, service, &ticket, &state, now);
+        let arrived = Arrived { service, client, browser, ticket: &ticket, state: &state };
+        let outcome = self.go_on(&arrived, answer, cause, now).await;
+        for stage in funnel::stages(&outcome).into_iter().flatten() {
+            self.funnel.reached(&ticket, stage, now).await;
+        }
+        outcome
+    }
+
+    /// From a state that is spent to whatever comes of it.
+    async fn go_on(
+        &self,
+        arrived: &Arrived<'_>,
+        answer: Answer,
+        cause: &Cause,
+        now: Timestamp,
+    ) -> Result<Outcome, CallbackError> {
+        let Arrived { service, client, browser, ticket, state } = *arrived;
+        let end = |why: Ended| self.ended(why, service, ticket, state, now);
         if let Some(error) = &answer.error {
             // Words of the provider's, through the browser: cut short, and with control characters escaped.
             let said: String = error.chars().take(100).collect();
@@ -189,7 +241,7 @@ impl Consent {
             return Err(end(if is_a_no(error) { Ended::Denied } else { Ended::ProviderError }));
         }
         let code = answer.code.ok_or_else(|| end(Ended::ProviderError))?;
-        match self.usable(&ticket, Some(browser)).await {
+        match self.usable(ticket, Some(browser)).await {
             Ok(()) => {}
             Err(BeginError::Unavailable(_)) => return Err(end(Ended::NotStored)),
             Err(_) => return Err(end(Ended::Used)),
@@ -204,7 +256,7 @@ impl Consent {
             })?;
         let identity = self.oauth.granted_by(client, &grant).await;
         let around = Around {
-            id: connection_id(&ticket),
+            id: connection_id(ticket),
             identity,
             requested: state.scopes.clone(),
             name: ticket.name.clone(),
@@ -213,7 +265,8 @@ impl Consent {
             return_to: state.return_to.clone(),
         };
         let (id, identity) = (around.id.clone(), around.identity.clone());
-        let settled = self.settle(Held::new(around, &grant, browser, now), browser, now).await.map_err(|error| {
+        let held = Held::new(around, &grant, browser, now);
+        let settled = self.settle(held, browser, cause, now).await.map_err(|error| {
             tracing::error!(service = %service.name, %error, "connect: a new grant could not be stored; it is revoked");
             self.connections.revoker.give_up_unstored(&id, grant, identity);
             end(Ended::NotStored)
@@ -221,7 +274,7 @@ impl Consent {
         drop(arrival);
         // Who was erased meanwhile is erased with what came after it.
         if self.erasures.since(&ticket.caller, state.begun()).await.unwrap_or(false) {
-            let erased = self.connections.manager.erase(&ticket.caller).await;
+            let erased = self.connections.manager.erase(&ticket.caller, &Cause::of(Actor::Operator)).await;
             tracing::info!(service = %service.name, ok = erased.is_ok(), "connect: the caller was erased meanwhile");
             return Err(end(Ended::Used));
         }

@@ -12,6 +12,7 @@ use super::{Browser, Consent, STATE_TTL, digest, token};
 use crate::{
     clock::Timestamp,
     connection::{Connection, Unavailable, UnconfirmedGrant},
+    events::Cause,
     id::{Account, ConnectionId},
     oauth::{Grant, Identity},
     secret::{self, SecretString},
@@ -199,11 +200,12 @@ impl Consent {
         &self,
         waiting: &Waiting,
         held: &Held,
+        cause: &Cause,
         now: Timestamp,
     ) -> Result<Option<Connection>, Unavailable> {
         let (name, grant, identity) = (name_of(&waiting.code), held.grant(now), held.identity.clone());
         let from = (&waiting.id, name.as_str(), held.origin());
-        let kept = self.connections.unconfirmed.keep(from, &held.id, grant, identity, &held.requested).await?;
+        let kept = self.connections.unconfirmed.keep(from, &held.id, grant, identity, &held.requested, cause).await?;
         if kept.is_some() {
             self.release(waiting).await;
         }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use url::Url;
 
-use super::{Refused, ReturnTo, Settings, Ticket, token};
+use super::{Funnel, Refused, ReturnTo, Settings, Ticket, token};
 use crate::{
     clock::Timestamp,
     connection::{Roots, Unavailable},
@@ -44,12 +44,13 @@ pub struct Wish<'a> {
 /// Makes links.
 pub struct Links {
     roots: Roots,
+    funnel: Funnel,
     settings: Arc<Settings>,
 }
 
 impl Links {
-    pub(super) fn new(roots: Roots, settings: Arc<Settings>) -> Self {
-        Self { roots, settings }
+    pub(super) fn new(roots: Roots, funnel: Funnel, settings: Arc<Settings>) -> Self {
+        Self { roots, funnel, settings }
     }
 
     /// Makes a connect link. Any replica that shares store and keys opens it; nothing is stored for it.
@@ -117,7 +118,9 @@ impl Links {
             session_ends: session.map(Timestamp::seconds),
             id: token::<16>()?,
         };
-        Ok(ticket.seal(&root)?)
+        let sealed = ticket.seal(&root)?;
+        self.funnel.offered(&ticket.service, now);
+        Ok(sealed)
     }
 
     /// Checks a `return_to` against the allow-list.

@@ -1,6 +1,6 @@
 //! How a person's consent becomes a connection: the authorization-code flow (RFC 6749 §4.1) with PKCE (RFC 7636), from the
 //! connect link through the provider to the stored grant. Owns tickets, the state between leaving and coming back, which
-//! browser may go on with what, and where a browser may be sent. Never renders a page and never keeps a token: the grant
+//! browser may go on with what, where a browser may be sent, and how far attempts come. Never renders a page and never keeps a token: the grant
 //! goes straight to `connection`.
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -18,6 +18,7 @@ mod begin;
 mod binding;
 mod callback;
 mod forget;
+mod funnel;
 mod held;
 mod link;
 mod return_to;
@@ -30,10 +31,11 @@ pub(crate) mod testing;
 mod tests;
 mod ticket;
 
-pub use begin::{Away, BeginError, Plan};
+pub use begin::{BeginError, Plan};
 pub use binding::Browser;
 pub use callback::{Answer, CallbackError, Ended, Retry};
 pub use forget::Erasures;
+pub use funnel::{Funnel, Stage};
 pub use link::{Link, Links, Wish};
 pub use return_to::{Refused, ReturnTo};
 pub use session::{Reach, Session, Sessions};
@@ -57,6 +59,7 @@ pub struct Consent {
     store: Arc<dyn Store>,
     oauth: Arc<oauth::Client>,
     connections: Connections,
+    funnel: Funnel,
     settings: Arc<Settings>,
 }
 
@@ -82,13 +85,19 @@ impl Consent {
         store: Arc<dyn Store>,
         oauth: Arc<oauth::Client>,
         connections: Connections,
+        funnel: Funnel,
         settings: Settings,
     ) -> Self {
         let settings = Arc::new(settings);
-        let links = Links::new(roots.clone(), Arc::clone(&settings));
+        let links = Links::new(roots.clone(), funnel.clone(), Arc::clone(&settings));
         let erasures = Erasures::new(roots.clone(), Arc::clone(&store));
         let sessions = Sessions::new(roots.clone(), Arc::clone(&store), erasures.clone(), Arc::clone(&settings));
-        Self { links, sessions, erasures, roots, store, oauth, connections, settings }
+        Self { links, sessions, erasures, roots, store, oauth, connections, funnel, settings }
+    }
+
+    /// How far attempts come.
+    pub fn funnel(&self) -> &Funnel {
+        &self.funnel
     }
 
     /// What the flow was configured with.

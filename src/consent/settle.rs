@@ -4,13 +4,14 @@
 use url::Url;
 
 use super::{
-    Browser, Consent, ReturnTo, Ticket,
+    Browser, Consent, ReturnTo, Stage, Ticket,
     held::{Held, Waiting, WaitsFor},
 };
 use crate::{
     clock::Timestamp,
     config::Binding,
     connection::{Connection, Status, Unavailable},
+    events::Cause,
     id::{Account, CallerId},
     provider::Service,
 };
@@ -93,8 +94,14 @@ pub enum HeldError {
 
 impl Consent {
     /// Goes on with a grant that has just come in.
-    pub(super) async fn settle(&self, held: Held, browser: &Browser, now: Timestamp) -> Result<Outcome, HeldError> {
-        self.settle_from(None, held, browser, now).await
+    pub(super) async fn settle(
+        &self,
+        held: Held,
+        browser: &Browser,
+        cause: &Cause,
+        now: Timestamp,
+    ) -> Result<Outcome, HeldError> {
+        self.settle_from(None, held, browser, cause, now).await
     }
 
     /// The same, also with a grant that waits so far: it is let go there once it is kept elsewhere.
@@ -103,6 +110,7 @@ impl Consent {
         from: Option<&Waiting>,
         mut held: Held,
         browser: &Browser,
+        cause: &Cause,
         now: Timestamp,
     ) -> Result<Outcome, HeldError> {
         if let Some((before, after)) = self.meet(&mut held).await? {
@@ -111,7 +119,7 @@ impl Consent {
             let (account, application) = (held.id.account.clone(), held.application.clone());
             return Ok(Outcome::Question(Question { code, account, before, after, application }));
         }
-        self.keep_or_confirm(from, held, browser, now).await
+        self.keep_or_confirm(from, held, browser, cause, now).await
     }
 
     /// Sees whom the grant would meet under its label. The provider's stable id decides, not what an account calls itself.
@@ -149,6 +157,7 @@ impl Consent {
         code: &str,
         choice: Choice,
         browser: &Browser,
+        cause: &Cause,
         now: Timestamp,
     ) -> Result<Outcome, HeldError> {
         let held = self.look_at_held(code, now).await?.ok_or(HeldError::Unknown)?;
@@ -157,28 +166,44 @@ impl Consent {
             return Err(HeldError::Unknown);
         }
         let from = Waiting { code: code.to_owned(), id: held.id.clone() };
-        let mut held = held;
-        if let Choice::Beside(account) = choice {
-            held.id.account = account.clone();
-            held.asked = account;
-            // Under another label there may be a third account.
-            return self.settle_from(Some(&from), held, browser, now).await;
+        let (ticket, mut held) = (self.ticket_of(&held).await, held);
+        let outcome = match choice {
+            Choice::Beside(account) => {
+                held.id.account = account.clone();
+                held.asked = account;
+                // Under another label there may be a third account.
+                self.settle_from(Some(&from), held, browser, cause, now).await
+            }
+            Choice::Replace => self.keep_or_confirm(Some(&from), held, browser, cause, now).await,
+        };
+        if let (Ok(Outcome::Stored(_)), Some(ticket)) = (&outcome, ticket) {
+            self.funnel.reached(&ticket, Stage::Completed, now).await;
         }
-        self.keep_or_confirm(Some(&from), held, browser, now).await
+        outcome
     }
 
     /// The application's word, for one of its own callers: the grant is stored.
     ///
     /// # Errors
     /// Where the code leads to nothing of this caller's.
-    pub async fn confirm(&self, caller: &CallerId, code: &str, now: Timestamp) -> Result<Connection, HeldError> {
+    pub async fn confirm(
+        &self,
+        caller: &CallerId,
+        code: &str,
+        cause: &Cause,
+        now: Timestamp,
+    ) -> Result<Connection, HeldError> {
         let held = self.look_at_held(code, now).await?.ok_or(HeldError::Unknown)?;
         let own = held.waits_for == WaitsFor::Application && held.id.caller == *caller;
         if !own {
             return Err(HeldError::Unknown);
         }
         let from = Waiting { code: code.to_owned(), id: held.id.clone() };
-        self.keep_held(&from, &held, now).await?.ok_or(HeldError::Unknown)
+        let connection = self.keep_held(&from, &held, cause, now).await?.ok_or(HeldError::Unknown)?;
+        if let Some(ticket) = self.ticket_of(&held).await {
+            self.funnel.reached(&ticket, Stage::Completed, now).await;
+        }
+        Ok(connection)
     }
 
     /// Puts a grant by under a new code; only then it is let go where it waited before.
@@ -197,6 +222,7 @@ impl Consent {
         from: Option<&Waiting>,
         mut held: Held,
         browser: &Browser,
+        cause: &Cause,
         now: Timestamp,
     ) -> Result<Outcome, HeldError> {
         let service = held.id.service.clone();
@@ -210,8 +236,8 @@ impl Consent {
             return Ok(Outcome::Pending(Pending { code, application: held.application.clone(), return_to }));
         }
         let connection = match from {
-            Some(from) => self.keep_held(from, &held, now).await?.ok_or(HeldError::Unknown)?,
-            None => self.store_grant(&held, now).await?,
+            Some(from) => self.keep_held(from, &held, cause, now).await?.ok_or(HeldError::Unknown)?,
+            None => self.store_grant(&held, cause, now).await?,
         };
         let ticket = self.spend_of(&held, browser).await;
         tracing::info!(%service, "connect: completed");
@@ -226,16 +252,22 @@ impl Consent {
         })))
     }
 
-    async fn store_grant(&self, held: &Held, now: Timestamp) -> Result<Connection, Unavailable> {
-        self.connections.manager.connect(&held.id, held.grant(now), held.identity.clone(), &held.requested).await
+    async fn store_grant(&self, held: &Held, cause: &Cause, now: Timestamp) -> Result<Connection, Unavailable> {
+        let (grant, identity) = (held.grant(now), held.identity.clone());
+        self.connections.manager.connect(&held.id, grant, identity, &held.requested, cause).await
     }
 
     /// Spends the ticket that led to this grant.
     async fn spend_of(&self, held: &Held, browser: &Browser) -> Option<Ticket> {
-        let root = self.roots.get().await.ok()?;
-        let ticket = Ticket::open_ever(&root, &held.ticket, &held.id.service).ok()?;
+        let ticket = self.ticket_of(held).await?;
         self.spend(&ticket, browser).await;
         Some(ticket)
+    }
+
+    /// The ticket that led to this grant.
+    async fn ticket_of(&self, held: &Held) -> Option<Ticket> {
+        let root = self.roots.get().await.ok()?;
+        Ticket::open_ever(&root, &held.ticket, &held.id.service).ok()
     }
 
     /// The list may have changed since the browser left.

@@ -18,7 +18,7 @@ mod brittle;
 
 pub(crate) use brittle::{Break, Brittle};
 
-use super::{Consent, Settings};
+use super::{Consent, Funnel, Settings};
 use crate::{
     clock::{Clock, Timestamp},
     config::{self, Config},
@@ -28,6 +28,7 @@ use crate::{
     oauth::{self, Fault, Transport, TransportError},
     provider::{Live, Loaded, Services},
     store::{EmbeddedStore, Store},
+    telemetry::Metrics,
     vault::Vault,
 };
 
@@ -164,6 +165,8 @@ pub(crate) struct Rig {
     pub brittle: Arc<Brittle>,
     pub provider: Arc<Provider>,
     pub clock: Clock,
+    /// What the flow counts.
+    pub metrics: Arc<Metrics>,
     pub config: Config,
     _directory: TempDir,
 }
@@ -222,8 +225,10 @@ impl Rig {
             refresh: config.refresh,
             public_url: config.public_url.clone(),
         });
+        let metrics = Arc::new(Metrics::new());
+        let funnel = Funnel::new(roots.clone(), Arc::clone(&store), Arc::clone(&metrics), Handle::current());
         let settings = Settings { public_url: config.public_url.clone(), connect: config.connect.clone() };
-        let consent = Consent::new(roots.clone(), Arc::clone(&store), oauth, connections.clone(), settings);
+        let consent = Consent::new(roots.clone(), Arc::clone(&store), oauth, connections.clone(), funnel, settings);
         Self {
             consent: Arc::new(consent),
             connections,
@@ -233,6 +238,7 @@ impl Rig {
             brittle,
             provider,
             clock,
+            metrics,
             config,
             _directory: directory,
         }

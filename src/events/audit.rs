@@ -22,6 +22,10 @@ impl Sink for AuditLog {
             user = %caller.subject,
             %service,
             %account,
+            id = %event.id,
+            actor = event.cause.actor.name(),
+            request_id = event.cause.request.as_ref().map(tracing::field::display),
+            client = event.cause.address.map(tracing::field::display),
             "connection event"
         );
     }

@@ -2,6 +2,7 @@
 //! secret and never an HTTP status. Sinks are best effort and never hold up a call. Links to pages are made by whoever
 //! composes the sinks, not here.
 //!
+//! - `cause`: who or what acted; `event_id`: names of events; `kept`: events as the store's log keeps them
 //! - `audit`: a line in the log
 //! - `notice`: which events are worth telling somebody, whom, and what makes two of them the same
 //! - `contact`: callers' mail addresses, kept sealed
@@ -18,9 +19,12 @@ use quick_cache::sync::Cache;
 use crate::{clock::Timestamp, id::ConnectionId};
 
 mod audit;
+mod cause;
 mod contact;
+mod event_id;
 mod handover;
 mod inbox;
+mod kept;
 mod mail;
 mod notice;
 mod notifier;
@@ -31,8 +35,13 @@ mod tests;
 mod webhook;
 
 pub use audit::AuditLog;
+#[cfg(test)]
+pub(crate) use cause::CALLER;
+pub use cause::{Actor, CLIENT_ADDRESS, Cause};
 pub use contact::{Contact, Contacts};
+pub use event_id::{EventId, EventIds};
 pub use inbox::Inbox;
+pub use kept::{AUDIT, KEPT, KeptError, KeptEvent};
 pub use mail::MailError;
 pub use notice::{About, Link, Surroundings};
 pub use notifier::{Notifier, Parts};
@@ -43,6 +52,12 @@ const TOLD: usize = 10_000;
 /// Something that happened to a connection.
 #[derive(Debug, Clone)]
 pub struct Event {
+    /// Tells it from all others, in the order of time.
+    pub id: EventId,
+    /// When it happened.
+    pub at: Timestamp,
+    /// Who or what brought it about.
+    pub cause: Cause,
     /// Which connection.
     pub connection: ConnectionId,
     /// What happened.
@@ -53,13 +68,6 @@ pub struct Event {
     pub generation: Option<u64>,
     /// Scopes that a call lacked.
     pub scopes: Vec<String>,
-}
-
-impl Event {
-    /// The bare fact.
-    pub const fn new(connection: ConnectionId, kind: Kind, detail: Option<&'static str>) -> Self {
-        Self { connection, kind, detail, generation: None, scopes: Vec::new() }
-    }
 }
 
 /// Kinds of events, named as the audit log names them.
@@ -160,15 +168,18 @@ impl Events {
         }
     }
 
-    /// Tells all sinks, unless this process has told the very same before: for what recurs with every call.
-    pub fn tell_once(&self, event: &Event) {
+    /// Tells all sinks, unless this process has told the very same before, whenever that was: for what recurs with every
+    /// call. Says whether it has not.
+    pub fn tell_once(&self, event: &Event) -> bool {
         let mut hasher = DefaultHasher::new();
         (&event.connection, event.kind, event.detail, event.generation, &event.scopes).hash(&mut hasher);
         let key = hasher.finish();
-        if self.0.told.get(&key).is_none() {
-            self.0.told.insert(key, ());
-            self.tell(event);
+        if self.0.told.get(&key).is_some() {
+            return false;
         }
+        self.0.told.insert(key, ());
+        self.tell(event);
+        true
     }
 }
 

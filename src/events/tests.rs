@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -21,7 +21,9 @@ use tokio::{
 };
 use url::Url;
 
-use super::{About, Contacts, Event, Inbox, Kind, Link, Notifier, Parts, Sink, Surroundings, notice::Judge};
+use super::{
+    About, CALLER, Contacts, Event, EventIds, Inbox, Kind, Link, Notifier, Parts, Sink, Surroundings, notice::Judge,
+};
 use crate::{
     clock::{Clock, Timestamp},
     config::{self, NoticeKind, Notifications, VaultKey, Webhook},
@@ -172,7 +174,18 @@ fn connection(user: &str) -> ConnectionId {
 }
 
 fn event(kind: Kind, user: &str, generation: u64) -> Event {
-    Event { generation: Some(generation), ..Event::new(connection(user), kind, Some("revoked")) }
+    static IDS: LazyLock<EventIds> = LazyLock::new(|| EventIds::new("tests"));
+    let at = Clock::system().now();
+    Event {
+        id: IDS.next(at),
+        at,
+        cause: CALLER.clone(),
+        connection: connection(user),
+        kind,
+        detail: Some("revoked"),
+        generation: Some(generation),
+        scopes: Vec::new(),
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result, http::ResponseHeader, proxy
 
 use crate::{
     connection::{AfterRejection, Unusable},
+    events::{Actor, Cause},
     refusal::Refusal,
 };
 
@@ -33,17 +34,25 @@ impl Gate {
         Err(taken_back(context))
     }
 
+    /// Why a credential is lost that the upstream refuses.
+    fn refusal_of_upstream(&self, session: &Session, context: &mut Context) -> Cause {
+        let request = context.request_id.get_or_insert_with(|| self.core.request_ids.next()).clone();
+        Cause::in_request(Actor::Upstream, request, Some(context.generation.client(session)))
+    }
+
     /// Before a request is sent again: another credential.
-    pub(super) async fn act_on_finding(&self, context: &mut Context) -> Result<(), Refusal> {
+    pub(super) async fn act_on_finding(&self, session: &Session, context: &mut Context) -> Result<(), Refusal> {
         let Some(Finding::Rejected { credential, .. }) = context.finding.take() else { return Ok(()) };
-        let began = context.began;
+        let (began, cause) = (context.began, self.refusal_of_upstream(session, context));
         let Some(call) = context.call_mut() else { return Ok(()) };
         let now = self.core.clock.now();
         let connections = &self.core.connections;
         let after = match call.remedy {
-            Remedy::None | Remedy::Replaced => connections.resolver.rejected(&call.want(), &credential, began).await,
+            Remedy::None | Remedy::Replaced => {
+                connections.resolver.rejected(&call.want(), &credential, began, &cause).await
+            }
             Remedy::Renewed | Remedy::PassOn => {
-                connections.resolver.rejected_again(&call.want(), &credential, began).await
+                connections.resolver.rejected_again(&call.want(), &credential, began, &cause).await
             }
         };
         match after {
@@ -62,11 +71,11 @@ impl Gate {
     }
 
     /// What to answer where Pingora could not go on. `None`: there is nobody to answer.
-    pub(super) async fn refusal_for(&self, error: &Error, context: &mut Context) -> Option<Refusal> {
+    pub(super) async fn refusal_for(&self, session: &Session, error: &Error, context: &mut Context) -> Option<Refusal> {
         if let Some(refusal) = context.refusal.take() {
             return Some(refusal);
         }
-        if let Some(refusal) = self.refusal_for_finding(context).await {
+        if let Some(refusal) = self.refusal_for_finding(session, context).await {
             return Some(refusal);
         }
         let title = context.call().map(|call| call.route.service.title.clone());
@@ -87,9 +96,10 @@ impl Gate {
     }
 
     /// A finding that could not be acted on by sending the request again.
-    async fn refusal_for_finding(&self, context: &mut Context) -> Option<Refusal> {
-        let began = context.began;
-        match (context.finding.take()?, context.call()) {
+    async fn refusal_for_finding(&self, session: &Session, context: &mut Context) -> Option<Refusal> {
+        let (began, finding) = (context.began, context.finding.take()?);
+        let cause = self.refusal_of_upstream(session, context);
+        match (finding, context.call()) {
             (Finding::MissingScopes(scopes), Some(call)) => {
                 let credential = call.credential.as_ref()?;
                 let account = credential.id.account.clone();
@@ -99,9 +109,9 @@ impl Gate {
                 let (connections, want) = (&self.core.connections, call.want());
                 // No replay tells whether a renewal helped: the next call does, else each would cost one more.
                 let after = if credential.is_on_trial() || matches!(call.remedy, Remedy::Renewed | Remedy::PassOn) {
-                    connections.resolver.rejected_again(&want, &credential, began).await
+                    connections.resolver.rejected_again(&want, &credential, began, &cause).await
                 } else {
-                    connections.resolver.rejected(&want, &credential, began).await
+                    connections.resolver.rejected(&want, &credential, began, &cause).await
                 };
                 match after {
                     // The next call has the new credential; this one's body is gone.

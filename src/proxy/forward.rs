@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{Method, header, uri::PathAndQuery};
 use pingora::{Error, ErrorType, Result, http::RequestHeader, proxy::Session, upstreams::peer::HttpPeer};
 
-use crate::{provider::coding, refusal::REQUEST_ID};
+use crate::{events::CLIENT_ADDRESS, provider::coding, refusal::REQUEST_ID};
 
 use super::{Gate, call::Call, context::Context, cookies, lines, scrub, traits::Hops, upstream::Manner};
 
@@ -92,8 +92,10 @@ impl Gate {
         Ok(())
     }
 
-    pub(super) fn send_own(&self, request: &mut RequestHeader, context: &Context) -> Result<()> {
+    pub(super) fn send_own(&self, session: &Session, request: &mut RequestHeader, context: &Context) -> Result<()> {
         let request_id = context.request_id.clone().unwrap_or_else(|| self.core.request_ids.next());
-        request.insert_header(REQUEST_ID, request_id.as_str())
+        request.insert_header(REQUEST_ID, request_id.as_str())?;
+        // In place of whatever the client said.
+        request.insert_header(CLIENT_ADDRESS, context.generation.client(session).to_string())
     }
 }

@@ -102,7 +102,7 @@ impl ProxyHttp for Gate {
 
     fn upstream_peer<'a: 's, 'b: 's, 'c: 's, 's>(
         &'a self,
-        _session: &'b mut Session,
+        session: &'b mut Session,
         context: &'c mut Box<Context>,
     ) -> Phase<'s, Box<HttpPeer>>
     where
@@ -112,7 +112,7 @@ impl ProxyHttp for Gate {
             return Box::pin(ready(Ok(peer)));
         }
         Box::pin(async move {
-            if let Err(refusal) = self.act_on_finding(context).await {
+            if let Err(refusal) = self.act_on_finding(session, context).await {
                 context.refusal = Some(refusal);
                 return Error::e_explain(REFUSED, "no credential to go on with");
             }
@@ -143,7 +143,7 @@ impl ProxyHttp for Gate {
         }
         done(match &context.way {
             Way::Call(call) => self.send_call(session, request, call),
-            Way::Own | Way::Unknown | Way::Refused(_) => self.send_own(request, context),
+            Way::Own | Way::Unknown | Way::Refused(_) => self.send_own(session, request, context),
         })
     }
 
@@ -284,7 +284,7 @@ impl ProxyHttp for Gate {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Box<Context>) -> FailToProxy {
         let answered = session.response_written().is_some_and(|header| !header.status.is_informational());
-        let refusal = if answered { None } else { self.refusal_for(error, context).await };
+        let refusal = if answered { None } else { self.refusal_for(session, error, context).await };
         // Pingora closes the connection after this, whatever was said: so it is said.
         session.set_keepalive(None);
         let error_code = match refusal {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::refusal::Refusal;
 
-use super::{Core, context::Context, forwarded::peer};
+use super::{Core, context::Context};
 
 /// How much of a refused request's body is read.
 const READ_ON_BYTES: usize = 16 * 1024 * 1024;
@@ -23,7 +23,7 @@ pub async fn refuse(core: &Core, session: &mut Session, context: &mut Context, r
     let request_id = context.request_id.get_or_insert_with(|| core.request_ids.next()).clone();
     context.outcome = Some(refusal.code.into());
     let service = context.route().map(|route| route.service.name.as_str());
-    let client = context.generation.trusted.told(&session.req_header().headers, peer(session)).address;
+    let client = context.generation.client(session);
     tracing::info!(%request_id, %client, service, status = refusal.code.as_str(), http = refusal.status.as_u16(), "refused");
     let accept = session.req_header().headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let (parts, body) = refusal.render(&request_id, accept).into_parts();

@@ -14,7 +14,7 @@ use crate::{
     caller::Callers,
     clock::Clock,
     config::Config,
-    consent::{self, Consent},
+    consent::{self, Consent, Funnel},
     events::Contacts,
     provider::{Loaded, Services},
     telemetry::{Metrics, RequestIds},
@@ -27,6 +27,8 @@ pub struct Lasting {
     pub heart: Heart,
     /// The generation in force.
     pub current: Current,
+    /// Counts how far attempts to connect come.
+    pub funnel: Funnel,
     /// What notices say.
     pub around: Arc<Around>,
     /// How the process is.
@@ -62,6 +64,7 @@ impl Lasting {
             Arc::clone(&self.heart.store),
             Arc::clone(&self.heart.oauth),
             self.heart.connections.clone(),
+            self.funnel.clone(),
             consent::Settings { public_url: config.public_url.clone(), connect: config.connect.clone() },
         ));
         Ok(Generation { config, services, callers, contacts, consent })

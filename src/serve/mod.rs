@@ -29,6 +29,7 @@ use crate::{
     clock::Clock,
     config::{Config, Listen},
     connection::Connections,
+    consent::Funnel,
     events::{self, Contacts, Inbox, Notifier, Sink},
     id::ServiceName,
     outbound,
@@ -131,6 +132,8 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
     doors::check_addresses(&config.listeners)?;
     let drain = proxy::Drain::default();
     let current = Current::default();
+    let funnel =
+        Funnel::new(heart.roots.clone(), Arc::clone(&heart.store), Arc::clone(&metrics), on.background.clone());
     heart.connections.api_keys.look_after();
     let lasting = Arc::new(Lasting {
         around: Arc::new(Around::new(heart.roots.clone(), current.clone(), clock.clone())),
@@ -140,6 +143,7 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
         metrics: Arc::clone(&metrics),
         on: on.clone(),
         current,
+        funnel,
         heart,
     });
     let heart = &lasting.heart;

@@ -1,11 +1,14 @@
 //! A store that counts the operations that fail, for the metrics; else it is the one behind it.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 
-use super::{Change, Claim, Due, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned};
+use super::{
+    Change, Claim, Counters, Due, Entry, Error, Expect, Keep, Key, Log, Logged, Order, OwnerId, Page, Put, RecordId,
+    Shard, Store, Stream, Taken, Tally, Version, Versioned,
+};
 use crate::telemetry::Metrics;
 
 /// Counts what fails.
@@ -45,12 +48,13 @@ impl Store for Counted {
         version: Version,
         value: &[u8],
         due: Option<u64>,
+        entries: &[Entry],
     ) -> Result<Put, Error> {
-        self.counted(self.inner.put(key, expect, version, value, due).await)
+        self.counted(self.inner.put(key, expect, version, value, due, entries).await)
     }
 
-    async fn delete(&self, key: &Key, expect: Expect) -> Result<Put, Error> {
-        self.counted(self.inner.delete(key, expect).await)
+    async fn delete(&self, key: &Key, expect: Expect, entries: &[Entry]) -> Result<Put, Error> {
+        self.counted(self.inner.delete(key, expect, entries).await)
     }
 
     async fn due(&self, until_ms: u64, after: Option<Due>, limit: usize) -> Result<Vec<Due>, Error> {
@@ -115,5 +119,31 @@ impl Store for Counted {
 
     async fn close(&self) {
         self.inner.close().await;
+    }
+}
+
+#[async_trait]
+impl Log for Counted {
+    async fn append(&self, shard: Shard, entries: &[Entry]) -> Result<(), Error> {
+        self.counted(self.inner.append(shard, entries).await)
+    }
+
+    async fn read(&self, stream: &Stream, order: Order, limit: usize) -> Result<Vec<Logged>, Error> {
+        self.counted(self.inner.read(stream, order, limit).await)
+    }
+
+    async fn trim(&self, stream: &Stream, keep: Keep) -> Result<u64, Error> {
+        self.counted(self.inner.trim(stream, keep).await)
+    }
+}
+
+#[async_trait]
+impl Counters for Counted {
+    async fn count_up(&self, tally: &Tally<'_>) -> Result<(), Error> {
+        self.counted(self.inner.count_up(tally).await)
+    }
+
+    async fn counts(&self, name: &str, buckets: RangeInclusive<u64>) -> Result<Vec<(u64, u64)>, Error> {
+        self.counted(self.inner.counts(name, buckets).await)
     }
 }

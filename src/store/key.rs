@@ -4,7 +4,7 @@ use std::fmt;
 
 use data_encoding::HEXLOWER;
 
-use super::Error;
+use super::{Error, Shard};
 
 /// Sixteen bytes of HMAC of (issuer, subject). All records of an owner live in one Redis hash slot.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,6 +24,11 @@ pub struct Key {
 }
 
 impl Key {
+    /// The shard that it is in: the first byte of its owner, so that all of an owner is in one.
+    pub const fn shard(&self) -> Shard {
+        Shard(self.owner.0[0])
+    }
+
     /// Owner and record in a row: how indexes name a record.
     pub fn to_bytes(&self) -> [u8; 32] {
         let mut bytes = [0; 32];

@@ -1,5 +1,5 @@
-//! The store: sealed bytes under hashed names, with versions, leases, due times and change notices. It never sees
-//! plaintext, never a name in clear, and knows nothing of what the bytes mean; records live with their owners.
+//! The store: sealed bytes under hashed names, with versions, leases, due times, change notices, a log and counters. It
+//! never sees plaintext, never a name in clear, and knows nothing of what the bytes mean; records live with their owners.
 //!
 //! Two backends behave alike, held to it by one suite ([`contract`]): [`redis`] (alone, Sentinel, Cluster) for several
 //! replicas, [`embedded`] (a redb file) for one machine. docs/STORE.md has the layout and what operators must grant.
@@ -12,17 +12,21 @@ use tokio::sync::broadcast;
 #[cfg(test)]
 pub(crate) mod contract;
 mod counted;
+pub(crate) mod counters;
 pub mod embedded;
 mod error;
 mod key;
+mod log;
 mod notices;
 pub mod redis;
 mod version;
 
 pub use counted::Counted;
+pub use counters::{BUCKETS_MAX, COUNTER_NAME_MAX, Counters, Tally};
 pub use embedded::EmbeddedStore;
 pub use error::Error;
 pub use key::{Key, OwnerId, RecordId};
+pub use log::{Entry, EntryId, Keep, Log, LogName, Logged, Order, Position, Shard, Stream};
 pub use notices::Change;
 pub use redis::RedisStore;
 pub use version::{Version, Versioned};
@@ -84,7 +88,7 @@ pub const ONE_TIME_ID_MAX: usize = 64;
 /// A byte store. Each operation is one atomic step; an error leaves the outcome of a write unknown, and writing the same
 /// version and bytes again is the same write.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Log + Counters + Send + Sync + 'static {
     /// The record, if there is one.
     async fn get(&self, key: &Key) -> Result<Option<Versioned>, Error>;
 
@@ -93,7 +97,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Writes `value` where `expect` holds and `version` is larger than the stored one; tells [`Store::changes`].
     /// `due` (milliseconds since the epoch) says when [`Store::due`] should name the record; `None`: not at all.
-    /// What is already stored with this very version and value is [`Put::Stored`].
+    /// What is already stored with this very version and value is [`Put::Stored`]. `entries` are appended to the logs of the
+    /// record's shard in the same step: with the write, and neither without it nor a second time when it is repeated.
     async fn put(
         &self,
         key: &Key,
@@ -101,11 +106,12 @@ pub trait Store: Send + Sync + 'static {
         version: Version,
         value: &[u8],
         due: Option<u64>,
+        entries: &[Entry],
     ) -> Result<Put, Error>;
 
     /// Deletes the record, where `expect` holds, and its due time; tells [`Store::changes`]. An absent record is
-    /// [`Put::Stored`] whatever was expected.
-    async fn delete(&self, key: &Key, expect: Expect) -> Result<Put, Error>;
+    /// [`Put::Stored`] whatever was expected. `entries` are appended as by [`Store::put`]: none where there was no record.
+    async fn delete(&self, key: &Key, expect: Expect, entries: &[Entry]) -> Result<Put, Error>;
 
     /// At most `limit` records due at or before `until_ms` (milliseconds since the epoch) with their due times, in their
     /// order and that of their keys, from the first one behind `after` on. Costs what is due, not what exists.

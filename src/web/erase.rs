@@ -1,19 +1,20 @@
 //! `DELETE /admin/users/{user}`: an operator erases all of a user (GDPR article 17). Guarded by `admin.token`; without one
 //! the route isn't there.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     Router,
-    extract::{Path, RawQuery},
+    extract::{FromRequestParts, Path, RawQuery},
     response::{IntoResponse, Response},
     routing::delete,
 };
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode, header, request::Parts};
 
-use super::{State, accept, answer, consent_pages::parameter, page};
+use super::{State, accept, answer, cause, consent_pages::parameter, page};
 use crate::{
     connection::Unavailable,
+    events::{Actor, Cause},
     id::{CallerId, Issuer, RequestId, Subject},
     refusal::Refusal,
 };
@@ -33,10 +34,22 @@ pub(super) fn admit(state: &State, headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
+/// The request as the cause of what the operator does by it.
+struct Requested(Cause);
+
+impl<S: Send + Sync> FromRequestParts<S> for Requested {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(cause(parts, Actor::Operator)))
+    }
+}
+
 async fn erase(
     axum::extract::State(state): axum::extract::State<Arc<State>>,
     Path(user): Path<String>,
     RawQuery(query): RawQuery,
+    Requested(cause): Requested,
     axum::Extension(id): axum::Extension<RequestId>,
     headers: HeaderMap,
 ) -> Response {
@@ -48,7 +61,7 @@ async fn erase(
         let work = async move {
             // First of all: what a browser of theirs has begun comes too late from now on.
             whole.consent.erasures.note(&caller, whole.now()).await?;
-            let erased = whole.connections.manager.erase(&caller).await?;
+            let erased = whole.connections.manager.erase(&caller, &cause).await?;
             let root = whole.roots.get().await?;
             whole.contacts.forget(&root, &caller).await.map_err(Unavailable::from)?;
             Ok::<_, Unavailable>(erased)

@@ -5,7 +5,7 @@
 //! Every answer passes the door below: it has a request id, a panic in a handler becomes a 500, and what no route takes
 //! becomes a refusal.
 
-use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{fmt, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -25,7 +25,7 @@ use crate::{
     config::{Roles, SessionProof},
     connection::{Connections, Roots},
     consent::Consent,
-    events::Contacts,
+    events::{self, Actor, Cause, Contacts},
     id::{Issuer, RequestId},
     outbound::Outbound,
     provider::Services,
@@ -263,6 +263,28 @@ async fn not_found(method: Method, axum::Extension(id): axum::Extension<RequestI
 /// The router adds `Allow` itself.
 async fn wrong_method(axum::Extension(id): axum::Extension<RequestId>, headers: HeaderMap) -> Response {
     answer(&Refusal::method_not_allowed(None), &id, accept(&headers))
+}
+
+/// How a request reached these routes.
+#[derive(Debug, Clone, Copy)]
+enum Via {
+    /// Through the proxy, which knows where it came from.
+    Proxy,
+    /// On a listener of its own, from this address; a Unix socket has none.
+    Listener(Option<IpAddr>),
+}
+
+/// The address that a request came from, where that is known.
+fn client_address(parts: &http::request::Parts) -> Option<IpAddr> {
+    match parts.extensions.get::<Via>()? {
+        Via::Proxy => parts.headers.get(events::CLIENT_ADDRESS)?.to_str().ok()?.parse().ok(),
+        Via::Listener(address) => *address,
+    }
+}
+
+/// The request as the cause of what this actor does by it.
+fn cause(parts: &http::request::Parts, actor: Actor) -> Cause {
+    Cause::in_request(actor, request_id(parts), client_address(parts))
 }
 
 /// The request's name. The door gives it; without a door there is nothing to name.

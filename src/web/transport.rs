@@ -1,10 +1,16 @@
 //! How bytes reach the routes: through an in-memory pipe behind the proxy's port, or on a listener of their own that needs
 //! no proxy. hyper reads and writes the HTTP.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use axum::Router;
+use http::Request;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -17,7 +23,7 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 
-use super::{State, wording::Worded};
+use super::{State, Via, wording::Worded};
 use crate::config::Roles;
 
 /// How long a request head may take on a listener of our own.
@@ -59,7 +65,7 @@ impl Routes {
         let routes = Arc::clone(self);
         Arc::new(move |pipe| {
             // One request a pipe: it can't be pooled, so it must not be kept alive (docs/PINGORA.md 2).
-            handle.spawn(Arc::clone(&routes).serve(pipe, false));
+            handle.spawn(Arc::clone(&routes).serve(pipe, Via::Proxy));
         })
     }
 
@@ -72,7 +78,7 @@ impl Routes {
         let listener = Arc::new(listener);
         tokio::spawn(Arc::clone(self).accept(move || {
             let listener = Arc::clone(&listener);
-            async move { listener.accept().await.map(|(stream, _)| stream) }
+            async move { listener.accept().await.map(|(stream, peer)| (stream, Some(peer.ip()))) }
         }));
         Ok(())
     }
@@ -85,7 +91,7 @@ impl Routes {
         let listener = Arc::new(UnixListener::from_std(socket)?);
         tokio::spawn(Arc::clone(self).accept(move || {
             let listener = Arc::clone(&listener);
-            async move { listener.accept().await.map(|(stream, _)| stream) }
+            async move { listener.accept().await.map(|(stream, _)| (stream, None)) }
         }));
         Ok(())
     }
@@ -93,12 +99,12 @@ impl Routes {
     async fn accept<S, F>(self: Arc<Self>, mut next: impl FnMut() -> F + Send)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        F: Future<Output = io::Result<S>> + Send,
+        F: Future<Output = io::Result<(S, Option<IpAddr>)>> + Send,
     {
         loop {
             match next().await {
-                Ok(stream) => {
-                    tokio::spawn(Arc::clone(&self).serve(stream, true));
+                Ok((stream, peer)) => {
+                    tokio::spawn(Arc::clone(&self).serve(stream, Via::Listener(peer)));
                 }
                 // Out of file descriptors, or a connection that was gone already: neither ends the listener.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -106,15 +112,17 @@ impl Routes {
         }
     }
 
-    async fn serve<S>(self: Arc<Self>, stream: S, keep_alive: bool)
+    async fn serve<S>(self: Arc<Self>, stream: S, via: Via)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let state = Arc::clone(&self.current.load().state);
-        let by_current = tower::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+        let by_current = tower::service_fn(move |mut request: Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(via);
             let router = self.current.load().router.clone();
             router.oneshot(request)
         });
+        let keep_alive = matches!(via, Via::Listener(_));
         let mut connection = http1::Builder::new();
         connection.timer(TokioTimer::new()).header_read_timeout(HEAD).keep_alive(keep_alive).max_headers(HEADERS);
         // A client that breaks off is not worth a word.

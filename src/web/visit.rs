@@ -6,10 +6,11 @@ use std::{convert::Infallible, sync::Arc};
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, header, request::Parts};
 
-use super::{State, cookies::Cookie, request_id};
+use super::{State, cause, cookies::Cookie, request_id};
 use crate::{
     config::Language,
     consent::Browser,
+    events::{Actor, Cause},
     id::RequestId,
     words::{Texts, texts},
 };
@@ -21,14 +22,16 @@ pub(super) struct Visit {
     pub t: &'static dyn Texts,
     pub id: RequestId,
     pub headers: HeaderMap,
+    /// The visit as the cause of what the person does by it.
+    pub cause: Cause,
 }
 
 impl Visit {
     pub fn of(parts: &Parts, state: &Arc<State>) -> Self {
         let headers = parts.headers.clone();
         let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-        let t = texts(Language::choose(accepted));
-        Self { state: Arc::clone(state), t, id: request_id(parts), headers }
+        let (t, cause) = (texts(Language::choose(accepted)), cause(parts, Actor::Caller));
+        Self { state: Arc::clone(state), t, id: request_id(parts), headers, cause }
     }
 
     /// The browser, by its cookie.

@@ -9,6 +9,7 @@ use crate::{
         model::Unavailable,
         record::{
             change::Change,
+            facts::Fact,
             form::Record,
             records::{ATTEMPTS, Records},
             view::Projector,
@@ -44,7 +45,7 @@ impl Editor {
         Arc::new(Self { records, cache, projector, saver, moves, revoker })
     }
 
-    /// Changes a record, or begins one. `decide` sees what stands there; `None` from it ends the matter.
+    /// Changes a record, or begins one, and tells this. `decide` sees what stands there; `None` from it ends the matter.
     ///
     /// # Errors
     /// While the store or the keys are away; [`Unavailable::Keys`], too, where the record can't be read and the change
@@ -52,6 +53,7 @@ impl Editor {
     pub async fn change(
         &self,
         id: &ConnectionId,
+        fact: &Fact<'_>,
         decide: impl Fn(&Record) -> Option<Change>,
     ) -> Result<Option<Record>, Unavailable> {
         let key = self.records.roots().key(id).await?;
@@ -79,7 +81,10 @@ impl Editor {
                 None => None,
             };
             let expect = version.map_or(Expect::Absent, Expect::Version);
-            let put = self.records.put(key, expect, |version, now| record.apply(change, now, version.0)).await?;
+            let put = self
+                .records
+                .put_telling(key, expect, fact, |version, now| record.apply(change, now, version.0))
+                .await?;
             if let Some((record, _)) = put {
                 self.know_at_once(key.owner, &record, self.records.now());
                 if let Some(grave) = grave {

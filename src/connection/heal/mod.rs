@@ -1,5 +1,6 @@
 //! Ahead of time: the healer renews what expires soon, so that nobody waits for it, and finishes what a replica that died
-//! left behind: refreshes that were cut off, revocations that were not done. Replicas share the work through the same
+//! left behind: refreshes that were cut off, revocations that were not done. It also trims the log to what is kept. Replicas share
+//! the work through the same
 //! leases as everything else, and each provider is asked only so often at a time.
 
 use std::{
@@ -14,9 +15,10 @@ use tokio::{runtime::Handle, sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    events::{AUDIT, KEPT},
     id::ServiceName,
     provider::Live,
-    store::{Expect, Key},
+    store::{Expect, Key, Shard, Stream},
 };
 
 use super::{
@@ -76,9 +78,10 @@ impl Healer {
             let rounds = Arc::new(Rounds::default());
             let mut tick = tokio::time::interval(INTERVAL);
             tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            let mut after = None;
+            let (mut after, mut shards) = (None, Shard::all().cycle());
             loop {
                 tick.tick().await;
+                healer.trim_log(shards.next()).await;
                 match healer.records.store().due(healer.records.now().millis(), after, PAGE).await {
                     Ok(due) => {
                         let (free, last) = rounds.free(due, Instant::now());
@@ -89,6 +92,16 @@ impl Healer {
                 }
             }
         }));
+    }
+
+    /// Cuts the oldest entries off one shard's part of the log. One a round: all have had their turn within the hour.
+    async fn trim_log(&self, shard: Option<Shard>) {
+        let Some(shard) = shard else { return };
+        match self.records.store().trim(&Stream { log: AUDIT, shard }, KEPT).await {
+            Ok(0) => {}
+            Ok(gone) => tracing::debug!(gone, "the oldest entries of the log are gone"),
+            Err(error) => tracing::debug!(%error, "the healer could not trim the log"),
+        }
     }
 
     /// Reads what is due and hands it to its provider's worker: none waits for another's provider.
@@ -106,7 +119,7 @@ impl Healer {
                     Ok(Some((record, _))) if !self.can_be_healed(&record) => rounds.leave_alone(key, DAY),
                     Ok(Some((record, _))) => work.entry(record.id.service).or_default().push(key),
                     // Its due time outlived it. Whoever wrote it anew since has another.
-                    Ok(None) => drop(self.records.store().delete(&key, Expect::Absent).await),
+                    Ok(None) => drop(self.records.store().delete(&key, Expect::Absent, &[]).await),
                     Err(error) => {
                         tracing::debug!(%error, "the healer could not read a record");
                         rounds.set_aside(key);

@@ -9,7 +9,7 @@ use crate::{
     clock::Timestamp,
     config,
     connection::{lease::Asked, model::Unavailable},
-    events::Kind,
+    events::{Actor, Cause, Kind},
     id::ServiceName,
     provider::Services,
     store::{Claim, Key, OwnerId, RecordId},
@@ -128,7 +128,7 @@ impl ApiKeys {
                             announced += 1;
                             announce(&holder);
                         } else {
-                            deleted += u64::from(self.remove_retired(&holder.id).await?);
+                            deleted += u64::from(self.remove_retired(&holder.id, &Cause::of(Actor::Healer)).await?);
                         }
                     }
                     _ => {}
@@ -166,7 +166,7 @@ impl ApiKeys {
             Claim::Mine => Kind::ApiKeyDeprecated { retire_on },
             Claim::Theirs(_) => Kind::ApiKeyReminder { retire_on },
         };
-        self.tell(&holder.id, kind, None);
+        self.tell(&holder.id, kind, Actor::Nobody);
         Ok(true)
     }
 

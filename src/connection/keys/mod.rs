@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 
 use crate::{
     clock::Timestamp,
-    events::{Event, Events, Kind},
+    events::{Actor, Cause, Kind},
     id::ConnectionId,
     provider::Live,
     secret::SecretString,
@@ -24,7 +24,7 @@ use super::{
     edit::Editor,
     lease::Leases,
     model::Unavailable,
-    record::{change::Change, records::Records},
+    record::{change::Change, facts::Fact, form::Record, records::Records},
 };
 
 mod calendar;
@@ -77,7 +77,6 @@ pub struct ApiKeys {
     editor: Arc<Editor>,
     leases: Arc<Leases>,
     live: Live,
-    events: Events,
     uses: Uses,
     handle: Handle,
 }
@@ -88,20 +87,19 @@ impl ApiKeys {
         (records, editor): (Arc<Records>, Arc<Editor>),
         leases: Arc<Leases>,
         live: Live,
-        events: Events,
         capacity: usize,
         handle: Handle,
     ) -> Arc<Self> {
-        Arc::new(Self { records, editor, leases, live, events, uses: Uses::new(capacity), handle })
+        Arc::new(Self { records, editor, leases, live, uses: Uses::new(capacity), handle })
     }
 
     /// Stores an API key.
     ///
     /// # Errors
     /// While the store or the keys are away.
-    pub async fn store(&self, id: &ConnectionId, key: &SecretString) -> Result<(), Unavailable> {
-        self.editor.change(id, |_| Some(Change::KeyStored(key.clone()))).await?;
-        self.tell(id, Kind::ApiKeyStored, None);
+    pub async fn store(&self, id: &ConnectionId, key: &SecretString, cause: &Cause) -> Result<(), Unavailable> {
+        let fact = Fact::new(Kind::ApiKeyStored, cause);
+        self.editor.change(id, &fact, |_| Some(Change::KeyStored(key.clone()))).await?;
         Ok(())
     }
 
@@ -109,8 +107,8 @@ impl ApiKeys {
     ///
     /// # Errors
     /// While the store or the keys are away.
-    pub async fn remove(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
-        self.drop_key(id, None).await
+    pub async fn remove(&self, id: &ConnectionId, cause: &Cause) -> Result<bool, Unavailable> {
+        self.drop_key(id, &Fact::new(Kind::ApiKeyRemoved, cause)).await
     }
 
     /// A call was accepted with an API key: noted, and told, once a day. Never waits.
@@ -121,7 +119,7 @@ impl ApiKeys {
         let (keys, id) = (Arc::clone(self), id.clone());
         self.handle.spawn(async move {
             match keys.claim_use(&id, at).await {
-                Ok(true) => keys.tell(&id, Kind::ApiKeyUsed, None),
+                Ok(true) => keys.tell(&id, Kind::ApiKeyUsed, Actor::Caller),
                 Ok(false) => {}
                 Err(error) => {
                     keys.uses.0.remove(&id);
@@ -163,13 +161,15 @@ impl ApiKeys {
     ///
     /// # Errors
     /// While the store or the keys are away.
-    pub async fn remove_retired(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
-        self.drop_key(id, Some("retired")).await
+    pub async fn remove_retired(&self, id: &ConnectionId, cause: &Cause) -> Result<bool, Unavailable> {
+        let fact = Fact { detail: Some("retired"), ..Fact::new(Kind::ApiKeyRemoved, cause) };
+        self.drop_key(id, &fact).await
     }
 
     /// Removes an API key, and the record where it holds nothing else. `false`: there was none.
-    async fn drop_key(&self, id: &ConnectionId, detail: Option<&'static str>) -> Result<bool, Unavailable> {
-        let removed = self.editor.change(id, |record| record.api_key.is_some().then_some(Change::KeyRemoved)).await?;
+    async fn drop_key(&self, id: &ConnectionId, fact: &Fact<'_>) -> Result<bool, Unavailable> {
+        let removes = |record: &Record| record.api_key.is_some().then_some(Change::KeyRemoved);
+        let removed = self.editor.change(id, fact, removes).await?;
         let Some(record) = removed else { return Ok(false) };
         if record.is_bare() {
             let key = self.records.roots().key(id).await?;
@@ -180,12 +180,11 @@ impl ApiKeys {
                 self.records.delete(&key, version).await?;
             }
         }
-        self.tell(id, Kind::ApiKeyRemoved, detail);
         Ok(true)
     }
 
-    fn tell(&self, id: &ConnectionId, kind: Kind, detail: Option<&'static str>) {
-        self.events.tell(&Event::new(id.clone(), kind, detail));
+    fn tell(&self, id: &ConnectionId, kind: Kind, actor: Actor) {
+        self.records.facts().tell(id, &Fact::new(kind, &Cause::of(actor)));
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
             tombstone::{self, Retired},
         },
     },
-    events::{Event, Kind},
+    events::Cause,
     id::CallerId,
     store::{Key, OwnerId},
 };
@@ -39,11 +39,11 @@ impl Manager {
     ///
     /// # Errors
     /// While the store or the keys are away. Some connections may be erased by then; the others are as they were.
-    pub async fn erase(&self, caller: &CallerId) -> Result<Erased, Unavailable> {
+    pub async fn erase(&self, caller: &CallerId, cause: &Cause) -> Result<Erased, Unavailable> {
         let owner = self.parts.records.roots().owner(caller).await?;
         let mut erased = Erased::default();
         for _ in 0..ATTEMPTS {
-            let keys = self.retire_all(owner, &mut erased).await?;
+            let keys = self.retire_all(owner, &mut erased, cause).await?;
             self.part_with_all(&keys).await;
             self.parts.records.forget(&owner, &keys);
             // Once more: what was on its way meanwhile to another label, or into the store, has arrived.
@@ -58,17 +58,16 @@ impl Manager {
     }
 
     /// Makes all records of an owner unusable, until none is listed that is not; what comes back are those that are left.
-    async fn retire_all(&self, owner: OwnerId, erased: &mut Erased) -> Result<Vec<Key>, Unavailable> {
+    async fn retire_all(&self, owner: OwnerId, erased: &mut Erased, cause: &Cause) -> Result<Vec<Key>, Unavailable> {
         for _ in 0..ATTEMPTS {
             let keys = self.parts.records.keys(owner).await?;
             let mut are_tombstones = true;
             for key in &keys {
-                match tombstone::retire(&self.parts.records, *key).await? {
+                match tombstone::retire(&self.parts.records, *key, cause).await? {
                     Retired::Now(record) => {
                         are_tombstones = false;
                         if record.waits_for().is_none() {
                             erased.connections += 1;
-                            self.parts.events.tell(&Event::new(record.id.clone(), Kind::Erased, None));
                         }
                         if record.api_key.is_some() {
                             self.parts.api_keys.forget_use(&record.id).await?;

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 
 use crate::{
-    events::{Event, Events, Kind},
+    events::{Cause, Kind},
     id::{Account, CallerId, ConnectionId},
     oauth,
     provider::{Live, Service, Services},
@@ -20,7 +20,7 @@ use super::{
     keys::ApiKeys,
     model::{Connection, Unavailable, Unusable},
     recall::{LastUse, Reader, Times},
-    record::{change::Change, form::Record, records::Records, view::view},
+    record::{change::Change, facts::Fact, form::Record, records::Records, view::view},
     revoke::Revoker,
 };
 
@@ -57,8 +57,6 @@ pub(super) struct ManagerParts {
     pub last_use: Arc<LastUse>,
     /// What connections belong to.
     pub live: Live,
-    /// Who is told what happens.
-    pub events: Events,
     /// The long-lived runtime, for what goes on when whoever asked goes away.
     pub handle: Handle,
 }
@@ -129,6 +127,7 @@ impl Manager {
         grant: oauth::Grant,
         identity: Option<oauth::Identity>,
         requested: &[String],
+        cause: &Cause,
     ) -> Result<Connection, Unavailable> {
         let client = client(&self.parts.live.services(), id);
         let change = || Change::Connected {
@@ -137,8 +136,7 @@ impl Manager {
             requested: requested.to_vec(),
             client: client.clone(),
         };
-        let record = self.parts.editor.change(id, |_| Some(change())).await?;
-        self.parts.events.tell(&Event::new(id.clone(), Kind::Connected, None));
+        let record = self.parts.editor.change(id, &Fact::new(Kind::Connected, cause), |_| Some(change())).await?;
         Ok(view(&record.unwrap_or_else(|| Record::empty(id.clone())), self.parts.records.now()))
     }
 
@@ -147,16 +145,16 @@ impl Manager {
     ///
     /// # Errors
     /// While the store or the keys are away.
-    pub async fn disconnect(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
-        if self.parts.reader.has_unreadable(id).await? && self.parts.records.remove_unreadable(id).await? {
-            self.parts.events.tell(&Event::new(id.clone(), Kind::Revoked, None));
+    pub async fn disconnect(&self, id: &ConnectionId, cause: &Cause) -> Result<bool, Unavailable> {
+        let fact = Fact::new(Kind::Revoked, cause);
+        if self.parts.reader.has_unreadable(id).await? && self.parts.records.remove_unreadable(id, &fact).await? {
             return Ok(true);
         }
-        let gone = self.parts.editor.change(id, |record| record.stands().then_some(Change::Disconnected)).await?;
+        let given_up = |record: &Record| record.stands().then_some(Change::Disconnected);
+        let gone = self.parts.editor.change(id, &fact, given_up).await?;
         if gone.is_none() {
             return self.parts.unconfirmed.discard(id).await;
         }
-        self.parts.events.tell(&Event::new(id.clone(), Kind::Revoked, None));
         let key = self.parts.records.roots().key(id).await?;
         let revoker = Arc::clone(&self.parts.revoker);
         let revocation = self.parts.handle.spawn(async move { revoker.finish(key).await });

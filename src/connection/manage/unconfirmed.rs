@@ -16,6 +16,7 @@ use crate::{
         recall::Reader,
         record::{
             change::Change,
+            facts::Fact,
             form::Record,
             records::{Listed, Records},
             root,
@@ -24,7 +25,7 @@ use crate::{
         },
         revoke::{Arrival, Revoker},
     },
-    events::{Event, Events, Kind},
+    events::{Cause, Kind},
     id::ConnectionId,
     oauth,
     provider::Live,
@@ -60,7 +61,6 @@ pub struct Unconfirmed {
     revoker: Arc<Revoker>,
     leases: Arc<Leases>,
     live: Live,
-    events: Events,
 }
 
 impl Unconfirmed {
@@ -71,9 +71,8 @@ impl Unconfirmed {
         editor: Arc<Editor>,
         (revoker, leases): (Arc<Revoker>, Arc<Leases>),
         live: Live,
-        events: Events,
     ) -> Arc<Self> {
-        Arc::new(Self { records, reader, editor, revoker, leases, live, events })
+        Arc::new(Self { records, reader, editor, revoker, leases, live })
     }
 
     /// Puts a grant aside.
@@ -109,6 +108,7 @@ impl Unconfirmed {
         grant: oauth::Grant,
         identity: Option<oauth::Identity>,
         requested: &[String],
+        cause: &Cause,
     ) -> Result<Option<Connection>, Unavailable> {
         let holds_it = |record: &Record| record.origin == Some(origin);
         // Until it is stored nobody revokes it as one that nobody spoke for.
@@ -127,12 +127,11 @@ impl Unconfirmed {
             lapsed.store(arrival.has_lapsed(), Ordering::Relaxed);
             (!holds_it(record) && !lapsed.load(Ordering::Relaxed)).then(change)
         };
-        let connected = if self.is_there(waiting, name).await? { self.editor.change(id, decide).await? } else { None };
+        let fact = Fact::new(Kind::Connected, cause);
+        let connected =
+            if self.is_there(waiting, name).await? { self.editor.change(id, &fact, decide).await? } else { None };
         let record = match connected {
-            Some(record) => {
-                self.events.tell(&Event::new(id.clone(), Kind::Connected, None));
-                record
-            }
+            Some(record) => record,
             None => match self.records.read(&self.records.roots().key(id).await?).await? {
                 Some((record, _)) if holds_it(&record) && record.pending_revocation().is_none() => record,
                 _ if lapsed.load(Ordering::Relaxed) => return Err(Unavailable::Busy),

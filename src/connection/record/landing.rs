@@ -93,8 +93,9 @@ impl Records {
         loop {
             let now = self.now();
             let due = due::at(&ours, now);
-            let put =
-                self.put_sealed(held, &key, Expect::Version(grant.expect), (grant.version, &grant.sealed), due).await?;
+            let put = self
+                .put_sealed(held, &key, Expect::Version(grant.expect), (grant.version, &grant.sealed), due, None)
+                .await?;
             let current = match put {
                 Put::Stored => {
                     let stored = Stored { version: grant.version, sealed: grant.sealed, at: self.now() };

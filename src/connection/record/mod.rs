@@ -6,11 +6,13 @@
 //! - `records`: reading and writing, with one write protocol; `unsaved`: grants that the store doesn't have yet; `landing`: no
 //!   new grant is ever lost; `notices`: which changes are our own; `unreadable`: what can't be opened; `tombstone`: unusable
 //!   at once
+//! - `facts`: what is told of changes, and appended to the log with them
 //! - `root`: the shared secret that names and tickets derive from; `version`: numbers that nobody else chooses
 
 mod at_rest;
 pub(super) mod change;
 pub(super) mod due;
+pub(super) mod facts;
 pub(super) mod form;
 pub(super) mod landing;
 mod notices;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use crate::{
     clock::{Clock, Timestamp},
     connection::{cache::SnapshotCache, model::Unavailable},
+    events::{Event, Events},
+    id::ConnectionId,
     store::{Expect, Key, OwnerId, Put, Store, Version},
     vault::Vault,
 };
@@ -15,6 +17,7 @@ use crate::{
 use super::{
     change::Change,
     due,
+    facts::{Fact, Facts, Telling},
     form::{Record, SealError},
     root::Roots,
     state::IllegalTransition,
@@ -43,6 +46,7 @@ pub struct Records {
     cache: Arc<SnapshotCache>,
     versions: Versions,
     own: OwnGrants,
+    facts: Facts,
 }
 
 /// A record as it was listed: read, or why not.
@@ -54,17 +58,19 @@ pub struct Listed {
 }
 
 impl Records {
-    /// Over this store. `process` names this process, and no other; what was written lately is kept for at most `capacity` records.
+    /// Over this store; what happens is told to `events`. `process` names this process, and no other; what was written lately is kept for at most `capacity` records.
     pub fn new(
         store: Arc<dyn Store>,
         vault: Arc<Vault>,
         roots: Roots,
         clock: Clock,
         cache: Arc<SnapshotCache>,
+        events: Events,
         (process, capacity): (&str, usize),
     ) -> Self {
         let versions = Versions::new(process.to_owned());
-        Self { store, vault, roots, clock, cache, versions, own: OwnGrants::new(capacity) }
+        let facts = Facts::new(events, Arc::clone(&vault), clock.clone(), process);
+        Self { store, vault, roots, clock, cache, versions, own: OwnGrants::new(capacity), facts }
     }
 
     /// The store itself, for whatever is no record.
@@ -85,6 +91,11 @@ impl Records {
     /// The grants that this process itself got from providers.
     pub fn own(&self) -> &OwnGrants {
         &self.own
+    }
+
+    /// Who tells what happens.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// The record as it stands: this process's own unsaved one, else the store's.
@@ -152,7 +163,21 @@ impl Records {
         expect: Expect,
         make: impl FnOnce(Version, Timestamp) -> Result<Record, IllegalTransition>,
     ) -> Result<Option<(Record, Version)>, Unavailable> {
-        self.put_and(Held::Stale, key, expect, make).await
+        self.put_and(Held::Stale, key, expect, None, make).await
+    }
+
+    /// The same of a change that is told: with it, and neither without it nor twice, the fact is appended to the log.
+    ///
+    /// # Errors
+    /// As [`Records::put`].
+    pub async fn put_telling(
+        &self,
+        key: Key,
+        expect: Expect,
+        fact: &Fact<'_>,
+        make: impl FnOnce(Version, Timestamp) -> Result<Record, IllegalTransition>,
+    ) -> Result<Option<(Record, Version)>, Unavailable> {
+        self.put_and(Held::Stale, key, expect, Some(fact), make).await
     }
 
     async fn put_and(
@@ -160,6 +185,7 @@ impl Records {
         held: Held,
         key: Key,
         expect: Expect,
+        fact: Option<&Fact<'_>>,
         make: impl FnOnce(Version, Timestamp) -> Result<Record, IllegalTransition>,
     ) -> Result<Option<(Record, Version)>, Unavailable> {
         let before = if let Expect::Version(version) = expect { Some(version) } else { None };
@@ -167,7 +193,9 @@ impl Records {
         let version = self.versions.after(before, now);
         let record = make(version, now)?;
         let sealed = self.seal(&record, &key, version)?;
-        let put = self.put_sealed(held, &key, expect, (version, &sealed), due::at(&record, now)).await?;
+        let telling = fact.map(|fact| self.facts.telling(key.shard(), &record.id, fact)).transpose()?;
+        let due = due::at(&record, now);
+        let put = self.put_sealed(held, &key, expect, (version, &sealed), due, telling.as_ref()).await?;
         Ok(matches!(put, Put::Stored).then_some((record, version)))
     }
 
@@ -185,7 +213,22 @@ impl Records {
         self.put(key, Expect::Version(expect), |version, now| record.apply(change, now, version.0)).await
     }
 
-    /// The same of a change that nothing which is held in memory shows.
+    /// The same of a change that is told.
+    ///
+    /// # Errors
+    /// As [`Records::put`].
+    pub async fn write_telling(
+        &self,
+        key: Key,
+        record: Record,
+        expect: Version,
+        change: Change,
+        fact: &Fact<'_>,
+    ) -> Result<Option<(Record, Version)>, Unavailable> {
+        self.put_telling(key, Expect::Version(expect), fact, |version, now| record.apply(change, now, version.0)).await
+    }
+
+    /// Applies a change that nothing which is held in memory shows.
     ///
     /// # Errors
     /// As [`Records::put`].
@@ -197,7 +240,7 @@ impl Records {
         change: Change,
     ) -> Result<Option<(Record, Version)>, Unavailable> {
         let make = |version: Version, now| record.apply(change, now, version.0);
-        self.put_and(Held::Shows, key, Expect::Version(expect), make).await
+        self.put_and(Held::Shows, key, Expect::Version(expect), None, make).await
     }
 
     /// Deletes the record, where this version stands. `false`: something else does. Where nothing does, it is gone already.
@@ -205,9 +248,42 @@ impl Records {
     /// # Errors
     /// While the store is away.
     pub async fn delete(&self, key: &Key, version: Version) -> Result<bool, Unavailable> {
-        let put = self.store.delete(key, Expect::Version(version)).await?;
+        self.delete_and(key, version, None).await
+    }
+
+    /// The same where that is told of this connection.
+    ///
+    /// # Errors
+    /// While the store or the keys are away.
+    pub async fn delete_telling(
+        &self,
+        key: &Key,
+        version: Version,
+        id: &ConnectionId,
+        fact: &Fact<'_>,
+    ) -> Result<bool, Unavailable> {
+        self.delete_and(key, version, Some(&self.facts.telling(key.shard(), id, fact)?)).await
+    }
+
+    async fn delete_and(&self, key: &Key, version: Version, telling: Option<&Telling>) -> Result<bool, Unavailable> {
+        let entries = telling.map_or(&[][..], Telling::entries);
+        let put = self.store.delete(key, Expect::Version(version), entries).await?;
         self.cache.changed(&key.owner);
-        Ok(matches!(put, Put::Stored))
+        let deleted = matches!(put, Put::Stored);
+        if let Some(telling) = telling.filter(|_| deleted) {
+            self.facts.stored(telling);
+        }
+        Ok(deleted)
+    }
+
+    /// Appends an event that goes with no change to the log; done again, it is there once.
+    ///
+    /// # Errors
+    /// While the store or the keys are away: whether it was appended is unknown then.
+    pub async fn append(&self, event: &Event) -> Result<(), Unavailable> {
+        let shard = self.roots.key(&event.connection).await?.shard();
+        let entry = self.facts.entry(shard, event)?;
+        Ok(self.store.append(shard, &[entry]).await?)
     }
 
     /// Something of this owner changed elsewhere, or may have: what is held of them is read again.
@@ -230,7 +306,7 @@ impl Records {
         record.seal(&self.vault, key, version)
     }
 
-    /// The last step of each write.
+    /// The last step of each write. What is to be told is appended with it, and told once it is stored.
     pub(super) async fn put_sealed(
         &self,
         held: Held,
@@ -238,17 +314,23 @@ impl Records {
         expect: Expect,
         (version, sealed): (Version, &[u8]),
         due: Option<Timestamp>,
+        telling: Option<&Telling>,
     ) -> Result<Put, Unavailable> {
         if let Held::Shows = held {
             self.own.notices.expect(*key, version);
         }
-        let put = self.store.put(key, expect, version, sealed, due.map(Timestamp::millis)).await;
+        let entries = telling.map_or(&[][..], Telling::entries);
+        let put = self.store.put(key, expect, version, sealed, due.map(Timestamp::millis), entries).await;
         match (&put, held) {
             (Ok(Put::Stored), Held::Shows) => {}
             (Ok(Put::Stored), Held::Stale) => self.is_stale(&key.owner),
             // What nobody knows to be done is told anew, should it be.
             (Ok(Put::Conflict(_)) | Err(_), _) => self.own.notices.give_up(key, version),
         }
-        Ok(put?)
+        let put = put?;
+        if let (Put::Stored, Some(telling)) = (&put, telling) {
+            self.facts.stored(telling);
+        }
+        Ok(put)
     }
 }

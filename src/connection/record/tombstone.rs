@@ -2,12 +2,14 @@
 
 use crate::{
     connection::model::Unavailable,
+    events::{Cause, Kind},
     store::{Expect, Key, Put},
 };
 
 use super::{
     change::Change,
     due,
+    facts::Fact,
     form::Record,
     records::{ATTEMPTS, Held, Records},
 };
@@ -22,11 +24,11 @@ pub enum Retired {
     Gone,
 }
 
-/// Makes one record unusable: a tombstone, or nothing where there is no grant to revoke.
+/// Makes one record unusable: a tombstone, or nothing where there is no grant to revoke. A connection is told to be erased.
 ///
 /// # Errors
 /// While the store or the keys are away, or others change the record all the while.
-pub async fn retire(records: &Records, key: Key) -> Result<Retired, Unavailable> {
+pub async fn retire(records: &Records, key: Key, cause: &Cause) -> Result<Retired, Unavailable> {
     for _ in 0..ATTEMPTS {
         let Some(stored) = records.store().get(&key).await? else { return Ok(Retired::Gone) };
         let there = stored.version;
@@ -40,16 +42,24 @@ pub async fn retire(records: &Records, key: Key) -> Result<Retired, Unavailable>
         if record.pending_revocation().is_some() {
             return Ok(Retired::Before);
         }
+        // What only waited for somebody's word was no connection yet.
+        let erased = record.waits_for().is_none().then(|| Fact::new(Kind::Erased, cause));
         let now = records.now();
         let version = records.version_after(Some(newest.max(there)), now);
         let gone = record.clone().apply(Change::Disconnected, now, version.0)?;
         let done = if gone.pending_revocation().is_none() {
-            records.delete(&key, there).await?
+            match &erased {
+                Some(fact) => records.delete_telling(&key, there, &record.id, fact).await?,
+                None => records.delete(&key, there).await?,
+            }
         } else {
             let sealed = records.seal(&gone, &key, version)?;
-            let put = records
-                .put_sealed(Held::Stale, &key, Expect::Version(there), (version, &sealed), due::at(&gone, now))
-                .await?;
+            let telling = match &erased {
+                Some(fact) => Some(records.facts().telling(key.shard(), &record.id, fact)?),
+                None => None,
+            };
+            let (expect, due) = (Expect::Version(there), due::at(&gone, now));
+            let put = records.put_sealed(Held::Stale, &key, expect, (version, &sealed), due, telling.as_ref()).await?;
             matches!(put, Put::Stored)
         };
         if done {

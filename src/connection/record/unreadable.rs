@@ -8,7 +8,7 @@ use crate::{
     store::{Key, Version},
 };
 
-use super::{form::Record, records::Records};
+use super::{facts::Fact, form::Record, records::Records};
 
 impl Records {
     /// The record as [`Records::read`] has it; in place of one that can't be read an empty one, for whoever replaces it.
@@ -29,12 +29,12 @@ impl Records {
         }
     }
 
-    /// Removes a record that can't be read. `false`: it can, or there is none.
-    pub async fn remove_unreadable(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
+    /// Removes a record that can't be read, and tells this. `false`: it can, or there is none.
+    pub async fn remove_unreadable(&self, id: &ConnectionId, fact: &Fact<'_>) -> Result<bool, Unavailable> {
         let key = self.roots().key(id).await?;
         let Some(version) = unreadable_at(self, &key).await? else { return Ok(false) };
         tracing::warn!(service = %id.service, "a record that can't be read is removed without being revoked");
-        self.delete(&key, version).await
+        self.delete_telling(&key, version, id, fact).await
     }
 }
 

@@ -13,11 +13,12 @@ use crate::{
         model::{Reason, Unavailable},
         record::{
             change::Change,
+            facts::Fact,
             form::{Intent, Record, StoredGrant},
             landing::Landed,
         },
     },
-    events::{Event, Kind},
+    events::{Actor, Cause, Kind},
     id::ConnectionId,
     oauth,
     provider::OAuth,
@@ -34,6 +35,10 @@ use super::{
 /// How long a process that finds the store again may take to store a grant that it kept in memory: longer than the longest
 /// pause between two tries to connect.
 const LANDING: Duration = Duration::from_secs(2);
+/// Who renews, …
+static RENEWED: Cause = Cause::of(Actor::Healer);
+/// … and who refuses to, or doesn't answer.
+static REFUSED: Cause = Cause::of(Actor::Provider);
 
 /// A refresh token that was sent.
 struct Sent<'a> {
@@ -188,11 +193,12 @@ impl Refresher {
                 pass.answered();
                 let reason = if interrupted { Reason::RefreshInterrupted } else { Reason::Revoked };
                 // The comparison of versions is the second reading: a record that moved is not changed.
-                if self.parts.records.write(key, record, version, Change::Invalidated(reason)).await?.is_none() {
+                let fact = Fact { generation, detail: Some(reason.name()), ..Fact::new(Kind::Invalidated, &REFUSED) };
+                let change = Change::Invalidated(reason);
+                if self.parts.records.write_telling(key, record, version, change, &fact).await?.is_none() {
                     return Ok(Step::Again);
                 }
                 self.ended(id, RefreshOutcome::Refused, began);
-                self.tell(id, Kind::Invalidated, Some(reason.name()), generation);
                 Ok(Step::Done)
             }
             oauth::Kind::Client { code } | oauth::Kind::Denied { code } => {
@@ -254,6 +260,7 @@ impl Refresher {
 
     /// Tells what happened to this one of a connection's successive grants.
     fn tell(&self, id: &ConnectionId, kind: Kind, detail: Option<&'static str>, generation: Option<u64>) {
-        self.parts.events.tell(&Event { generation, ..Event::new(id.clone(), kind, detail) });
+        let cause = if kind == Kind::Refreshed { &RENEWED } else { &REFUSED };
+        self.parts.records.facts().tell(id, &Fact { detail, generation, ..Fact::new(kind, cause) });
     }
 }

@@ -24,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
-    events::Events,
     id::{ConnectionId, ServiceName},
     oauth,
     provider::Live,
@@ -95,8 +94,6 @@ pub struct RefresherParts {
     pub live: Live,
     /// Who speaks to token endpoints.
     pub oauth: Arc<oauth::Client>,
-    /// Who is told what happens.
-    pub events: Events,
     /// Where refreshes are counted.
     pub metrics: Arc<Metrics>,
     /// How long a token endpoint may take.

@@ -6,11 +6,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use tokio::{
+    runtime::Handle,
+    time::{sleep, timeout},
+};
 
 use crate::{
     clock::Timestamp,
-    events::{Event, Events, Kind},
+    events::{Actor, Cause, Event, Kind},
     id::{Account, CallerId},
     provider::Service,
     store::OwnerId,
@@ -23,7 +26,7 @@ use super::{
     keys::ApiKeys,
     model::{Reason, Unavailable, Unusable},
     recall::{Belief, Reader},
-    record::records::Records,
+    record::{facts::Fact, records::Records},
     refresh::{CircuitState, Failure, Refresher},
 };
 
@@ -37,6 +40,10 @@ pub use rejection::AfterRejection;
 
 /// How long a call waits for a refresh.
 const PATIENCE: Duration = Duration::from_secs(25);
+/// How often it is tried to append to the log what changes no record, …
+const APPENDS: u32 = 30;
+/// … and how long is waited between.
+const BETWEEN_APPENDS: Duration = Duration::from_secs(10);
 /// How often the record is looked at again when it changes under a call.
 const ROUNDS: u32 = 6;
 
@@ -47,22 +54,22 @@ pub struct Resolver {
     editor: Arc<Editor>,
     refresher: Arc<Refresher>,
     api_keys: Arc<ApiKeys>,
-    events: Events,
     metrics: Arc<Metrics>,
+    handle: Handle,
 }
 
 impl Resolver {
-    /// In these records.
+    /// In these records; what nobody waits for runs on `handle`.
     pub(super) fn new(
         records: Arc<Records>,
         reader: Arc<Reader>,
         editor: Arc<Editor>,
         refresher: Arc<Refresher>,
         api_keys: Arc<ApiKeys>,
-        events: Events,
         metrics: Arc<Metrics>,
+        handle: Handle,
     ) -> Arc<Self> {
-        Arc::new(Self { records, reader, editor, refresher, api_keys, events, metrics })
+        Arc::new(Self { records, reader, editor, refresher, api_keys, metrics, handle })
     }
 
     /// A caller's name in the store, once the root that it derives from is known. Worth keeping: it costs an HMAC.
@@ -173,8 +180,9 @@ impl Resolver {
         let Selection::One(held) = snapshot.select(&service.owner, Some(account)) else { return };
         // Another grant may be refused the same again.
         let generation = held.connected_at().map(Timestamp::millis);
-        let fact = Event::new(held.id.as_ref().clone(), Kind::ScopesMissing, None);
-        self.events.tell_once(&Event { generation, scopes, ..fact });
+        let cause = Cause::of(Actor::Caller);
+        let fact = Fact { generation, scopes: &scopes, ..Fact::new(Kind::ScopesMissing, &cause) };
+        self.records.facts().tell_once(&held.id, &fact);
     }
 
     async fn refreshed(&self, credential: &Arc<Credential>) -> Result<(), Unusable> {
@@ -195,11 +203,30 @@ impl Resolver {
         }
     }
 
-    /// Tells, once, that a token has ended and nothing renews it.
+    /// Tells, once, that a token has ended and nothing renews it. No record changes by that: every process that notices says
+    /// the same, and the log has it once.
     fn tell_end(&self, credential: &Credential) {
-        let fact = Event::new(credential.id.as_ref().clone(), Kind::Expired, Some(Reason::Expired.name()));
-        self.events.tell_once(&Event { generation: Some(credential.generation), ..fact });
+        let Some(root) = self.records.roots().known() else { return };
+        let cause = Cause::of(Actor::Nobody);
+        let (detail, generation) = (Some(Reason::Expired.name()), Some(credential.generation));
+        let fact = Fact { detail, generation, ..Fact::new(Kind::Expired, &cause) };
+        let at = credential.expires_at.unwrap_or_else(|| self.records.now());
+        if let Some(event) = self.records.facts().tell_once_agreed(&credential.id, &fact, at, root) {
+            self.handle.spawn(append(Arc::clone(&self.records), event));
+        }
     }
+}
+
+/// Appends an event to the log, also where the store is away for a while.
+async fn append(records: Arc<Records>, event: Event) {
+    for _ in 0..APPENDS {
+        match records.append(&event).await {
+            Ok(()) => return,
+            Err(error) => tracing::debug!(%error, "an event is not in the log yet"),
+        }
+        sleep(BETWEEN_APPENDS).await;
+    }
+    tracing::warn!(event = event.kind.name(), id = %event.id, "an event could not be appended to the log");
 }
 
 /// Whether calls go on with an API key once this credential has ended.

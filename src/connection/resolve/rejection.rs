@@ -7,9 +7,9 @@ use crate::{
     connection::{
         cache::Credential,
         model::{AuthKind, Reason, Unavailable, Unusable},
-        record::{change::Change, form::Record},
+        record::{change::Change, facts::Fact, form::Record},
     },
-    events::{Event, Kind},
+    events::{Actor, Cause, Kind},
 };
 
 use super::{Resolver, decide::Want};
@@ -31,12 +31,18 @@ pub enum AfterRejection {
 }
 
 impl Resolver {
-    /// The upstream refused `credential` on a call that began at `began`.
-    pub async fn rejected(&self, want: &Want<'_>, credential: &Arc<Credential>, began: Timestamp) -> AfterRejection {
+    /// The upstream refused `credential` on a call that began at `began`, in the request that `cause` names.
+    pub async fn rejected(
+        &self,
+        want: &Want<'_>,
+        credential: &Arc<Credential>,
+        began: Timestamp,
+        cause: &Cause,
+    ) -> AfterRejection {
         if self.refused_by_upstream_itself(credential, began) {
             return AfterRejection::PassOn;
         }
-        match self.replace(want, credential, began).await {
+        match self.replace(want, credential, began, cause).await {
             Ok(next) => AfterRejection::Replay(next),
             Err(unusable) => AfterRejection::Refuse(unusable),
         }
@@ -49,6 +55,7 @@ impl Resolver {
         want: &Want<'_>,
         credential: &Arc<Credential>,
         began: Timestamp,
+        cause: &Cause,
     ) -> AfterRejection {
         if self.refused_by_upstream_itself(credential, began) {
             return AfterRejection::PassOn;
@@ -66,9 +73,9 @@ impl Resolver {
                 && !credential.is_on_trial()
                 && !self.renewed_here(credential, began).await?
             {
-                return self.replace(want, credential, began).await;
+                return self.replace(want, credential, began, cause).await;
             }
-            self.invalidate(credential, Reason::RejectedByUpstream).await?;
+            self.invalidate(credential, Reason::RejectedByUpstream, cause).await?;
             self.resolve(want).await
         };
         match outcome.await {
@@ -105,14 +112,15 @@ impl Resolver {
         want: &Want<'_>,
         refused: &Arc<Credential>,
         began: Timestamp,
+        cause: &Cause,
     ) -> Result<Arc<Credential>, Unusable> {
         match refused.kind {
             AuthKind::OAuth if refused.refreshable => self.refreshed(refused).await?,
             // The provider's clock may be a little ahead: a token refused at its very end has ended.
             AuthKind::OAuth if refused.has_expired(self.records.now().plus(CLOCKS_APART)) => {
-                self.invalidate(refused, Reason::Expired).await?;
+                self.invalidate(refused, Reason::Expired, &Cause { actor: Actor::Nobody, ..cause.clone() }).await?;
             }
-            AuthKind::OAuth | AuthKind::ApiKey => self.invalidate(refused, Reason::RejectedByUpstream).await?,
+            AuthKind::OAuth | AuthKind::ApiKey => self.invalidate(refused, Reason::RejectedByUpstream, cause).await?,
         }
         let next = self.resolve(want).await?;
         // A store that is away by now takes nothing from a credential that is there.
@@ -151,7 +159,7 @@ impl Resolver {
     }
 
     /// Marks the connection, where it still rests on this credential.
-    async fn invalidate(&self, credential: &Credential, reason: Reason) -> Result<(), Unavailable> {
+    async fn invalidate(&self, credential: &Credential, reason: Reason, cause: &Cause) -> Result<(), Unavailable> {
         let change = |record: &Record| match credential.kind {
             AuthKind::OAuth => {
                 let rests = record.invalid.is_none()
@@ -164,18 +172,13 @@ impl Resolver {
                 rests.then_some(Change::KeyRefused)
             }
         };
-        if self.editor.change(&credential.id, change).await?.is_some() {
-            let kind = if reason == Reason::Expired { Kind::Expired } else { Kind::Invalidated };
-            self.tell(credential, kind, reason);
-        } else {
+        let kind = if reason == Reason::Expired { Kind::Expired } else { Kind::Invalidated };
+        let (detail, generation) = (Some(reason.name()), Some(credential.generation));
+        let fact = Fact { detail, generation, ..Fact::new(kind, cause) };
+        if self.editor.change(&credential.id, &fact, change).await?.is_none() {
             let owner = self.records.roots().key(&credential.id).await?.owner;
             self.records.is_stale(&owner);
         }
         Ok(())
-    }
-
-    fn tell(&self, credential: &Credential, kind: Kind, reason: Reason) {
-        let fact = Event::new(credential.id.as_ref().clone(), kind, Some(reason.name()));
-        self.events.tell(&Event { generation: Some(credential.generation), ..fact });
     }
 }

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    events::{Event, Events, Kind},
+    events::{Actor, Cause, Kind},
     id::{CallerId, ConnectionId},
     oauth::{self, TokenHint},
     provider::{Live, OAuth, Service},
@@ -29,6 +29,7 @@ use super::{
     model::Unavailable,
     record::{
         change::Change,
+        facts::Fact,
         form::Record,
         records::Records,
         root,
@@ -51,6 +52,9 @@ const LOOK: Duration = Duration::from_millis(100);
 const KEPT_IN_MIND: Duration = Duration::from_secs(15 * 60);
 /// Between two tries to store that.
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// Why a revocation fails.
+static FAILED: Cause = Cause::of(Actor::Provider);
 
 /// What came of asking for a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +106,6 @@ pub struct Revoker {
     leases: Arc<Leases>,
     live: Live,
     oauth: Arc<oauth::Client>,
-    events: Events,
     handle: Handle,
 }
 
@@ -113,10 +116,9 @@ impl Revoker {
         leases: Arc<Leases>,
         live: Live,
         oauth: Arc<oauth::Client>,
-        events: Events,
         handle: Handle,
     ) -> Arc<Self> {
-        Arc::new(Self { records, leases, live, oauth, events, handle })
+        Arc::new(Self { records, leases, live, oauth, handle })
     }
 
     /// Waits for revocations under this service's client that are under way, and keeps new ones from being sent. Best
@@ -150,13 +152,17 @@ impl Revoker {
                 self.records.write(key, record, version, Change::RevocationFailed).await.map(|_| ())
             }
             Ok(parting) => {
+                let service = &record.id.service;
                 if parting == Parting::Failed {
-                    tracing::error!(service = %record.id.service, "a grant could not be revoked at the provider; it is given up");
-                    self.events.tell(&Event::new(record.id.clone(), Kind::RevocationFailed, None));
-                } else if parting != Parting::Done {
-                    tracing::info!(service = %record.id.service, "a grant is not revoked: that could end another that is in use");
+                    tracing::error!(%service, "a grant could not be revoked at the provider; it is given up");
+                    let fact = Fact::new(Kind::RevocationFailed, &FAILED);
+                    self.records.delete_telling(&key, version, &record.id, &fact).await.map(|_| ())
+                } else {
+                    if parting != Parting::Done {
+                        tracing::info!(%service, "a grant is not revoked: that could end another that is in use");
+                    }
+                    self.records.delete(&key, version).await.map(|_| ())
                 }
-                self.records.delete(&key, version).await.map(|_| ())
             }
             Err(error) => Err(error),
         };
@@ -182,7 +188,10 @@ impl Revoker {
                     Ok(grave) => return revoker.finish(grave).await,
                     Err(error) if began.elapsed() > KEPT_IN_MIND => {
                         tracing::error!(%error, service = %id.service, "a grant that could not be stored was not revoked");
-                        return revoker.events.tell(&Event::new(id, Kind::RevocationFailed, None));
+                        let told = revoker.records.facts().tell(&id, &Fact::new(Kind::RevocationFailed, &FAILED));
+                        // The store has been away all the while: it may be still.
+                        let _ = revoker.records.append(&told).await;
+                        return;
                     }
                     Err(_) => sleep(PAUSE).await,
                 }

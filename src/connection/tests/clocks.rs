@@ -11,6 +11,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     connection::{AuthKind, Reason, Status, UnconfirmedGrant},
+    events::CALLER,
     id::{ConnectionId, ServiceName},
     oauth::Grant,
 };
@@ -44,7 +45,7 @@ fn now(rig: &Rig) -> Timestamp {
 async fn a_clock_that_is_ahead_ends_no_token_for_others() {
     let (rig, ahead) = an_hour_apart().await;
     let connections = &rig.processes[0].connections;
-    connections.manager.connect(&rig.user(0).id, grant(MINUTE * 30), None, &[]).await.unwrap();
+    connections.manager.connect(&rig.user(0).id, grant(MINUTE * 30), None, &[], &CALLER).await.unwrap();
     let want = rig.world.want(rig.user(0));
     assert_eq!(ahead.connections.resolver.resolve(&want).await.unwrap_err(), connect_again(Reason::Expired));
     assert_eq!(rig.record(0).invalid, None);
@@ -57,7 +58,7 @@ async fn a_clock_that_is_ahead_ends_no_token_for_others() {
 async fn a_token_that_ended_is_told_by_lists_as_by_calls() {
     let (rig, _) = an_hour_apart().await;
     let connections = &rig.processes[0].connections;
-    connections.manager.connect(&rig.user(0).id, grant(MINUTE), None, &[]).await.unwrap();
+    connections.manager.connect(&rig.user(0).id, grant(MINUTE), None, &[], &CALLER).await.unwrap();
     let want = rig.world.want(rig.user(0));
     connections.resolver.resolve(&want).await.expect("it lives");
     sleep(MINUTE).await;
@@ -71,8 +72,8 @@ async fn a_token_that_ended_is_told_by_lists_as_by_calls() {
 async fn the_key_beside_a_token_that_ended_is_used_at_once() {
     let (rig, _) = an_hour_apart().await;
     let connections = &rig.processes[0].connections;
-    connections.manager.connect(&rig.user(0).id, grant(MINUTE), None, &[]).await.unwrap();
-    connections.api_keys.store(&rig.user(0).id, &"key".into()).await.unwrap();
+    connections.manager.connect(&rig.user(0).id, grant(MINUTE), None, &[], &CALLER).await.unwrap();
+    connections.api_keys.store(&rig.user(0).id, &"key".into(), &CALLER).await.unwrap();
     let want = rig.world.want(rig.user(0));
     assert_eq!(connections.resolver.resolve(&want).await.unwrap().kind, AuthKind::OAuth);
     sleep(MINUTE).await;

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     connection::{Connections, Reason, Unavailable, Unusable, Want},
+    events::CALLER,
     id::{Account, ConnectionId},
     oauth::Grant,
 };
@@ -35,10 +36,10 @@ fn grant(access: &str, refresh: Option<&str>, life: Option<Duration>) -> Grant {
 async fn with_accounts(accounts: &[&str]) -> Rig {
     let rig = Rig::start(1, 1, HOUR).await;
     let connections = connections(&rig);
-    connections.manager.disconnect(&rig.user(0).id).await.unwrap();
+    connections.manager.disconnect(&rig.user(0).id, &CALLER).await.unwrap();
     for account in accounts {
         let id = ConnectionId { account: label(account), ..rig.user(0).id.clone() };
-        connections.manager.connect(&id, grant(account, None, Some(HOUR)), None, &[]).await.unwrap();
+        connections.manager.connect(&id, grant(account, None, Some(HOUR)), None, &[], &CALLER).await.unwrap();
     }
     rig
 }
@@ -101,10 +102,10 @@ async fn scopes_that_were_asked_for_and_come_back_under_other_names_or_none_are_
     let rig = with_accounts(&[]).await;
     let asked_for = ["offline_access", "https://graph.microsoft.com/Mail.Read", "odd.one"].map(str::to_owned);
     let granted = Grant { scopes: Some(vec!["mail.read".into()]), ..grant("a", Some("r"), Some(HOUR)) };
-    connections(&rig).manager.connect(&rig.user(0).id, granted.clone(), None, &asked_for).await.unwrap();
+    connections(&rig).manager.connect(&rig.user(0).id, granted.clone(), None, &asked_for, &CALLER).await.unwrap();
     assert_eq!(asked(&rig, None, &asked_for).await, Ok("a".into()));
     // Never asked for: the refresh token itself tells of the one, and the spelling of another.
-    connections(&rig).manager.connect(&rig.user(0).id, granted, None, &[]).await.unwrap();
+    connections(&rig).manager.connect(&rig.user(0).id, granted, None, &[], &CALLER).await.unwrap();
     assert_eq!(asked(&rig, None, &asked_for[..2]).await, Ok("a".into()));
     let missing = Unusable::MissingScopes { scopes: vec!["odd.one".into()], account: Account::default() };
     assert_eq!(asked(&rig, None, &asked_for).await, Err(missing));
@@ -123,7 +124,7 @@ async fn a_token_that_is_over_and_cannot_be_renewed_has_expired() {
 #[tokio::test(start_paused = true)]
 async fn a_token_whose_end_is_unknown_is_used_until_it_is_refused() {
     let rig = with_accounts(&[]).await;
-    connections(&rig).manager.connect(&rig.user(0).id, grant("lasting", None, None), None, &[]).await.unwrap();
+    connections(&rig).manager.connect(&rig.user(0).id, grant("lasting", None, None), None, &[], &CALLER).await.unwrap();
     sleep(HOUR * 24).await;
     assert_eq!(asked(&rig, None, &[]).await, Ok("lasting".into()));
 }

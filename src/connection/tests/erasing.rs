@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     connection::{Erased, Reason, Unavailable},
+    events::CALLER,
     id::Account,
 };
 
@@ -30,7 +31,7 @@ async fn rig() -> (Rig, usize) {
 }
 
 async fn erase(rig: &Rig, process: usize) -> Result<Erased, Unavailable> {
-    rig.processes[process].connections.manager.erase(&rig.user(0).id.caller).await
+    rig.processes[process].connections.manager.erase(&rig.user(0).id.caller, &CALLER).await
 }
 
 #[tokio::test(start_paused = true)]

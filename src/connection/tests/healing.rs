@@ -12,6 +12,7 @@ use super::{
     },
 };
 use crate::connection::Reason;
+use crate::events::CALLER;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -114,7 +115,7 @@ async fn a_revocation_that_a_dead_replica_left_is_done_within_a_minute() {
     let family = rig.user(0).family().unwrap();
     rig.world.provider.connected(0, None);
     rig.script([Scripted::Fault(crate::oauth::Fault::Timeout), Scripted::Fault(crate::oauth::Fault::Timeout)]);
-    rig.processes[0].connections.manager.disconnect(&rig.user(0).id).await.unwrap();
+    rig.processes[0].connections.manager.disconnect(&rig.user(0).id, &CALLER).await.unwrap();
     rig.processes[0].gate.strike(Trouble::Kill);
     assert!(rig.record(0).pending_revocation().is_some());
     rig.add_process();

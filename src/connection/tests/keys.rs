@@ -11,6 +11,7 @@ use crate::{
     clock::{Clock, Timestamp},
     config,
     connection::{AuthKind, Connections, Parts, Reason, Roots, Standing, Status, Unusable, Want},
+    events::CALLER,
     events::{Event, Events, Kind, Sink},
     id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
     oauth::{self, Fault, Transport, TransportError},
@@ -116,7 +117,7 @@ impl World {
     }
 
     async fn key(&self, user: &str) {
-        self.replicas[0].api_keys.store(&id(user), &"sk-secret".into()).await.unwrap();
+        self.replicas[0].api_keys.store(&id(user), &"sk-secret".into(), &CALLER).await.unwrap();
     }
 
     async fn grant(&self, user: &str) {
@@ -128,7 +129,7 @@ impl World {
             refresh_expires_in: None,
             id_token_subject: None,
         };
-        self.replicas[0].manager.connect(&id(user), grant, None, &[]).await.unwrap();
+        self.replicas[0].manager.connect(&id(user), grant, None, &[], &CALLER).await.unwrap();
     }
 
     /// What a call of `user` to `service` goes out with.
@@ -296,7 +297,7 @@ async fn a_lost_grant_falls_back_to_the_key_until_keys_retire() {
         Want { caller: &caller, services: &world.services, service, account: None, scopes: &[], operation: None };
     let credential = world.replicas[1].resolver.resolve(&want).await.unwrap();
     let began = world.clock.now();
-    let after = world.replicas[1].resolver.rejected(&want, &credential, began).await;
+    let after = world.replicas[1].resolver.rejected(&want, &credential, began, &CALLER).await;
     let crate::connection::AfterRejection::Replay(next) = after else { panic!("{after:?}") };
     assert_eq!(next.kind, AuthKind::ApiKey, "in the same call");
     world.clock.advance(end().since(world.clock.now()));

@@ -8,6 +8,7 @@ mod erasing;
 mod freshness;
 mod healing;
 mod keys;
+mod logged;
 mod parting;
 mod refreshing;
 mod reloading;

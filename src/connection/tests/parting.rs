@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     connection::{Renamed, UnconfirmedGrant},
+    events::CALLER,
     events::Kind,
     id::{Account, ConnectionId, ServiceName},
     oauth::Identity,
@@ -31,7 +32,8 @@ impl Consents<'_> {
     /// The person connects as this account of theirs, if the provider says as which; what comes back is the grant's family.
     async fn connect(&self, process: usize, id: &ConnectionId, who: Option<&str>) -> usize {
         let (family, grant) = self.0.world.provider.consent(0);
-        let connected = self.0.processes[process].connections.manager.connect(id, grant, identity(who), &[]).await;
+        let connected =
+            self.0.processes[process].connections.manager.connect(id, grant, identity(who), &[], &CALLER).await;
         connected.expect("the store is there");
         family
     }
@@ -45,7 +47,7 @@ fn identity(who: Option<&str>) -> Option<Identity> {
 async fn rig(processes: usize) -> (Rig, ConnectionId) {
     let rig = Rig::start(processes, 1, LIFE).await;
     let id = rig.user(0).id.clone();
-    assert!(rig.processes[0].connections.manager.disconnect(&id).await.unwrap());
+    assert!(rig.processes[0].connections.manager.disconnect(&id, &CALLER).await.unwrap());
     rig.world.provider.revocations.lock().clear();
     rig.world.provider.connected(0, None);
     (rig, id)
@@ -74,7 +76,7 @@ impl Rig {
     }
 
     async fn disconnect(&self, id: &ConnectionId) {
-        assert!(self.processes[0].connections.manager.disconnect(id).await.unwrap());
+        assert!(self.processes[0].connections.manager.disconnect(id, &CALLER).await.unwrap());
     }
 
     /// A refresh of this connection is under way at the provider, and will bring a token after this time.
@@ -191,7 +193,7 @@ async fn who_was_stopped_while_speaking_for_a_grant_stores_nothing_that_was_give
         // Stopped until after the other process has given it up.
         gate.arm(step as u64, Trouble::Stop(Duration::from_secs(60)));
         let (from, who) = ((&id, "one", 1), identity(Some("ada")));
-        let kept = connections.unconfirmed.keep(from, &id, grant, who, &[]).await;
+        let kept = connections.unconfirmed.keep(from, &id, grant, who, &[], &CALLER).await;
         let stored = rig.world.server.record(&rig.user(0).key).is_some_and(|record| record.grant.is_some());
         // What is on its way already, nobody can hold back.
         let on_its_way = step.is_multiple_of(2) && gate.asked.lock().get(asked + step / 2) == Some(&"put");
@@ -242,7 +244,7 @@ async fn what_takes_the_label_of_a_disconnected_grant_does_not_make_its_revocati
         rig.world.provider.outage(Duration::from_secs(20));
         rig.disconnect(&id).await;
         match takes {
-            "a key" => connections.api_keys.store(&id, &"key".into()).await.unwrap(),
+            "a key" => connections.api_keys.store(&id, &"key".into(), &CALLER).await.unwrap(),
             "a rename" => assert_eq!(connections.manager.rename(&work, &id.account).await, Ok(Renamed::Done)),
             _ => drop(Consents(&rig).connect(0, &id, Some("eve")).await),
         }

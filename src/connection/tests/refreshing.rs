@@ -14,6 +14,7 @@ use crate::{
         AfterRejection, Reason, Unusable,
         record::{change::Change, landing::Landed},
     },
+    events::CALLER,
     oauth::{Fault, Grant},
     store::Version,
 };
@@ -275,11 +276,13 @@ async fn a_refused_token_is_renewed_once_more_where_an_earlier_request_may_have_
     let began = connections.records.now();
     let contested = rig.resolve(0, 0).await.expect("renewed");
     rig.world.provider.refuse_for_nothing(contested.headers[0].1.to_str().unwrap().trim_start_matches("Bearer "));
-    let AfterRejection::Replay(certain) = connections.resolver.rejected_again(&want, &contested, began).await else {
+    let AfterRejection::Replay(certain) = connections.resolver.rejected_again(&want, &contested, began, &CALLER).await
+    else {
         panic!("the refusal says nothing of the grant")
     };
     assert_ne!(contested.generation, certain.generation);
-    let AfterRejection::Refuse(told) = connections.resolver.rejected_again(&want, &certain, began).await else {
+    let AfterRejection::Refuse(told) = connections.resolver.rejected_again(&want, &certain, began, &CALLER).await
+    else {
         panic!("nothing explains this refusal but the grant's end")
     };
     assert_eq!(told, connect_again(Reason::RejectedByUpstream));

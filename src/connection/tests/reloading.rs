@@ -29,7 +29,7 @@ fn replaced(rig: &Rig, change: impl FnOnce(&mut Value)) -> Arc<Services> {
 async fn header(rig: &Rig, services: &Arc<Services>, service: &str) -> Result<String, Unusable> {
     let want = want(rig, services, service);
     let credential = rig.processes[0].connections.resolver.resolve(&want).await?;
-    Ok(credential.header.to_string())
+    Ok(credential.headers[0].0.to_string())
 }
 
 fn want<'a>(rig: &'a Rig, services: &'a Arc<Services>, service: &str) -> Want<'a> {

@@ -13,6 +13,7 @@ use super::sim::{
 };
 use crate::{
     connection::{Connections, Renamed, Unavailable, Want, record::form::Record},
+    events::CALLER,
     id::{Account, ConnectionId},
     secret::SecretString,
 };
@@ -118,7 +119,7 @@ fn at_each_step(with_key: bool, then: impl AsyncFn(&After)) {
                 world.connect(&world.users[0], &troubled).await;
                 if with_key {
                     let key = SecretString::new("key".to_owned());
-                    troubled.connections.api_keys.store(&world.users[0].id, &key).await.unwrap();
+                    troubled.connections.api_keys.store(&world.users[0].id, &key, &CALLER).await.unwrap();
                 }
                 troubled.gate.arm(step, trouble);
                 let (renaming, home) = (Arc::clone(&world), label("home"));
@@ -161,7 +162,7 @@ fn the_same_wish_again_goes_on_with_the_first_one() {
 fn what_is_disconnected_under_its_new_label_never_comes_back() {
     at_each_step(true, async |after| {
         after.world.provider.connected(0, None);
-        let gone = after.connections().manager.disconnect(&named(after.user(), "home")).await;
+        let gone = after.connections().manager.disconnect(&named(after.user(), "home"), &CALLER).await;
         sleep(Duration::from_secs(120)).await;
         if gone == Ok(true) {
             let standing = after.standing().await;
@@ -176,7 +177,7 @@ fn what_is_disconnected_under_its_new_label_never_comes_back() {
 fn what_is_disconnected_under_its_old_label_never_comes_back() {
     at_each_step(true, async |after| {
         after.world.provider.connected(0, None);
-        let gone = after.connections().manager.disconnect(&after.user().id).await;
+        let gone = after.connections().manager.disconnect(&after.user().id, &CALLER).await;
         sleep(Duration::from_secs(120)).await;
         if gone == Ok(true) {
             let standing = after.standing().await;
@@ -200,12 +201,12 @@ fn a_renamed_one_that_is_renamed_again_at_once_is_there_once() {
 fn a_key_that_is_stored_meanwhile_is_kept_and_one_that_is_removed_is_gone() {
     at_each_step(false, async |after| {
         let key = SecretString::new("key".to_owned());
-        let stored = after.connections().api_keys.store(&after.user().id, &key).await;
+        let stored = after.connections().api_keys.store(&after.user().id, &key, &CALLER).await;
         sleep(Duration::from_secs(120)).await;
         assert!(stored.is_err() || after.has_key().await, "{}: the key is gone", after.when);
     });
     at_each_step(true, async |after| {
-        let removed = after.connections().api_keys.remove(&after.user().id).await;
+        let removed = after.connections().api_keys.remove(&after.user().id, &CALLER).await;
         sleep(Duration::from_secs(120)).await;
         assert!(removed != Ok(true) || !after.has_key().await, "{}: the key is still there", after.when);
     });

@@ -86,6 +86,7 @@ impl Rig {
     /// Nothing happened that never must.
     pub fn assert_sound(&self) {
         assert_eq!(self.world.journal.violations(), Vec::<String>::new());
+        assert_eq!(self.world.server.differences_of_log(), Vec::<String>::new());
     }
 
     /// No refresh token was sent twice, not even where nobody could have known.

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     connection::Renamed,
+    events::CALLER,
     id::{Account, ConnectionId},
 };
 
@@ -28,7 +29,7 @@ async fn who_connects_anew_while_a_renewed_grant_waits_in_memory_is_connected() 
     assert_eq!(rig.processes[0].connections.unsaved(), 1, "the grant waits");
     rig.world.server.weather(Weather::default());
     let (family, grant) = rig.world.provider.consent(0);
-    let connected = rig.processes[0].connections.manager.connect(&rig.user(0).id, grant, None, &[]).await;
+    let connected = rig.processes[0].connections.manager.connect(&rig.user(0).id, grant, None, &[], &CALLER).await;
     assert!(connected.is_ok(), "{connected:?}");
     let token = rig.record(0).grant.unwrap().refresh_token.unwrap();
     assert_eq!(rig.world.provider.family_of(token.expose()), Some(family));
@@ -43,7 +44,7 @@ async fn what_a_process_disconnected_itself_is_not_served_while_the_store_is_awa
         let process = &rig.processes[0];
         rig.world.provider.connected(0, None);
         process.gate.arm(step, Trouble::Cut(Duration::from_secs(100)));
-        let gone = process.connections.manager.disconnect(&rig.user(0).id).await;
+        let gone = process.connections.manager.disconnect(&rig.user(0).id, &CALLER).await;
         if gone == Ok(true) && process.gate.is_cut() {
             seen += 1;
             let served = rig.resolve(0, 0).await;

@@ -1,14 +1,14 @@
 //! A store that breaks in the middle of something: from one of its operations on, none is answered.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast};
 
 use crate::store::{
-    Change, Claim, Due, EmbeddedStore, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version,
-    Versioned,
+    Change, Claim, Counters, Due, EmbeddedStore, Entry, Error, Expect, Keep, Key, Log, Logged, Order, OwnerId, Page,
+    Put, RecordId, Shard, Store, Stream, Taken, Tally, Version, Versioned,
 };
 
 /// How it breaks.
@@ -89,12 +89,20 @@ impl Store for Brittle {
         self.act(self.inner.list(owner)).await
     }
 
-    async fn put(&self, key: &Key, expect: Expect, v: Version, value: &[u8], due: Option<u64>) -> Result<Put, Error> {
-        self.act(self.inner.put(key, expect, v, value, due)).await
+    async fn put(
+        &self,
+        key: &Key,
+        expect: Expect,
+        version: Version,
+        value: &[u8],
+        due: Option<u64>,
+        entries: &[Entry],
+    ) -> Result<Put, Error> {
+        self.act(self.inner.put(key, expect, version, value, due, entries)).await
     }
 
-    async fn delete(&self, key: &Key, expect: Expect) -> Result<Put, Error> {
-        self.act(self.inner.delete(key, expect)).await
+    async fn delete(&self, key: &Key, expect: Expect, entries: &[Entry]) -> Result<Put, Error> {
+        self.act(self.inner.delete(key, expect, entries)).await
     }
 
     async fn due(&self, until_ms: u64, after: Option<Due>, limit: usize) -> Result<Vec<Due>, Error> {
@@ -155,5 +163,32 @@ impl Store for Brittle {
 
     async fn close(&self) {
         self.inner.close().await;
+    }
+}
+
+/// What nobody waits for: it breaks nothing in the middle.
+#[async_trait]
+impl Log for Brittle {
+    async fn append(&self, shard: Shard, entries: &[Entry]) -> Result<(), Error> {
+        self.inner.append(shard, entries).await
+    }
+
+    async fn read(&self, stream: &Stream, order: Order, limit: usize) -> Result<Vec<Logged>, Error> {
+        self.inner.read(stream, order, limit).await
+    }
+
+    async fn trim(&self, stream: &Stream, keep: Keep) -> Result<u64, Error> {
+        self.inner.trim(stream, keep).await
+    }
+}
+
+#[async_trait]
+impl Counters for Brittle {
+    async fn count_up(&self, tally: &Tally<'_>) -> Result<(), Error> {
+        self.inner.count_up(tally).await
+    }
+
+    async fn counts(&self, name: &str, buckets: RangeInclusive<u64>) -> Result<Vec<(u64, u64)>, Error> {
+        self.inner.counts(name, buckets).await
     }
 }

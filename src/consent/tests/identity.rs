@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::*;
-use crate::{connection::Connection, oauth::Grant};
+use crate::{connection::Connection, events::CALLER, oauth::Grant};
 
 /// Goes all the way to `service` as Ada's browser; the provider's answers are set before.
 async fn granted(rig: &Rig, service: &str, browser: &Browser) -> Outcome {
@@ -50,8 +50,11 @@ async fn a_grant_of_an_unknown_account_takes_a_known_ones_place_only_where_the_p
     let Outcome::Question(question) = granted(&rig, "crm", &browser).await else { panic!("nobody was asked") };
     assert_eq!((question.before.as_str(), question.account.as_str()), ("ada@crm.example", "default"));
     assert_eq!(found(&rig, "crm").await.identity.as_deref(), Some("ada@crm.example"));
-    let replaced =
-        rig.consent.answer(&service, &question.code, Choice::Replace, &browser, rig.clock.now()).await.unwrap();
+    let replaced = rig
+        .consent
+        .answer(&service, &question.code, Choice::Replace, &browser, &CALLER, rig.clock.now())
+        .await
+        .unwrap();
     assert!(matches!(replaced, Outcome::Stored(_)));
     let now = found(&rig, "crm").await;
     assert_eq!((now.identity, now.identity_id), (None, None), "whose it is isn't known any more");
@@ -110,6 +113,6 @@ async fn a_grant_that_is_put_over_another_without_a_name_has_none() {
         id_token_subject: None,
     };
     let id = connection_id("ada", "crm", "default");
-    let connection = rig.connections.manager.connect(&id, grant, None, &[]).await.unwrap();
+    let connection = rig.connections.manager.connect(&id, grant, None, &[], &CALLER).await.unwrap();
     assert_eq!((connection.identity, connection.identity_id), (None, None));
 }

@@ -6,6 +6,7 @@ use super::{
     *,
 };
 use crate::connection::Status;
+use crate::events::CALLER;
 
 /// At each operation of the store, and in each way.
 fn breaks() -> impl Iterator<Item = (usize, Break)> {
@@ -34,9 +35,9 @@ async fn a_confirmation_that_breaks_off_anywhere_can_be_repeated() {
         let Ok(Outcome::Pending(pending)) = granted(&rig, "ada", "default", &browser).await else { panic!() };
         rig.brittle.break_after(operations, how);
         let (ada, code) = (caller("ada"), pending.code.as_str());
-        let first = rig.consent.confirm(&ada, code, rig.clock.now()).await;
+        let first = rig.consent.confirm(&ada, code, &CALLER, rig.clock.now()).await;
         broken += usize::from(rig.brittle.mend());
-        let again = rig.consent.confirm(&ada, code, rig.clock.now()).await;
+        let again = rig.consent.confirm(&ada, code, &CALLER, rig.clock.now()).await;
         assert!(first.is_ok() || again.is_ok(), "{when}: {first:?} {again:?}");
         assert_has(&rig, &["default Some(\"ada@crm.example\")"], &when).await;
         assert!(!rig.consent.is_pending(&connection_id("ada", "crm", "default")).await, "{when}");
@@ -56,7 +57,8 @@ async fn an_answer_to_the_question_that_breaks_off_anywhere_can_be_repeated() {
             let Ok(Outcome::Question(question)) = granted(&rig, "bob", "default", &browser).await else { panic!() };
             let choice = if beside { Choice::Beside(Account::parse("work").unwrap()) } else { Choice::Replace };
             rig.brittle.break_after(operations, how);
-            let answer = || rig.consent.answer(&service, &question.code, choice.clone(), &browser, rig.clock.now());
+            let answer =
+                || rig.consent.answer(&service, &question.code, choice.clone(), &browser, &CALLER, rig.clock.now());
             let first = answer().await;
             broken += usize::from(rig.brittle.mend());
             let again = answer().await;
@@ -74,7 +76,7 @@ async fn two_confirmations_at_once_store_the_grant_once() {
     let browser = Browser::new().unwrap();
     let Ok(Outcome::Pending(pending)) = granted(&rig, "ada", "default", &browser).await else { panic!() };
     let (ada, now) = (caller("ada"), rig.clock.now());
-    let confirm = || rig.consent.confirm(&ada, &pending.code, now);
+    let confirm = || rig.consent.confirm(&ada, &pending.code, &CALLER, now);
     let (one, two) = tokio::join!(confirm(), confirm());
     assert!(one.is_ok() || two.is_ok(), "{one:?} {two:?}");
     assert_has(&rig, &["default Some(\"ada@crm.example\")"], "at once").await;
@@ -88,20 +90,20 @@ async fn a_confirmation_that_is_repeated_later_does_not_store_the_old_grant_agai
     for (operations, how) in breaks() {
         let Ok(Outcome::Pending(pending)) = granted(&rig, "ada", "default", &browser).await else { panic!() };
         rig.brittle.break_after(operations, how);
-        let first = rig.consent.confirm(&id.caller, &pending.code, rig.clock.now()).await;
+        let first = rig.consent.confirm(&id.caller, &pending.code, &CALLER, rig.clock.now()).await;
         rig.brittle.mend();
         rig.clock.advance(Duration::from_secs(20));
         let Ok(connected) = first else {
-            rig.connections.manager.disconnect(&id).await.unwrap();
+            rig.connections.manager.disconnect(&id, &CALLER).await.unwrap();
             continue;
         };
-        if let Ok(again) = rig.consent.confirm(&id.caller, &pending.code, rig.clock.now()).await {
+        if let Ok(again) = rig.consent.confirm(&id.caller, &pending.code, &CALLER, rig.clock.now()).await {
             assert_eq!(again.connected_at, connected.connected_at, "{how:?} {operations}");
             repeated += 1;
         }
-        rig.connections.manager.disconnect(&id).await.unwrap();
+        rig.connections.manager.disconnect(&id, &CALLER).await.unwrap();
         // A grant that was given up meanwhile is not connected again.
-        assert!(rig.consent.confirm(&id.caller, &pending.code, rig.clock.now()).await.is_err());
+        assert!(rig.consent.confirm(&id.caller, &pending.code, &CALLER, rig.clock.now()).await.is_err());
         assert!(!rig.is_connected("ada").await);
     }
     assert!(repeated > 0, "no break left the code behind");
@@ -115,7 +117,7 @@ async fn the_longest_tokens_can_be_confirmed() {
     rig.provider.answer(200, &tokens);
     let browser = Browser::new().unwrap();
     let Ok(Outcome::Pending(pending)) = granted(&rig, "ada", "default", &browser).await else { panic!() };
-    rig.consent.confirm(&caller("ada"), &pending.code, rig.clock.now()).await.unwrap();
+    rig.consent.confirm(&caller("ada"), &pending.code, &CALLER, rig.clock.now()).await.unwrap();
     assert!(rig.is_connected("ada").await);
 }
 
@@ -147,7 +149,7 @@ async fn a_label_waits_for_as_long_as_any_grant_of_it_does() {
     let Ok(Outcome::Pending(first)) = granted(&rig, "ada", "default", &browser).await else { panic!() };
     rig.clock.advance(STATE_TTL - Duration::from_secs(60));
     let Ok(Outcome::Pending(_)) = granted(&rig, "ada", "default", &browser).await else { panic!() };
-    rig.consent.confirm(&id.caller, &first.code, rig.clock.now()).await.unwrap();
+    rig.consent.confirm(&id.caller, &first.code, &CALLER, rig.clock.now()).await.unwrap();
     assert!(rig.consent.is_pending(&id).await, "the second grant's");
     rig.clock.advance(STATE_TTL - Duration::from_secs(1));
     assert!(rig.consent.is_pending(&id).await, "to the end of the second one");
@@ -166,14 +168,14 @@ async fn under_a_new_label_all_is_asked_for_that_the_account_may_have_granted_al
         refresh_expires_in: None,
         id_token_subject: None,
     };
-    rig.connections.manager.connect(&id, grant(&["contacts", "notes"]), None, &[]).await.unwrap();
+    rig.connections.manager.connect(&id, grant(&["contacts", "notes"]), None, &[], &CALLER).await.unwrap();
     let ticket = rig.ticket("ada").await;
     let plan = async || rig.consent.plan(&rig.service("crm"), &ticket, None, Some(&browser), None, now).await.unwrap();
     assert_eq!(plan().await.scopes, ["contacts", "notes"]);
     // One that is there under this label tells what is asked for.
     rig.connections
         .manager
-        .connect(&connection_id("ada", "crm", "default"), grant(&["contacts"]), None, &[])
+        .connect(&connection_id("ada", "crm", "default"), grant(&["contacts"]), None, &[], &CALLER)
         .await
         .unwrap();
     assert_eq!(plan().await.scopes, ["contacts"]);

@@ -6,9 +6,10 @@ use super::{
     testing::{Rig, START, caller, connection_id},
     *,
 };
-use crate::{id::Account, oauth::Fault, provider::Service, vault::Purpose};
+use crate::{events::CALLER, id::Account, oauth::Fault, provider::Service, vault::Purpose};
 
 mod flow;
+mod funnel;
 mod held;
 mod identity;
 mod keeping;
@@ -43,7 +44,7 @@ impl Rig {
     }
 
     async fn leave(&self, service: &Service, plan: Plan, browser: &Browser) -> Result<Url, BeginError> {
-        Ok(self.consent.begin(service, plan, browser, self.clock.now()).await?.url)
+        self.consent.begin(service, plan, browser, self.clock.now()).await
     }
 
     async fn call_back(
@@ -60,7 +61,7 @@ impl Rig {
 
     async fn outcome(&self, service: &str, query: &str, browser: Option<&Browser>) -> Result<Outcome, CallbackError> {
         let answer = Answer::parse(query)?;
-        self.consent.callback(&self.service(service), answer, browser, self.clock.now()).await
+        self.consent.callback(&self.service(service), answer, browser, &CALLER, self.clock.now()).await
     }
 
     async fn is_connected(&self, subject: &str) -> bool {

@@ -1,6 +1,7 @@
 //! Sessions of browsers, and what callers are called.
 
 use super::*;
+use crate::events::CALLER;
 
 #[tokio::test]
 async fn a_dashboard_link_lets_one_browser_in() {
@@ -58,7 +59,7 @@ async fn who_is_erased_while_a_browser_is_at_the_provider_is_not_connected_by_co
     let url = rig.begin(&rig.ticket("ada").await, &browser).await.unwrap();
     rig.clock.advance(Duration::from_secs(60));
     rig.consent.erasures.note(&caller("ada"), rig.clock.now()).await.unwrap();
-    rig.connections.manager.erase(&caller("ada")).await.unwrap();
+    rig.connections.manager.erase(&caller("ada"), &CALLER).await.unwrap();
     let back = rig.outcome("crm", &answer(&url), Some(&browser)).await;
     assert!(matches!(back, Err(CallbackError::Ended { why: Ended::Used, .. })), "{back:?}");
     assert!(!rig.is_connected("ada").await);

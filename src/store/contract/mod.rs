@@ -6,14 +6,18 @@ use std::time::{Duration, Instant};
 
 use super::{Expect, Key, OwnerId, Put, RecordId, Store, Version};
 
+mod counters;
 mod leases;
 mod lists;
+mod log;
 mod notices;
 mod once;
 mod records;
 
+pub(crate) use counters::*;
 pub(crate) use leases::*;
 pub(crate) use lists::*;
+pub(crate) use log::*;
 pub(crate) use notices::*;
 pub(crate) use once::*;
 pub(crate) use records::*;
@@ -45,7 +49,7 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut
 }
 
 pub(crate) async fn put(store: &dyn Store, key: Key, expect: Expect, number: u64, value: &[u8]) -> Put {
-    store.put(&key, expect, version(number), value, None).await.expect("the store answers")
+    store.put(&key, expect, version(number), value, None, &[]).await.expect("the store answers")
 }
 
 pub(crate) async fn stored(store: &dyn Store, key: Key) -> Option<(u64, Vec<u8>)> {
@@ -65,7 +69,7 @@ pub(crate) async fn clear(store: &dyn Store) {
     loop {
         let (page, next) = store.scan(cursor, 100).await.expect("the store answers");
         for (key, _) in page {
-            store.delete(&key, Expect::Any).await.expect("the store answers");
+            store.delete(&key, Expect::Any, &[]).await.expect("the store answers");
         }
         if next.is_none() {
             return;
@@ -113,6 +117,18 @@ macro_rules! each {
             a_large_value_is_carried_whole
             a_scan_sees_everything_and_count_agrees
             deleted_records_are_not_counted
+            an_entry_goes_with_the_write_and_with_no_other
+            an_entry_goes_with_the_delete_of_what_is_there
+            what_is_appended_again_is_there_once
+            a_log_is_read_from_either_end_on_behind_what_was_read
+            of_many_writers_each_entry_is_there_once_and_in_order
+            a_log_keeps_its_newest_entries
+            a_log_loses_what_is_too_old
+            what_is_counted_twice_counts_once
+            counts_are_read_by_range
+            of_many_that_count_at_once_none_is_lost
+            counts_and_what_was_counted_end_by_themselves
+            a_counter_has_bounds
             it_answers_a_ping
         }
     };

@@ -26,9 +26,9 @@ pub(crate) async fn changes_are_told_and_refused_ones_are_not(store: &dyn Store)
     let [first, second, last] = keys;
     put(store, first, Expect::Absent, 1, b"x").await;
     conflict_with(put(store, second, Expect::Version(version(1)), 2, b"x").await);
-    store.delete(&second, Expect::Any).await.expect("the store answers");
+    store.delete(&second, Expect::Any, &[]).await.expect("the store answers");
     put(store, last, Expect::Absent, 1, b"x").await;
-    store.delete(&first, Expect::Any).await.expect("the store answers");
+    store.delete(&first, Expect::Any, &[]).await.expect("the store answers");
     let mut told = Vec::new();
     for _ in 0..3 {
         told.push(next_among(&mut listener, &keys).await);

@@ -60,7 +60,7 @@ pub(crate) async fn the_same_write_again_is_stored(store: &dyn Store) {
 pub(crate) async fn a_late_write_loses_against_a_delete(store: &dyn Store) {
     let key = key(1, 1);
     put(store, key, Expect::Absent, 10, b"one").await;
-    assert_eq!(store.delete(&key, Expect::Any).await, Ok(Put::Stored));
+    assert_eq!(store.delete(&key, Expect::Any, &[]).await, Ok(Put::Stored));
     assert_eq!(conflict_with(put(store, key, Expect::Version(version(10)), 11, b"late").await), None);
     assert_eq!(stored(store, key).await, None);
 }
@@ -69,13 +69,13 @@ pub(crate) async fn a_delete_keeps_to_what_it_expects(store: &dyn Store) {
     let key = key(1, 1);
     put(store, key, Expect::Absent, 10, b"one").await;
     for expect in [Expect::Absent, Expect::Version(version(9))] {
-        let there = conflict_with(store.delete(&key, expect).await.expect("the store answers"));
+        let there = conflict_with(store.delete(&key, expect, &[]).await.expect("the store answers"));
         assert_eq!(there, Some((10, b"one".to_vec())));
     }
-    assert_eq!(store.delete(&key, Expect::Version(version(10))).await, Ok(Put::Stored));
+    assert_eq!(store.delete(&key, Expect::Version(version(10)), &[]).await, Ok(Put::Stored));
     assert_eq!(stored(store, key).await, None);
     for expect in [Expect::Absent, Expect::Version(version(10)), Expect::Any] {
-        assert_eq!(store.delete(&key, expect).await, Ok(Put::Stored), "absent is as good as deleted");
+        assert_eq!(store.delete(&key, expect, &[]).await, Ok(Put::Stored), "absent is as good as deleted");
     }
 }
 
@@ -88,7 +88,7 @@ pub(crate) async fn no_increment_of_a_hundred_is_lost(store: &dyn Store) {
             let count = u64::from_be_bytes(there.value.as_slice().try_into().expect("it is a number"));
             let next = (count + 1).to_be_bytes();
             let wrote = store
-                .put(&key, Expect::Version(there.version), Version::next(Some(there.version), 0), &next, None)
+                .put(&key, Expect::Version(there.version), Version::next(Some(there.version), 0), &next, None, &[])
                 .await;
             if wrote.expect("the store answers") == Put::Stored {
                 return;

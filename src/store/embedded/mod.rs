@@ -16,13 +16,15 @@ use self::tables::{DUE, NEVER, RECORDS, Tables};
 use self::writer::Writer;
 use super::notices::Notices;
 use super::{
-    Change, Claim, Due, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned,
+    Change, Claim, Due, Entry, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned,
     check_one_time_id,
 };
 use crate::clock::Clock;
 
+mod counters;
 mod file;
 mod leases;
+mod log;
 mod slot;
 mod tables;
 #[cfg(test)]
@@ -122,14 +124,15 @@ impl Store for EmbeddedStore {
         version: Version,
         value: &[u8],
         due: Option<u64>,
+        entries: &[Entry],
     ) -> Result<Put, Error> {
-        let (key, value) = (*key, value.to_vec());
-        self.writer.write(move |tables| tables.put(key, expect, version, &value, due)).await
+        let (key, value, entries) = (*key, value.to_vec(), entries.to_vec());
+        self.writer.write(move |tables| tables.put(key, expect, (version, &value), due, (&entries, now_ms()))).await
     }
 
-    async fn delete(&self, key: &Key, expect: Expect) -> Result<Put, Error> {
-        let key = *key;
-        self.writer.write(move |tables| tables.delete(key, expect)).await
+    async fn delete(&self, key: &Key, expect: Expect, entries: &[Entry]) -> Result<Put, Error> {
+        let (key, entries) = (*key, entries.to_vec());
+        self.writer.write(move |tables| tables.delete(key, expect, (&entries, now_ms()))).await
     }
 
     async fn due(&self, until_ms: u64, after: Option<Due>, limit: usize) -> Result<Vec<Due>, Error> {

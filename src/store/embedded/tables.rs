@@ -2,8 +2,10 @@
 
 use redb::{ReadTransaction, ReadableTable, StorageError, Table, TableDefinition, TableError, WriteTransaction};
 
+use super::counters::CounterTables;
+use super::log::LogTables;
 use crate::store::version::encode;
-use crate::store::{Claim, Error, Expect, Key, Put, Version, Versioned};
+use crate::store::{Claim, Entry, Error, Expect, Key, Put, Version, Versioned};
 
 type RecordKey = &'static [u8; 32];
 
@@ -55,6 +57,8 @@ pub(super) struct Tables<'a> {
     due: Table<'a, (u64, RecordKey), ()>,
     once: Table<'a, &'static str, &'static [u8]>,
     once_ends: Table<'a, (u64, &'static str), ()>,
+    pub(super) log: LogTables<'a>,
+    pub(super) counters: CounterTables<'a>,
     pub(super) changed: Vec<(Key, Option<Version>)>,
 }
 
@@ -65,6 +69,8 @@ impl<'a> Tables<'a> {
             due: transaction.open_table(DUE)?,
             once: transaction.open_table(ONCE)?,
             once_ends: transaction.open_table(ONCE_ENDS)?,
+            log: LogTables::open(transaction)?,
+            counters: CounterTables::open(transaction)?,
             changed: Vec::new(),
         })
     }
@@ -84,13 +90,14 @@ impl<'a> Tables<'a> {
         &mut self,
         key: Key,
         expect: Expect,
-        version: Version,
-        value: &[u8],
+        (version, value): (Version, &[u8]),
         due: Option<u64>,
+        (entries, now_ms): (&[Entry], u64),
     ) -> Result<Put, super::Failure> {
         let name = key.to_bytes();
         let bytes = encode(version, value);
         let stored = self.record(&name)?;
+        let repeated = stored.as_ref().is_some_and(|(_, stored)| *stored == bytes);
         if let Some((old_due, stored)) = &stored {
             let there = Versioned::decode(stored)?;
             let fits = match expect {
@@ -98,7 +105,7 @@ impl<'a> Tables<'a> {
                 Expect::Version(expected) => there.version == expected && version > there.version,
                 Expect::Any => version > there.version,
             };
-            if !fits && *stored != bytes {
+            if !fits && !repeated {
                 return Ok(Put::Conflict(Some(there)));
             }
             self.due.remove((*old_due, &name))?;
@@ -110,11 +117,19 @@ impl<'a> Tables<'a> {
             self.due.insert((due, &name), ())?;
         }
         self.records.insert(&name, [due.to_be_bytes().as_slice(), &bytes].concat().as_slice())?;
+        if !repeated {
+            self.log.add(key.shard(), entries, now_ms)?;
+        }
         self.changed.push((key, Some(version)));
         Ok(Put::Stored)
     }
 
-    pub(super) fn delete(&mut self, key: Key, expect: Expect) -> Result<Put, super::Failure> {
+    pub(super) fn delete(
+        &mut self,
+        key: Key,
+        expect: Expect,
+        (entries, now_ms): (&[Entry], u64),
+    ) -> Result<Put, super::Failure> {
         let name = key.to_bytes();
         let Some((due, stored)) = self.record(&name)? else { return Ok(Put::Stored) };
         let there = Versioned::decode(&stored)?;
@@ -128,6 +143,7 @@ impl<'a> Tables<'a> {
         }
         self.records.remove(&name)?;
         self.due.remove((due, &name))?;
+        self.log.add(key.shard(), entries, now_ms)?;
         self.changed.push((key, None));
         Ok(Put::Stored)
     }
@@ -186,8 +202,9 @@ impl<'a> Tables<'a> {
         Ok(true)
     }
 
-    /// Clears away some of the one-time values that have expired.
+    /// Clears away some of the one-time values and counters that have expired.
     pub(super) fn purge(&mut self, now_ms: u64) -> Result<(), super::Failure> {
+        self.counters.purge(now_ms, PURGED_AT_ONCE)?;
         for _ in 0..PURGED_AT_ONCE {
             let Some((end, id)) = self.once_ends.first()?.map(|(key, _)| (key.value().0, key.value().1.to_owned()))
             else {

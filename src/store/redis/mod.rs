@@ -21,14 +21,16 @@ use super::key::{owner_from_bytes, record_from_bytes};
 use super::notices::Notices;
 use super::version::encode;
 use super::{
-    Change, Claim, Due, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned,
+    Change, Claim, Due, Entry, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned,
     check_one_time_id,
 };
 
+mod counters;
 mod fault;
 mod layout;
 mod link;
 mod listener;
+mod log;
 mod options;
 mod request;
 mod targets;
@@ -86,6 +88,12 @@ impl RedisStore {
 
     async fn command<T: redis::FromRedisValue>(&self, command: Cmd, repeat: Repeat) -> Result<T, Error> {
         read(self.link.call(&Request::Command(command), repeat).await?)
+    }
+
+    /// The keys that every write of a record touches.
+    fn keys_of(&self, key: &Key) -> Vec<String> {
+        let shard = key.shard().0;
+        vec![self.layout.records(&key.owner), self.layout.due(shard), self.layout.owners(shard)]
     }
 
     async fn records_of(&self, owner: &OwnerId) -> Result<Vec<(RecordId, Versioned)>, Error> {
@@ -202,11 +210,11 @@ impl Store for RedisStore {
         version: Version,
         value: &[u8],
         due: Option<u64>,
+        entries: &[Entry],
     ) -> Result<Put, Error> {
-        let shard = layout::shard(key);
         let (expect, expected) = expectation(expect);
-        let keys = vec![self.layout.records(&key.owner), self.layout.due(shard), self.layout.owners(shard)];
-        let arguments = vec![
+        let mut keys = self.keys_of(key);
+        let mut arguments = vec![
             key.record.0.to_vec(),
             expect,
             expected,
@@ -217,14 +225,14 @@ impl Store for RedisStore {
             self.layout.changes().into_bytes(),
             Change::text(key, Some(version)).into_bytes(),
         ];
+        self.add_entries(key.shard(), entries, &mut keys, &mut arguments);
         written(first_and_rest(self.script(&PUT, keys, arguments).await?)?)
     }
 
-    async fn delete(&self, key: &Key, expect: Expect) -> Result<Put, Error> {
-        let shard = layout::shard(key);
+    async fn delete(&self, key: &Key, expect: Expect, entries: &[Entry]) -> Result<Put, Error> {
         let (expect, expected) = expectation(expect);
-        let keys = vec![self.layout.records(&key.owner), self.layout.due(shard), self.layout.owners(shard)];
-        let arguments = vec![
+        let mut keys = self.keys_of(key);
+        let mut arguments = vec![
             key.record.0.to_vec(),
             expect,
             expected,
@@ -233,6 +241,7 @@ impl Store for RedisStore {
             self.layout.changes().into_bytes(),
             Change::text(key, None).into_bytes(),
         ];
+        self.add_entries(key.shard(), entries, &mut keys, &mut arguments);
         written(first_and_rest(self.script(&DELETE, keys, arguments).await?)?)
     }
 
@@ -259,7 +268,7 @@ impl Store for RedisStore {
     }
 
     async fn lease(&self, key: &Key, holder: &str, ttl: Duration) -> Result<Taken, Error> {
-        let keys = vec![self.layout.lease(key), self.layout.fence(layout::shard(key))];
+        let keys = vec![self.layout.lease(key), self.layout.fence(key.shard().0)];
         let (mine, number): (i64, i64) = self.script(&LEASE, keys, vec![holder.into(), milliseconds(ttl)]).await?;
         let number = u64::try_from(number).unwrap_or(0);
         Ok(match mine {

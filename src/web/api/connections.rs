@@ -25,7 +25,6 @@ use crate::{
     provider::Service,
     refusal::Refusal,
     secret::SecretString,
-    telemetry::metrics::ConnectOutcome,
     web::State,
 };
 
@@ -154,7 +153,7 @@ pub(super) async fn disconnect(axum::extract::State(state): Shared, about: About
             Some(account) => account.clone(),
             None => meant.connection().await?.account,
         };
-        meant.gone(state.connections.manager.disconnect(&meant.id(account)).await?)
+        meant.gone(state.connections.manager.disconnect(&meant.id(account), &about.asked.cause).await?)
     };
     about.asked.reply(served.await)
 }
@@ -194,7 +193,7 @@ pub(super) async fn store_key(axum::extract::State(state): Shared, about: About,
             return Err(Refusal::bad_request("api_key has 1 to 4096 visible ASCII characters"));
         }
         let account = label(&state, &meant.caller, service, meant.account.clone()).await?;
-        state.connections.api_keys.store(&meant.id(account), &api_key).await?;
+        state.connections.api_keys.store(&meant.id(account), &api_key, &about.asked.cause).await?;
         Ok(no_content())
     };
     about.asked.reply(served.await)
@@ -216,7 +215,7 @@ pub(super) async fn remove_key(axum::extract::State(state): Shared, about: About
     let served = async {
         let meant = about.meant(&state).await?;
         let id = meant.id(meant.connection().await?.account);
-        meant.gone(state.connections.api_keys.remove(&id).await?)
+        meant.gone(state.connections.api_keys.remove(&id, &about.asked.cause).await?)
     };
     about.asked.reply(served.await)
 }
@@ -248,11 +247,10 @@ pub(super) async fn confirm(axum::extract::State(state): Shared, asked: Asked, r
         let caller = asked.caller(&state).await?;
         let ConfirmBody { code } = asked.body(request.into_body(), r#"{"code": "…"}"#).await?;
         let confirmed = {
-            let (state, now) = (Arc::clone(&state), state.now());
-            async move { state.consent.confirm(&caller.id, code.expose(), now).await }
+            let (state, cause, now) = (Arc::clone(&state), asked.cause.clone(), state.now());
+            async move { state.consent.confirm(&caller.id, code.expose(), &cause, now).await }
         };
         let connection = state.to_its_end(confirmed).await.ok_or_else(Refusal::error)??;
-        state.metrics.service(&connection.service).connect(ConnectOutcome::Completed);
         json(&connection)
     };
     asked.reply(served.await)

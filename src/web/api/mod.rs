@@ -13,10 +13,11 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{State, accept, answer, consent_pages::parameter, page, request_id};
+use super::{State, accept, answer, cause, consent_pages::parameter, page, request_id};
 use crate::{
     caller::{self, Caller},
     connection::{LABELS_MAX, Unavailable, Unusable},
+    events::{Actor, Cause},
     id::{Account, ConnectionId, RequestId},
     provider::Service,
     refusal::Refusal,
@@ -58,13 +59,16 @@ pub(super) fn routes() -> Router<Arc<State>> {
 struct Asked {
     id: RequestId,
     headers: HeaderMap,
+    /// The request as the cause of what the application does by it.
+    cause: Cause,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Asked {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(Self { id: request_id(parts), headers: parts.headers.clone() })
+        let cause = cause(parts, Actor::Caller);
+        Ok(Self { id: request_id(parts), headers: parts.headers.clone(), cause })
     }
 }
 

@@ -19,9 +19,7 @@ use crate::{
     },
     id::Account,
     provider::Service,
-    telemetry::metrics::ConnectOutcome,
     web::{
-        State,
         cookies::Cookie,
         forms::{self, FormError, TOKEN},
         page::{self, Action, Forms, Frame},
@@ -105,9 +103,9 @@ pub(super) async fn callback(
         Ok(answer) => {
             // In a task of its own: a code that was sent to the provider is followed to its grant and into the store,
             // also when the browser goes away meanwhile.
-            let (state, service, browser, now) =
-                (Arc::clone(&step.state), Arc::clone(&service), browser.clone(), step.now);
-            let taken = async move { state.consent.callback(&service, answer, browser.as_ref(), now).await };
+            let (state, service, browser) = (Arc::clone(&step.state), Arc::clone(&service), browser.clone());
+            let (cause, now) = (step.cause.clone(), step.now);
+            let taken = async move { state.consent.callback(&service, answer, browser.as_ref(), &cause, now).await };
             match step.state.to_its_end(taken).await {
                 Some(outcome) => outcome,
                 None => return step.unavailable(),
@@ -115,26 +113,9 @@ pub(super) async fn callback(
         }
         Err(error) => Err(error),
     };
-    count(&step.state, &service, &outcome);
     match outcome {
         Ok(outcome) => go_on_with(step, &service, outcome, browser.as_ref()).await,
         Err(error) => callback_error(step, error, &service),
-    }
-}
-
-/// Counts an attempt once at each stage that it reached.
-fn count(state: &State, service: &Service, outcome: &Result<Outcome, CallbackError>) {
-    let stages: &[ConnectOutcome] = match outcome {
-        Ok(Outcome::Stored(_)) => &[ConnectOutcome::Authorized, ConnectOutcome::Completed],
-        Ok(Outcome::Question(_) | Outcome::Pending(_)) => &[ConnectOutcome::Authorized],
-        Err(CallbackError::Ended { why: Ended::Denied | Ended::ProviderError, .. }) => &[ConnectOutcome::Failed],
-        Err(CallbackError::Ended { .. }) => &[ConnectOutcome::Authorized, ConnectOutcome::Failed],
-        // Not the owner's callback: the attempt goes on.
-        Err(_) => &[],
-    };
-    let metrics = state.metrics.service(&service.name);
-    for stage in stages {
-        metrics.connect(*stage);
     }
 }
 
@@ -245,16 +226,12 @@ pub(super) async fn answer(step: Step, Path(name): Path<String>, request: Reques
     };
     let Some(code) = form.get("code").map(str::to_owned) else { return step.form_error(FormError::Unreadable) };
     let answered = {
-        let (state, service, browser, now) = (Arc::clone(&step.state), Arc::clone(&service), browser.clone(), step.now);
-        async move { state.consent.answer(&service, &code, choice, &browser, now).await }
+        let (state, service, browser) = (Arc::clone(&step.state), Arc::clone(&service), browser.clone());
+        let (cause, now) = (step.cause.clone(), step.now);
+        async move { state.consent.answer(&service, &code, choice, &browser, &cause, now).await }
     };
     match step.state.to_its_end(answered).await {
-        Some(Ok(outcome)) => {
-            if matches!(outcome, Outcome::Stored(_)) {
-                step.state.metrics.service(&service.name).connect(ConnectOutcome::Completed);
-            }
-            go_on_with(step, &service, outcome, Some(&browser)).await
-        }
+        Some(Ok(outcome)) => go_on_with(step, &service, outcome, Some(&browser)).await,
         Some(Err(HeldError::Unknown)) => step.wrong(StatusCode::BAD_REQUEST, &step.t.callback_unknown()),
         Some(Err(HeldError::Unavailable(_))) | None => step.unavailable(),
     }

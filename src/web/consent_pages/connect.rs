@@ -15,7 +15,6 @@ use crate::{
     consent::{Browser, Plan, STATE_TTL, Wish},
     id::{Account, ConnectionId},
     provider::Service,
-    telemetry::metrics::ConnectOutcome,
     web::{
         cookies::Cookie,
         forms::{FormError, TOKEN},
@@ -179,11 +178,8 @@ pub(super) async fn go_on(mut step: Step, Path(name): Path<String>, request: Req
 async fn leave(step: &Step, service: &Service, plan: Plan, browser: &Browser) -> Response {
     let life = Timestamp::from_seconds(plan.ticket.expires).until(step.now) + STATE_TTL;
     match step.state.consent.begin(service, plan, browser, step.now).await {
-        Ok(away) => {
-            if away.begins {
-                step.state.metrics.service(&service.name).connect(ConnectOutcome::Initiated);
-            }
-            let mut response = page::see_other(away.url.as_str());
+        Ok(url) => {
+            let mut response = page::see_other(url.as_str());
             let cookies = step.state.cookies;
             cookies.set(response.headers_mut(), Cookie::Browser, browser.cookie(), Some(life.as_secs()));
             response

@@ -74,7 +74,7 @@ pub(super) async fn store(Pressed { target, form }: Pressed) -> Response {
         Ok(false) => return target.wrong(StatusCode::BAD_REQUEST, &t.too_many_labels(&service.title, LABELS_MAX)),
         Err(_) => return target.unavailable(),
     }
-    match target.state().connections.api_keys.store(&target.id, &key).await {
+    match target.state().connections.api_keys.store(&target.id, &key, &target.visit.cause).await {
         Ok(()) => {
             follow(&target).await;
             target.done("key_stored")
@@ -116,7 +116,7 @@ pub(super) async fn ask(target: Target) -> Answered {
 
 /// `POST /dashboard/api-key/remove`.
 pub(super) async fn remove(Pressed { target, .. }: Pressed) -> Response {
-    match target.state().connections.api_keys.remove(&target.id).await {
+    match target.state().connections.api_keys.remove(&target.id, &target.visit.cause).await {
         Ok(true) => {
             follow(&target).await;
             target.done("key_removed")

@@ -1,7 +1,7 @@
 //! The dashboard: who sees what, and what its forms need.
 
 use super::*;
-use crate::config::ApiKeyPhase;
+use crate::{config::ApiKeyPhase, events::CALLER};
 
 #[tokio::test]
 async fn who_goes_on_is_connected_and_sees_that_connection_and_no_other() {
@@ -224,7 +224,7 @@ async fn the_prompt_to_connect_comes_with_its_phase_and_ends_with_the_key() {
         let (session, mut browser) = signed_in("ada");
         let site = Site::writing(&[("crm", format!("api_keys: {{ {written} }}"))], session);
         let id = connection_id("ada", "crm", "default");
-        site.rig.connections.api_keys.store(&id, &"sk-very-secret".into()).await.unwrap();
+        site.rig.connections.api_keys.store(&id, &"sk-very-secret".into(), &CALLER).await.unwrap();
         let page = browser.get(&site, "/dashboard").await;
         page.assert_page(200);
         assert_eq!(page.body.contains("account instead of a key"), prompted, "{welcome:?} {}", page.body);
@@ -260,7 +260,7 @@ async fn the_operators_own_benefits_are_shown_escaped() {
     let written = "api_keys: { phase: encouraged, benefits: [Faster <b>search</b>] }";
     let site = Site::writing(&[("crm", written.into())], session);
     let id = connection_id("ada", "crm", "default");
-    site.rig.connections.api_keys.store(&id, &"sk-very-secret".into()).await.unwrap();
+    site.rig.connections.api_keys.store(&id, &"sk-very-secret".into(), &CALLER).await.unwrap();
     let page = browser.get(&site, "/dashboard").await;
     page.assert_page(200);
     assert!(

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config;
+use crate::events::CALLER;
 
 #[tokio::test]
 async fn another_label_is_given_by_its_own_form_and_the_browsers_session_goes_along() {
@@ -19,7 +20,7 @@ async fn another_label_is_given_by_its_own_form_and_the_browsers_session_goes_al
         assert!(refused.body.contains("1 to 64 letters") && !refused.body.contains("<b>"), "{}", refused.body);
     }
     let taken = connection_id("ada", "crm", "taken");
-    site.rig.connections.api_keys.store(&taken, &"key".into()).await.unwrap();
+    site.rig.connections.api_keys.store(&taken, &"key".into(), &CALLER).await.unwrap();
     let refused = browser.post(&site, "/dashboard/rename", &form("taken")).await;
     refused.assert_page(409);
     assert!(refused.body.contains("another C&#60;R&#62;M account"), "{}", refused.body);

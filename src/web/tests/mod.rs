@@ -255,7 +255,7 @@ fn parts(rig: &Rig, readily: Readily) -> Parts {
         callers: Arc::new(Callers::new(&rig.config.callers, 16, outbound.clone(), runtime).unwrap()),
         roots: rig.roots.clone(),
         outbound,
-        metrics: Arc::new(Metrics::new()),
+        metrics: Arc::clone(&rig.metrics),
         health: Arc::new(Fixed(readily)),
         clock: rig.clock.clone(),
         request_ids: Arc::new(RequestIds::with_prefix(1)),

@@ -1,6 +1,7 @@
 //! Grants that wait for a word: the application's ("confirm") or the person's ("replace?"). Whoever speaks for one is cut
 //! off at any step, and says it again. In time, the word counts: the grant is there in the end, and none is lost on the way.
 
+use crate::events::CALLER;
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
@@ -61,7 +62,7 @@ impl Waiting<'_> {
     async fn speak(&self, process: &Process) -> Option<bool> {
         let from = (&self.user.id, self.name.as_str(), self.origin);
         let (grant, identity) = (self.grant.clone(), self.identity.clone());
-        let kept = process.connections.unconfirmed.keep(from, &self.user.id, grant, identity, &[]);
+        let kept = process.connections.unconfirmed.keep(from, &self.user.id, grant, identity, &[], &CALLER);
         Some(timeout(PATIENCE, kept).await.ok()?.ok()?.is_some())
     }
 }
@@ -217,7 +218,7 @@ impl Run {
         world.provider.connected(user.number, None);
         user.disconnecting();
         for _ in 0..6 {
-            let done = timeout(PATIENCE, process.connections.manager.disconnect(&user.id)).await;
+            let done = timeout(PATIENCE, process.connections.manager.disconnect(&user.id, &CALLER)).await;
             world.journal.step(&process.gate.name, "give up", &done);
             match done {
                 Ok(Ok(true)) => {}

@@ -11,6 +11,7 @@ use super::{
     world::{Process, User, World},
 };
 use crate::connection::Renamed;
+use crate::events::CALLER;
 
 /// What a client waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -93,7 +94,7 @@ impl World {
     pub async fn store_key(&self, user: &User, process: &Process) {
         user.storing_key();
         let key = provider::key(user.number).into();
-        let done = timeout(PATIENCE, process.connections.api_keys.store(&user.id, &key)).await;
+        let done = timeout(PATIENCE, process.connections.api_keys.store(&user.id, &key, &CALLER)).await;
         self.journal.step(&process.gate.name, "store a key", &done);
         if matches!(done, Ok(Ok(()))) {
             user.key_is_there(true);
@@ -107,7 +108,7 @@ impl World {
         user.disconnecting();
         let mut answers = Vec::new();
         for id in [&user.id, &user.other_id()] {
-            let done = timeout(PATIENCE, process.connections.manager.disconnect(id)).await;
+            let done = timeout(PATIENCE, process.connections.manager.disconnect(id, &CALLER)).await;
             self.journal.step(&process.gate.name, "disconnect", &(&id.account, &done));
             answers.push(done);
         }
@@ -126,7 +127,7 @@ impl World {
             user.disconnecting();
         }
         user.storing_key();
-        let done = timeout(PATIENCE, process.connections.manager.disconnect(&user.other_id())).await;
+        let done = timeout(PATIENCE, process.connections.manager.disconnect(&user.other_id(), &CALLER)).await;
         if matches!(done, Ok(Ok(true))) {
             if !grant {
                 user.gone();

@@ -264,6 +264,9 @@ impl Run {
         if self.mix.is_far() {
             self.check_partings().await;
         }
+        for difference in world.server.differences_of_log() {
+            world.journal.violated(difference);
+        }
         for process in &self.processes {
             if process.connections.unsaved() > 0 {
                 world.journal.violated(format!("{} has grants that it never saved", process.gate.name));

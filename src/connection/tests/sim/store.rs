@@ -13,13 +13,18 @@ use tokio::time::{Instant, sleep};
 use super::{gate::Gate, journal::Journal, provider::Provider};
 use crate::{
     connection::record::form::Record,
-    store::{Change, Expect, Key, OwnerId, Put, RecordId, Taken, Version, Versioned},
+    events::{AUDIT, KeptEvent},
+    store::{Change, Entry, EntryId, Expect, Key, OwnerId, Put, RecordId, Stream, Taken, Version, Versioned},
     vault::Vault,
 };
 
+mod facts;
 mod handle;
+mod log;
 
+use facts::Write;
 pub use handle::Handle;
+use log::{Appended, Counts, Logs};
 
 /// What was written this long ago survives a failover.
 const REPLICATED: Duration = Duration::from_secs(2);
@@ -45,8 +50,12 @@ pub struct State {
     began: Instant,
     /// Writes whose process was stopped after it had sent them off for longer than its leases last for certain.
     held_up: HashSet<Version>,
-    /// What stood where the last write was done.
-    before_last: Option<(Instant, Key, Option<Stored>)>,
+    /// What stood where the last write was done, and what was appended with it.
+    before_last: Option<(Instant, Key, Option<Stored>, Vec<EntryId>)>,
+    log: Logs,
+    counts: Counts,
+    /// All writes that stand, in order.
+    writes: Vec<Write>,
     changed: Option<Key>,
     down_until: Option<Instant>,
     outages: Vec<(Instant, Instant)>,
@@ -130,10 +139,15 @@ impl Server {
             if leases {
                 state.leases.clear();
             }
-            match state.before_last.take().filter(|(at, _, _)| at.elapsed() < REPLICATED) {
-                Some((_, key, Some(before))) => drop(state.records.insert(key, before)),
-                Some((_, key, None)) => drop(state.records.remove(&key)),
-                None => {}
+            if let Some((_, key, before, entries)) =
+                state.before_last.take().filter(|(at, ..)| at.elapsed() < REPLICATED)
+            {
+                match before {
+                    Some(before) => drop(state.records.insert(key, before)),
+                    None => drop(state.records.remove(&key)),
+                }
+                state.log.forget(&entries);
+                state.writes.pop();
             }
         }
         self.outage(time);
@@ -222,6 +236,21 @@ impl Server {
         done
     }
 
+    /// What the log of events says, the oldest first.
+    pub fn log(&self) -> Vec<KeptEvent<'static>> {
+        let state = self.state.lock();
+        let mut entries: Vec<_> = state.log.all().filter(|(stream, _)| stream.log == AUDIT).collect();
+        entries.sort_by_key(|(_, appended)| appended.logged.position);
+        let open = |(stream, appended): (&Stream, &Appended)| KeptEvent::open(&self.vault, stream, &appended.logged);
+        entries.into_iter().map(|entry| open(entry).unwrap()).collect()
+    }
+
+    /// Where the log says something else than what was changed.
+    pub fn differences_of_log(&self) -> Vec<String> {
+        let state = self.state.lock();
+        facts::differences(&state.writes, &state.log, &self.vault)
+    }
+
     fn tell(&self, key: Key, version: Option<Version>) {
         let delay = self.weather.lock().delay;
         for gate in self.gates.lock().iter().filter(|gate| !gate.is_killed() && !gate.is_cut()) {
@@ -241,6 +270,11 @@ impl Server {
     }
 }
 
+/// The store's clock.
+fn now_ms(began: Instant) -> u64 {
+    super::world::START.millis() + u64::try_from(began.elapsed().as_millis()).unwrap()
+}
+
 impl State {
     fn new() -> Self {
         Self {
@@ -251,13 +285,16 @@ impl State {
             began: Instant::now(),
             held_up: HashSet::new(),
             before_last: None,
+            writes: vec![],
+            log: Logs::default(),
+            counts: Counts::default(),
             changed: None,
             down_until: None,
             outages: vec![],
         }
     }
 
-    fn put(&mut self, key: Key, expect: Expect, new: Versioned, due: Option<u64>) -> Put {
+    fn put(&mut self, key: Key, expect: Expect, new: Versioned, due: Option<u64>, entries: &[Entry]) -> Put {
         let current = self.records.get(&key).map(|(stored, _)| stored.clone());
         if current.as_ref() == Some(&new) {
             return Put::Stored;
@@ -270,19 +307,28 @@ impl State {
         if !holds || current.as_ref().is_some_and(|current| current.version >= new.version) {
             return Put::Conflict(current);
         }
-        self.before_last = Some((Instant::now(), key, self.records.insert(key, (new, due))));
-        self.changed = Some(key);
+        let before = self.records.insert(key, (new, due));
+        self.written(key, before, entries);
         Put::Stored
     }
 
-    fn delete(&mut self, key: Key, expect: Expect) -> Put {
+    fn written(&mut self, key: Key, before: Option<Stored>, entries: &[Entry]) {
+        self.log.add(key.shard(), entries, now_ms(self.began), true);
+        let version = |stored: Option<&Stored>| stored.map(|(stored, _)| stored.clone());
+        self.writes.push(Write { key, before: version(before.as_ref()), after: version(self.records.get(&key)) });
+        let ids = entries.iter().map(|entry| entry.id).collect();
+        self.before_last = Some((Instant::now(), key, before, ids));
+        self.changed = Some(key);
+    }
+
+    fn delete(&mut self, key: Key, expect: Expect, entries: &[Entry]) -> Put {
         let Some((current, _)) = self.records.get(&key) else { return Put::Stored };
         if matches!(expect, Expect::Absent) || matches!(expect, Expect::Version(version) if version != current.version)
         {
             return Put::Conflict(Some(current.clone()));
         }
-        self.before_last = Some((Instant::now(), key, self.records.remove(&key)));
-        self.changed = Some(key);
+        let before = self.records.remove(&key);
+        self.written(key, before, entries);
         Put::Stored
     }
 

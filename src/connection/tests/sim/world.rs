@@ -22,6 +22,7 @@ use crate::{
     clock::{Clock, Timestamp},
     config::{self, VaultKey},
     connection::{Arrival, Connections, Parts, Renamed, Roots, Want},
+    events::CALLER,
     events::{Event, Events, Kind, Sink},
     oauth,
     provider::{Live, Services, testing},
@@ -211,7 +212,7 @@ impl World {
             let named = identity.as_ref().zip(record.identity.as_ref());
             named.is_some_and(|(new, old)| new.id == old.id) && self.provider.can_renew(&record)
         });
-        let connecting = connections.manager.connect(&user.id, grant.clone(), identity.clone(), &[]);
+        let connecting = connections.manager.connect(&user.id, grant.clone(), identity.clone(), &[], &CALLER);
         let outcome = timeout(Duration::from_secs(20), connecting).await;
         if far && matches!(outcome, Ok(Err(_))) {
             connections.revoker.give_up_unstored(&user.id, grant, identity);
@@ -257,7 +258,7 @@ impl World {
         self.journal.count(|counts| counts.disconnects += 1);
         self.provider.connected(user.number, None);
         user.disconnecting();
-        let done = timeout(Duration::from_secs(20), process.connections.manager.disconnect(&user.id)).await;
+        let done = timeout(Duration::from_secs(20), process.connections.manager.disconnect(&user.id, &CALLER)).await;
         if matches!(done, Ok(Ok(true))) {
             user.gone();
         }

@@ -1,6 +1,6 @@
--- Compare and set of one record.
--- KEYS: records of the owner, due index, index of owners.
--- ARGV: record, expectation, expected version, stored form, due time or '', key, owner, channel, notice.
+-- Compare and set of one record, and what is appended to the logs with it.
+-- KEYS: records of the owner, due index, index of owners, then the log of each entry.
+-- ARGV: record, expectation, expected version, stored form, due time or '', key, owner, channel, notice, then each entry.
 -- Answers {1} when the record is as asked, {0, what stands there} otherwise.
 local function newer(a, b)
   for i = 1, 8 do
@@ -23,6 +23,8 @@ if there ~= new then
     fits = (ARGV[2] == 'any' or there:sub(1, 8) == ARGV[3]) and newer(new, there)
   end
   if not fits then return {0, there} end
+  -- First of all: an account that may not append must not write either.
+  for i = 4, #KEYS do redis.call('XADD', KEYS[i], '*', 'e', ARGV[6 + i]) end
 end
 redis.call('HSET', KEYS[1], ARGV[1], new)
 if ARGV[5] == '' then

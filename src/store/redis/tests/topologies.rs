@@ -8,6 +8,7 @@ use super::*;
 use crate::secret::Secret;
 use crate::store::contract::{self, eventually, key, put, run_all, trusted};
 use crate::store::redis::testing::{Authority, Cluster, PASSWORD, Watched, free_port};
+use crate::store::{Counters, Keep, Log, Stream, Tally};
 
 /// The lines of docs/STORE.md that grant what the store needs.
 pub(super) fn documented_acl() -> Vec<&'static str> {
@@ -125,10 +126,17 @@ async fn no_name_in_redis_is_longer_lived_than_documented() {
     put(&store, key(1, 1), Expect::Absent, 1, b"x").await;
     store.lease(&key(1, 1), "a", Duration::from_secs(60)).await.expect("the store answers");
     store.put_once("state", b"x", Some(Duration::from_secs(60))).await.expect("the store answers");
-    store.delete(&key(1, 1), Expect::Any).await.expect("the store answers");
+    store.delete(&key(1, 1), Expect::Any, &[contract::entry(1)]).await.expect("the store answers");
+    let shard = key(1, 1).shard();
+    store.append(shard, &[contract::entry(2)]).await.expect("the store answers");
+    let life = Duration::from_secs(60);
+    let tally = Tally { name: "counter", bucket: 1, id: "one", n: 1, known_for: life, kept_for: life };
+    store.count_up(&tally).await.expect("the store answers");
+    let nothing = Keep { age: None, entries: Some(0) };
+    store.trim(&Stream { log: contract::entry(1).log, shard }, nothing).await.expect("the store answers");
     for name in server.admin(&["KEYS", "*"]) {
         let lasting = server.admin(&["PTTL", &name]) == [":-1"];
-        assert_eq!(lasting, name.ends_with(":fence"), "{name}");
+        assert_eq!(lasting, name.ends_with(":fence") || name.contains(":a:"), "{name}");
         assert!(name.starts_with("vk:{"), "{name}");
     }
 }
@@ -155,7 +163,7 @@ async fn a_failover_under_sentinel_is_followed() {
     watched.lose_a_sentinel();
     watched.master.kill();
     let wrote = eventually("a write to the new master", || async {
-        store.put(&key(1, 1), Expect::Version(Version(1)), Version(2), b"y", None).await.ok()
+        store.put(&key(1, 1), Expect::Version(Version(1)), Version(2), b"y", None, &[]).await.ok()
     })
     .await;
     assert_eq!(wrote, Put::Stored);
@@ -235,7 +243,7 @@ async fn a_dead_cluster_node_costs_its_own_shards_until_its_replica_takes_over()
     cluster.await_takeover();
     for owner in 0..=0xff {
         let wrote = eventually("a write to every shard", || async {
-            store.put(&key(owner, 1), Expect::Version(Version(1)), Version(2), b"y", None).await.ok()
+            store.put(&key(owner, 1), Expect::Version(Version(1)), Version(2), b"y", None, &[]).await.ok()
         })
         .await;
         assert_eq!(wrote, Put::Stored, "owner {owner:02x}");
@@ -279,7 +287,7 @@ async fn a_cluster_that_was_down_as_a_whole_is_found_again() {
     cluster.nodes.iter_mut().for_each(Server::restart);
     for owner in 0..=0xff {
         eventually("every shard", || async {
-            store.put(&key(owner, 1), Expect::Any, Version(1), b"x", None).await.ok()
+            store.put(&key(owner, 1), Expect::Any, Version(1), b"x", None, &[]).await.ok()
         })
         .await;
     }

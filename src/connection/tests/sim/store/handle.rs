@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{super::gate::Gate, Server, State};
 use crate::store::{
-    Change, Claim, Due, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned,
+    Change, Claim, Due, Entry, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned,
 };
 
 /// How long a process waits for the store's answer.
@@ -36,7 +36,7 @@ async fn pause(millis: u64) {
 }
 
 impl Handle {
-    async fn act<T: Send + std::fmt::Debug + 'static>(
+    pub(super) async fn act<T: Send + std::fmt::Debug + 'static>(
         &self,
         name: &'static str,
         work: impl FnOnce(&mut State) -> T + Send + 'static,
@@ -102,20 +102,21 @@ impl Store for Handle {
         version: Version,
         value: &[u8],
         due: Option<u64>,
+        entries: &[Entry],
     ) -> Result<Put, Error> {
-        let (key, value, asked) = (*key, value.to_vec(), Instant::now());
+        let (key, value, entries, asked) = (*key, value.to_vec(), entries.to_vec(), Instant::now());
         let put = move |state: &mut State| {
             if asked.elapsed() > SURE {
                 state.held_up.insert(version);
             }
-            state.put(key, expect, Versioned { version, value }, due)
+            state.put(key, expect, Versioned { version, value }, due, &entries)
         };
         self.act("put", put).await
     }
 
-    async fn delete(&self, key: &Key, expect: Expect) -> Result<Put, Error> {
-        let key = *key;
-        self.act("delete", move |state| state.delete(key, expect)).await
+    async fn delete(&self, key: &Key, expect: Expect, entries: &[Entry]) -> Result<Put, Error> {
+        let (key, entries) = (*key, entries.to_vec());
+        self.act("delete", move |state| state.delete(key, expect, &entries)).await
     }
 
     async fn due(&self, until_ms: u64, after: Option<Due>, limit: usize) -> Result<Vec<Due>, Error> {

@@ -1,5 +1,6 @@
 //! Calls, as the proxy makes them, and whether their answers have a cause.
 
+use crate::events::CALLER;
 use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
@@ -69,9 +70,9 @@ impl World {
                     let served = self.provider.has_served(token_of(&credential));
                     known.late |= served || process.gate.troubled(began, Instant::now());
                 }
-                connections.resolver.rejected_again(want, &credential, start).await
+                connections.resolver.rejected_again(want, &credential, start, &CALLER).await
             } else {
-                connections.resolver.rejected(want, &credential, start).await
+                connections.resolver.rejected(want, &credential, start, &CALLER).await
             };
             match verdict {
                 AfterRejection::Replay(next) => {
