@@ -3,7 +3,7 @@
 use super::path::{NeverSent, Path};
 
 /// A pattern of paths: exact, or all that begins so.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PathPattern {
     path: Path,
     prefix: bool,

@@ -14,12 +14,15 @@ use crate::{
     proxy, web,
 };
 
+/// Looks up a variable of the environment, from whichever thread.
+pub type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// Where the configuration is read from, again and again.
 pub struct Source {
     /// The file.
     pub file: PathBuf,
     /// The environment.
-    pub env: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub env: Environment,
 }
 
 /// Why a configuration was not put in force.

@@ -128,7 +128,7 @@ impl Era {
 
     fn new(epoch: Option<u64>, services: u32) -> Self {
         let epoch = epoch.and_then(|epoch| u32::try_from(epoch % u64::from(Self::BROKEN)).ok());
-        Self(services % Self::SETS << Self::EPOCH_BITS | epoch.unwrap_or(Self::BROKEN))
+        Self(((services % Self::SETS) << Self::EPOCH_BITS) | epoch.unwrap_or(Self::BROKEN))
     }
 
     /// Whether this one's services came before the other's.

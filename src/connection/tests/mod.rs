@@ -10,6 +10,7 @@ mod healing;
 mod keys;
 mod parting;
 mod refreshing;
+mod reloading;
 mod rename;
 mod renaming;
 mod rig;

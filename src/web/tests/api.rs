@@ -229,7 +229,7 @@ async fn a_link_to_what_nobody_may_call_any_more_leads_to_a_page_that_says_so() 
             scopes: &[],
             return_to: None,
         };
-        let link = shut.rig.consent.link(&wish, now).await.unwrap();
+        let link = shut.rig.consent.links.link(&wish, now).await.unwrap();
         Jar::default().get(&shut, &link.url).await.assert_page(status);
     }
 }

@@ -42,8 +42,12 @@ pub use user::User;
 /// client of its own at the same provider.
 pub fn services() -> &'static Arc<Services> {
     static SERVICES: OnceLock<Arc<Services>> = OnceLock::new();
-    SERVICES.get_or_init(|| {
-        let services = testing::resolve(serde_json::json!({
+    SERVICES.get_or_init(|| Arc::new(testing::resolve(written()).unwrap()))
+}
+
+/// The same as they are written.
+pub fn written() -> serde_json::Value {
+    serde_json::json!({
             "crm": {
                 "base_url": "https://crm.example/api",
                 "authorize_url": "https://crm.example/authorize",
@@ -69,8 +73,6 @@ pub fn services() -> &'static Arc<Services> {
                 "client_id": "another client",
                 "client_secret": "secret",
             },
-        }));
-        Arc::new(services.unwrap())
     })
 }
 
@@ -81,6 +83,7 @@ fn vault() -> Arc<Vault> {
 
 pub struct Process {
     pub gate: Arc<Gate>,
+    pub live: Live,
     pub connections: Connections,
     /// Calls that have no answer yet.
     pub open: AtomicU64,
@@ -158,11 +161,12 @@ impl World {
     fn process(&self, name: &str, ahead: Duration, make: fn(Parts, String) -> Connections) -> Arc<Process> {
         let gate = Gate::new(name.to_owned(), Arc::clone(&self.journal));
         let store = self.server.reached_by(&gate);
+        let live = Live::new(Arc::clone(services()));
         let parts = Parts {
             store: Arc::clone(&store) as _,
             vault: Arc::clone(&self.vault),
             roots: Roots::new(store, Arc::clone(&self.vault)),
-            live: Live::new(Arc::clone(services())),
+            live: live.clone(),
             oauth: Arc::new(oauth::Client::new(self.provider.reached_by(&gate))),
             events: Events::new(vec![Box::new(Arc::clone(&self.told))]),
             metrics: Arc::default(),
@@ -174,7 +178,7 @@ impl World {
             public_url: Url::parse("https://connect.example.com").unwrap(),
         };
         let connections = make(parts, name.to_owned());
-        Arc::new(Process { gate, connections, open: AtomicU64::new(0) })
+        Arc::new(Process { gate, live, connections, open: AtomicU64::new(0) })
     }
 
     pub fn want<'a>(&'a self, user: &'a User) -> Want<'a> {
