@@ -46,7 +46,7 @@ pub use keys::{ApiKeys, Holder, Standing};
 pub use manage::{Erased, LABELS_MAX, Manager, Unconfirmed, UnconfirmedGrant};
 pub use model::{AuthKind, Connection, KeyFacts, Reason, Status, Unavailable, Unusable};
 pub use record::root::Roots;
-pub use resolve::{AfterRejection, Resolver, Want};
+pub use resolve::{AfterRejection, Decision, Resolver, Want};
 pub use revoke::{Arrival, Revoker};
 
 use cache::SnapshotCache;
@@ -200,13 +200,8 @@ impl Connections {
             metrics,
             handle.clone(),
         );
-        let unconfirmed = Unconfirmed::new(
-            Arc::clone(&records),
-            Arc::clone(&reader),
-            Arc::clone(&editor),
-            (Arc::clone(&revoker), leases),
-            live.clone(),
-        );
+        let unconfirmed =
+            Unconfirmed::new(Arc::clone(&records), Arc::clone(&editor), (Arc::clone(&revoker), leases), live.clone());
         let healer = Healer::new(
             Arc::clone(&records),
             (Arc::clone(&moves), Arc::clone(&revoker)),

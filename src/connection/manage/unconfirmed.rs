@@ -13,7 +13,6 @@ use crate::{
         edit::Editor,
         lease::{Asked, Leases},
         model::{Connection, Unavailable},
-        recall::Reader,
         record::{
             change::Change,
             facts::Fact,
@@ -56,7 +55,6 @@ pub struct UnconfirmedGrant<'a> {
 /// Grants that wait for somebody's word.
 pub struct Unconfirmed {
     records: Arc<Records>,
-    reader: Arc<Reader>,
     editor: Arc<Editor>,
     revoker: Arc<Revoker>,
     leases: Arc<Leases>,
@@ -67,12 +65,11 @@ impl Unconfirmed {
     /// Over these records.
     pub fn new(
         records: Arc<Records>,
-        reader: Arc<Reader>,
         editor: Arc<Editor>,
         (revoker, leases): (Arc<Revoker>, Arc<Leases>),
         live: Live,
     ) -> Arc<Self> {
-        Arc::new(Self { records, reader, editor, revoker, leases, live })
+        Arc::new(Self { records, editor, revoker, leases, live })
     }
 
     /// Puts a grant aside.
@@ -151,17 +148,6 @@ impl Unconfirmed {
     pub async fn is_there(&self, id: &ConnectionId, name: &str) -> Result<bool, Unavailable> {
         let key = self.key(id, name).await?;
         Ok(self.records.read(&key).await?.is_some_and(|(record, _)| record.waits_for().is_some()))
-    }
-
-    /// Whether a grant for this connection waits for the application.
-    ///
-    /// # Errors
-    /// While the store or the keys are away.
-    pub async fn is_waiting(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
-        let snapshot = self.reader.snapshot(&id.caller).await?;
-        Ok(snapshot
-            .unconfirmed(self.records.now())
-            .any(|waiting| waiting.service == id.service && waiting.account == id.account))
     }
 
     /// Takes a grant's record away because somebody spoke for it. `false`: it is gone, or about to be revoked.

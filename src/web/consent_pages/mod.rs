@@ -131,11 +131,11 @@ impl Step {
     }
 
     /// Nobody is sent to connect what they may never call, as far as it is known what they may.
-    fn of_use(&self, service: &Service, claims: Option<&Map<String, Value>>) -> Result<(), Response> {
+    fn forbidden(&self, service: &Service, claims: Option<&Map<String, Value>>) -> Option<Response> {
         if policy::may_connect(&self.state.services, service, claims) {
-            return Ok(());
+            return None;
         }
-        Err(self.wrong(StatusCode::FORBIDDEN, &self.t.forbidden(&service.title)))
+        Some(self.wrong(StatusCode::FORBIDDEN, &self.t.forbidden(&service.title)))
     }
 
     fn unknown_service(&self) -> Response {
