@@ -234,7 +234,7 @@ impl Consent {
     async fn spend_of(&self, held: &Held, browser: &Browser) -> Option<Ticket> {
         let root = self.roots.get().await.ok()?;
         let ticket = Ticket::open_ever(&root, &held.ticket, &held.id.service).ok()?;
-        self.spend(&ticket, browser).await;
+        self.uses.spend(&ticket, browser).await;
         Some(ticket)
     }
 

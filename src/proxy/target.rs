@@ -55,7 +55,7 @@ impl Target {
         let end = memchr(b'?', raw.as_bytes()).unwrap_or(raw.len());
         let Some(rest) = raw[..end].strip_prefix(PROXY) else {
             let unnamed = &raw[..end] == PROXY.trim_end_matches('/');
-            return if unnamed { Proxied::new(raw, end, None, end..end) } else { Ok(Self::Own) };
+            return if unnamed { Proxied::target(raw, end, None, end..end) } else { Ok(Self::Own) };
         };
         let name_end = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
         let name = &rest[..name_end];
@@ -67,12 +67,12 @@ impl Target {
             None => (name, None),
         };
         let name_length = if ServiceName::is_well_formed(name) { name.len() } else { 0 };
-        Proxied::new(raw, PROXY.len() + name_length, account, PROXY.len() + name_end..end)
+        Proxied::target(raw, PROXY.len() + name_length, account, PROXY.len() + name_end..end)
     }
 }
 
 impl Proxied {
-    fn new(
+    fn target(
         raw: ByteString,
         name_end: usize,
         account: Option<Account>,

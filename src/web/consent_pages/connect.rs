@@ -58,7 +58,7 @@ pub(super) async fn show(
     step.back = back(&step.state, return_to.as_deref());
     let Some(service) = step.owner(&name) else { return step.unknown_service() };
     let Ok(proven) = step.proven().await else { return step.unavailable() };
-    if let Err(response) = step.of_use(&service, claims(proven.as_ref())) {
+    if let Some(response) = step.of_no_use(&service, claims(proven.as_ref())) {
         return response;
     }
     let proven = proven.map(|proven| proven.id);
@@ -107,7 +107,9 @@ async fn own_ticket(step: &Step, service: &Service, query: Option<&str>) -> Resu
         Ok(None) => return Err(step.wrong(StatusCode::BAD_REQUEST, &step.t.ticket_missing())),
         Err(_) => return Err(step.unavailable()),
     };
-    step.of_use(service, visitor.claims())?;
+    if let Some(response) = step.of_no_use(service, visitor.claims()) {
+        return Err(response);
+    }
     let id = ConnectionId { caller: visitor.caller.clone(), service: service.owner.clone(), account };
     match visitor.may_manage(state, &id).await {
         Ok(true) => {}
@@ -164,7 +166,7 @@ pub(super) async fn go_on(mut step: Step, Path(name): Path<String>, request: Req
     let return_to = form.get("return_to").filter(|text| !text.is_empty());
     step.back = back(&step.state, return_to);
     let Ok(proven) = step.proven().await else { return step.unavailable() };
-    if let Err(response) = step.of_use(&service, claims(proven.as_ref())) {
+    if let Some(response) = step.of_no_use(&service, claims(proven.as_ref())) {
         return response;
     }
     let proven = proven.map(|proven| proven.id);

@@ -130,12 +130,10 @@ impl Step {
         visitor::proven(&self.state, &self.headers).await
     }
 
-    /// Nobody is sent to connect what they may never call, as far as it is known what they may.
-    fn of_use(&self, service: &Service, claims: Option<&Map<String, Value>>) -> Result<(), Response> {
-        if policy::may_connect(&self.state.services, service, claims) {
-            return Ok(());
-        }
-        Err(self.wrong(StatusCode::FORBIDDEN, &self.t.forbidden(&service.title)))
+    /// Nobody is sent to connect what they may never call, as far as it is known what they may: the page that says so.
+    fn of_no_use(&self, service: &Service, claims: Option<&Map<String, Value>>) -> Option<Response> {
+        let may = policy::may_connect(&self.state.services, service, claims);
+        (!may).then(|| self.wrong(StatusCode::FORBIDDEN, &self.t.forbidden(&service.title)))
     }
 
     fn unknown_service(&self) -> Response {
