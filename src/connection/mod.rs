@@ -46,7 +46,7 @@ pub use keys::{ApiKeys, Holder, Standing};
 pub use manage::{Erased, LABELS_MAX, Manager, Unconfirmed, UnconfirmedGrant};
 pub use model::{AuthKind, Connection, KeyFacts, Reason, Status, Unavailable, Unusable};
 pub use record::root::Roots;
-pub use resolve::{AfterRejection, Resolver, Want};
+pub use resolve::{AfterRejection, Decision, Resolver, Want};
 pub use revoke::{Arrival, Revoker};
 
 use cache::SnapshotCache;
@@ -210,7 +210,6 @@ impl Connections {
         );
         let unconfirmed = Unconfirmed::new(
             Arc::clone(&records),
-            Arc::clone(&reader),
             Arc::clone(&editor),
             (Arc::clone(&revoker), leases),
             live.clone(),

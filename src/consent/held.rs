@@ -209,12 +209,6 @@ impl Consent {
         }
         Ok(kept)
     }
-
-    /// Whether a grant for this connection waits for the application. Best effort: a store that is away says no.
-    pub async fn is_pending(&self, id: &ConnectionId) -> bool {
-        self.settings.connect.binding == crate::config::Binding::Confirm
-            && self.connections.unconfirmed.is_waiting(id).await.unwrap_or(false)
-    }
 }
 
 fn name_of(code: &str) -> String {

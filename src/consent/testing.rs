@@ -22,7 +22,7 @@ use super::{Consent, Settings};
 use crate::{
     clock::{Clock, Timestamp},
     config::{self, Config},
-    connection::{self, Connections, Roots},
+    connection::{self, Connection, Connections, Roots, Status},
     events::Events,
     id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
     oauth::{self, Fault, Transport, TransportError},
@@ -236,6 +236,15 @@ impl Rig {
             config,
             _directory: directory,
         }
+    }
+}
+
+impl Rig {
+    /// Whether a grant for this connection waits for the application.
+    pub async fn is_pending(&self, id: &ConnectionId) -> bool {
+        let all = self.connections.manager.list(&id.caller).await.unwrap();
+        let of_label = |found: &&Connection| found.service == id.service && found.account == id.account;
+        all.iter().filter(of_label).any(|found| found.status == Status::Pending)
     }
 }
 

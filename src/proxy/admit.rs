@@ -4,7 +4,11 @@
 use bytes::Bytes;
 use pingora::proxy::Session;
 
-use crate::{refusal::Refusal, telemetry::metrics::CacheOutcome};
+use crate::{
+    connection::{Decision, Unusable},
+    refusal::Refusal,
+    telemetry::metrics::CacheOutcome,
+};
 
 use super::{
     Gate,
@@ -22,6 +26,8 @@ pub enum Left {
     Authenticate(Unclaimed),
     /// The credential must be fetched.
     Resolve,
+    /// It is known that there is none: the caller is to be told.
+    Refuse(Unusable),
 }
 
 /// A request's target as it came, and whether Pingora was shown another.
@@ -51,18 +57,30 @@ impl Gate {
             return Ok(Left::Authenticate(unclaimed));
         };
         let claimed = unclaimed.claimed(&self.core.rates, head, caller);
-        self.claim(claimed.map_err(|refused| context.refused(refused))?, context)
+        let call = claimed.map_err(|refused| context.refused(refused))?;
+        Ok(self.claim(call, context))
     }
 
-    /// Gives the call its credential, where memory holds it.
-    fn claim(&self, mut call: Call, context: &mut Context) -> Result<Left, Refusal> {
+    /// Gives the call its credential, where memory holds it, or what memory knows to be the reason that there is none.
+    fn claim(&self, mut call: Call, context: &mut Context) -> Left {
         let connections = &self.core.connections;
         let owner = call.caller.owner(|id| connections.resolver.owner(id));
-        call.credential = owner.and_then(|owner| connections.resolver.cached(&owner, &call.want(), context.began));
-        let found = call.credential.is_some();
-        self.core.metrics.credential_cache(if found { CacheOutcome::Hit } else { CacheOutcome::Miss });
+        let decision = owner.and_then(|owner| connections.resolver.from_memory(&owner, &call.want(), context.began));
+        let (outcome, left) = match decision {
+            Some(Decision::Use(credential)) => {
+                call.credential = Some(credential);
+                (CacheOutcome::Hit, Left::Nothing)
+            }
+            Some(Decision::Refuse(unusable) | Decision::Expired(_, unusable)) => {
+                (CacheOutcome::Hit, Left::Refuse(unusable))
+            }
+            Some(Decision::Refresh(_) | Decision::FallBack(_) | Decision::Outdated) | None => {
+                (CacheOutcome::Miss, Left::Resolve)
+            }
+        };
+        self.core.metrics.credential_cache(outcome);
         context.way = Way::Call(call);
-        Ok(if found { Left::Nothing } else { Left::Resolve })
+        left
     }
 
     /// The same, with all that has to be waited for.
@@ -74,19 +92,27 @@ impl Gate {
                     Ok(caller) => unclaimed.claimed(&self.core.rates, head, caller),
                     Err(refusal) => Err(unclaimed.refused(refusal)),
                 };
-                self.claim(claimed.map_err(|refused| context.refused(refused))?, context)?
+                let call = claimed.map_err(|refused| context.refused(refused))?;
+                self.claim(call, context)
             }
             left => left,
         };
-        let (Left::Resolve, Some(call)) = (left, context.call_mut()) else { return Ok(()) };
-        let connections = &self.core.connections;
-        let owner = call.caller.owner(|id| connections.resolver.owner(id));
-        match connections.resolver.resolve_of(owner, &call.want()).await {
-            Ok(credential) => {
-                call.credential = Some(credential);
-                Ok(())
+        let Some(call) = context.call_mut() else { return Ok(()) };
+        let unusable = match left {
+            Left::Nothing | Left::Authenticate(_) => return Ok(()),
+            Left::Refuse(unusable) => unusable,
+            Left::Resolve => {
+                let resolver = &self.core.connections.resolver;
+                let owner = call.caller.owner(|id| resolver.owner(id));
+                match resolver.resolve_of(owner, &call.want()).await {
+                    Ok(credential) => {
+                        call.credential = Some(credential);
+                        return Ok(());
+                    }
+                    Err(unusable) => unusable,
+                }
             }
-            Err(unusable) => Err(self.core.refusal(call, &unusable).await),
-        }
+        };
+        Err(self.core.refusal(call, &unusable).await)
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 
 use super::{
     Core,
-    call::{Call, Remedy},
+    call::{Call, Recovery},
     context::{Context, Finding},
     cookies::{self, Place},
     forwarded::Origin,
@@ -51,7 +51,7 @@ pub fn judge(
             true
         }
         Verdict::DeadToken => {
-            let own = call.remedy == Remedy::PassOn
+            let own = call.recovery == Recovery::PassOn
                 || core.connections.resolver.refused_by_upstream_itself(credential, began);
             if !own {
                 let credential = Arc::clone(credential);

@@ -70,20 +70,20 @@ pub struct Call {
     /// What the call carries.
     pub credential: Option<Arc<Credential>>,
     /// How far the upstream's refusals have been followed.
-    pub remedy: Remedy,
+    pub recovery: Recovery,
     /// Where it goes, as it came.
     pub target: Proxied,
 }
 
 /// A request that is refused before it became a call.
-pub struct Refused {
+pub struct RefusedRequest {
     /// The answer.
     pub refusal: Refusal,
     /// The service that it was for, where that is known.
     pub route: Option<Arc<Route>>,
 }
 
-impl From<Refusal> for Refused {
+impl From<Refusal> for RefusedRequest {
     fn from(refusal: Refusal) -> Self {
         Self { refusal, route: None }
     }
@@ -91,7 +91,7 @@ impl From<Refusal> for Refused {
 
 /// How far a call has gone after its credential was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Remedy {
+pub enum Recovery {
     /// It wasn't.
     None,
     /// Sent again with what the store held meanwhile.
@@ -176,7 +176,7 @@ pub fn read(
     head: &Parts,
     (raw, unusual): (Bytes, bool),
     serves_proxy: bool,
-) -> Result<Option<Unclaimed>, Refused> {
+) -> Result<Option<Unclaimed>, RefusedRequest> {
     if head.method == Method::CONNECT {
         return Err(Refusal::method_not_allowed(Some(ANYWHERE)).into());
     }
@@ -203,7 +203,7 @@ pub fn read(
         within(length, limits.uri_bytes, TooLarge::Target)?;
         within(traits.size, limits.header_bytes, TooLarge::Headers)
     };
-    fits().map_err(|refusal| Refused { refusal, route: route.cloned() })?;
+    fits().map_err(|refusal| RefusedRequest { refusal, route: route.cloned() })?;
     match (target, route) {
         (Some(target), Some(route)) => {
             let (generation, route) = (Arc::clone(generation), Arc::clone(route));
@@ -236,7 +236,7 @@ impl Unclaimed {
     ///
     /// # Errors
     /// The answer to send instead.
-    pub fn claimed(self, rates: &Rates, head: &Parts, caller: Arc<Caller>) -> Result<Call, Refused> {
+    pub fn claimed(self, rates: &Rates, head: &Parts, caller: Arc<Caller>) -> Result<Call, RefusedRequest> {
         let asks = match self.asks(head) {
             Ok(asks) => asks,
             Err(refusal) => return Err(self.refused(refusal)),
@@ -255,17 +255,17 @@ impl Unclaimed {
             framed: traits.content_length || traits.hops == Hops::Some,
             target,
             credential: None,
-            remedy: Remedy::None,
+            recovery: Recovery::None,
         };
         match call.may_go_on(rates, unusual) {
             Ok(()) => Ok(call),
-            Err(refusal) => Err(Refused { refusal, route: Some(call.route) }),
+            Err(refusal) => Err(RefusedRequest { refusal, route: Some(call.route) }),
         }
     }
 
     /// It is refused.
-    pub fn refused(self, refusal: Refusal) -> Refused {
-        Refused { refusal, route: Some(self.route) }
+    pub fn refused(self, refusal: Refusal) -> RefusedRequest {
+        RefusedRequest { refusal, route: Some(self.route) }
     }
 
     /// What its headers ask for.

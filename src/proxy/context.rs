@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    call::{Call, Refused},
+    call::{Call, RefusedRequest},
     generation::{Generation, Route},
 };
 
@@ -107,7 +107,7 @@ impl Context {
     }
 
     /// It is refused before it became a call. The answer.
-    pub fn refused(&mut self, refused: Refused) -> Refusal {
+    pub fn refused(&mut self, refused: RefusedRequest) -> Refusal {
         if let Some(route) = refused.route {
             self.way = Way::Refused(route);
         }

@@ -11,7 +11,7 @@ use crate::{
 use super::{
     Gate,
     answer::{self, taken_back},
-    call::Remedy,
+    call::Recovery,
     context::{Context, Finding},
 };
 
@@ -40,21 +40,24 @@ impl Gate {
         let Some(call) = context.call_mut() else { return Ok(()) };
         let now = self.core.clock.now();
         let connections = &self.core.connections;
-        let after = match call.remedy {
-            Remedy::None | Remedy::Replaced => connections.resolver.rejected(&call.want(), &credential, began).await,
-            Remedy::Renewed | Remedy::PassOn => {
+        let after = match call.recovery {
+            Recovery::None | Recovery::Replaced => {
+                connections.resolver.rejected(&call.want(), &credential, began).await
+            }
+            Recovery::Renewed | Recovery::PassOn => {
                 connections.resolver.rejected_again(&call.want(), &credential, began).await
             }
         };
         match after {
             AfterRejection::Replay(next) => {
                 let renewed = next.issued_at.is_some_and(|issued| issued >= now);
-                call.remedy = if renewed || call.remedy != Remedy::None { Remedy::Renewed } else { Remedy::Replaced };
+                call.recovery =
+                    if renewed || call.recovery != Recovery::None { Recovery::Renewed } else { Recovery::Replaced };
                 call.credential = Some(next);
                 Ok(())
             }
             AfterRejection::PassOn => {
-                call.remedy = Remedy::PassOn;
+                call.recovery = Recovery::PassOn;
                 Ok(())
             }
             AfterRejection::Refuse(unusable) => Err(self.core.refusal(call, &unusable).await),
@@ -93,12 +96,15 @@ impl Gate {
             (Finding::MissingScopes(scopes), Some(call)) => {
                 let credential = call.credential.as_ref()?;
                 let account = credential.id.account.clone();
+                let (resolver, service) = (&self.core.connections.resolver, &call.route.service);
+                resolver.lacks_scopes(call.caller_id(), service, &account, &scopes);
                 Some(self.core.refusal(call, &Unusable::MissingScopes { scopes, account }).await)
             }
             (Finding::Rejected { credential, .. }, Some(call)) => {
                 let (connections, want) = (&self.core.connections, call.want());
                 // No replay tells whether a renewal helped: the next call does, else each would cost one more.
-                let after = if credential.is_on_trial() || matches!(call.remedy, Remedy::Renewed | Remedy::PassOn) {
+                let after = if credential.is_on_trial() || matches!(call.recovery, Recovery::Renewed | Recovery::PassOn)
+                {
                     connections.resolver.rejected_again(&want, &credential, began).await
                 } else {
                     connections.resolver.rejected(&want, &credential, began).await

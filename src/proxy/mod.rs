@@ -13,8 +13,9 @@ use crate::{
     clock::Clock,
     config::Roles,
     connection::{Connections, Unusable},
+    consent::RefusedCall,
     id::ServiceName,
-    refusal::{Refusal, Remedies},
+    refusal::Refusal,
     telemetry::{Metrics, RequestIds, metrics::ServiceMetrics},
 };
 
@@ -121,13 +122,10 @@ impl Core {
     async fn refusal(&self, call: &Call, unusable: &Unusable) -> Refusal {
         let Call { caller, route, scopes, generation, .. } = call;
         let service = &route.service;
-        if let Unusable::MissingScopes { scopes, account } = unusable {
-            self.connections.resolver.lacks_scopes(&caller.id, service, account, scopes);
-        }
         let application = generation.callers.application(&caller.id.issuer);
-        Remedies { consent: &generation.consent, caller, application, service, scopes }
-            .refuse(unusable, self.clock.now())
-            .await
+        let refused = RefusedCall { caller, application, service, scopes };
+        let remedy = generation.consent.links.remedy(unusable, &refused, self.clock.now()).await;
+        Refusal::no_credential(service, &remedy)
     }
 }
 

@@ -1,13 +1,11 @@
 //! Domain errors as refusals, each match exhaustive: a new kind of error does not compile until it is decided here how
-//! it is told.
+//! it is told. Pure: it asks nobody and makes nothing, not even a link.
 
 use super::{About, Refusal, TooLarge};
 use crate::{
-    caller::{self, Caller, Unauthenticated},
-    clock::Timestamp,
-    connection::{Reason, Unavailable, Unusable},
-    consent::{Consent, HeldError, Refused, Wish, shown_name},
-    id::{Account, ConnectionId},
+    caller::{self, Unauthenticated},
+    connection::Unavailable,
+    consent::{HeldError, Refused, Remedy},
     policy::Forbidden,
     provider::Service,
 };
@@ -61,70 +59,19 @@ impl From<HeldError> for Refusal {
     }
 }
 
-/// What is needed to tell somebody how to help themselves: who they are, what they called, and who makes links.
-#[derive(Debug, Clone, Copy)]
-pub struct Remedies<'a> {
-    /// Makes links.
-    pub consent: &'a Consent,
-    /// Who called.
-    pub caller: &'a Caller,
-    /// The application's name, where the caller's issuer has one of its own.
-    pub application: Option<&'a str>,
-    /// What they called.
-    pub service: &'a Service,
-    /// Scopes that the call names, on top of the service's own: a link asks for them, too.
-    pub scopes: &'a [String],
-}
-
-impl Remedies<'_> {
-    /// Tells why there is no credential, with the link that leads to one where a person can do something about it.
-    pub async fn refuse(&self, unusable: &Unusable, now: Timestamp) -> Refusal {
-        let title = self.service.title.as_str();
-        match unusable {
-            Unusable::AuthRequired { reason, account } => match self.link(account, self.scopes, now).await {
-                Ok(link) => Refusal::auth_required(self.about(account), self.reason(*reason, account).await, &link),
-                Err(unavailable) => unavailable.into(),
-            },
-            Unusable::MissingScopes { scopes, account } => match self.link(account, scopes, now).await {
-                Ok(link) => Refusal::additional_scopes_required(self.about(account), scopes, &link),
-                Err(unavailable) => unavailable.into(),
-            },
-            Unusable::AccountRequired { accounts } => Refusal::account_required(title, accounts),
-            Unusable::RefreshFailed => Refusal::refresh_failed(title),
-            Unusable::Unavailable(unavailable) => (*unavailable).into(),
+impl Refusal {
+    /// Why a call to this service gets no credential, and what helps.
+    pub fn no_credential(service: &Service, remedy: &Remedy) -> Self {
+        let title = service.title.as_str();
+        let about = |account| About { service: &service.name, title, account };
+        match remedy {
+            Remedy::Connect { reason, account, link } => Self::auth_required(about(account), *reason, link),
+            Remedy::GrantMore { scopes, account, link } => {
+                Self::additional_scopes_required(about(account), scopes, link)
+            }
+            Remedy::NameAccount(accounts) => Self::account_required(title, accounts),
+            Remedy::WaitForProvider => Self::refresh_failed(title),
+            Remedy::WaitForUs(unavailable) => (*unavailable).into(),
         }
-    }
-
-    /// A person who has just connected is not sent to connect again: the application is to confirm.
-    async fn reason(&self, reason: Reason, account: &Account) -> Reason {
-        let id = ConnectionId {
-            caller: self.caller.id.clone(),
-            service: self.service.owner.clone(),
-            account: account.clone(),
-        };
-        if self.consent.is_pending(&id).await { Reason::Pending } else { reason }
-    }
-
-    fn about<'s>(&'s self, account: &'s Account) -> About<'s> {
-        About { service: &self.service.name, title: &self.service.title, account }
-    }
-
-    async fn link(
-        &self,
-        account: &Account,
-        scopes: &[String],
-        now: Timestamp,
-    ) -> Result<crate::consent::Link, Unavailable> {
-        let name = shown_name(self.caller.claims());
-        let wish = Wish {
-            caller: &self.caller.id,
-            name: name.as_deref(),
-            application: self.application,
-            service: self.service,
-            account,
-            scopes,
-            return_to: None,
-        };
-        self.consent.links.link(&wish, now).await
     }
 }

@@ -25,7 +25,6 @@ mod wire;
 pub use accept::prefers_html;
 pub use catalogue::{Kind, catalogue};
 pub use code::Code;
-pub use from::Remedies;
 pub use render::{REQUEST_ID, STATUS};
 
 /// `Allow` where nothing knows better: all methods but those that are served nowhere.

@@ -198,3 +198,20 @@ async fn refreshes_and_store_errors_are_counted() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_memory_knows_is_a_hit_also_where_it_is_a_refusal() {
+    let rig = Rig::start(Store::Embedded).await;
+    let looked_up = async || {
+        let name = |outcome: &str| format!("valetkey_credential_cache_total{{outcome=\"{outcome}\"}}");
+        let (hits, misses) = (metric(&rig, &name("hit")).await, metric(&rig, &name("miss")).await);
+        (hits.expect("it is counted"), misses.expect("it is counted"))
+    };
+    let refused = async || rig.get("ada", "/proxy/crm/whoami").await.refusal(401, "auth_required");
+    refused().await;
+    assert_eq!(looked_up().await, (0.0, 1.0), "nothing was known");
+    let told = refused().await;
+    assert_eq!(looked_up().await, (1.0, 1.0));
+    rig.walk(told["auth_url"].as_str().expect("a link"), "ada").await;
+    assert_served(&rig.get("ada", "/proxy/crm/whoami").await, "ada");
+}

@@ -13,7 +13,6 @@ use crate::{
         edit::Editor,
         lease::{Asked, Leases},
         model::{Connection, Unavailable},
-        recall::Reader,
         record::{
             change::Change,
             form::Record,
@@ -55,7 +54,6 @@ pub struct UnconfirmedGrant<'a> {
 /// Grants that wait for somebody's word.
 pub struct Unconfirmed {
     records: Arc<Records>,
-    reader: Arc<Reader>,
     editor: Arc<Editor>,
     revoker: Arc<Revoker>,
     leases: Arc<Leases>,
@@ -67,13 +65,12 @@ impl Unconfirmed {
     /// Over these records.
     pub fn new(
         records: Arc<Records>,
-        reader: Arc<Reader>,
         editor: Arc<Editor>,
         (revoker, leases): (Arc<Revoker>, Arc<Leases>),
         live: Live,
         events: Events,
     ) -> Arc<Self> {
-        Arc::new(Self { records, reader, editor, revoker, leases, live, events })
+        Arc::new(Self { records, editor, revoker, leases, live, events })
     }
 
     /// Puts a grant aside.
@@ -152,17 +149,6 @@ impl Unconfirmed {
     pub async fn is_there(&self, id: &ConnectionId, name: &str) -> Result<bool, Unavailable> {
         let key = self.key(id, name).await?;
         Ok(self.records.read(&key).await?.is_some_and(|(record, _)| record.waits_for().is_some()))
-    }
-
-    /// Whether a grant for this connection waits for the application.
-    ///
-    /// # Errors
-    /// While the store or the keys are away.
-    pub async fn is_waiting(&self, id: &ConnectionId) -> Result<bool, Unavailable> {
-        let snapshot = self.reader.snapshot(&id.caller).await?;
-        Ok(snapshot
-            .unconfirmed(self.records.now())
-            .any(|waiting| waiting.service == id.service && waiting.account == id.account))
     }
 
     /// Takes a grant's record away because somebody spoke for it. `false`: it is gone, or about to be revoked.

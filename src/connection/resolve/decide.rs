@@ -32,13 +32,16 @@ pub struct Want<'a> {
 }
 
 /// What a held connection is good for at this moment.
+#[derive(Debug)]
 pub enum Decision {
     /// This credential goes upstream.
     Use(Arc<Credential>),
     /// Its token has expired and can be renewed.
     Refresh(Arc<Credential>),
-    /// Its token has expired, and nothing renews it.
-    Expired(Arc<Credential>),
+    /// Its token has expired and nothing renews it. Calls go on with the API key beside it, once the record is read again.
+    FallBack(Arc<Credential>),
+    /// Its token has expired and nothing renews it: that is what a call is refused with.
+    Expired(Arc<Credential>, Unusable),
     /// What is held was made for another service of the same name: it must be read again.
     Outdated,
     /// There is none to go on with.
@@ -50,24 +53,28 @@ pub fn decide(snapshot: &Snapshot, want: &Want<'_>, now: Timestamp) -> Decision 
     let held = match snapshot.select(&want.service.owner, want.account) {
         Selection::One(held) => held,
         Selection::None(account) => {
-            return Decision::Refuse(Unusable::AuthRequired { reason: Reason::NotConnected, account });
+            return Decision::Refuse(auth_required(snapshot, want, Reason::NotConnected, account, now));
         }
         Selection::Several(accounts) => return Decision::Refuse(Unusable::AccountRequired { accounts }),
     };
     let account = || held.id.account.clone();
+    let required = |reason| auth_required(snapshot, want, reason, account(), now);
     if let Some(reason) = retired(held.footing, &want.service.api_keys, now) {
-        return Decision::Refuse(Unusable::AuthRequired { reason, account: account() });
+        return Decision::Refuse(required(reason));
     }
     let Some(credential) = usable(held, want.service) else {
         if held.footing.status == Status::Active && held.is_of_another(want.service) {
             return Decision::Outdated;
         }
-        let reason = refusal_reason(held.footing);
-        return Decision::Refuse(Unusable::AuthRequired { reason, account: account() });
+        return Decision::Refuse(required(refusal_reason(held.footing)));
     };
     if credential.has_expired(now) {
         let credential = Arc::clone(credential);
-        return if credential.refreshable { Decision::Refresh(credential) } else { Decision::Expired(credential) };
+        return match (credential.refreshable, held.has_key()) {
+            (true, _) => Decision::Refresh(credential),
+            (false, true) => Decision::FallBack(credential),
+            (false, false) => Decision::Expired(credential, required(Reason::Expired)),
+        };
     }
     let mut missing = want.service.missing_scopes(want.operation, want.scopes, credential.scopes.as_ref());
     if !missing.is_empty() {
@@ -78,6 +85,13 @@ pub fn decide(snapshot: &Snapshot, want: &Want<'_>, now: Timestamp) -> Decision 
         return Decision::Refuse(Unusable::MissingScopes { scopes: missing, account: account() });
     }
     Decision::Use(Arc::clone(credential))
+}
+
+/// The person must connect, but for one who has done so just now: there the application is to confirm.
+fn auth_required(snapshot: &Snapshot, want: &Want<'_>, reason: Reason, account: Account, now: Timestamp) -> Unusable {
+    let waits =
+        snapshot.unconfirmed(now).any(|waiting| waiting.service == want.service.owner && waiting.account == account);
+    Unusable::AuthRequired { reason: if waits { Reason::Pending } else { reason }, account }
 }
 
 fn usable<'a>(held: &'a Held, service: &Arc<Service>) -> Option<&'a Arc<Credential>> {

@@ -30,9 +30,9 @@ use super::{
 mod decide;
 mod rejection;
 
-use decide::{Decision, decide};
+use decide::decide;
 
-pub use decide::Want;
+pub use decide::{Decision, Want};
 pub use rejection::AfterRejection;
 
 /// How long a call waits for a refresh.
@@ -70,17 +70,13 @@ impl Resolver {
         self.reader.owner(caller)
     }
 
-    /// The credential from memory, where that is beyond doubt; never waits. What is due is renewed in the background.
-    /// `owner` is the caller's name in the store.
-    pub fn cached(&self, owner: &OwnerId, want: &Want<'_>, now: Timestamp) -> Option<Arc<Credential>> {
+    /// What memory says of a call, where that is beyond doubt; never waits. What is due is renewed in the background. `owner`
+    /// is the caller's name in the store.
+    pub fn from_memory(&self, owner: &OwnerId, want: &Want<'_>, now: Timestamp) -> Option<Decision> {
         let snapshot = self.reader.fresh(owner, want.services)?;
-        match self.decided(&snapshot, want, now) {
-            Decision::Use(credential) => {
-                self.renew_if_due(&credential, now);
-                Some(credential)
-            }
-            _ => None,
-        }
+        let decision = self.decided(&snapshot, want, now);
+        self.follow(&decision, want, now);
+        Some(decision)
     }
 
     /// A usable credential; waits for the store and for a refresh where it must.
@@ -99,30 +95,26 @@ impl Resolver {
         for _ in 0..ROUNDS {
             let (snapshot, belief) = self.reader.recall(owner, want.caller, want.services).await?;
             let now = self.records.now();
-            match self.decided(&snapshot, want, now) {
-                Decision::Use(credential) => {
-                    if belief == Belief::Offline {
-                        self.metrics.credential_cache(CacheOutcome::Offline);
+            let decision = self.decided(&snapshot, want, now);
+            if belief == Belief::Offline {
+                match decision {
+                    Decision::Use(_) => self.metrics.credential_cache(CacheOutcome::Offline),
+                    Decision::Refresh(_) => {}
+                    // What was true when the store was last seen may have changed: nobody is sent away for it.
+                    Decision::FallBack(_) | Decision::Expired(..) | Decision::Outdated | Decision::Refuse(_) => {
+                        return Err(Unavailable::Store.into());
                     }
-                    self.renew_if_due(&credential, now);
-                    return Ok(credential);
                 }
-                // What was true when the store was last seen may have changed: nobody is sent away for it.
-                Decision::Refuse(_) if belief == Belief::Offline => return Err(Unavailable::Store.into()),
-                Decision::Refuse(unusable) => return Err(unusable),
-                Decision::Expired(_) if belief == Belief::Offline => return Err(Unavailable::Store.into()),
-                Decision::Expired(credential) if has_key(&snapshot, &credential) => {
+            }
+            self.follow(&decision, want, now);
+            match decision {
+                Decision::Use(credential) => return Ok(credential),
+                Decision::Refuse(unusable) | Decision::Expired(_, unusable) => return Err(unusable),
+                Decision::FallBack(credential) => {
                     let owner = self.records.roots().key(&credential.id).await?.owner;
                     self.records.is_stale(&owner);
                 }
-                // Said, and not stored: by another process's clock it may yet live.
-                Decision::Expired(credential) => {
-                    self.tell_end(&credential);
-                    let account = credential.id.account.clone();
-                    return Err(Unusable::AuthRequired { reason: Reason::Expired, account });
-                }
                 Decision::Refresh(credential) => self.refreshed(&credential).await?,
-                Decision::Outdated if belief == Belief::Offline => return Err(Unavailable::Store.into()),
                 Decision::Outdated => {
                     let owner = self.records.roots().owner(want.caller).await?;
                     self.records.is_stale(&owner);
@@ -139,15 +131,13 @@ impl Resolver {
     pub async fn foresee(&self, want: &Want<'_>) -> Result<Account, Unusable> {
         let (snapshot, belief) = self.reader.recall(None, want.caller, want.services).await?;
         match self.decided(&snapshot, want, self.records.now()) {
-            Decision::Use(credential) | Decision::Refresh(credential) => Ok(credential.id.account.clone()),
-            Decision::Expired(credential) if has_key(&snapshot, &credential) => Ok(credential.id.account.clone()),
+            Decision::Use(credential) | Decision::Refresh(credential) | Decision::FallBack(credential) => {
+                Ok(credential.id.account.clone())
+            }
             // As for a call: nobody is sent away for what may have changed since.
             _ if belief == Belief::Offline => Err(Unavailable::Store.into()),
-            Decision::Refuse(unusable) => Err(unusable),
+            Decision::Refuse(unusable) | Decision::Expired(_, unusable) => Err(unusable),
             Decision::Outdated => Err(Unavailable::Busy.into()),
-            Decision::Expired(credential) => {
-                Err(Unusable::AuthRequired { reason: Reason::Expired, account: credential.id.account.clone() })
-            }
         }
     }
 
@@ -160,6 +150,19 @@ impl Resolver {
             }
         }
         decide(snapshot, want, now)
+    }
+
+    /// What follows from a decision that a call is told: a renewal begins, or whoever listens hears of an end.
+    fn follow(&self, decision: &Decision, want: &Want<'_>, now: Timestamp) {
+        match decision {
+            Decision::Use(credential) => self.renew_if_due(credential, now),
+            // Said, and not stored: by another process's clock it may yet live.
+            Decision::Expired(credential, _) => self.tell_end(credential),
+            Decision::Refuse(Unusable::MissingScopes { scopes, account }) => {
+                self.lacks_scopes(want.caller, want.service, account, scopes);
+            }
+            Decision::Refresh(_) | Decision::FallBack(_) | Decision::Outdated | Decision::Refuse(_) => {}
+        }
     }
 
     /// Tells that a call of this caller lacked scopes: those that the service knows, as a call may name any text, and that
@@ -200,9 +203,4 @@ impl Resolver {
         let fact = Event::new(credential.id.as_ref().clone(), Kind::Expired, Some(Reason::Expired.name()));
         self.events.tell_once(&Event { generation: Some(credential.generation), ..fact });
     }
-}
-
-/// Whether calls go on with an API key once this credential has ended.
-fn has_key(snapshot: &Snapshot, credential: &Credential) -> bool {
-    snapshot.connections.iter().any(|held| held.id == credential.id && held.has_key())
 }

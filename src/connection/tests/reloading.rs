@@ -9,7 +9,7 @@ use super::{
     sim::world::{services, written},
 };
 use crate::{
-    connection::{Unavailable, Unusable, Want},
+    connection::{Decision, Unavailable, Unusable, Want},
     provider::{Services, testing},
 };
 
@@ -46,12 +46,13 @@ async fn a_call_goes_out_with_the_header_of_the_very_service_it_began_with() {
     // Without a pause, and without anybody being told.
     let resolver = &rig.processes[0].connections.resolver;
     let (owner, now) = (resolver.owner(&rig.user(0).id.caller).unwrap(), crate::clock::Timestamp::default());
-    assert!(resolver.cached(&owner, &want(&rig, &after, "crm"), now).is_none(), "nothing old is at hand for it");
+    let at_hand = || matches!(resolver.from_memory(&owner, &want(&rig, &after, "crm"), now), Some(Decision::Use(_)));
+    assert!(!at_hand(), "nothing old is at hand for it");
     assert_eq!(header(&rig, &after, "crm").await.unwrap(), "x-key");
     assert_eq!(header(&rig, &after, "crm-files").await.unwrap(), "x-key", "which is built on it");
     // One that began before, and had no credential yet.
     assert_eq!(header(&rig, services(), "crm").await.unwrap(), "authorization");
-    assert!(resolver.cached(&owner, &want(&rig, &after, "crm"), now).is_some(), "what is new stays at hand");
+    assert!(at_hand(), "what is new stays at hand");
 }
 
 #[tokio::test(start_paused = true)]

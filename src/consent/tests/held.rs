@@ -76,10 +76,10 @@ async fn a_question_that_nobody_answers_is_over_after_ten_minutes() {
 async fn under_binding_confirm_nothing_is_connected_before_the_application_says_so() {
     let rig = Rig::with(|config| config.connect.binding = config::Binding::Confirm);
     let (browser, id) = (Browser::new().unwrap(), connection_id("ada", "crm", "default"));
-    assert!(!rig.consent.is_pending(&id).await);
+    assert!(!rig.is_pending(&id).await);
     let Ok(Outcome::Pending(pending)) = granted(&rig, "ada", "default", &browser).await else { panic!() };
     assert!(!rig.is_connected("ada").await);
-    assert!(rig.consent.is_pending(&id).await);
+    assert!(rig.is_pending(&id).await);
     let (code, now) = (pending.code.as_str(), rig.clock.now());
     // Another caller's application learns nothing and spoils nothing; nor does the browser.
     assert_eq!(rig.consent.confirm(&caller("eve"), code, now).await.map(|_| ()).unwrap_err(), HeldError::Unknown);
@@ -91,7 +91,7 @@ async fn under_binding_confirm_nothing_is_connected_before_the_application_says_
     assert_eq!(connection.identity.as_deref(), Some("ada@crm.example"));
     // The token was good for an hour when it came, a minute ago.
     assert_eq!(connection.expires_at, Some(START.plus(Duration::from_secs(3600))));
-    assert!(rig.is_connected("ada").await && !rig.consent.is_pending(&id).await);
+    assert!(rig.is_connected("ada").await && !rig.is_pending(&id).await);
     assert!(rig.consent.confirm(&caller("ada"), code, rig.clock.now()).await.is_err());
     // One that is not confirmed is over after ten minutes.
     let Ok(Outcome::Pending(late)) = granted(&rig, "ada", "work", &browser).await else { panic!() };

@@ -39,7 +39,7 @@ async fn a_confirmation_that_breaks_off_anywhere_can_be_repeated() {
         let again = rig.consent.confirm(&ada, code, rig.clock.now()).await;
         assert!(first.is_ok() || again.is_ok(), "{when}: {first:?} {again:?}");
         assert_has(&rig, &["default Some(\"ada@crm.example\")"], &when).await;
-        assert!(!rig.consent.is_pending(&connection_id("ada", "crm", "default")).await, "{when}");
+        assert!(!rig.is_pending(&connection_id("ada", "crm", "default")).await, "{when}");
     }
     assert!(broken > 8, "the breaks missed the steps: {broken}");
 }
@@ -148,9 +148,9 @@ async fn a_label_waits_for_as_long_as_any_grant_of_it_does() {
     rig.clock.advance(STATE_TTL - Duration::from_secs(60));
     let Ok(Outcome::Pending(_)) = granted(&rig, "ada", "default", &browser).await else { panic!() };
     rig.consent.confirm(&id.caller, &first.code, rig.clock.now()).await.unwrap();
-    assert!(rig.consent.is_pending(&id).await, "the second grant's");
+    assert!(rig.is_pending(&id).await, "the second grant's");
     rig.clock.advance(STATE_TTL - Duration::from_secs(1));
-    assert!(rig.consent.is_pending(&id).await, "to the end of the second one");
+    assert!(rig.is_pending(&id).await, "to the end of the second one");
 }
 
 #[tokio::test]

@@ -169,9 +169,9 @@ outcomes! {
 outcomes! {
     /// What the credential cache had.
     CacheOutcome {
-        /// A credential that is known to be current.
+        /// What is known to be current: a credential, or that there is none.
         Hit = "hit",
-        /// None, or one that had to be read again.
+        /// Nothing, or what had to be read again or renewed.
         Miss = "miss",
         /// One that served because the store is away.
         Offline = "offline",

@@ -17,11 +17,11 @@ use super::{
 use crate::{
     caller::Caller,
     connection::Want,
-    consent::{Wish, shown_name},
+    consent::{RefusedCall, Wish, shown_name},
     id::{Account, ServiceName},
     policy::{self, Forbidden, Question},
     provider::{Service, scopes::is_token},
-    refusal::{Refusal, Remedies},
+    refusal::Refusal,
     web::State,
 };
 
@@ -253,9 +253,9 @@ async fn look_ahead(state: &State, caller: &Caller, item: PreflightItem) -> Serv
         }
         Err(unusable) => {
             let application = state.callers.application(&caller.id.issuer);
-            let remedies = Remedies { consent: &state.consent, caller, application, service, scopes };
-            let refusal = remedies.refuse(&unusable, state.now()).await;
-            answer.extend(refusal.members());
+            let refused = RefusedCall { caller, application, service, scopes };
+            let remedy = state.consent.links.remedy(&unusable, &refused, state.now()).await;
+            answer.extend(Refusal::no_credential(service, &remedy).members());
             wanted
         }
     };

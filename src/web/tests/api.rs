@@ -175,6 +175,21 @@ async fn a_preflight_asks_the_policy_and_blames_nobody_for_a_store_that_is_away(
     assert_eq!(status("eve").await, ["auth_required", "forbidden"]);
 }
 
+#[tokio::test]
+async fn what_is_known_to_be_missing_is_said_with_its_link_while_the_store_is_away() {
+    let site = Site::new();
+    let ask = async || {
+        let body = json!({"services": [{"service": "crm"}]});
+        site.api("ada", "POST", "/preflight", Some(body)).await.json()["services"][0].clone()
+    };
+    assert_eq!(ask().await["status"], "auth_required");
+    site.rig.brittle.break_after(0, Break::Before);
+    let told = ask().await;
+    assert_eq!((&told["status"], &told["reason"]), (&json!("auth_required"), &json!("not_connected")));
+    site.rig.brittle.mend();
+    Jar::default().get(&site, told["auth_url"].as_str().unwrap()).await.assert_page(200);
+}
+
 /// A policy that denies what matches.
 fn deny(matching: &str) -> String {
     format!("policy: [{{ deny: {matching} }}]")
