@@ -75,7 +75,7 @@ impl Consent {
         if self.settings.connect.binding == Binding::Session && proven != Some(&ticket.caller) {
             return Err(BeginError::NotYours);
         }
-        self.usable(&ticket, browser).await?;
+        self.uses.usable(&ticket, browser).await?;
         let id = connection_id(&ticket);
         let all = self.connections.manager.list(&id.caller).await?;
         let of_service = |connection: &&Connection| connection.service == id.service;
@@ -113,7 +113,7 @@ impl Consent {
     ) -> Result<Url, BeginError> {
         let oauth = service.oauth.as_deref().ok_or(BeginError::NoOAuth)?;
         let root = self.roots.get().await?;
-        self.bind(&plan.ticket, browser, now).await?;
+        self.uses.bind(&plan.ticket, browser, now).await?;
         let ticket = plan.ticket.clone();
         let verifier = oauth::Verifier::generate().map_err(|_| Unavailable::Keys)?;
         let challenge = verifier.challenge();

@@ -1,13 +1,19 @@
 //! Which browser may go on. A browser is known by a random cookie; the store and the state know only its hash. The first
 //! browser that goes on with a ticket owns it, may try again until a grant is stored, and nobody may after that.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use subtle::ConstantTimeEq;
 
-use super::{BeginError, Consent, STATE_TTL, Ticket, digest, token};
-use crate::{clock::Timestamp, connection::Unavailable, secret::SecretString, store::Claim, vault::Root};
+use super::{BeginError, STATE_TTL, Ticket, digest, token};
+use crate::{
+    clock::Timestamp,
+    connection::Unavailable,
+    secret::SecretString,
+    store::{Claim, Store},
+    vault::Root,
+};
 
 /// A browser, by the cookie that it holds.
 #[derive(Debug, Clone)]
@@ -56,7 +62,17 @@ impl Browser {
     }
 }
 
-impl Consent {
+/// Which browsers use which tickets.
+pub(super) struct Uses {
+    store: Arc<dyn Store>,
+}
+
+impl Uses {
+    /// As the store has it.
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
     /// Makes the ticket this browser's, or sees that it is.
     pub(super) async fn bind(&self, ticket: &Ticket, browser: &Browser, now: Timestamp) -> Result<(), BeginError> {
         let hash = browser.hash();

@@ -241,7 +241,7 @@ impl Consent {
             return Err(end(if is_a_no(error) { Ended::Denied } else { Ended::ProviderError }));
         }
         let code = answer.code.ok_or_else(|| end(Ended::ProviderError))?;
-        match self.usable(ticket, Some(browser)).await {
+        match self.uses.usable(ticket, Some(browser)).await {
             Ok(()) => {}
             Err(BeginError::Unavailable(_)) => return Err(end(Ended::NotStored)),
             Err(_) => return Err(end(Ended::Used)),

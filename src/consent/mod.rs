@@ -34,6 +34,7 @@ mod ticket;
 
 pub use begin::{BeginError, Plan};
 pub use binding::Browser;
+use binding::Uses;
 pub use callback::{Answer, CallbackError, Ended, Retry};
 pub use forget::Erasures;
 pub use funnel::{Funnel, Stage};
@@ -57,6 +58,7 @@ pub struct Consent {
     pub sessions: Sessions,
     /// Ends what browsers of erased people have begun.
     pub erasures: Erasures,
+    uses: Uses,
     roots: Roots,
     store: Arc<dyn Store>,
     oauth: Arc<oauth::Client>,
@@ -94,7 +96,8 @@ impl Consent {
         let links = Links::new(roots.clone(), funnel.clone(), Arc::clone(&settings));
         let erasures = Erasures::new(roots.clone(), Arc::clone(&store));
         let sessions = Sessions::new(roots.clone(), Arc::clone(&store), erasures.clone(), Arc::clone(&settings));
-        Self { links, sessions, erasures, roots, store, oauth, connections, funnel, settings }
+        let uses = Uses::new(Arc::clone(&store));
+        Self { links, sessions, erasures, uses, roots, store, oauth, connections, funnel, settings }
     }
 
     /// How far attempts come.

@@ -260,7 +260,7 @@ impl Consent {
     /// Spends the ticket that led to this grant.
     async fn spend_of(&self, held: &Held, browser: &Browser) -> Option<Ticket> {
         let ticket = self.ticket_of(held).await?;
-        self.spend(&ticket, browser).await;
+        self.uses.spend(&ticket, browser).await;
         Some(ticket)
     }
 

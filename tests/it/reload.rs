@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
+use crate::support::authorization_server::http;
 use crate::support::config::ADMIN_TOKEN;
 use crate::support::{Alone, Answer, Config, Script, Upstream, Valetkey, canary, wait};
 
@@ -94,9 +95,10 @@ async fn twenty_reloads_under_load_lose_no_call_and_leave_nothing_old() {
     let (two, amiss_at_two) = upstream("two", "x-key-two", "x-key-one").await;
     // After an even number of reloads `moving` lies at one, after an odd one at two, and takes its key in another header.
     let written = |config: &Config, number: usize| {
-        let (base, header) = if number % 2 == 0 { (one.url(), "x-key-one") } else { (two.url(), "x-key-two") };
+        let at_home = number.is_multiple_of(2);
+        let (base, header) = if at_home { (one.url(), "x-key-one") } else { (two.url(), "x-key-two") };
         let config = config.clone().set("services.moving", service(&format!("{base}/moving"), header));
-        if number % 2 == 0 { config } else { config.set("services.passing", service(&base, "x-key-steady")) }
+        if at_home { config } else { config.set("services.passing", service(&base, "x-key-steady")) }
     };
     let data = TempDir::new().expect("a folder");
     let config = Alone::config(&data).set("services.steady", service(&one.url(), "x-key-steady"));
@@ -115,7 +117,7 @@ async fn twenty_reloads_under_load_lose_no_call_and_leave_nothing_old() {
             let mut pace = tokio::time::interval(PACE);
             while !over.load(Ordering::SeqCst) {
                 pace.tick().await;
-                let service = if number % 2 == 0 { "steady" } else { "moving" };
+                let service = if number.is_multiple_of(2) { "steady" } else { "moving" };
                 let request = valetkey.request(&users[number / 2 % USERS], Method::GET, &format!("/proxy/{service}/x"));
                 let progress = Arc::clone(&progress);
                 calls.spawn(async move {
@@ -124,7 +126,7 @@ async fn twenty_reloads_under_load_lose_no_call_and_leave_nothing_old() {
                     let asked = progress.asked.load(Ordering::SeqCst);
                     assert_eq!(answer.status, 200, "{service}: {}", answer.text());
                     if service == "moving" && acknowledged == asked {
-                        let expected = if asked % 2 == 0 { "one" } else { "two" };
+                        let expected = if asked.is_multiple_of(2) { "one" } else { "two" };
                         assert_eq!(answer.text(), expected, "after reload {asked} was acknowledged");
                     }
                 });
@@ -209,7 +211,7 @@ async fn secrets_in_files_are_read_again() {
     let alone =
         Alone::start(|config| config.without("admin").set("admin.token_file", file.display().to_string())).await;
     let erase = async |token: &str| {
-        let request = reqwest::Client::new().delete(format!("{}/admin/users/nobody", alone.admin)).bearer_auth(token);
+        let request = http().delete(format!("{}/admin/users/nobody", alone.admin)).bearer_auth(token);
         Answer::read(request.send().await.expect("an answer")).await.status
     };
     let other = "another-admin-token-of-the-tests-012345";

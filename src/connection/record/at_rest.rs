@@ -11,114 +11,51 @@ use crate::{
 };
 
 use super::{
-    form::{Intent, Record, StoredGrant, StoredKey},
-    state::{Move, PendingRevocation, State, Wait},
+    grant::{Intent, StoredGrant, StoredKey},
+    state::{Move, PendingRevocation, Wait},
 };
 
 /// A record as JSON, before it is sealed.
 #[derive(Serialize, Deserialize)]
 pub struct AtRest {
-    id: ConnectionId,
+    pub id: ConnectionId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    grant: Option<StoredGrant>,
+    pub grant: Option<StoredGrant>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    api_key: Option<StoredKey>,
+    pub api_key: Option<StoredKey>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    identity: Option<Identity>,
+    pub identity: Option<Identity>,
     #[serde(with = "millis", default)]
-    connected_at: Option<Timestamp>,
+    pub connected_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    consent: Option<u64>,
+    pub consent: Option<u64>,
     #[serde(with = "millis", default)]
-    refreshed_at: Option<Timestamp>,
+    pub refreshed_at: Option<Timestamp>,
     #[serde(with = "millis", default)]
-    invalidated_at: Option<Timestamp>,
+    pub invalidated_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    invalid: Option<Reason>,
+    pub invalid: Option<Reason>,
     #[serde(rename = "mark", default, skip_serializing_if = "Option::is_none")]
-    intent: Option<Intent>,
+    pub intent: Option<Intent>,
     #[serde(rename = "farewell", default, skip_serializing_if = "Option::is_none")]
-    pending_revocation: Option<Box<PendingRevocation>>,
+    pub pending_revocation: Option<Box<PendingRevocation>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    moving: Option<Move>,
+    pub moving: Option<Move>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    moved_by: Option<u64>,
+    pub moved_by: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    moved_from: Option<Account>,
+    pub moved_from: Option<Account>,
     #[serde(rename = "awaits", default, skip_serializing_if = "Option::is_none")]
-    reserved: Option<u64>,
+    pub reserved: Option<u64>,
     #[serde(rename = "aside", default, skip_serializing_if = "Option::is_none")]
-    unconfirmed: Option<Wait>,
+    pub unconfirmed: Option<Wait>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    origin: Option<u64>,
-}
-
-impl From<AtRest> for Record {
-    fn from(at_rest: AtRest) -> Self {
-        // What must not be forgotten comes first, should an earlier version have left two.
-        let state = if let Some(pending) = at_rest.pending_revocation {
-            State::PendingRevocation(pending)
-        } else if let Some(wait) = at_rest.unconfirmed {
-            State::Unconfirmed(wait)
-        } else if let Some(moving) = at_rest.moving {
-            State::Moving(moving)
-        } else {
-            at_rest.reserved.map_or(State::Connected, State::Reserved)
-        };
-        Self {
-            id: at_rest.id,
-            state,
-            grant: at_rest.grant,
-            api_key: at_rest.api_key,
-            identity: at_rest.identity,
-            connected_at: at_rest.connected_at,
-            consent: at_rest.consent,
-            refreshed_at: at_rest.refreshed_at,
-            invalidated_at: at_rest.invalidated_at,
-            invalid: at_rest.invalid,
-            intent: at_rest.intent,
-            moved_by: at_rest.moved_by,
-            moved_from: at_rest.moved_from,
-            origin: at_rest.origin,
-        }
-    }
-}
-
-impl From<Record> for AtRest {
-    fn from(record: Record) -> Self {
-        let mut at_rest = Self {
-            id: record.id,
-            grant: record.grant,
-            api_key: record.api_key,
-            identity: record.identity,
-            connected_at: record.connected_at,
-            consent: record.consent,
-            refreshed_at: record.refreshed_at,
-            invalidated_at: record.invalidated_at,
-            invalid: record.invalid,
-            intent: record.intent,
-            pending_revocation: None,
-            moving: None,
-            moved_by: record.moved_by,
-            moved_from: record.moved_from,
-            reserved: None,
-            unconfirmed: None,
-            origin: record.origin,
-        };
-        match record.state {
-            State::Connected => {}
-            State::Moving(moving) => at_rest.moving = Some(moving),
-            State::Reserved(id) => at_rest.reserved = Some(id),
-            State::Unconfirmed(wait) => at_rest.unconfirmed = Some(wait),
-            State::PendingRevocation(pending) => at_rest.pending_revocation = Some(pending),
-        }
-        at_rest
-    }
+    pub origin: Option<u64>,
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::super::form::Record;
 
     /// As earlier versions wrote them.
     #[test]

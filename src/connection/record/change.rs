@@ -283,3 +283,30 @@ fn stored(
         contested: false,
     }
 }
+
+impl State {
+    /// Whether this state allows the change.
+    ///
+    /// # Errors
+    /// Where it doesn't.
+    pub(super) fn allows(&self, change: &Change) -> Result<(), IllegalTransition> {
+        use Change::{
+            Arrived, Connected, Disconnected, Invalidated, Kept, KeyRefused, KeyRemoved, KeyStored, Moving, PutAside,
+            RefreshStarted, RefreshUnknown, RefreshUnspent, Refreshed, RevocationFailed, Stayed,
+        };
+        let allowed = match change {
+            Connected { .. } | Kept(..) | KeyStored(_) => {
+                matches!(self, Self::Connected | Self::Reserved(_) | Self::PendingRevocation(_))
+            }
+            RefreshStarted(_) | Refreshed { .. } | RefreshUnspent | RefreshUnknown | Moving(_) | PutAside(_) => {
+                matches!(self, Self::Connected)
+            }
+            Invalidated(_) | KeyRefused | KeyRemoved => matches!(self, Self::Connected | Self::Moving(_)),
+            Disconnected => !matches!(self, Self::PendingRevocation(_)),
+            RevocationFailed => matches!(self, Self::PendingRevocation(_)),
+            Stayed | Arrived => matches!(self, Self::Moving(_)),
+        };
+        let illegal = IllegalTransition { state: self.name(), change: change.name() };
+        if allowed { Ok(()) } else { Err(illegal) }
+    }
+}

@@ -1,21 +1,25 @@
 //! The record of one connection: its state, grant, API key, identity, times and the write-ahead intent of a refresh. Owns the
-//! plaintext and its sealing; `at_rest` owns how it is spelled in the store, `change` how a record changes. Never leaves
+//! plaintext and its sealing; `grant` is what it holds, `at_rest` owns how it is spelled in the store, `change` how a record changes. Never leaves
 //! this module's parent in clear.
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
-    clock::{Timestamp, millis},
+    clock::Timestamp,
     connection::model::{Reason, Unavailable},
     id::{Account, ConnectionId},
     oauth::Identity,
-    secret::{self, SecretString},
     store::{Key, Version},
     vault::{self, Context, Purpose, Vault},
 };
 
-use super::{at_rest::AtRest, state::State};
+use super::{
+    at_rest::AtRest,
+    state::{Move, PendingRevocation, State, Wait},
+};
+
+pub use super::grant::{Intent, StoredGrant, StoredKey};
 
 /// What is known of one connection. What the fields mean depends on `state`; only `apply` changes that.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,89 +54,6 @@ pub struct Record {
     /// Tells the grant that waited and was spoken for from all others, also once its tokens were renewed: the same is not
     /// stored twice.
     pub origin: Option<u64>,
-}
-
-/// An OAuth grant at rest.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct StoredGrant {
-    /// What calls carry.
-    #[serde(serialize_with = "secret::reveal")]
-    pub access_token: SecretString,
-    /// What renews it.
-    #[serde(serialize_with = "secret::reveal", default, skip_serializing_if = "Option::is_none")]
-    pub refresh_token: Option<SecretString>,
-    /// When the access token was issued.
-    #[serde(with = "millis", default)]
-    pub issued_at: Option<Timestamp>,
-    /// When it expires; unknown where the provider doesn't say.
-    #[serde(with = "millis", default)]
-    pub expires_at: Option<Timestamp>,
-    /// What was granted; `None` where neither the provider nor the request said.
-    #[serde(default)]
-    pub scopes: Option<Vec<String>>,
-    /// What else the consent asked for, or an earlier answer told of, and the provider no longer names: it may be granted
-    /// under another name, or under none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unnamed: Vec<String>,
-    /// The OAuth client that it was granted to; unknown in records of earlier versions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client: Option<String>,
-    /// Tells this access token from those before and after it: the version of the record that first held it.
-    pub generation: u64,
-    /// The generation that brought the refresh token, where that is an earlier one: a consent without one left it in force.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kept_from: Option<u64>,
-    /// The version of the record that told of its being asked for: of two renewals of one grant, the one that was asked
-    /// for later counts. None where it came with the consent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asked: Option<u64>,
-    /// When it was asked for, nobody knew what had come of an earlier request: that may yet be carried out, and end this
-    /// access token.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub contested: bool,
-}
-
-impl StoredGrant {
-    /// Whether both are one grant: a copy, not what came of it.
-    pub fn is_same(&self, other: &Self) -> bool {
-        self.access_token.expose() == other.access_token.expose()
-    }
-
-    /// The generation that brought its refresh token: the same says that it is the same token.
-    pub fn renewed_by(&self) -> u64 {
-        self.kept_from.unwrap_or(self.generation)
-    }
-}
-
-/// An API key at rest.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct StoredKey {
-    /// The key.
-    #[serde(serialize_with = "secret::reveal")]
-    pub key: SecretString,
-    /// When it was stored.
-    #[serde(with = "millis", default)]
-    pub stored_at: Option<Timestamp>,
-    /// The upstream refused it.
-    #[serde(default)]
-    pub refused: bool,
-    /// As [`StoredGrant::generation`].
-    pub generation: u64,
-}
-
-/// The write-ahead intent of a refresh: one is under way, or was when its process died.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Intent {
-    /// The process and flight that wrote it.
-    pub holder: String,
-    /// The generation whose refresh token was sent.
-    pub spends: u64,
-    /// When it was written, by the store's clock: microseconds since the epoch. No clock of any process tells.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<u64>,
-    /// Nobody is at work any more, and nobody knows whether the token is spent.
-    #[serde(default)]
-    pub settled: bool,
 }
 
 /// A record that can't be read.
@@ -199,6 +120,106 @@ impl Record {
         // One look at all of it, instead of one at each text.
         let text = std::str::from_utf8(plain.expose()).map_err(|_| SealError::Form)?;
         serde_json::from_str(text).map_err(|_| SealError::Form)
+    }
+}
+
+impl Record {
+    /// The move that is under way.
+    pub const fn under_way(&self) -> Option<&Move> {
+        if let State::Moving(moving) = &self.state { Some(moving) } else { None }
+    }
+
+    /// What the record's grant waits for, where it is unconfirmed.
+    pub const fn waits_for(&self) -> Option<&Wait> {
+        if let State::Unconfirmed(wait) = &self.state { Some(wait) } else { None }
+    }
+
+    /// What is still to be revoked.
+    pub fn pending_revocation(&self) -> Option<&PendingRevocation> {
+        if let State::PendingRevocation(pending) = &self.state { Some(pending) } else { None }
+    }
+
+    /// Whether it is a connection, or the place of one, on the move or not.
+    pub const fn is_connected(&self) -> bool {
+        matches!(self.state, State::Connected | State::Moving(_))
+    }
+
+    /// Whether it is a connection that people see: not one that only waits for its revocation, nor a place kept free.
+    pub const fn stands(&self) -> bool {
+        self.is_connected() && (self.grant.is_some() || self.api_key.is_some())
+    }
+
+    /// Whether nothing is in it, and nothing is to be done for it.
+    pub const fn is_bare(&self) -> bool {
+        !matches!(self.state, State::PendingRevocation(_)) && self.grant.is_none() && self.api_key.is_none()
+    }
+
+    /// Whether its grant may be in use, now or once somebody has spoken for it.
+    pub const fn is_alive(&self) -> bool {
+        self.grant.is_some() && !matches!(self.state, State::PendingRevocation(_)) && self.invalid.is_none()
+    }
+}
+
+impl From<AtRest> for Record {
+    fn from(at_rest: AtRest) -> Self {
+        // What must not be forgotten comes first, should an earlier version have left two.
+        let state = if let Some(pending) = at_rest.pending_revocation {
+            State::PendingRevocation(pending)
+        } else if let Some(wait) = at_rest.unconfirmed {
+            State::Unconfirmed(wait)
+        } else if let Some(moving) = at_rest.moving {
+            State::Moving(moving)
+        } else {
+            at_rest.reserved.map_or(State::Connected, State::Reserved)
+        };
+        Self {
+            id: at_rest.id,
+            state,
+            grant: at_rest.grant,
+            api_key: at_rest.api_key,
+            identity: at_rest.identity,
+            connected_at: at_rest.connected_at,
+            consent: at_rest.consent,
+            refreshed_at: at_rest.refreshed_at,
+            invalidated_at: at_rest.invalidated_at,
+            invalid: at_rest.invalid,
+            intent: at_rest.intent,
+            moved_by: at_rest.moved_by,
+            moved_from: at_rest.moved_from,
+            origin: at_rest.origin,
+        }
+    }
+}
+
+impl From<Record> for AtRest {
+    fn from(record: Record) -> Self {
+        let mut at_rest = Self {
+            id: record.id,
+            grant: record.grant,
+            api_key: record.api_key,
+            identity: record.identity,
+            connected_at: record.connected_at,
+            consent: record.consent,
+            refreshed_at: record.refreshed_at,
+            invalidated_at: record.invalidated_at,
+            invalid: record.invalid,
+            intent: record.intent,
+            pending_revocation: None,
+            moving: None,
+            moved_by: record.moved_by,
+            moved_from: record.moved_from,
+            reserved: None,
+            unconfirmed: None,
+            origin: record.origin,
+        };
+        match record.state {
+            State::Connected => {}
+            State::Moving(moving) => at_rest.moving = Some(moving),
+            State::Reserved(id) => at_rest.reserved = Some(id),
+            State::Unconfirmed(wait) => at_rest.unconfirmed = Some(wait),
+            State::PendingRevocation(pending) => at_rest.pending_revocation = Some(pending),
+        }
+        at_rest
     }
 }
 

@@ -1,7 +1,7 @@
 //! Records: what is kept of a connection, sealed. The only room that seals, opens and writes them.
 //!
-//! - `form`: what a record holds, and its seal; `state`: what it is for, and what each state allows; `at_rest`: its spelling in
-//!   the store; `change`: how it changes, one pure function
+//! - `form`: a record, and its seal; `grant`: what it holds; `state`: what it is for; `at_rest`: its spelling in the store; `change`: which
+//!   changes each state allows, and how they change it, one pure function
 //! - `view`: what of it people, calls and the cache may have; `due`: when somebody should look at it
 //! - `records`: reading and writing, with one write protocol; `unsaved`: grants that the store doesn't have yet; `landing`: no
 //!   new grant is ever lost; `notices`: which changes are our own; `unreadable`: what can't be opened; `tombstone`: unusable
@@ -14,6 +14,7 @@ pub(super) mod change;
 pub(super) mod due;
 pub(super) mod facts;
 pub(super) mod form;
+mod grant;
 pub(super) mod landing;
 mod notices;
 pub(super) mod records;

@@ -1,0 +1,92 @@
+//! What a record holds that calls or refreshes rest on: an OAuth grant, an API key, and the intent of a refresh, as they lie in the
+//! store. Data only.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::{Timestamp, millis},
+    secret::{self, SecretString},
+};
+
+/// An OAuth grant at rest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StoredGrant {
+    /// What calls carry.
+    #[serde(serialize_with = "secret::reveal")]
+    pub access_token: SecretString,
+    /// What renews it.
+    #[serde(serialize_with = "secret::reveal", default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<SecretString>,
+    /// When the access token was issued.
+    #[serde(with = "millis", default)]
+    pub issued_at: Option<Timestamp>,
+    /// When it expires; unknown where the provider doesn't say.
+    #[serde(with = "millis", default)]
+    pub expires_at: Option<Timestamp>,
+    /// What was granted; `None` where neither the provider nor the request said.
+    #[serde(default)]
+    pub scopes: Option<Vec<String>>,
+    /// What else the consent asked for, or an earlier answer told of, and the provider no longer names: it may be granted
+    /// under another name, or under none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unnamed: Vec<String>,
+    /// The OAuth client that it was granted to; unknown in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// Tells this access token from those before and after it: the version of the record that first held it.
+    pub generation: u64,
+    /// The generation that brought the refresh token, where that is an earlier one: a consent without one left it in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_from: Option<u64>,
+    /// The version of the record that told of its being asked for: of two renewals of one grant, the one that was asked
+    /// for later counts. None where it came with the consent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<u64>,
+    /// When it was asked for, nobody knew what had come of an earlier request: that may yet be carried out, and end this
+    /// access token.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub contested: bool,
+}
+
+impl StoredGrant {
+    /// Whether both are one grant: a copy, not what came of it.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.access_token.expose() == other.access_token.expose()
+    }
+
+    /// The generation that brought its refresh token: the same says that it is the same token.
+    pub fn renewed_by(&self) -> u64 {
+        self.kept_from.unwrap_or(self.generation)
+    }
+}
+
+/// An API key at rest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StoredKey {
+    /// The key.
+    #[serde(serialize_with = "secret::reveal")]
+    pub key: SecretString,
+    /// When it was stored.
+    #[serde(with = "millis", default)]
+    pub stored_at: Option<Timestamp>,
+    /// The upstream refused it.
+    #[serde(default)]
+    pub refused: bool,
+    /// As [`StoredGrant::generation`].
+    pub generation: u64,
+}
+
+/// The write-ahead intent of a refresh: one is under way, or was when its process died.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The process and flight that wrote it.
+    pub holder: String,
+    /// The generation whose refresh token was sent.
+    pub spends: u64,
+    /// When it was written, by the store's clock: microseconds since the epoch. No clock of any process tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
+    /// Nobody is at work any more, and nobody knows whether the token is spent.
+    #[serde(default)]
+    pub settled: bool,
+}
