@@ -44,6 +44,9 @@ def test_the_walk_ends_with_a_link(stage):
     try:
         ready = [BINARY, "health", "--address", f"127.0.0.1:{admin}"]
         assert any(subprocess.run(ready, capture_output=True).returncode == 0 or time.sleep(0.1) for _ in range(300))
+        # As the pod of `helm test` asks.
+        asked = subprocess.run([BINARY, "health", "--address", f"127.0.0.1:{proxy}", "--expect", "answering"], capture_output=True)
+        assert asked.returncode == 0
         jwt = subprocess.run([BINARY, "mint", "--user", "ada", "--config", config], capture_output=True, text=True, check=True).stdout.strip()
         call = urllib.request.Request(f"http://127.0.0.1:{proxy}/proxy/github/user", headers={"Authorization": f"Bearer {jwt}"})
         with pytest.raises(urllib.error.HTTPError) as refused:

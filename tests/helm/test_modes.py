@@ -1,10 +1,13 @@
 """What each value set is for: the one thing that it shows, asserted."""
 
 import ipaddress
+import shutil
+import tarfile
+from pathlib import Path
 
+import helm_python
 import pytest
-import yaml
-from chart import CHART, LONGEST_RELEASE, NAMESPACE, RELEASE, Rendered, merged, render, render_set, values_of
+from chart import CHART, LONGEST_RELEASE, NAMESPACE, RELEASE, Rendered, assemble, merged, render, values_of
 
 
 def ports(rule: dict) -> list[int]:
@@ -65,6 +68,20 @@ def test_the_test_pod_checks_the_configuration_and_asks_the_service(rendered):
     check, ask = tests[0]["spec"]["containers"]
     assert check["args"] == ["check", "--config", "/etc/valetkey/config/valetkey.yaml"]
     assert f"{RELEASE}-valetkey.{NAMESPACE}.svc:8080" in ask["args"]
+
+
+def test_what_an_operator_says_of_the_security_context_counts():
+    own = {"securityContext": {"readOnlyRootFilesystem": False, "runAsUser": 1000}, "podSecurityContext": {"runAsNonRoot": False, "fsGroup": 2000}}
+    spec, container = the_container(render(merged(values_of("minimum"), own)))
+    assert container["securityContext"].items() >= {"readOnlyRootFilesystem": False, "runAsUser": 1000, "allowPrivilegeEscalation": False}.items()
+    assert spec["securityContext"] == {"runAsNonRoot": False, "fsGroup": 2000, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+def test_the_packaged_chart_is_whole(tmp_path):
+    package = helm_python.package(CHART, destination=tmp_path)
+    assert Rendered(Path(package), values_of("minimum")).files == render(values_of("minimum")).files
+    with tarfile.open(package) as archive:
+        assert not [name for name in archive.getnames() if "/ci/" in name]
 
 
 def test_trial_keeps_one_replica_and_a_volume(rendered):
@@ -223,8 +240,6 @@ def test_long_names_that_begin_alike_stay_apart():
 
 
 def test_a_dependency_that_is_switched_off_needs_no_values(charts):
-    from chart import assemble
-
     chart = assemble("umbrella", charts)
     off = Rendered(chart, {"valetkey": {"enabled": False}})
     assert [found["metadata"]["name"] for found in off.objects] == ["umbrella"]
@@ -259,8 +274,6 @@ def test_default_deny_leaves_open_what_is_needed(rendered):
 
 def with_text(folder, old: str, new: str):
     """A copy of the chart in which another text stands: the engine's own list of APIs can't be changed."""
-    import shutil
-
     chart = folder / "valetkey"
     shutil.copytree(CHART, chart)
     changed = 0

@@ -76,7 +76,7 @@ def test_every_file_of_the_configuration_is_mounted(name, rendered):
 
 def test_changes_arrive_without_a_restart(name, rendered):
     """Directories are swapped by the kubelet; a subPath never is, and a checksum in the pod would restart it."""
-    for spec, container in rendered[name].valetkey_pods():
+    for _, container in rendered[name].valetkey_pods():
         for mount in container["volumeMounts"]:
             assert "subPath" not in mount
     assert "checksum" not in yaml.safe_dump(rendered[name].objects)
@@ -127,6 +127,18 @@ def test_selectors_find_their_pods_and_no_others(name, rendered):
     for service in rendered[name].all("Service"):
         found = [labels for labels in pods.values() if service["spec"]["selector"].items() <= labels.items()]
         assert len(found) == 1, service["metadata"]["name"]
+
+
+def test_each_service_leads_to_the_listener_that_it_is_named_after(name, rendered):
+    listeners = {each["serves"][0]: int(each["address"].rsplit(":", 1)[1]) for each in rendered[name].config["listeners"]}
+    roles = {"proxy": "proxy", "connect": "connect", "metrics": "admin"}
+    for service in rendered[name].all("Service"):
+        (port,) = service["spec"]["ports"]
+        if port["name"] == "redis":
+            continue
+        _, container = rendered[name].valetkey_pods()[0]
+        target = {each["name"]: each["containerPort"] for each in container["ports"]}[port["targetPort"]]
+        assert target == listeners[roles[port["name"]]], port
 
 
 def test_the_admin_port_is_in_no_service_but_prometheus_own(name, rendered):

@@ -79,8 +79,9 @@ def test_only_loopback_is_listened_on(charts):
     assert url == "http://[::1]:8080/proxy/github"
 
 
-def test_a_unix_socket_is_shared_with_the_application(charts):
+def test_a_unix_socket_is_shared_with_the_application(charts, stage):
     unix = app(charts, {"sidecar": {"socket": "/run/valetkey/proxy.sock"}})
+    assert stage.check(unix)["problems"] == []
     assert unix.config["listeners"][0] == {"unix": "/run/valetkey/proxy.sock", "mode": "0666", "serves": ["proxy"]}
     spec = pod_of(unix.one("Deployment"))
     volume = {"name": "valetkey-socket", "mountPath": "/run/valetkey"}

@@ -32,7 +32,16 @@ volumeMounts:
 {{/* What Pod Security `restricted` asks of a container. No user: the image's is a number, OpenShift gives one. */}}
 {{- define "valetkey.securityContext" -}}
 {{- $restricted := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "runAsNonRoot" true "capabilities" (dict "drop" (list "ALL")) "seccompProfile" (dict "type" "RuntimeDefault") -}}
-{{- merge (dict) .Values.securityContext $restricted | toYaml -}}
+{{- include "valetkey.over" (dict "base" $restricted "over" .Values.securityContext) -}}
+{{- end -}}
+
+{{/* A map with the operator's keys over it, `false` among them, which `merge` would take for none. Takes {base, over}. */}}
+{{- define "valetkey.over" -}}
+{{- $out := .base -}}
+{{- range $key, $value := .over -}}
+{{- $_ := set $out $key $value -}}
+{{- end -}}
+{{- toYaml $out -}}
 {{- end -}}
 
 {{/* A probe: `valetkey health` in the container, so that the admin port can stay on loopback. Takes {context, timing, expect}. */}}
@@ -140,7 +149,7 @@ spec:
     {{- $_ := set $restricted "fsGroup" (int .fsGroup) }}
     {{- $_ := set $restricted "fsGroupChangePolicy" "OnRootMismatch" }}
     {{- end }}
-    {{- merge (dict) $values.podSecurityContext $restricted | toYaml | nindent 4 }}
+    {{- include "valetkey.over" (dict "base" $restricted "over" $values.podSecurityContext) | nindent 4 }}
   {{- with include "valetkey.pullSecrets" .context }}
   imagePullSecrets:
     {{- . | nindent 4 }}

@@ -119,7 +119,7 @@ livenessProbe:
 {{- include "valetkey.sidecar.mustBe" .valetkey -}}
 {{- include "valetkey.check" .valetkey -}}
 {{- $drain := int (include "valetkey.drainSeconds" .valetkey) -}}
-{{- $given := int (default 30 .pod.terminationGracePeriodSeconds) -}}
+{{- $given := int (dig "terminationGracePeriodSeconds" 30 .pod) -}}
 {{- if lt $given $drain -}}
 {{- fail (printf "terminationGracePeriodSeconds: %d of the pod is too short for its sidecar, which may take %d: raise it, or shorten config.shutdown" $given $drain) -}}
 {{- end -}}
