@@ -20,6 +20,7 @@ use crate::{
 mod begin;
 mod binding;
 mod callback;
+mod ended;
 mod forget;
 mod funnel;
 mod held;
@@ -35,7 +36,8 @@ mod ticket;
 
 pub use begin::{BeginError, Plan};
 pub use binding::Browser;
-pub use callback::{Answer, CallbackError, Ended, Retry};
+pub use callback::{Answer, CallbackError, Retry};
+pub use ended::Ended;
 pub use funnel::{Funnel, Stage};
 pub use return_to::{Refused, ReturnTo};
 pub use session::{Reach, Session};
