@@ -5,9 +5,8 @@
 use url::Url;
 
 use super::{
-    BeginError, Browser, Consent, Outcome, Ticket,
+    BeginError, Browser, Consent, Ended, Outcome, Stage, Ticket,
     begin::connection_id,
-    funnel,
     held::{Around, Held},
     state::{Handle, State},
 };
@@ -58,51 +57,6 @@ pub enum CallbackError {
         /// What the person can do.
         retry: Box<Retry>,
     },
-}
-
-/// How an attempt ended that was its owner's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// The person refused (`access_denied`, or the provider's own word for it).
-    Denied,
-    /// The provider answered with another error.
-    ProviderError,
-    /// The link's grant was stored meanwhile.
-    Used,
-    /// The provider refused the code, or the operator's client.
-    ExchangeRefused,
-    /// The provider's token endpoint fails for now.
-    ExchangeFailed,
-    /// The grant could not be stored.
-    NotStored,
-}
-
-impl Ended {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Denied, Self::ProviderError, Self::Used, Self::ExchangeRefused, Self::ExchangeFailed, Self::NotStored];
-
-    /// Its name where attempts are counted. Part of what is stored: never change one.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Denied => "denied",
-            Self::ProviderError => "provider_error",
-            Self::Used => "used",
-            Self::ExchangeRefused => "exchange_refused",
-            Self::ExchangeFailed => "exchange_failed",
-            Self::NotStored => "not_stored",
-        }
-    }
-
-    /// As `return_to` gets it in `error=` (RFC 6749 §4.1.2.1's words).
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Denied => "access_denied",
-            Self::Used => "invalid_request",
-            Self::ProviderError | Self::ExchangeRefused => "server_error",
-            Self::ExchangeFailed | Self::NotStored => "temporarily_unavailable",
-        }
-    }
 }
 
 /// What a person can do after an attempt that ended.
@@ -186,6 +140,20 @@ fn is_a_no(error: &str) -> bool {
     NO.contains(&word.as_str())
 }
 
+/// The stages that an attempt has reached which ended at the callback like this; none where it goes on.
+const fn stages(outcome: &Result<Outcome, CallbackError>) -> [Option<Stage>; 2] {
+    match outcome {
+        Ok(Outcome::Stored(_)) => [Some(Stage::Authorized), Some(Stage::Completed)],
+        Ok(Outcome::Question(_) | Outcome::Pending(_)) => [Some(Stage::Authorized), None],
+        Err(CallbackError::Ended { why: why @ (Ended::Denied | Ended::ProviderError), .. }) => {
+            [Some(Stage::Failed(*why)), None]
+        }
+        Err(CallbackError::Ended { why, .. }) => [Some(Stage::Authorized), Some(Stage::Failed(*why))],
+        // Not the owner's callback.
+        Err(_) => [None, None],
+    }
+}
+
 impl Consent {
     /// Takes an answer at the callback of `service` from `browser`.
     ///
@@ -218,7 +186,7 @@ impl Consent {
         self.attempt_over(&ticket).await;
         let arrived = Arrived { service, client, browser, ticket: &ticket, state: &state };
         let outcome = self.go_on(&arrived, answer, cause, now).await;
-        for stage in funnel::stages(&outcome).into_iter().flatten() {
+        for stage in stages(&outcome).into_iter().flatten() {
             self.funnel.reached(&ticket, stage, now).await;
         }
         outcome

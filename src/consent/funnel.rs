@@ -9,7 +9,7 @@ use data_encoding::HEXLOWER;
 use parking_lot::Mutex;
 use tokio::{runtime::Handle, time::sleep};
 
-use super::{CallbackError, Ended, Outcome, STATE_TTL, Ticket, digest, token};
+use super::{Ended, STATE_TTL, Ticket, digest, token};
 use crate::{
     clock::Timestamp,
     connection::{Roots, Unavailable},
@@ -68,20 +68,6 @@ impl Stage {
             Self::Completed => Some(ConnectOutcome::Completed),
             Self::Failed(_) => Some(ConnectOutcome::Failed),
         }
-    }
-}
-
-/// The stages that an attempt has reached which ended at the callback like this; none where it goes on.
-pub(super) const fn stages(outcome: &Result<Outcome, CallbackError>) -> [Option<Stage>; 2] {
-    match outcome {
-        Ok(Outcome::Stored(_)) => [Some(Stage::Authorized), Some(Stage::Completed)],
-        Ok(Outcome::Question(_) | Outcome::Pending(_)) => [Some(Stage::Authorized), None],
-        Err(CallbackError::Ended { why: why @ (Ended::Denied | Ended::ProviderError), .. }) => {
-            [Some(Stage::Failed(*why)), None]
-        }
-        Err(CallbackError::Ended { why, .. }) => [Some(Stage::Authorized), Some(Stage::Failed(*why))],
-        // Not the owner's callback.
-        Err(_) => [None, None],
     }
 }
 

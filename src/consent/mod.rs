@@ -17,6 +17,7 @@ use crate::{
 mod begin;
 mod binding;
 mod callback;
+mod ended;
 mod forget;
 mod funnel;
 mod held;
@@ -35,7 +36,8 @@ mod ticket;
 pub use begin::{BeginError, Plan};
 pub use binding::Browser;
 use binding::Uses;
-pub use callback::{Answer, CallbackError, Ended, Retry};
+pub use callback::{Answer, CallbackError, Retry};
+pub use ended::Ended;
 pub use forget::Erasures;
 pub use funnel::{Funnel, Stage};
 pub use link::{Link, Links, Wish};
