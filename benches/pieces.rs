@@ -24,6 +24,7 @@ use valetkey::{
     clock::Timestamp,
     config::Config,
     connection::{Decision, Want},
+    events::{Actor, Cause},
     id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
     oauth::Grant,
     operation::{Operation, Path as CallPath},
@@ -147,7 +148,7 @@ fn resolve(bencher: Bencher<'_, '_>) {
         refresh_expires_in: None,
         id_token_subject: None,
     };
-    runtime.block_on(heart.connections.manager.connect(&id, grant, None, &[], &CALLER)).unwrap();
+    runtime.block_on(heart.connections.manager.connect(&id, grant, None, &[], &Cause::of(Actor::Caller))).unwrap();
     let path = CallPath::parse("/user").unwrap();
     let operation = Some(Operation { methods: "GET", path: &path });
     let services = &loaded.services;

@@ -118,7 +118,7 @@ impl Consent {
         let verifier = oauth::Verifier::generate().map_err(|_| Unavailable::Keys)?;
         let challenge = verifier.challenge();
         let state = State::new(browser, service.name.clone(), &verifier, plan, now);
-        let (handle, begins) = self.keep(&root, &ticket, &state).await?;
+        let (handle, begins) = self.states.keep(&root, &ticket, &state).await?;
         let redirect_uri = self.links.redirect_uri(&service.name);
         let url = oauth::authorize_url(oauth, &redirect_uri, &handle, Some(&challenge), &state.scopes, &[]);
         tracing::info!(service = %service.name, "connect: sent to the provider");

@@ -169,7 +169,7 @@ impl Consent {
     ) -> Result<Outcome, CallbackError> {
         let root = self.roots.get().await?;
         let handle = Handle::of(&answer.state);
-        let state = self.look(&root, &handle, now).await?.ok_or(CallbackError::Unknown)?;
+        let state = self.states.look(&root, &handle, now).await?.ok_or(CallbackError::Unknown)?;
         if state.service != service.name {
             return Err(CallbackError::OtherService);
         }
@@ -179,11 +179,11 @@ impl Consent {
             return Err(CallbackError::OtherIssuer);
         }
         let ticket = Ticket::open_ever(&root, &state.ticket, &service.name).map_err(|_| CallbackError::Unknown)?;
-        if !self.spend_state(&handle).await? {
+        if !self.states.spend_state(&handle).await? {
             return Err(CallbackError::Unknown);
         }
         // From here on the attempt is over, whatever comes.
-        self.attempt_over(&ticket).await;
+        self.states.attempt_over(&ticket).await;
         let arrived = Arrived { service, client, browser, ticket: &ticket, state: &state };
         let outcome = self.go_on(&arrived, answer, cause, now).await;
         for stage in stages(&outcome).into_iter().flatten() {

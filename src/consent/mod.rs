@@ -45,6 +45,7 @@ pub use remedy::{RefusedCall, Remedy};
 pub use return_to::{Refused, ReturnTo};
 pub use session::{Reach, Session, Sessions};
 pub use settle::{Choice, Completed, HeldError, Outcome, Pending, Question};
+use state::States;
 pub use ticket::{Ticket, TicketError};
 
 /// How long a browser may stay at the provider.
@@ -60,13 +61,16 @@ pub struct Consent {
     pub sessions: Sessions,
     /// Ends what browsers of erased people have begun.
     pub erasures: Erasures,
+    /// Counts how far attempts come.
+    pub funnel: Funnel,
     uses: Uses,
+    states: States,
     roots: Roots,
     store: Arc<dyn Store>,
     oauth: Arc<oauth::Client>,
     connections: Connections,
-    funnel: Funnel,
-    settings: Arc<Settings>,
+    /// What the flow was configured with.
+    pub settings: Arc<Settings>,
 }
 
 /// What the flow takes of the configuration.
@@ -98,18 +102,8 @@ impl Consent {
         let links = Links::new(roots.clone(), funnel.clone(), Arc::clone(&settings));
         let erasures = Erasures::new(roots.clone(), Arc::clone(&store));
         let sessions = Sessions::new(roots.clone(), Arc::clone(&store), erasures.clone(), Arc::clone(&settings));
-        let uses = Uses::new(Arc::clone(&store));
-        Self { links, sessions, erasures, uses, roots, store, oauth, connections, funnel, settings }
-    }
-
-    /// How far attempts come.
-    pub fn funnel(&self) -> &Funnel {
-        &self.funnel
-    }
-
-    /// What the flow was configured with.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+        let (uses, states) = (Uses::new(Arc::clone(&store)), States::new(Arc::clone(&store)));
+        Self { links, sessions, erasures, uses, states, roots, store, oauth, connections, funnel, settings }
     }
 }
 

@@ -1,16 +1,18 @@
 //! What waits for a browser to come back from the provider. The `state` parameter is a random handle; the store knows its
 //! hash, and keeps what belongs to it sealed: the PKCE verifier, the browser's hash, the service and the ticket.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Browser, Consent, Plan, STATE_TTL, Ticket, digest, token};
+use super::{Browser, Plan, STATE_TTL, Ticket, digest, token};
 use crate::{
     clock::Timestamp,
     connection::Unavailable,
     id::ServiceName,
     oauth::Verifier,
     secret::{self, SecretString},
-    store::Claim,
+    store::{Claim, Store},
     vault::{Purpose, Root},
 };
 
@@ -91,7 +93,16 @@ fn list_of(ticket: &Ticket) -> String {
     format!("states.{}", digest("states", &ticket.id))
 }
 
-impl Consent {
+/// The states that are kept, and which of them a ticket has.
+pub(super) struct States {
+    store: Arc<dyn Store>,
+}
+
+impl States {
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
     /// Keeps a state; what comes back is the `state` parameter, and whether an attempt begins with it.
     pub(super) async fn keep(
         &self,

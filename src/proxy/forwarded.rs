@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, Version, header};
 use ipnet::IpNet;
 use pingora::proxy::Session;
 
-use super::{Gate, generation::Generation};
+use super::Gate;
 
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -46,16 +46,9 @@ struct Hop<'a> {
 }
 
 /// Who is at the other end of the connection.
-fn peer(session: &Session) -> IpAddr {
+pub(super) fn peer(session: &Session) -> IpAddr {
     let address = session.client_addr().and_then(|address| address.as_inet());
     address.map_or(Ipv4Addr::UNSPECIFIED.into(), SocketAddr::ip)
-}
-
-impl Generation {
-    /// The address that a request came from, as far as somebody trusted knows it.
-    pub(super) fn client(&self, session: &Session) -> IpAddr {
-        self.trusted.told(&session.req_header().headers, peer(session)).address
-    }
 }
 
 impl Gate {

@@ -1,10 +1,11 @@
 //! One configuration as calls see it: who is believed, what there is to call, and what is made ready for that. A request reads
 //! it once, when it begins, and ends with it; a new one takes its place whole. Never changes, and holds no caller.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::HeaderName;
+use pingora::proxy::Session;
 
 use crate::{
     caller::Callers,
@@ -16,7 +17,7 @@ use crate::{
 };
 
 use super::{
-    forwarded::Trusted,
+    forwarded::{Trusted, peer},
     upstream::{BadCertificate, Destination},
 };
 
@@ -85,6 +86,11 @@ impl Generation {
             routes.insert(service.name.clone(), route);
         }
         Ok(Self { terms, routes })
+    }
+
+    /// The address that a request came from, as far as somebody trusted knows it.
+    pub(super) fn client(&self, session: &Session) -> IpAddr {
+        self.trusted.told(&session.req_header().headers, peer(session)).address
     }
 
     /// The way to a service.

@@ -113,7 +113,7 @@ async fn twenty_reloads_under_load_lose_no_call_and_leave_nothing_old() {
     let load = {
         let (valetkey, progress, over) = (Arc::clone(&valetkey), Arc::clone(&progress), Arc::clone(&over));
         tokio::spawn(async move {
-            let (mut calls, mut number) = (JoinSet::new(), 0);
+            let (mut calls, mut number) = (JoinSet::new(), 0_usize);
             let mut pace = tokio::time::interval(PACE);
             while !over.load(Ordering::SeqCst) {
                 pace.tick().await;

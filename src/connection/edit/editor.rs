@@ -12,6 +12,7 @@ use crate::{
             facts::Fact,
             form::Record,
             records::{ATTEMPTS, Records},
+            unreadable,
             view::Projector,
         },
         revoke::Revoker,
@@ -60,7 +61,7 @@ impl Editor {
         for _ in 0..ATTEMPTS {
             // Nothing can be compared with a grant that the store doesn't have yet.
             self.saver.save_first(key).await?;
-            let (record, version, unreadable) = self.records.read_or_replace(&key, id).await?;
+            let (record, version, unreadable) = unreadable::read_or_replace(&self.records, &key, id).await?;
             // A move that was left half-done is finished first: it would take a record along that has changed since, or
             // bring one back that was given up.
             if record.under_way().is_some() {
@@ -81,10 +82,8 @@ impl Editor {
                 None => None,
             };
             let expect = version.map_or(Expect::Absent, Expect::Version);
-            let put = self
-                .records
-                .put_telling(key, expect, fact, |version, now| record.apply(change, now, version.0))
-                .await?;
+            let put =
+                self.records.put(key, expect, Some(fact), |version, now| record.apply(change, now, version.0)).await?;
             if let Some((record, _)) = put {
                 self.know_at_once(key.owner, &record, self.records.now());
                 if let Some(grave) = grave {

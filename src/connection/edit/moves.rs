@@ -100,7 +100,7 @@ impl Moves {
         if record.intent.is_some() || self.records.own().unsaved.sealed(&from).is_some() {
             return Ok(None);
         }
-        let moving = self.records.write(from, record, version, Change::Moving(to.clone())).await?;
+        let moving = self.records.write(from, record, version, Change::Moving(to.clone()), None).await?;
         Ok(moving.map(|_| true))
     }
 
@@ -121,12 +121,12 @@ impl Moves {
             match there {
                 // Step 4.
                 Some(_) if has_arrived => {
-                    if self.records.delete(&from, version).await? {
+                    if self.records.delete(&from, version, None).await? {
                         return Ok(Renamed::Done);
                     }
                 }
                 Some((there, _)) if there.stands() => {
-                    if self.records.write(from, record, version, Change::Stayed).await?.is_some() {
+                    if self.records.write(from, record, version, Change::Stayed, None).await?.is_some() {
                         return Ok(Renamed::Taken);
                     }
                 }
@@ -137,12 +137,12 @@ impl Moves {
                     }
                     // Step 3.
                     let arrives = |version: Version, now| record.apply(Change::Arrived, now, version.0);
-                    self.records.put(target, Expect::Version(expect), arrives).await?;
+                    self.records.put(target, Expect::Version(expect), None, arrives).await?;
                 }
                 None => {
                     let reserved = Record::only(target_id, State::Reserved(moving.id));
                     // Step 2.
-                    self.records.put(target, Expect::Absent, |_, _| Ok(reserved)).await?;
+                    self.records.put(target, Expect::Absent, None, |_, _| Ok(reserved)).await?;
                 }
             }
         }
@@ -157,7 +157,7 @@ impl Moves {
         for _ in 0..ATTEMPTS {
             match self.records.read(&from).await? {
                 Some((old, version)) if old.under_way().is_some_and(|moving| moving.id == id) => {
-                    if self.records.delete(&from, version).await? {
+                    if self.records.delete(&from, version, None).await? {
                         return Ok(());
                     }
                 }

@@ -177,7 +177,7 @@ impl ApiKeys {
             if let Some((record, version)) = self.records.read(&key).await?
                 && record.is_bare()
             {
-                self.records.delete(&key, version).await?;
+                self.records.delete(&key, version, None).await?;
             }
         }
         Ok(true)

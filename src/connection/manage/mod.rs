@@ -20,7 +20,7 @@ use super::{
     keys::ApiKeys,
     model::{Connection, Unavailable, Unusable},
     recall::{LastUse, Reader, Times},
-    record::{change::Change, facts::Fact, form::Record, records::Records, view::view},
+    record::{change::Change, facts::Fact, form::Record, records::Records, unreadable, view::view},
     revoke::Revoker,
 };
 
@@ -147,7 +147,7 @@ impl Manager {
     /// While the store or the keys are away.
     pub async fn disconnect(&self, id: &ConnectionId, cause: &Cause) -> Result<bool, Unavailable> {
         let fact = Fact::new(Kind::Revoked, cause);
-        if self.parts.reader.has_unreadable(id).await? && self.parts.records.remove_unreadable(id, &fact).await? {
+        if self.parts.reader.has_unreadable(id).await? && unreadable::remove(&self.parts.records, id, &fact).await? {
             return Ok(true);
         }
         let given_up = |record: &Record| record.stands().then_some(Change::Disconnected);

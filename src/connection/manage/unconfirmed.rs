@@ -87,7 +87,7 @@ impl Unconfirmed {
             let connected = Record::empty(id.clone()).apply(change, now, version.0)?;
             connected.apply(Change::PutAside(wait), now, version.0)
         };
-        let put = self.records.put(key, Expect::Absent, record).await?;
+        let put = self.records.put(key, Expect::Absent, None, record).await?;
         if put.is_some() { Ok(()) } else { Err(Unavailable::Busy) }
     }
 
@@ -161,7 +161,7 @@ impl Unconfirmed {
             return Ok(false);
         }
         // To delete what is gone is a success; that it was there at this version was seen just now.
-        self.records.delete(&key, version).await
+        self.records.delete(&key, version, None).await
     }
 
     /// Gives up what waits for the application under this label. `false`: nothing does.
@@ -186,7 +186,7 @@ impl Unconfirmed {
             return Ok(());
         }
         tracing::info!(service = %record.id.service, "a grant that nobody confirmed is given up");
-        if self.records.write(key, record, version, Change::Disconnected).await?.is_some() {
+        if self.records.write(key, record, version, Change::Disconnected, None).await?.is_some() {
             self.revoker.finish(key).await;
         }
         Ok(())

@@ -21,7 +21,7 @@ pub(super) mod records;
 pub(super) mod root;
 pub(super) mod state;
 pub(super) mod tombstone;
-mod unreadable;
+pub(super) mod unreadable;
 mod unsaved;
 mod version;
 pub(super) mod view;

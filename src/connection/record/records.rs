@@ -154,6 +154,7 @@ impl Records {
     }
 
     /// Stores what `make` makes of the next version and the time, where `expect` holds. `None`: something else stands there.
+    /// A change that is told has its fact appended to the log with it: neither without it nor twice.
     ///
     /// # Errors
     /// While the store or the keys are away: whether it was written is unknown then.
@@ -161,23 +162,10 @@ impl Records {
         &self,
         key: Key,
         expect: Expect,
+        fact: Option<&Fact<'_>>,
         make: impl FnOnce(Version, Timestamp) -> Result<Record, IllegalTransition>,
     ) -> Result<Option<(Record, Version)>, Unavailable> {
-        self.put_and(Held::Stale, key, expect, None, make).await
-    }
-
-    /// The same of a change that is told: with it, and neither without it nor twice, the fact is appended to the log.
-    ///
-    /// # Errors
-    /// As [`Records::put`].
-    pub async fn put_telling(
-        &self,
-        key: Key,
-        expect: Expect,
-        fact: &Fact<'_>,
-        make: impl FnOnce(Version, Timestamp) -> Result<Record, IllegalTransition>,
-    ) -> Result<Option<(Record, Version)>, Unavailable> {
-        self.put_and(Held::Stale, key, expect, Some(fact), make).await
+        self.put_and(Held::Stale, key, expect, fact, make).await
     }
 
     async fn put_and(
@@ -199,7 +187,8 @@ impl Records {
         Ok(matches!(put, Put::Stored).then_some((record, version)))
     }
 
-    /// Applies a change where `expect` still stands. `None`: something else stands there now.
+    /// Applies a change where `expect` still stands, and tells the fact where there is one. `None`: something else stands
+    /// there now.
     ///
     /// # Errors
     /// As [`Records::put`].
@@ -209,23 +198,9 @@ impl Records {
         record: Record,
         expect: Version,
         change: Change,
+        fact: Option<&Fact<'_>>,
     ) -> Result<Option<(Record, Version)>, Unavailable> {
-        self.put(key, Expect::Version(expect), |version, now| record.apply(change, now, version.0)).await
-    }
-
-    /// The same of a change that is told.
-    ///
-    /// # Errors
-    /// As [`Records::put`].
-    pub async fn write_telling(
-        &self,
-        key: Key,
-        record: Record,
-        expect: Version,
-        change: Change,
-        fact: &Fact<'_>,
-    ) -> Result<Option<(Record, Version)>, Unavailable> {
-        self.put_telling(key, Expect::Version(expect), fact, |version, now| record.apply(change, now, version.0)).await
+        self.put(key, Expect::Version(expect), fact, |version, now| record.apply(change, now, version.0)).await
     }
 
     /// Applies a change that nothing which is held in memory shows.
@@ -243,35 +218,24 @@ impl Records {
         self.put_and(Held::Shows, key, Expect::Version(expect), None, make).await
     }
 
-    /// Deletes the record, where this version stands. `false`: something else does. Where nothing does, it is gone already.
+    /// Deletes the record, where this version stands, and tells the fact of this connection where there is one. `false`:
+    /// something else stands there. Where nothing does, it is gone already.
     ///
     /// # Errors
-    /// While the store is away.
-    pub async fn delete(&self, key: &Key, version: Version) -> Result<bool, Unavailable> {
-        self.delete_and(key, version, None).await
-    }
-
-    /// The same where that is told of this connection.
-    ///
-    /// # Errors
-    /// While the store or the keys are away.
-    pub async fn delete_telling(
+    /// While the store is away, or the keys, where there is something to tell.
+    pub async fn delete(
         &self,
         key: &Key,
         version: Version,
-        id: &ConnectionId,
-        fact: &Fact<'_>,
+        fact: Option<(&ConnectionId, &Fact<'_>)>,
     ) -> Result<bool, Unavailable> {
-        self.delete_and(key, version, Some(&self.facts.telling(key.shard(), id, fact)?)).await
-    }
-
-    async fn delete_and(&self, key: &Key, version: Version, telling: Option<&Telling>) -> Result<bool, Unavailable> {
-        let entries = telling.map_or(&[][..], Telling::entries);
+        let telling = fact.map(|(id, fact)| self.facts.telling(key.shard(), id, fact)).transpose()?;
+        let entries = telling.as_ref().map_or(&[][..], Telling::entries);
         let put = self.store.delete(key, Expect::Version(version), entries).await?;
         self.cache.changed(&key.owner);
         let deleted = matches!(put, Put::Stored);
         if let Some(telling) = telling.filter(|_| deleted) {
-            self.facts.stored(telling);
+            self.facts.stored(&telling);
         }
         Ok(deleted)
     }

@@ -36,7 +36,7 @@ pub async fn retire(records: &Records, key: Key, cause: &Cause) -> Result<Retire
         let (newest, sealed) = records.own().unsaved.sealed(&key).unwrap_or((there, stored.value));
         let Ok(record) = records.open(&key, newest, &sealed) else {
             tracing::warn!("a record that can't be read is erased without being revoked");
-            records.delete(&key, there).await?;
+            records.delete(&key, there, None).await?;
             return Ok(Retired::Gone);
         };
         if record.pending_revocation().is_some() {
@@ -48,10 +48,7 @@ pub async fn retire(records: &Records, key: Key, cause: &Cause) -> Result<Retire
         let version = records.version_after(Some(newest.max(there)), now);
         let gone = record.clone().apply(Change::Disconnected, now, version.0)?;
         let done = if gone.pending_revocation().is_none() {
-            match &erased {
-                Some(fact) => records.delete_telling(&key, there, &record.id, fact).await?,
-                None => records.delete(&key, there).await?,
-            }
+            records.delete(&key, there, erased.as_ref().map(|fact| (&record.id, fact))).await?
         } else {
             let sealed = records.seal(&gone, &key, version)?;
             let telling = match &erased {

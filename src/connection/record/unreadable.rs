@@ -10,32 +10,36 @@ use crate::{
 
 use super::{facts::Fact, form::Record, records::Records};
 
-impl Records {
-    /// The record as [`Records::read`] has it; in place of one that can't be read an empty one, for whoever replaces it.
-    /// Says, too, whether that is so.
-    pub async fn read_or_replace(
-        &self,
-        key: &Key,
-        id: &ConnectionId,
-    ) -> Result<(Record, Option<Version>, bool), Unavailable> {
-        match self.read(key).await {
-            Err(Unavailable::Keys) => {
-                let version = unreadable_at(self, key).await?.ok_or(Unavailable::Busy)?;
-                Ok((Record::empty(id.clone()), Some(version), true))
-            }
-            Ok(Some((record, version))) => Ok((record, Some(version), false)),
-            Ok(None) => Ok((Record::empty(id.clone()), None, false)),
-            Err(error) => Err(error),
+/// The record as [`Records::read`] has it; in place of one that can't be read an empty one, for whoever replaces it. Says,
+/// too, whether that is so.
+///
+/// # Errors
+/// While the store is away.
+pub async fn read_or_replace(
+    records: &Records,
+    key: &Key,
+    id: &ConnectionId,
+) -> Result<(Record, Option<Version>, bool), Unavailable> {
+    match records.read(key).await {
+        Err(Unavailable::Keys) => {
+            let version = unreadable_at(records, key).await?.ok_or(Unavailable::Busy)?;
+            Ok((Record::empty(id.clone()), Some(version), true))
         }
+        Ok(Some((record, version))) => Ok((record, Some(version), false)),
+        Ok(None) => Ok((Record::empty(id.clone()), None, false)),
+        Err(error) => Err(error),
     }
+}
 
-    /// Removes a record that can't be read, and tells this. `false`: it can, or there is none.
-    pub async fn remove_unreadable(&self, id: &ConnectionId, fact: &Fact<'_>) -> Result<bool, Unavailable> {
-        let key = self.roots().key(id).await?;
-        let Some(version) = unreadable_at(self, &key).await? else { return Ok(false) };
-        tracing::warn!(service = %id.service, "a record that can't be read is removed without being revoked");
-        self.delete_telling(&key, version, id, fact).await
-    }
+/// Removes a record that can't be read, and tells this. `false`: it can, or there is none.
+///
+/// # Errors
+/// While the store is away, or the keys that seal what is told.
+pub async fn remove(records: &Records, id: &ConnectionId, fact: &Fact<'_>) -> Result<bool, Unavailable> {
+    let key = records.roots().key(id).await?;
+    let Some(version) = unreadable_at(records, &key).await? else { return Ok(false) };
+    tracing::warn!(service = %id.service, "a record that can't be read is removed without being revoked");
+    records.delete(&key, version, Some((id, fact))).await
 }
 
 /// The version of a record that is there and can't be read.

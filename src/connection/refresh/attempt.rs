@@ -195,7 +195,7 @@ impl Refresher {
                 // The comparison of versions is the second reading: a record that moved is not changed.
                 let fact = Fact { generation, detail: Some(reason.name()), ..Fact::new(Kind::Invalidated, &REFUSED) };
                 let change = Change::Invalidated(reason);
-                if self.parts.records.write_telling(key, record, version, change, &fact).await?.is_none() {
+                if self.parts.records.write(key, record, version, change, Some(&fact)).await?.is_none() {
                     return Ok(Step::Again);
                 }
                 self.ended(id, RefreshOutcome::Refused, began);
@@ -234,7 +234,7 @@ impl Refresher {
     async fn unanswered(&self, key: Key, record: Record, version: Version, may_be_spent: bool) {
         let change = if may_be_spent { Change::RefreshUnknown } else { Change::RefreshUnspent };
         let (intent, used) = (record.intent.clone(), record.grant.as_ref().map(|grant| grant.generation));
-        let written = self.parts.records.write(key, record, version, change).await;
+        let written = self.parts.records.write(key, record, version, change, None).await;
         if may_be_spent && matches!(written, Ok(None)) {
             // A failover may have lost the intent: without it nobody would know. Somebody else's tells as much.
             let (Some(used), Some(intent)) = (used, intent) else { return };
@@ -243,7 +243,7 @@ impl Refresher {
                 let _ = self
                     .parts
                     .records
-                    .write(key, record, version, Change::RefreshStarted(Intent { settled: true, ..intent }))
+                    .write(key, record, version, Change::RefreshStarted(Intent { settled: true, ..intent }), None)
                     .await;
             }
         }

@@ -149,19 +149,19 @@ impl Revoker {
         };
         let forgotten = match parting {
             Ok(Parting::Failed | Parting::Held) if attempts + 1 < ATTEMPTS_MAX => {
-                self.records.write(key, record, version, Change::RevocationFailed).await.map(|_| ())
+                self.records.write(key, record, version, Change::RevocationFailed, None).await.map(|_| ())
             }
             Ok(parting) => {
                 let service = &record.id.service;
                 if parting == Parting::Failed {
                     tracing::error!(%service, "a grant could not be revoked at the provider; it is given up");
                     let fact = Fact::new(Kind::RevocationFailed, &FAILED);
-                    self.records.delete_telling(&key, version, &record.id, &fact).await.map(|_| ())
+                    self.records.delete(&key, version, Some((&record.id, &fact))).await.map(|_| ())
                 } else {
                     if parting != Parting::Done {
                         tracing::info!(%service, "a grant is not revoked: that could end another that is in use");
                     }
-                    self.records.delete(&key, version).await.map(|_| ())
+                    self.records.delete(&key, version, None).await.map(|_| ())
                 }
             }
             Err(error) => Err(error),
@@ -223,7 +223,7 @@ impl Revoker {
         let token = pending.grant.access_token.expose().as_bytes();
         let key = Key { owner: root::owner(&root, &id.caller), record: RecordId(root.blind("farewell", &[token])) };
         let record = Record::only(id.clone(), State::PendingRevocation(Box::new(pending.clone())));
-        self.records.put(key, Expect::Absent, |_, _| Ok(record)).await?;
+        self.records.put(key, Expect::Absent, None, |_, _| Ok(record)).await?;
         Ok(key)
     }
 

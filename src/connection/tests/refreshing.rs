@@ -214,7 +214,8 @@ async fn a_kill_of_those_who_come_after_does_not_restart_the_wait_for_a_mark() {
     let told = loop {
         let next = rig.add_process();
         let call = rig.call(next, 0);
-        sleep(Duration::from_millis(1_900)).await;
+        // Longer than an answer in memory is given to land, and much shorter than a lease.
+        sleep(Duration::from_millis(2_500)).await;
         if call.is_finished() {
             break call.await.unwrap().unwrap_err();
         }
@@ -309,7 +310,7 @@ async fn of_two_renewals_of_one_grant_the_one_that_was_asked_for_later_counts() 
         let change = Change::Refreshed { grant: grant("ours"), asked: ours, contested: false };
         let own = record.clone().apply(change, now, next.0).unwrap();
         let change = Change::Refreshed { grant: grant("theirs"), asked: theirs, contested: false };
-        connections.records.write(key, record, version, change).await.unwrap().expect("it still stands");
+        connections.records.write(key, record, version, change, None).await.unwrap().expect("it still stands");
         assert_eq!(connections.records.land(key, version, own, used).await.unwrap().0, landed);
         assert_eq!(rig.record(0).grant.unwrap().access_token.expose(), kept);
     }

@@ -9,7 +9,7 @@ impl Rig {
     /// How many attempts reached a stage, in each hour from the first.
     async fn counted(&self, service: &str, stage: Stage) -> Vec<(u64, u64)> {
         let (service, first) = (ServiceName::parse(service).unwrap(), START.seconds() / 3600);
-        let counts = self.consent.funnel().counts(&service, stage, first..=first + 24).await.unwrap();
+        let counts = self.consent.funnel.counts(&service, stage, first..=first + 24).await.unwrap();
         counts.into_iter().map(|(hour, count)| (hour - first, count)).collect()
     }
 }
@@ -32,7 +32,7 @@ async fn an_attempt_counts_once_at_each_stage_whoever_tries_again() {
     }
     let last = rig.begin(&ticket, &browser).await.unwrap();
     rig.call_back("crm", &answer(&last), Some(&browser)).await.unwrap();
-    rig.consent.funnel().count_offers().await;
+    rig.consent.funnel.count_offers().await;
     let denied = Stage::Failed(Ended::Denied);
     for stage in [Stage::Offered, Stage::Opened, Stage::Initiated, Stage::Authorized, Stage::Completed, denied] {
         assert_eq!(rig.counted("crm", stage).await, [(0, 1)], "{stage:?}");
@@ -51,8 +51,8 @@ async fn another_attempt_counts_in_its_own_hour() {
         let ticket = rig.ticket("ada").await;
         rig.begin(&ticket, &browser).await.unwrap();
     }
-    rig.consent.funnel().count_offers().await;
-    rig.consent.funnel().count_offers().await;
+    rig.consent.funnel.count_offers().await;
+    rig.consent.funnel.count_offers().await;
     assert_eq!(rig.counted("crm", Stage::Offered).await, [(0, 2), (2, 1)]);
     assert_eq!(rig.counted("crm", Stage::Initiated).await, [(0, 2), (2, 1)]);
     assert!(rig.counted("crm", Stage::Completed).await.is_empty());

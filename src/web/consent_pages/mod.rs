@@ -124,7 +124,7 @@ impl Step {
 
     /// Whom this browser has proved to be, where a link asks for that.
     async fn proven(&self) -> Result<Option<Proven>, Unavailable> {
-        if self.state.consent.settings().connect.binding != Binding::Session {
+        if self.state.consent.settings.connect.binding != Binding::Session {
             return Ok(None);
         }
         visitor::proven(&self.state, &self.headers).await

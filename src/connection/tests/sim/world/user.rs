@@ -205,6 +205,10 @@ impl User {
             Unusable::AccountRequired { .. } => return self.is_twofold(began),
             Unusable::AuthRequired { reason, .. } => *reason,
         };
+        self.explains_reason(world, reason, began)
+    }
+
+    fn explains_reason(&self, world: &World, reason: Reason, began: Instant) -> bool {
         match reason {
             Reason::NotConnected => {
                 self.may_be_gone()
@@ -218,7 +222,11 @@ impl User {
                 refused_twice || self.may_expire(world, began) || self.lost_for_a_cause(world, began)
             }
             Reason::Expired => self.may_expire(world, began),
-            Reason::ApiKeyRetired | Reason::Pending => false,
+            // While a grant waits for somebody's word, that is said in place of any other reason.
+            Reason::Pending => [Reason::NotConnected, Reason::RejectedByUpstream, Reason::Expired]
+                .into_iter()
+                .any(|reason| self.explains_reason(world, reason, began)),
+            Reason::ApiKeyRetired => false,
         }
     }
 
