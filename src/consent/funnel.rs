@@ -1,7 +1,7 @@
 //! How far attempts to connect come: offered, opened, sent to the provider, back with a code, stored, or ended otherwise. An
 //! attempt goes by its ticket, and counts once at each stage, whoever tries again and whichever replica it meets: by hour and
 //! service, in the store. The metrics of this process count as well, each press of the button that begins something. Counting
-//! is best effort: it never holds up and never fails what is counted.
+//! is best effort: it never fails what is counted, and holds it up by one operation of the store at most.
 
 use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration};
 
@@ -141,7 +141,10 @@ impl Funnel {
     /// Counts the offers that were gathered.
     pub(super) async fn count_offers(&self) {
         let offers = std::mem::take(&mut *self.0.offers.lock());
-        let Ok(root) = self.0.roots.get().await else { return };
+        let Ok(root) = self.0.roots.get().await else {
+            tracing::debug!(offers = offers.len(), "offers of links are not counted: the store or the keys are away");
+            return;
+        };
         for ((service, hour), n) in offers {
             let Ok(id) = token::<16>() else { return };
             let name = counter(&root, &service, Stage::Offered);

@@ -2,14 +2,16 @@
 //! alone, and removed at the end. Accepts nothing itself.
 
 use std::{
-    fs::{self, Permissions},
+    fs::{self, DirBuilder, Permissions},
     io::{self, ErrorKind},
     os::unix::{
-        fs::{FileTypeExt, MetadataExt, PermissionsExt},
+        fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
 };
+
+use data_encoding::HEXLOWER;
 
 /// A socket's file, removed with this value, unless another process has put its own in its place meanwhile.
 #[derive(Debug)]
@@ -45,20 +47,21 @@ pub fn claim(path: &Path, mode: u32) -> io::Result<(UnixListener, Claim)> {
             Err(error) => return Err(error),
         },
     }
-    // It gets its permissions before it gets its name.
-    let mut nameless = path.as_os_str().to_owned();
-    nameless.push(format!(".{}", std::process::id()));
-    let nameless = PathBuf::from(nameless);
+    // It gets its permissions where nobody else can reach it, and its name after that.
+    let mut random = [0; 4];
+    getrandom::fill(&mut random).map_err(|_| io::Error::other("the system has no randomness"))?;
+    let private = path.with_file_name(format!(".vk-{}", HEXLOWER.encode(&random)));
+    DirBuilder::new().mode(0o700).create(&private)?;
+    let nameless = private.join("s");
+    let taken = UnixListener::bind(&nameless).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        fs::set_permissions(&nameless, Permissions::from_mode(mode))?;
+        fs::rename(&nameless, path)?;
+        Ok(listener)
+    });
     let _ = fs::remove_file(&nameless);
-    let listener = UnixListener::bind(&nameless)?;
-    let named = listener
-        .set_nonblocking(true)
-        .and_then(|()| fs::set_permissions(&nameless, Permissions::from_mode(mode)))
-        .and_then(|()| fs::rename(&nameless, path));
-    if let Err(error) = named {
-        let _ = fs::remove_file(&nameless);
-        return Err(error);
-    }
+    let _ = fs::remove_dir(&private);
+    let listener = taken?;
     let file = identity(path)?;
     Ok((listener, Claim { path: path.to_owned(), file }))
 }

@@ -11,8 +11,8 @@ use crate::config::{
 
 /// Who may connect to a Unix socket by default: its owner and their group.
 const MODE: u32 = 0o660;
-/// A longer path fits into no socket's address.
-const LONGEST_PATH: usize = 107;
+/// A longer path may fit into no socket's address (107 bytes), with the name in a folder of its own that it has at first.
+const LONGEST_PATH: usize = 92;
 
 pub(super) fn listeners(
     raw: Option<Vec<RawListener>>,

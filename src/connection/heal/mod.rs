@@ -79,8 +79,13 @@ impl Healer {
             let mut tick = tokio::time::interval(INTERVAL);
             tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             let (mut after, mut shards) = (None, Shard::all().cycle());
+            let mut services = healer.live.services().number();
             loop {
                 tick.tick().await;
+                let now_in_force = healer.live.services().number();
+                if std::mem::replace(&mut services, now_in_force) != now_in_force {
+                    rounds.look_at_all();
+                }
                 healer.trim_log(shards.next()).await;
                 match healer.records.store().due(healer.records.now().millis(), after, PAGE).await {
                     Ok(due) => {

@@ -55,6 +55,11 @@ impl Rounds {
         (free, last.filter(|_| is_full))
     }
 
+    /// Nothing is left alone any longer: other services are in force, which may be able to heal it.
+    pub fn look_at_all(&self) {
+        self.aside.lock().clear();
+    }
+
     /// Leaves the record alone for a while, so that those behind it get their turn.
     pub fn set_aside(&self, key: Key) {
         self.leave_alone(key, SET_ASIDE);

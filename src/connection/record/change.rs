@@ -150,6 +150,9 @@ impl Record {
             Change::KeyStored(key) => {
                 self.api_key = Some(StoredKey { key, stored_at: Some(now), refused: false, generation: version });
                 self.connected_at = self.connected_at.or(Some(now));
+                if self.grant.is_none() {
+                    self.restore();
+                }
                 self.state = State::Connected;
             }
             Change::KeyRefused => {
@@ -163,11 +166,10 @@ impl Record {
             Change::KeyRemoved => self.api_key = None,
             Change::Disconnected => {
                 let pending = self.to_revoke().map(Box::new);
-                self.state = pending.map_or(State::Connected, State::PendingRevocation);
-                self.grant = None;
-                self.api_key = None;
-                self.identity = None;
-                self.intent = None;
+                let state = pending.map_or(State::Connected, State::PendingRevocation);
+                // Which move brought it here, and which consent was spoken for, others may still ask.
+                let Self { id, moved_by, moved_from, origin, .. } = self;
+                self = Self { moved_by, moved_from, origin, ..Self::only(id, state) };
             }
             Change::RevocationFailed => {
                 if let State::PendingRevocation(pending) = &mut self.state {

@@ -236,7 +236,8 @@ impl Revoker {
     ) -> Result<Parting, Unavailable> {
         let services = self.live.services();
         let service = services.get(id.service.as_str());
-        let Some(server) = service.and_then(|service| service.oauth.clone()) else { return Ok(Parting::Done) };
+        // A configuration that lacks the service for now is no reason to forget what is still to be revoked there.
+        let Some(server) = service.and_then(|service| service.oauth.clone()) else { return Ok(Parting::Failed) };
         if server.revoke_url.is_none() {
             return Ok(Parting::Done);
         }
@@ -280,7 +281,14 @@ impl Revoker {
             let record = listed.record?;
             let services = self.live.services();
             let service = services.get(record.id.service.as_str());
-            let Some(other) = service.and_then(|service| service.oauth.as_deref()) else { continue };
+            let Some(other) = service.and_then(|service| service.oauth.as_deref()) else {
+                // Of a service that this configuration lacks, no more is known than its client's id, at best.
+                let client = record.grant.as_ref().and_then(|grant| grant.client.as_deref());
+                if record.is_alive() && client.is_none_or(|client| client == server.client_id) {
+                    return Ok(Some(Parting::Spared));
+                }
+                continue;
+            };
             if record.is_alive() && server.is_same_client(other) {
                 // Two services may tell accounts apart by different things.
                 let comparable = server.tells_accounts_as(other);

@@ -197,8 +197,12 @@ fn a_disconnect_keeps_only_what_is_to_be_revoked() {
     assert!(record.grant.is_none() && record.api_key.is_none() && record.identity.is_none() && record.intent.is_none());
     let pending = record.pending_revocation().unwrap();
     assert_eq!((pending.attempts, pending.grant.access_token.expose().as_str()), (0, "a1"));
-    let asked = record.after(Change::RevocationFailed, NOW, 15);
+    let asked = record.clone().after(Change::RevocationFailed, NOW, 15);
     assert_eq!(asked.pending_revocation().unwrap().attempts, 1);
+    // Whatever takes the label before the revocation is done begins anew.
+    let next = record.after(Change::KeyStored("key".into()), NOW.plus(HOUR), 16);
+    assert_eq!((next.connected_at, next.refreshed_at), (Some(NOW.plus(HOUR)), None));
+    assert_eq!((next.invalid, next.invalidated_at), (None, None));
 }
 
 #[test]
@@ -215,6 +219,7 @@ fn a_key_that_is_refused_is_told_from_the_next_one() {
     assert_eq!((refused.api_key.as_ref().unwrap().refused, refused.invalidated_at), (true, Some(NOW.plus(HOUR))));
     let next = refused.after(Change::KeyStored("two".into()), NOW, 3);
     let key = next.api_key.as_ref().unwrap();
+    assert_eq!(next.invalidated_at, None, "the new key was never refused");
     assert_eq!((key.refused, key.generation, key.key.expose().as_str()), (false, 3, "two"));
     assert!(next.after(Change::KeyRemoved, NOW, 4).api_key.is_none());
 }

@@ -10,7 +10,7 @@ use super::{
     sim::{
         gate::Trouble,
         provider::{Brings, Death, Habits, Scripted},
-        world::services,
+        world::{services, written},
     },
 };
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
     events::Kind,
     id::{Account, ConnectionId, ServiceName},
     oauth::Identity,
+    provider::testing,
 };
 
 const LIFE: Duration = Duration::from_secs(3600);
@@ -297,6 +298,40 @@ async fn a_service_with_the_same_client_keeps_its_grant_when_its_neighbour_is_di
         rig.disconnect(&id).await;
         assert!(rig.revocations() > 0);
     }
+}
+
+/// Another configuration is in force, without these services.
+fn reload_without(rig: &Rig, gone: &[&str]) {
+    let mut left = written();
+    for service in gone {
+        left.as_object_mut().unwrap().remove(*service);
+    }
+    let live = &rig.processes[0].live;
+    live.replace(Arc::new(testing::resolve(left).unwrap().in_place_of(&live.services())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_taken_out_for_a_while_does_not_make_its_revocations_forgotten() {
+    let (rig, id) = rig(1).await;
+    let given = Consents(&rig).connect(0, &id, Some("ada")).await;
+    reload_without(&rig, &["crm", "crm-files"]);
+    rig.disconnect(&id).await;
+    assert_eq!((rig.death_of(given), rig.records()), (None, 1));
+    reload_without(&rig, &[]);
+    sleep(LATER).await;
+    assert_eq!((rig.death_of(given), rig.records()), (Some(Death::Client), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_of_a_service_that_is_taken_out_is_alive_when_its_neighbour_is_disconnected() {
+    let (rig, id) = rig(1).await;
+    let mail = of_service(&id, "crm-mail");
+    Consents(&rig).connect(0, &id, Some("ada")).await;
+    Consents(&rig).connect(0, &mail, Some("ada")).await;
+    reload_without(&rig, &["crm", "crm-files"]);
+    rig.disconnect(&mail).await;
+    sleep(LATER).await;
+    assert_eq!((rig.revocations(), rig.records()), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
