@@ -82,12 +82,16 @@ async fn put_key(valetkey: &Valetkey, user: &str, service: &str) {
     assert_eq!(answer.status, 204, "{}", answer.text());
 }
 
-/// How far the reloads have come: asked for, and acknowledged.
+/// How far the reloads have come, asked for and acknowledged; and how many calls were answered.
 #[derive(Default)]
 struct Progress {
     asked: AtomicUsize,
     acknowledged: AtomicUsize,
+    answered: AtomicUsize,
 }
+
+/// Calls between two reloads: more than are in flight at any moment, so that some begin and end there.
+const BETWEEN: usize = 40;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_reloads_under_load_lose_no_call_and_leave_nothing_old() {
@@ -124,6 +128,7 @@ async fn twenty_reloads_under_load_lose_no_call_and_leave_nothing_old() {
                     let acknowledged = progress.acknowledged.load(Ordering::SeqCst);
                     let answer = Answer::read(request.send().await.expect("an answer")).await;
                     let asked = progress.asked.load(Ordering::SeqCst);
+                    progress.answered.fetch_add(1, Ordering::SeqCst);
                     assert_eq!(answer.status, 200, "{service}: {}", answer.text());
                     if service == "moving" && acknowledged == asked {
                         let expected = if asked.is_multiple_of(2) { "one" } else { "two" };
@@ -151,13 +156,17 @@ async fn twenty_reloads_under_load_lose_no_call_and_leave_nothing_old() {
             0 => passing.refusal(404, "unknown_service"),
             _ => passing.refusal(401, "auth_required"),
         };
-        // Long enough for calls that begin and end between two reloads.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        let answered = || progress.answered.load(Ordering::SeqCst);
+        let enough = answered() + BETWEEN;
+        wait::until("calls are answered between two reloads", || async {
+            (answered() >= enough || load.is_finished()).then_some(())
+        })
+        .await;
         assert!(!load.is_finished(), "a call failed");
     }
     over.store(true, Ordering::SeqCst);
     let calls = load.await.expect("no call fails");
-    assert!(calls > RELOADS * 25, "{calls} calls are no load");
+    assert!(calls > RELOADS * BETWEEN, "{calls} calls are no load");
     assert_eq!(*amiss_at_one.lock().expect("no panic"), Vec::<String>::new());
     assert_eq!(*amiss_at_two.lock().expect("no panic"), Vec::<String>::new());
     assert!(two.received().len() > RELOADS, "calls went there, too");

@@ -16,6 +16,7 @@ mod rename;
 mod renaming;
 mod rig;
 mod sim;
+mod sparing;
 mod thrift;
 mod using;
 mod waiting;

@@ -10,7 +10,7 @@ use super::{
     sim::{
         gate::Trouble,
         provider::{Brings, Death, Habits, Scripted},
-        world::{services, written},
+        world::services,
     },
 };
 use crate::{
@@ -19,19 +19,18 @@ use crate::{
     events::Kind,
     id::{Account, ConnectionId, ServiceName},
     oauth::Identity,
-    provider::testing,
 };
 
-const LIFE: Duration = Duration::from_secs(3600);
+pub const LIFE: Duration = Duration::from_secs(3600);
 /// Longer than an outage of these tests and what the healer waits after it.
-const LATER: Duration = Duration::from_secs(120);
+pub const LATER: Duration = Duration::from_secs(120);
 
 /// What the provider is asked to do, without being asked.
-struct Consents<'a>(&'a Rig);
+pub struct Consents<'a>(pub &'a Rig);
 
 impl Consents<'_> {
     /// The person connects as this account of theirs, if the provider says as which; what comes back is the grant's family.
-    async fn connect(&self, process: usize, id: &ConnectionId, who: Option<&str>) -> usize {
+    pub async fn connect(&self, process: usize, id: &ConnectionId, who: Option<&str>) -> usize {
         let (family, grant) = self.0.world.provider.consent(0);
         let connected =
             self.0.processes[process].connections.manager.connect(id, grant, identity(who), &[], &CALLER).await;
@@ -40,12 +39,12 @@ impl Consents<'_> {
     }
 }
 
-fn identity(who: Option<&str>) -> Option<Identity> {
+pub fn identity(who: Option<&str>) -> Option<Identity> {
     who.map(|who| Identity { id: who.into(), label: None })
 }
 
 /// A provider, so many processes, and one person who has nothing yet.
-async fn rig(processes: usize) -> (Rig, ConnectionId) {
+pub async fn rig(processes: usize) -> (Rig, ConnectionId) {
     let rig = Rig::start(processes, 1, LIFE).await;
     let id = rig.user(0).id.clone();
     assert!(rig.processes[0].connections.manager.disconnect(&id, &CALLER).await.unwrap());
@@ -54,29 +53,29 @@ async fn rig(processes: usize) -> (Rig, ConnectionId) {
     (rig, id)
 }
 
-fn of_service(id: &ConnectionId, service: &str) -> ConnectionId {
+pub fn of_service(id: &ConnectionId, service: &str) -> ConnectionId {
     ConnectionId { service: ServiceName::parse(service).unwrap(), ..id.clone() }
 }
 
-fn labelled(id: &ConnectionId, label: &str) -> ConnectionId {
+pub fn labelled(id: &ConnectionId, label: &str) -> ConnectionId {
     ConnectionId { account: Account::parse(label).unwrap(), ..id.clone() }
 }
 
 impl Rig {
     /// How often the provider was asked to revoke something.
-    fn revocations(&self) -> usize {
+    pub fn revocations(&self) -> usize {
         self.world.provider.revocations.lock().len()
     }
 
-    fn death_of(&self, family: usize) -> Option<Death> {
+    pub fn death_of(&self, family: usize) -> Option<Death> {
         self.world.provider.death_of(family)
     }
 
-    fn records(&self) -> usize {
+    pub fn records(&self) -> usize {
         self.world.server.count()
     }
 
-    async fn disconnect(&self, id: &ConnectionId) {
+    pub async fn disconnect(&self, id: &ConnectionId) {
         assert!(self.processes[0].connections.manager.disconnect(id, &CALLER).await.unwrap());
     }
 
@@ -282,113 +281,6 @@ async fn an_account_that_another_replaces_is_revoked_and_one_that_is_renewed_is_
     sleep(LATER).await;
     assert_eq!((rig.death_of(second), rig.death_of(third)), (Some(Death::Client), None));
     assert_eq!(rig.records(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_service_with_the_same_client_keeps_its_grant_when_its_neighbour_is_disconnected() {
-    for who in [Some("ada"), None] {
-        let (rig, id) = rig(1).await;
-        let mail = of_service(&id, "crm-mail");
-        Consents(&rig).connect(0, &id, who).await;
-        Consents(&rig).connect(0, &mail, who).await;
-        rig.disconnect(&mail).await;
-        sleep(LATER).await;
-        assert_eq!((rig.revocations(), rig.records()), (0, 1), "{who:?}");
-        // The last one takes all along.
-        rig.disconnect(&id).await;
-        assert!(rig.revocations() > 0);
-    }
-}
-
-/// Another configuration is in force, without these services.
-fn reload_without(rig: &Rig, gone: &[&str]) {
-    let mut left = written();
-    for service in gone {
-        left.as_object_mut().unwrap().remove(*service);
-    }
-    let live = &rig.processes[0].live;
-    live.replace(Arc::new(testing::resolve(left).unwrap().in_place_of(&live.services())));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_service_that_is_taken_out_for_a_while_does_not_make_its_revocations_forgotten() {
-    let (rig, id) = rig(1).await;
-    let given = Consents(&rig).connect(0, &id, Some("ada")).await;
-    reload_without(&rig, &["crm", "crm-files"]);
-    rig.disconnect(&id).await;
-    assert_eq!((rig.death_of(given), rig.records()), (None, 1));
-    reload_without(&rig, &[]);
-    sleep(LATER).await;
-    assert_eq!((rig.death_of(given), rig.records()), (Some(Death::Client), 0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_grant_of_a_service_that_is_taken_out_is_alive_when_its_neighbour_is_disconnected() {
-    let (rig, id) = rig(1).await;
-    let mail = of_service(&id, "crm-mail");
-    Consents(&rig).connect(0, &id, Some("ada")).await;
-    Consents(&rig).connect(0, &mail, Some("ada")).await;
-    reload_without(&rig, &["crm", "crm-files"]);
-    rig.disconnect(&mail).await;
-    sleep(LATER).await;
-    assert_eq!((rig.revocations(), rig.records()), (0, 1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn another_account_or_client_is_no_reason_to_spare_a_grant() {
-    let (rig, id) = rig(1).await;
-    Consents(&rig).connect(0, &of_service(&id, "elsewhere"), Some("ada")).await;
-    Consents(&rig).connect(0, &of_service(&id, "crm-mail"), Some("bob")).await;
-    let family = Consents(&rig).connect(0, &id, Some("ada")).await;
-    rig.disconnect(&id).await;
-    assert_eq!(rig.death_of(family), Some(Death::Client));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_grant_that_nobody_confirmed_is_only_forgotten_beside_a_service_with_the_same_client() {
-    for (service, revoked) in [("crm-mail", false), ("elsewhere", true)] {
-        let (rig, id) = rig(1).await;
-        Consents(&rig).connect(0, &of_service(&id, service), Some("ada")).await;
-        let connections = &rig.processes[0].connections;
-        let (family, grant) = rig.world.provider.consent(0);
-        let until = connections.records.now().plus(Duration::from_secs(30));
-        let aside = UnconfirmedGrant {
-            id: &id,
-            name: "one",
-            grant,
-            identity: identity(Some("ada")),
-            requested: &[],
-            shown: true,
-            until,
-        };
-        connections.unconfirmed.put(aside).await.unwrap();
-        sleep(LATER).await;
-        assert_eq!(rig.death_of(family).is_some(), revoked, "{service}");
-        assert_eq!(rig.records(), 1);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_grant_that_waits_for_a_word_is_alive_too() {
-    let (rig, id) = rig(1).await;
-    Consents(&rig).connect(0, &id, Some("ada")).await;
-    let connections = &rig.processes[0].connections;
-    let (family, grant) = rig.world.provider.consent(0);
-    let until = connections.records.now().plus(LIFE / 2);
-    let waiting = labelled(&id, "work");
-    let aside = UnconfirmedGrant {
-        id: &waiting,
-        name: "one",
-        grant,
-        identity: identity(Some("ada")),
-        requested: &[],
-        shown: true,
-        until,
-    };
-    connections.unconfirmed.put(aside).await.unwrap();
-    rig.disconnect(&id).await;
-    sleep(LATER).await;
-    assert_eq!((rig.revocations(), rig.death_of(family)), (0, None));
 }
 
 #[tokio::test(start_paused = true)]
