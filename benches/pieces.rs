@@ -5,14 +5,10 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    clippy::disallowed_methods,
     reason = "a program for developers, which reads the clock to sign what is good now"
 )]
 
-use std::{
-    path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{path::Path, time::Duration};
 
 use bytestring::ByteString;
 use divan::{Bencher, black_box, counter::BytesCount};
@@ -21,7 +17,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use tokio::runtime::Runtime;
 use valetkey::{
     caller::Callers,
-    clock::Timestamp,
+    clock::{Clock, Timestamp},
     config::Config,
     connection::{Decision, Want},
     events::{Actor, Cause},
@@ -72,8 +68,8 @@ fn config(folder: &Path, algorithm: &str) -> Config {
     loaded(folder, algorithm).config
 }
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+fn now() -> Timestamp {
+    Clock::system().now()
 }
 
 /// A JWT of this subject.
@@ -83,7 +79,7 @@ fn jwt(algorithm: &str, subject: &str) -> String {
         "RS256" => (Algorithm::RS256, EncodingKey::from_rsa_pem(RSA.as_bytes()).unwrap()),
         _ => (Algorithm::ES256, EncodingKey::from_ec_pem(P256.as_bytes()).unwrap()),
     };
-    let claims = serde_json::json!({ "iss": ISSUER, "aud": "bench", "sub": subject, "exp": now() + 3600 });
+    let claims = serde_json::json!({ "iss": ISSUER, "aud": "bench", "sub": subject, "exp": now().seconds() + 3600 });
     jsonwebtoken::encode(&Header::new(algorithm), &claims, &key).unwrap()
 }
 
@@ -155,7 +151,7 @@ fn resolve(bencher: Bencher<'_, '_>) {
     let want = Want { caller: &caller, services, service, account: None, scopes: &[], operation };
     let held = runtime.block_on(heart.connections.resolver.resolve(&want)).unwrap();
     let owner = heart.connections.resolver.owner(&caller).unwrap();
-    let at = Timestamp::from_seconds(now());
+    let at = now();
     bencher.bench_local(|| {
         let Some(Decision::Use(credential)) = heart.connections.resolver.from_memory(black_box(&owner), &want, at)
         else {

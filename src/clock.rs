@@ -162,6 +162,51 @@ pub mod millis {
     }
 }
 
+/// For `#[serde(with = "crate::clock::seconds")]`: a moment as a number, short, where its second is enough.
+pub mod seconds {
+    use super::{Deserialize, Deserializer, Serializer, Timestamp};
+
+    /// Writes the whole seconds since the epoch.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(value: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(value.seconds())
+    }
+
+    /// Reads them.
+    ///
+    /// # Errors
+    /// Where it is no number.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        u64::deserialize(deserializer).map(Timestamp::from_seconds)
+    }
+
+    /// The same where there may be none: `#[serde(with = "crate::clock::seconds::optional")]`.
+    pub mod optional {
+        use super::{Deserialize, Deserializer, Serializer, Timestamp};
+
+        /// Writes the whole seconds since the epoch, or nothing.
+        ///
+        /// # Errors
+        /// Those of the serializer.
+        pub fn serialize<S: Serializer>(value: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+            match value {
+                Some(time) => serializer.serialize_some(&time.seconds()),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        /// Reads them.
+        ///
+        /// # Errors
+        /// Where it is no number.
+        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+            Ok(Option::<u64>::deserialize(deserializer)?.map(Timestamp::from_seconds))
+        }
+    }
+}
+
 /// Tells the time.
 #[derive(Clone)]
 pub struct Clock(Source);

@@ -15,6 +15,7 @@ use std::{
 use quick_cache::{Equivalent, sync::Cache};
 
 use super::{Caller, verify::has_expired};
+use crate::clock::Timestamp;
 
 /// After this many new tokens, or a quarter of what is held if that is more, the expired ones are swept out: each new token
 /// pays for a look at four at most.
@@ -80,8 +81,8 @@ impl VerifiedTokens {
         self.cache.get(&Presented(token))
     }
 
-    /// Remembers; `now` is in seconds since the Unix epoch.
-    pub(super) fn insert(&self, caller: Arc<Caller>, now: u64) {
+    /// Remembers.
+    pub(super) fn insert(&self, caller: Arc<Caller>, now: Timestamp) {
         self.cache.insert(Held(Arc::clone(&caller)), caller);
         let new = self.since_sweep.fetch_add(1, Ordering::Relaxed);
         if new >= SWEEP && new >= self.cache.len() / 4 {
@@ -102,13 +103,13 @@ mod tests {
     use crate::caller::testing::caller_with;
 
     fn entry(token: &str) -> Arc<Caller> {
-        Arc::new(caller_with("u", 10, token))
+        Arc::new(caller_with("u", Timestamp::from_seconds(10), token))
     }
 
     #[test]
     fn a_token_is_found_by_all_of_its_bytes() {
         let cache = VerifiedTokens::new(10);
-        cache.insert(entry("a.b.c"), 0);
+        cache.insert(entry("a.b.c"), Timestamp::default());
         assert!(cache.get(b"a.b.c").is_some());
         for other in ["a.b.d", "a.b.", "a.b.cc", "A.b.c", ""] {
             assert!(cache.get(other.as_bytes()).is_none(), "{other}");
@@ -122,7 +123,7 @@ mod tests {
         for capacity in [0, 100] {
             let cache = VerifiedTokens::new(capacity);
             for number in 0..10_000 {
-                cache.insert(entry(&number.to_string()), 0);
+                cache.insert(entry(&number.to_string()), Timestamp::default());
             }
             assert!(cache.cache.len() <= capacity, "{}", cache.cache.len());
         }
@@ -133,7 +134,8 @@ mod tests {
         let cache = VerifiedTokens::new(1_000_000);
         let begin = 1_000_000;
         for second in begin..begin + 20_000 {
-            cache.insert(Arc::new(caller_with("u", second + 600, &second.to_string())), second);
+            let (at, expires_at) = (Timestamp::from_seconds(second), Timestamp::from_seconds(second + 600));
+            cache.insert(Arc::new(caller_with("u", expires_at, &second.to_string())), at);
         }
         // Those that live are the last 660 with the leeway; what has expired since the last sweep may still be there.
         assert!(cache.cache.len() <= 660 + SWEEP + 1, "{}", cache.cache.len());

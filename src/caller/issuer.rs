@@ -12,6 +12,7 @@ use super::{
     verify::Rules,
 };
 use crate::{
+    clock::Timestamp,
     config::{Algorithm, CallerIssuer, IssuerKeys, loopback::is_loopback},
     id::Issuer,
     outbound::Outbound,
@@ -146,7 +147,7 @@ impl TrustedIssuer {
         token: &str,
         claims: Unverified<Claims>,
         found: &Found,
-        now: u64,
+        now: Timestamp,
     ) -> Result<Caller, Doubt> {
         let verdict = self.rules.verify(token, claims, &found.key, now)?;
         Ok(Caller::new(verdict.id, verdict.expires_at, found.epoch, token))

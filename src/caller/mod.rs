@@ -23,6 +23,7 @@ mod verify;
 use std::{
     fmt,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use serde_json::{Map, Value};
@@ -38,6 +39,7 @@ use self::{
     unverified::{Claims, JoseHeader, Unverified},
 };
 use crate::{
+    clock::Timestamp,
     config::CallerIssuer,
     id::{CallerId, Issuer},
     outbound::Outbound,
@@ -46,14 +48,14 @@ use crate::{
 };
 
 /// How far clocks may be apart, in seconds.
-pub const LEEWAY: u64 = 60;
+pub const LEEWAY: Duration = Duration::from_secs(60);
 
 /// Somebody whose JWT was verified.
 pub struct Caller {
     /// Who it is.
     pub id: CallerId,
-    /// When the JWT expires, in seconds since the Unix epoch, without leeway.
-    pub expires_at: u64,
+    /// When the JWT expires, without leeway.
+    pub expires_at: Timestamp,
     token: Secret<Box<str>>,
     claims: OnceLock<Box<Map<String, Value>>>,
     owner: OnceLock<OwnerId>,
@@ -62,7 +64,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    fn new(id: CallerId, expires_at: u64, epoch: u32, token: &str) -> Self {
+    fn new(id: CallerId, expires_at: Timestamp, epoch: u32, token: &str) -> Self {
         let token = Secret::new(token.into());
         Self { id, expires_at, token, claims: OnceLock::new(), owner: OnceLock::new(), epoch }
     }
@@ -197,9 +199,8 @@ impl Callers {
         issuers.iter().enumerate().filter_map(problem).collect()
     }
 
-    /// The caller whose JWT this is, if it was verified before and is still good: no I/O, no waiting. `now` is in seconds
-    /// since the Unix epoch.
-    pub fn cached(&self, token: &[u8], now: u64) -> Option<Arc<Caller>> {
+    /// The caller whose JWT this is, if it was verified before and is still good: no I/O, no waiting.
+    pub fn cached(&self, token: &[u8], now: Timestamp) -> Option<Arc<Caller>> {
         let caller = self.verified.get(token)?;
         let same_keys = self.issuer(&caller.id.issuer).is_some_and(|issuer| issuer.epoch() == caller.epoch);
         if same_keys && !verify::has_expired(caller.expires_at, now) {
@@ -209,12 +210,12 @@ impl Callers {
         None
     }
 
-    /// The caller whose JWT this is. `now` is in seconds since the Unix epoch. Waits, for some seconds at most, where the
-    /// issuer's keys have to be fetched first.
+    /// The caller whose JWT this is. Waits, for some seconds at most, where the issuer's
+    /// keys have to be fetched first.
     ///
     /// # Errors
     /// Where the JWT is not believed, or the keys to tell are not to be had ([`Reason::KeysUnavailable`]).
-    pub async fn authenticate(&self, token: &str, now: u64) -> Result<Arc<Caller>, Unauthenticated> {
+    pub async fn authenticate(&self, token: &str, now: Timestamp) -> Result<Arc<Caller>, Unauthenticated> {
         if let Some(caller) = self.cached(token.as_bytes(), now) {
             return Ok(caller);
         }
@@ -236,7 +237,7 @@ impl Callers {
         Ok(caller)
     }
 
-    async fn believed(&self, token: &str, now: u64) -> Result<Caller, Doubt> {
+    async fn believed(&self, token: &str, now: Timestamp) -> Result<Caller, Doubt> {
         let claims = Unverified::<Claims>::read(token)?;
         let issuer = self.issuer_of(&claims)?;
         let header = Unverified::<JoseHeader>::read(token)?;

@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{Caller, keys::library};
 use crate::{
+    clock::Timestamp,
     config::{Algorithm, CallerIssuer, IssuerKeys},
     id::{CallerId, Issuer, Subject},
 };
@@ -25,6 +26,11 @@ pub(crate) const ISSUER: &str = "https://auth.example.com/";
 pub(crate) const AUDIENCE: &str = "valetkey";
 /// Now, as tests have it.
 pub(crate) const NOW: u64 = 1_800_000_000;
+
+/// This many seconds after the epoch.
+pub(crate) fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_seconds(seconds)
+}
 /// A secret of an allowed length.
 pub(crate) const SECRET: &str = "a secret of thirty-two bytes, ok";
 
@@ -131,7 +137,7 @@ pub(crate) fn issuer(keys: IssuerKeys, algorithms: &[Algorithm]) -> CallerIssuer
 }
 
 /// A verified caller of [`ISSUER`], with this token.
-pub(crate) fn caller_with(subject: &str, expires_at: u64, token: &str) -> Caller {
+pub(crate) fn caller_with(subject: &str, expires_at: Timestamp, token: &str) -> Caller {
     let id = CallerId { issuer: Issuer::parse(ISSUER).unwrap(), subject: Subject::parse(subject).unwrap() };
     Caller::new(id, expires_at, 0, token)
 }

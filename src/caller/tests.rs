@@ -7,7 +7,7 @@ use jsonwebtoken::Header;
 use serde_json::{Value, json};
 
 use super::{
-    testing::{AUDIENCE, ISSUER, NOW, Pair, SECRET, claims, issuer, jwks, sign_hmac},
+    testing::{AUDIENCE, ISSUER, NOW, Pair, SECRET, at, claims, issuer, jwks, sign_hmac},
     *,
 };
 use crate::{
@@ -33,7 +33,7 @@ fn sign(claims: &Value) -> String {
 }
 
 async fn reason(callers: &Callers, token: &str) -> Option<Reason> {
-    callers.authenticate(token, NOW).await.err().map(|error| error.reason)
+    callers.authenticate(token, at(NOW)).await.err().map(|error| error.reason)
 }
 
 /// The good claims with one of them changed, or taken away by `null`.
@@ -194,7 +194,7 @@ async fn another_claim_may_name_the_caller() {
     let mut claims = but("sub", Value::Null);
     assert_eq!(reason(&callers, &sign(&claims)).await, Some(Reason::Invalid));
     claims["https://acme.example/uid"] = json!("77");
-    let caller = callers.authenticate(&sign(&claims), NOW).await.unwrap();
+    let caller = callers.authenticate(&sign(&claims), at(NOW)).await.unwrap();
     assert_eq!(caller.id.subject.as_str(), "77");
     claims["https://acme.example/uid"] = json!("");
     assert_eq!(reason(&callers, &sign(&claims)).await, Some(Reason::Invalid));
@@ -209,9 +209,9 @@ async fn the_same_subject_of_two_issuers_is_two_callers() {
         ..with_secret()
     };
     let callers = callers(&[with_secret(), other.clone()]);
-    let one = callers.authenticate(&sign(&claims("u")), NOW).await.unwrap();
+    let one = callers.authenticate(&sign(&claims("u")), at(NOW)).await.unwrap();
     let theirs = sign_hmac(b"another secret of thirty-two byte", Algorithm::HS256, &but("iss", json!("other")));
-    let two = callers.authenticate(&theirs, NOW).await.unwrap();
+    let two = callers.authenticate(&theirs, at(NOW)).await.unwrap();
     assert_ne!(one.id, two.id);
     assert_eq!(callers.application(&one.id.issuer), None);
     assert_eq!(callers.application(&two.id.issuer), Some("Billing"));
@@ -232,7 +232,7 @@ async fn what_is_wrong_is_not_told_to_strangers() {
         sign(Pair::Rsa, "a", &but("aud", json!("other"))),
         sign(Pair::RsaOther, "a", &but("exp", json!(0))),
     ] {
-        texts.push(callers.authenticate(&token, NOW).await.unwrap_err().to_string());
+        texts.push(callers.authenticate(&token, at(NOW)).await.unwrap_err().to_string());
     }
     assert!(texts.iter().all(|text| *text == "the token is not valid"), "{texts:?}");
 }
@@ -249,17 +249,18 @@ async fn what_is_not_a_jwt_is_malformed() {
 async fn a_verified_token_is_remembered_until_it_expires() {
     let callers = callers(&[with_secret()]);
     let token = sign(&claims("u"));
-    assert!(callers.cached(token.as_bytes(), NOW).is_none());
-    let caller = callers.authenticate(&token, NOW).await.unwrap();
+    assert!(callers.cached(token.as_bytes(), at(NOW)).is_none());
+    let caller = callers.authenticate(&token, at(NOW)).await.unwrap();
     assert_eq!(caller.claims()["aud"], AUDIENCE);
-    let again = callers.cached(token.as_bytes(), NOW).unwrap();
+    let again = callers.cached(token.as_bytes(), at(NOW)).unwrap();
     assert!(Arc::ptr_eq(&caller, &again));
-    let last = caller.expires_at + LEEWAY - 1;
+    let end = caller.expires_at.plus(LEEWAY);
+    let last = end.before(Duration::from_secs(1));
     assert!(callers.cached(token.as_bytes(), last).is_some());
-    assert!(callers.cached(token.as_bytes(), last + 1).is_none());
-    assert_eq!(callers.authenticate(&token, last + 1).await.unwrap_err().reason, Reason::Expired);
+    assert!(callers.cached(token.as_bytes(), end).is_none());
+    assert_eq!(callers.authenticate(&token, end).await.unwrap_err().reason, Reason::Expired);
     let forged = format!("{}A", &token[..token.len() - 1]);
-    assert!(callers.cached(forged.as_bytes(), NOW).is_none());
+    assert!(callers.cached(forged.as_bytes(), at(NOW)).is_none());
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use super::{
     unverified::{Claims, Unverified},
 };
 use crate::{
+    clock::Timestamp,
     config::{Algorithm, CallerIssuer},
     id::{CallerId, Issuer, Subject},
 };
@@ -30,7 +31,7 @@ pub(super) struct Verdict {
     /// Who it speaks of.
     pub(super) id: CallerId,
     /// Its `exp`.
-    pub(super) expires_at: u64,
+    pub(super) expires_at: Timestamp,
 }
 
 impl Rules {
@@ -68,7 +69,7 @@ impl Rules {
         token: &str,
         claims: Unverified<Claims>,
         key: &Verifier,
-        now: u64,
+        now: Timestamp,
     ) -> Result<Verdict, Doubt> {
         let claims = claims
             .verified(token, key)
@@ -134,38 +135,44 @@ fn is_for(audience: &str, aud: Option<&Value>) -> bool {
 }
 
 /// Checks `exp`, `nbf` and `iat` (RFC 7519 §4.1.4 to 4.1.6) and tells `exp`.
-fn check_times(claims: &Map<String, Value>, now: u64) -> Result<u64, Doubt> {
+fn check_times(claims: &Map<String, Value>, now: Timestamp) -> Result<Timestamp, Doubt> {
     let date = |name: &'static str| {
         numeric_date(claims, name)
             .map_err(|reason| Doubt::new(reason, name, kind(claims.get(name)), "seconds since 1970, UTC"))
     };
     let expires_at =
         date("exp")?.ok_or_else(|| Doubt::new(Reason::Invalid, "exp", "nothing", "seconds since 1970, UTC"))?;
-    let (begins_at, issued_at) = (date("nbf")?.unwrap_or(0), date("iat")?.unwrap_or(0));
+    let (begins_at, issued_at) = (date("nbf")?, date("iat")?);
     if has_expired(expires_at, now) {
-        return Err(Doubt::new(Reason::Expired, "exp", &expires_at.to_string(), format!("after {now}")));
+        return Err(Doubt::new(
+            Reason::Expired,
+            "exp",
+            &expires_at.seconds().to_string(),
+            format!("after {}", now.seconds()),
+        ));
     }
-    let latest = now.saturating_add(LEEWAY);
+    let latest = now.plus(LEEWAY);
     for (name, at) in [("nbf", begins_at), ("iat", issued_at)] {
-        if at > latest {
-            return Err(Doubt::new(Reason::NotYetValid, name, &at.to_string(), format!("not after {latest}")));
+        if let Some(at) = at.filter(|at| *at > latest) {
+            let (at, latest) = (at.seconds().to_string(), latest.seconds());
+            return Err(Doubt::new(Reason::NotYetValid, name, &at, format!("not after {latest}")));
         }
     }
     Ok(expires_at)
 }
 
 /// Whether a token that expires then has expired by now, clocks being [`LEEWAY`] apart.
-pub(super) fn has_expired(expires_at: u64, now: u64) -> bool {
-    now >= expires_at.saturating_add(LEEWAY)
+pub(super) fn has_expired(expires_at: Timestamp, now: Timestamp) -> bool {
+    expires_at.plus(LEEWAY).reached(now)
 }
 
-/// A `NumericDate`, which may have a fraction (RFC 7519 §2), in whole seconds.
-fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<u64>, Reason> {
+/// A `NumericDate`, which may have a fraction (RFC 7519 §2), to the second.
+fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, Reason> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };
     let fraction = || value.as_f64().filter(|seconds| (0.0..9e15).contains(seconds));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range, as was just checked")]
     let seconds = value.as_u64().or_else(|| fraction().map(|seconds| seconds as u64));
-    seconds.map(Some).ok_or(Reason::Invalid)
+    seconds.map(|seconds| Some(Timestamp::from_seconds(seconds))).ok_or(Reason::Invalid)
 }

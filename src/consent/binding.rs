@@ -112,5 +112,5 @@ fn use_of(ticket: &Ticket) -> String {
 
 /// A ticket's use is remembered for as long as any of its flows can come back.
 fn memory(ticket: &Ticket, now: Timestamp) -> Duration {
-    Timestamp::from_seconds(ticket.expires).until(now) + STATE_TTL + Duration::from_secs(60)
+    ticket.expires.until(now) + STATE_TTL + Duration::from_secs(60)
 }

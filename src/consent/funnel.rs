@@ -159,7 +159,7 @@ impl Funnel {
         }
         let Ok(root) = self.0.roots.get().await else { return };
         // For as long as anything may come of the ticket: its own life, a stay at the provider, and somebody's word.
-        let known_for = Timestamp::from_seconds(ticket.expires).until(now) + STATE_TTL * 2 + DAY;
+        let known_for = ticket.expires.until(now) + STATE_TTL * 2 + DAY;
         let (name, id) = (counter(&root, &ticket.service, stage), digest("funnel", &ticket.id));
         self.count(Count { name, hour: hour(now), id, n: 1, known_for }).await;
     }

@@ -113,9 +113,9 @@ impl Links {
             account: wish.account.clone(),
             scopes: wish.scopes.to_vec(),
             return_to: wish.return_to.map(ToString::to_string),
-            issued: now.seconds(),
-            expires: now.plus(ttl).seconds(),
-            session_ends: session.map(Timestamp::seconds),
+            issued: now,
+            expires: now.plus(ttl),
+            session_ends: session,
             id: token::<16>()?,
         };
         let sealed = ticket.seal(&root)?;

@@ -25,8 +25,9 @@ pub struct Session {
     pub application: Option<String>,
     /// How far it reaches.
     pub reach: Reach,
-    /// Seconds since the epoch.
-    pub expires: u64,
+    /// When it ends.
+    #[serde(with = "crate::clock::seconds")]
+    pub expires: Timestamp,
 }
 
 /// What a session manages.
@@ -96,7 +97,7 @@ impl Sessions {
         reach: Reach,
         now: Timestamp,
     ) -> Result<String, Unavailable> {
-        let expires = now.plus(SESSION_TTL).seconds();
+        let expires = now.plus(SESSION_TTL);
         self.begin(Session { caller, name, application, reach, expires }, now).await
     }
 
@@ -108,7 +109,7 @@ impl Sessions {
         let root = self.roots.get().await?;
         let value = token::<32>()?;
         let id = id_of(&value);
-        let life = Timestamp::from_seconds(session.expires).until(now);
+        let life = session.expires.until(now);
         let sealed = sealed(&root, &id, &session)?;
         match self.store.put_once(&id, sealed.as_bytes(), Some(life)).await? {
             Claim::Mine => Ok(value),
@@ -146,7 +147,7 @@ impl Sessions {
         let life = self.settings.connect.ticket_ttl;
         let value = token::<32>()?;
         let id = link_of(&value);
-        let session = Session { caller, name, application, reach: Reach::All, expires: now.plus(life).seconds() };
+        let session = Session { caller, name, application, reach: Reach::All, expires: now.plus(life) };
         let sealed = sealed(&root, &id, &session)?;
         match self.store.put_once(&id, sealed.as_bytes(), Some(life)).await? {
             Claim::Mine => {
@@ -165,7 +166,7 @@ impl Sessions {
         let id = link_of(link);
         let sealed = self.store.peek(&id).await?;
         let Some(session) = sealed.and_then(|sealed| opened(&root, &id, &sealed, now)) else { return Ok(None) };
-        let begun = Timestamp::from_seconds(session.expires).before(self.settings.connect.ticket_ttl);
+        let begun = session.expires.before(self.settings.connect.ticket_ttl);
         Ok((!self.erasures.since(&session.caller, begun).await?).then_some(session))
     }
 
@@ -180,7 +181,7 @@ impl Sessions {
         let Some(sealed) = self.store.take(&id).await? else { return Ok(None) };
         let session = opened(&root, &id, &sealed, now);
         let Some(Session { caller, name, application, reach, expires }) = session else { return Ok(None) };
-        let begun = Timestamp::from_seconds(expires).before(self.settings.connect.ticket_ttl);
+        let begun = expires.before(self.settings.connect.ticket_ttl);
         if self.erasures.since(&caller, begun).await? {
             return Ok(None);
         }
@@ -196,7 +197,7 @@ impl Sessions {
         let id = id_of(cookie);
         let sealed = self.store.peek(&id).await?;
         let Some(session) = sealed.and_then(|sealed| opened(&root, &id, &sealed, now)) else { return Ok(None) };
-        let begun = Timestamp::from_seconds(session.expires).before(SESSION_TTL);
+        let begun = session.expires.before(SESSION_TTL);
         Ok((!self.erasures.since(&session.caller, begun).await?).then_some(session))
     }
 
@@ -219,7 +220,7 @@ fn sealed(root: &Root, id: &str, session: &Session) -> Result<String, Unavailabl
 fn opened(root: &Root, id: &str, sealed: &[u8], now: Timestamp) -> Option<Session> {
     let plaintext = root.open(Purpose::Session, std::str::from_utf8(sealed).ok()?, &[id.as_bytes()]).ok()?;
     let session: Session = serde_json::from_slice(plaintext.expose()).ok()?;
-    (!Timestamp::from_seconds(session.expires).reached(now)).then_some(session)
+    (!session.expires.reached(now)).then_some(session)
 }
 
 fn link_of(link: &str) -> String {

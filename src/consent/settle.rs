@@ -248,7 +248,7 @@ impl Consent {
             asked: held.asked.clone(),
             connection,
             return_to: back.map(|url| url.with(&[("connected", service.as_str())])),
-            session_ends: ticket.and_then(|ticket| ticket.session_ends).map(Timestamp::from_seconds),
+            session_ends: ticket.and_then(|ticket| ticket.session_ends),
         })))
     }
 

@@ -45,8 +45,8 @@ pub(super) struct State {
     /// Where the browser goes afterwards.
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub return_to: Option<String>,
-    #[serde(rename = "e")]
-    expires: u64,
+    #[serde(rename = "e", with = "crate::clock::seconds")]
+    expires: Timestamp,
 }
 
 /// The name under which the store keeps a state.
@@ -68,7 +68,7 @@ impl State {
             ticket: plan.text,
             scopes: plan.scopes,
             return_to: plan.return_to.map(|url| url.to_string()),
-            expires: now.plus(STATE_TTL).seconds(),
+            expires: now.plus(STATE_TTL),
         }
     }
 
@@ -79,7 +79,7 @@ impl State {
 
     /// When it was made.
     pub fn begun(&self) -> Timestamp {
-        Timestamp::from_seconds(self.expires).before(STATE_TTL)
+        self.expires.before(STATE_TTL)
     }
 
     /// The PKCE verifier (RFC 7636 §4.1).
@@ -176,7 +176,7 @@ impl States {
             .ok()
             .and_then(|text| root.open(Purpose::State, text, &[handle.0.as_bytes()]).ok())
             .and_then(|plaintext| serde_json::from_slice::<State>(plaintext.expose()).ok());
-        Ok(state.filter(|state| !Timestamp::from_seconds(state.expires).reached(now)))
+        Ok(state.filter(|state| !state.expires.reached(now)))
     }
 
     /// Spends a state: of several that try, one hears `true`.

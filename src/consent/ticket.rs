@@ -33,16 +33,16 @@ pub struct Ticket {
     /// Where the browser goes afterwards; checked again when it does.
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub return_to: Option<String>,
-    /// Seconds since the epoch.
-    #[serde(rename = "i")]
-    pub issued: u64,
-    /// Seconds since the epoch.
-    #[serde(rename = "e")]
-    pub expires: u64,
-    /// When the session ends that asked for it, in seconds since the epoch, where that session reaches one connection only:
+    /// When it was made.
+    #[serde(rename = "i", with = "crate::clock::seconds")]
+    pub issued: Timestamp,
+    /// When it expires.
+    #[serde(rename = "e", with = "crate::clock::seconds")]
+    pub expires: Timestamp,
+    /// When the session ends that asked for it, where that session reaches one connection only:
     /// what comes of the ticket gives no longer one, or such a session could renew itself for ever.
-    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
-    pub session_ends: Option<u64>,
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none", with = "crate::clock::seconds::optional")]
+    pub session_ends: Option<Timestamp>,
     /// Tells it from every other ticket.
     #[serde(rename = "j")]
     pub id: String,
@@ -94,7 +94,7 @@ impl Ticket {
 
     /// Whether it has expired.
     pub fn has_expired(&self, now: Timestamp) -> bool {
-        Timestamp::from_seconds(self.expires).reached(now)
+        self.expires.reached(now)
     }
 
     /// Whom the pages call the caller: name or address, else the subject.

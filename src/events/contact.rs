@@ -52,12 +52,12 @@ struct Stored {
     address: Option<SecretString>,
     #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
     language: Option<Language>,
-    /// The end of the JWT that said so, in seconds: an older JWT does not take back what a newer one said.
-    #[serde(rename = "e")]
-    vouched_until: u64,
-    /// When it was written, in seconds.
-    #[serde(rename = "w")]
-    written: u64,
+    /// The end of the JWT that said so: an older JWT does not take back what a newer one said.
+    #[serde(rename = "e", with = "crate::clock::seconds")]
+    vouched_until: Timestamp,
+    /// When it was written.
+    #[serde(rename = "w", with = "crate::clock::seconds")]
+    written: Timestamp,
 }
 
 /// Which claims hold what, for one issuer.
@@ -102,8 +102,13 @@ impl Contacts {
     }
 
     /// Takes note of what a verified JWT says of its caller; `claims` are read only where an address is looked for, and
-    /// `vouched_until` is the JWT's `exp`, in seconds. Never waits.
-    pub fn note<'c>(&self, caller: &CallerId, claims: impl FnOnce() -> &'c Map<String, Value>, vouched_until: u64) {
+    /// `vouched_until` is the JWT's `exp`. Never waits.
+    pub fn note<'c>(
+        &self,
+        caller: &CallerId,
+        claims: impl FnOnce() -> &'c Map<String, Value>,
+        vouched_until: Timestamp,
+    ) {
         let Some(names) = self.0.claims.get(&caller.issuer) else { return };
         let claims = claims();
         // A JWT that speaks of no address takes none back.
@@ -151,15 +156,10 @@ impl Contacts {
         self.0.store.take(&name(root, caller)).await.map(drop)
     }
 
-    async fn keep(&self, caller: &CallerId, contact: &Contact, vouched_until: u64, now: Timestamp) -> Option<()> {
+    async fn keep(&self, caller: &CallerId, contact: &Contact, vouched_until: Timestamp, now: Timestamp) -> Option<()> {
         let root = self.0.surroundings.root().await?;
         let name = name(&root, caller);
-        let new = Stored {
-            address: contact.address.clone(),
-            language: contact.language,
-            vouched_until,
-            written: now.seconds(),
-        };
+        let new = Stored { address: contact.address.clone(), language: contact.language, vouched_until, written: now };
         let plain = zeroize::Zeroizing::new(serde_json::to_vec(&new).ok()?);
         let sealed = root.seal(Purpose::Event, &plain, &[name.as_bytes()]).ok()?;
         let mut before = self.0.store.peek(&name).await.ok()?;
@@ -179,7 +179,7 @@ impl Contacts {
             if let Some(stored) = open(&root, &name, &old) {
                 let [before, after] = [&stored, &new].map(|stored| stored.address.as_ref().map(SecretString::expose));
                 let same = before == after && stored.language == new.language;
-                let is_recent = now.since(Timestamp::from_seconds(stored.written)) < RENEWED;
+                let is_recent = now.since(stored.written) < RENEWED;
                 if (same && is_recent) || (!same && stored.vouched_until > vouched_until) {
                     return Some(());
                 }

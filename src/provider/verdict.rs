@@ -28,7 +28,7 @@ pub enum Verdict {
         scopes: Vec<String>,
     },
     /// The token is no longer taken.
-    DeadToken,
+    InvalidToken,
     /// Too many calls; nothing of the credential.
     RateLimited,
 }
@@ -209,7 +209,7 @@ pub fn verdict(service: &Service, status: StatusCode, headers: &HeaderMap, body:
         return Verdict::MissingScopes { scopes: service.scopes.missing(&named, &none_held) };
     }
     if status == StatusCode::UNAUTHORIZED || service.signs.dead_token.iter().any(holds) {
-        return Verdict::DeadToken;
+        return Verdict::InvalidToken;
     }
     Verdict::Fine
 }

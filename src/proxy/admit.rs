@@ -53,7 +53,7 @@ impl Gate {
             context.way = Way::Own;
             return Ok(Left::Nothing);
         };
-        let Some(caller) = unclaimed.known_caller(head, context.began.seconds()) else {
+        let Some(caller) = unclaimed.known_caller(head, context.began) else {
             return Ok(Left::Authenticate(unclaimed));
         };
         let claimed = unclaimed.claimed(&self.core.rates, head, caller);
@@ -63,7 +63,7 @@ impl Gate {
 
     /// Gives the call its credential, where memory holds it, or what memory knows to be the reason that there is none.
     fn claim(&self, mut call: Call, context: &mut Context) -> Left {
-        let connections = &self.core.connections;
+        let connections = &self.core.parts.connections;
         let owner = call.caller.owner(|id| connections.resolver.owner(id));
         let decision = owner.and_then(|owner| connections.resolver.from_memory(&owner, &call.want(), context.began));
         let (outcome, left) = match decision {
@@ -78,7 +78,7 @@ impl Gate {
                 (CacheOutcome::Miss, Left::Resolve)
             }
         };
-        self.core.metrics.credential_cache(outcome);
+        self.core.parts.metrics.credential_cache(outcome);
         context.way = Way::Call(call);
         left
     }
@@ -88,7 +88,7 @@ impl Gate {
         let left = match left {
             Left::Authenticate(unclaimed) => {
                 let head = session.req_header();
-                let claimed = match unclaimed.authenticate(head, self.core.clock.now().seconds()).await {
+                let claimed = match unclaimed.authenticate(head, self.core.parts.clock.now()).await {
                     Ok(caller) => unclaimed.claimed(&self.core.rates, head, caller),
                     Err(refusal) => Err(unclaimed.refused(refusal)),
                 };
@@ -102,7 +102,7 @@ impl Gate {
             Left::Nothing | Left::Authenticate(_) => return Ok(()),
             Left::Refuse(unusable) => unusable,
             Left::Resolve => {
-                let resolver = &self.core.connections.resolver;
+                let resolver = &self.core.parts.connections.resolver;
                 let owner = call.caller.owner(|id| resolver.owner(id));
                 match resolver.resolve_of(owner, &call.want()).await {
                     Ok(credential) => {

@@ -1,4 +1,4 @@
-//! What an upstream's answer means for the credential, and how the answer is dressed for the client. Works on headers
+//! What an upstream's answer means for the credential, and how its headers are rewritten for the client. Works on headers
 //! alone; `peek` brings the first bytes of a body where the provider's signs need them.
 
 use std::sync::Arc;
@@ -40,19 +40,19 @@ pub fn judge(
     match verdict(&call.route.service, header.status, &header.headers, body) {
         Verdict::Fine | Verdict::RateLimited => {
             if header.status.as_u16() < 400 {
-                core.connections.resolver.accepted(credential, began);
+                core.parts.connections.resolver.accepted(credential, began);
             }
             true
         }
-        Verdict::DeadToken
+        Verdict::InvalidToken
             if call.method == Method::HEAD
                 && is_open_without_body(&call.route.service, header.status, &header.headers) =>
         {
             true
         }
-        Verdict::DeadToken => {
+        Verdict::InvalidToken => {
             let own = call.recovery == Recovery::PassOn
-                || core.connections.resolver.refused_by_upstream_itself(credential, began);
+                || core.parts.connections.resolver.refused_by_upstream_itself(credential, began);
             if !own {
                 let credential = Arc::clone(credential);
                 context.finding = Some(Finding::Rejected { credential, replayable });
@@ -96,7 +96,11 @@ fn named(scopes: Vec<String>, call: &Call) -> Vec<String> {
 }
 
 /// Takes out of an answer what must not reach the client, rewrites its URLs, and guards what a browser might run.
-pub fn dress<'a>(call: &Call, header: &mut ResponseHeader, origin: impl FnOnce() -> Origin<'a>) -> Result<()> {
+pub fn rewrite_headers<'a>(
+    call: &Call,
+    header: &mut ResponseHeader,
+    origin: impl FnOnce() -> Origin<'a>,
+) -> Result<()> {
     let tunnel = header.status == StatusCode::SWITCHING_PROTOCOLS;
     let answered = Answered { cookies: call.route.service.response_cookies, tunnel };
     let seen = scrub::look(&header.headers, answered);
@@ -107,7 +111,7 @@ pub fn dress<'a>(call: &Call, header: &mut ResponseHeader, origin: impl FnOnce()
         let service = &call.route.service;
         let proxied = format!("/proxy/{}{}", service.name, call.target.form());
         let place = Place { base: call.upstream().base(), proxied: &proxied, path: call.target.path().as_str() };
-        let session = call.generation.session_cookie.as_deref();
+        let session = call.generation.settings.session_cookie.as_deref();
         let all = header.headers.get_all(header::SET_COOKIE).iter();
         let theirs: Vec<HeaderValue> = all.filter_map(|cookie| cookies::mended(cookie, place, session)).collect();
         header.remove_header(&header::SET_COOKIE);
@@ -162,7 +166,7 @@ fn rewrite_urls(call: &Call, header: &mut ResponseHeader, origin: &Origin<'_>) -
     }
     let called = &call.route.service;
     let own = std::iter::once((called, call.upstream()));
-    let others = call.generation.services.sharing(called).filter(|service| service.name != called.name);
+    let others = call.generation.settings.services.sharing(called).filter(|service| service.name != called.name);
     let ways: Vec<Way<'_>> = own
         .chain(others.map(|service| (service, &*service.upstream)))
         .map(|(service, upstream)| Way {

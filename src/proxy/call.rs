@@ -9,6 +9,7 @@ use http::{HeaderName, Method, Version, header, request::Parts, uri::PathAndQuer
 
 use crate::{
     caller::{Caller, likely, presented},
+    clock::Timestamp,
     config::UpstreamProtocol,
     connection::{Credential, Want},
     id::{Account, CallerId},
@@ -23,8 +24,8 @@ use super::{
     methods,
     rate::Rates,
     target::{self, Proxied, Target},
-    traits::{Hops, Traits},
-    upstream::Manner,
+    traits::{HopByHop, Traits},
+    upstream::Protocol,
 };
 
 const VALETKEY_ACCOUNT: HeaderName = HeaderName::from_static("valetkey-account");
@@ -61,10 +62,10 @@ pub struct Call {
     pub method: Method,
     /// The methods as which it is judged, where it names others beside its own.
     judged_as: Option<Box<str>>,
-    /// How the upstream is spoken to.
-    pub manner: Manner,
-    /// What of the request is meant for Valetkey alone.
-    pub hops: Hops,
+    /// What it needs of the connection to the upstream.
+    pub protocol: Protocol,
+    /// What its hop-by-hop headers leave to do.
+    pub hop_by_hop: HopByHop,
     /// It says how long its body is, or that it ends somewhere.
     pub framed: bool,
     /// What the call carries.
@@ -107,7 +108,7 @@ impl Call {
     pub fn want(&self) -> Want<'_> {
         Want {
             caller: self.caller_id(),
-            services: &self.generation.services,
+            services: &self.generation.settings.services,
             service: &self.route.service,
             account: self.account.as_ref(),
             scopes: &self.scopes,
@@ -136,7 +137,7 @@ impl Call {
     /// Whether the upstream can be sent it, the policy lets it through, and the caller is within their rate.
     fn may_go_on(&mut self, rates: &Rates, unusual: bool) -> Result<(), Refusal> {
         if unusual {
-            self.manner = self.manner_of_unusual()?;
+            self.protocol = self.protocol_for_unusual_target()?;
         }
         let service = &self.route.service;
         let (claims, operation) = (Some(self.caller.claims()), Some(self.operation()));
@@ -150,12 +151,14 @@ impl Call {
     }
 
     /// What a URI can't hold goes upstream over HTTP/1.1: HTTP/2's client takes nothing but a URI.
-    fn manner_of_unusual(&self) -> Result<Manner, Refusal> {
+    fn protocol_for_unusual_target(&self) -> Result<Protocol, Refusal> {
         if PathAndQuery::from_maybe_shared(self.upstream_target()).is_ok() {
-            return Ok(self.manner);
+            return Ok(self.protocol);
         }
-        match (self.manner, self.route.service.transport.protocol) {
-            (Manner::Plain | Manner::Alone, UpstreamProtocol::Auto | UpstreamProtocol::Http1) => Ok(Manner::Alone),
+        match (self.protocol, self.route.service.transport.protocol) {
+            (Protocol::Http | Protocol::Dedicated, UpstreamProtocol::Auto | UpstreamProtocol::Http1) => {
+                Ok(Protocol::Dedicated)
+            }
             _ => Err(Refusal::bad_request(target::ODD)),
         }
     }
@@ -193,7 +196,7 @@ pub fn read(
     let route = target.as_ref().and_then(|target| generation.route(target.service()?));
     let fits = || {
         methods::check(&head.method)?;
-        let limits = route.map_or(&generation.limits, |route| &route.service.limits);
+        let limits = route.map_or(&generation.settings.limits, |route| &route.service.limits);
         if target.is_some() && head.method == Method::TRACE {
             return Err(Refusal::method_not_allowed(Some(ANYWHERE)));
         }
@@ -216,20 +219,20 @@ pub fn read(
 
 impl Unclaimed {
     /// The caller, where the JWT was verified before.
-    pub fn known_caller(&self, head: &Parts, now: u64) -> Option<Arc<Caller>> {
-        self.generation.callers.cached(likely(&head.headers, self.traits.ours)?, now)
+    pub fn known_caller(&self, head: &Parts, now: Timestamp) -> Option<Arc<Caller>> {
+        self.generation.settings.callers.cached(likely(&head.headers, self.traits.ours)?, now)
     }
 
     /// The caller at `now`, in seconds; waits where the JWT's keys must be fetched.
     ///
     /// # Errors
     /// The answer to send instead.
-    pub async fn authenticate(&self, head: &Parts, now: u64) -> Result<Arc<Caller>, Refusal> {
+    pub async fn authenticate(&self, head: &Parts, now: Timestamp) -> Result<Arc<Caller>, Refusal> {
         let service = &self.route.service;
         let own = service.api_key.header();
         let own = if *own == header::AUTHORIZATION { service.inject.header() } else { own };
         let token = presented(&head.headers, Some(own))?;
-        Ok(self.generation.callers.authenticate(&token, now).await?)
+        Ok(self.generation.settings.callers.authenticate(&token, now).await?)
     }
 
     /// The call of this caller, if it may go on.
@@ -250,9 +253,9 @@ impl Unclaimed {
             caller,
             account: asks.account,
             scopes: asks.scopes,
-            manner: if traits.manner { manner(head) } else { Manner::Plain },
-            hops: traits.hops,
-            framed: traits.content_length || traits.hops == Hops::Some,
+            protocol: if traits.decides_protocol { protocol(head) } else { Protocol::Http },
+            hop_by_hop: traits.hop_by_hop,
+            framed: traits.content_length || traits.hop_by_hop == HopByHop::Other,
             target,
             credential: None,
             recovery: Recovery::None,
@@ -320,18 +323,18 @@ fn named_scopes(head: &Parts) -> Result<Vec<String>, Refusal> {
     Ok(scopes)
 }
 
-fn manner(head: &Parts) -> Manner {
+fn protocol(head: &Parts) -> Protocol {
     let rest = |name: HeaderName, text: &[u8]| {
         let (begin, rest) = head.headers.get(name)?.as_bytes().split_at_checked(text.len())?;
         begin.eq_ignore_ascii_case(text).then(|| rest.first().copied())
     };
     if head.version < Version::HTTP_2 && rest(header::UPGRADE, b"websocket").is_some() {
-        return Manner::Alone;
+        return Protocol::Dedicated;
     }
     // `application/grpc-web` is another protocol, over any HTTP.
     match rest(header::CONTENT_TYPE, b"application/grpc") {
-        Some(None | Some(b';' | b'+' | b' ' | b'\t')) => Manner::Grpc,
-        _ => Manner::Plain,
+        Some(None | Some(b';' | b'+' | b' ' | b'\t')) => Protocol::Grpc,
+        _ => Protocol::Http,
     }
 }
 

@@ -36,7 +36,7 @@ impl Gate {
 
     /// Why a credential is lost that the upstream refuses.
     fn refusal_of_upstream(&self, session: &Session, context: &mut Context) -> Cause {
-        let request = context.request_id.get_or_insert_with(|| self.core.request_ids.next()).clone();
+        let request = context.request_id.get_or_insert_with(|| self.core.parts.request_ids.next()).clone();
         Cause::in_request(Actor::Upstream, request, Some(context.generation.client(session)))
     }
 
@@ -45,8 +45,8 @@ impl Gate {
         let Some(Finding::Rejected { credential, .. }) = context.finding.take() else { return Ok(()) };
         let (began, cause) = (context.began, self.refusal_of_upstream(session, context));
         let Some(call) = context.call_mut() else { return Ok(()) };
-        let now = self.core.clock.now();
-        let connections = &self.core.connections;
+        let now = self.core.parts.clock.now();
+        let connections = &self.core.parts.connections;
         let after = match call.recovery {
             Recovery::None | Recovery::Replaced => {
                 connections.resolver.rejected(&call.want(), &credential, began, &cause).await
@@ -104,12 +104,12 @@ impl Gate {
             (Finding::MissingScopes(scopes), Some(call)) => {
                 let credential = call.credential.as_ref()?;
                 let account = credential.id.account.clone();
-                let (resolver, service) = (&self.core.connections.resolver, &call.route.service);
+                let (resolver, service) = (&self.core.parts.connections.resolver, &call.route.service);
                 resolver.lacks_scopes(call.caller_id(), service, &account, &scopes);
                 Some(self.core.refusal(call, &Unusable::MissingScopes { scopes, account }).await)
             }
             (Finding::Rejected { credential, .. }, Some(call)) => {
-                let (connections, want) = (&self.core.connections, call.want());
+                let (connections, want) = (&self.core.parts.connections, call.want());
                 // No replay tells whether a renewal helped: the next call does, else each would cost one more.
                 let after = if credential.is_on_trial() || matches!(call.recovery, Recovery::Renewed | Recovery::PassOn)
                 {

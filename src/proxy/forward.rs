@@ -7,14 +7,14 @@ use pingora::{Error, ErrorType, Result, http::RequestHeader, proxy::Session, ups
 
 use crate::{events::CLIENT_ADDRESS, provider::coding, refusal::REQUEST_ID};
 
-use super::{Gate, call::Call, context::Context, cookies, lines, scrub, traits::Hops, upstream::Manner};
+use super::{Gate, call::Call, context::Context, cookies, lines, scrub, traits::HopByHop, upstream::Protocol};
 
 impl Gate {
     /// The peer, where the upstream's addresses are known.
     pub(super) fn peer_at_once(&self, context: &Context) -> Option<Box<HttpPeer>> {
         let call = context.call()?;
         let address = call.route.destination.name().at_once(context.unreachable, context.started)?;
-        Some(Box::new(call.route.destination.at(address, call.manner, call.hops)))
+        Some(Box::new(call.route.destination.at(address, call.protocol, call.hop_by_hop)))
     }
 
     pub(super) async fn peer(&self, context: &mut Context) -> Result<Box<HttpPeer>> {
@@ -28,7 +28,7 @@ impl Gate {
             return Err(Error::explain(ErrorType::ConnectNoRoute, "the upstream's name has no address").into_up());
         };
         let address = addresses[unreachable % addresses.len()];
-        Ok(Box::new(call.route.destination.at(address, call.manner, call.hops)))
+        Ok(Box::new(call.route.destination.at(address, call.protocol, call.hop_by_hop)))
     }
 
     /// The hop-by-hop headers are out by now but for a plain `Connection`, so nothing that it names can remove what is put
@@ -41,12 +41,12 @@ impl Gate {
         let credentials = [service.inject.header(), service.api_key.header()];
         // A cookie that is a credential is put in below.
         let cookies = (service.response_cookies && !credentials.contains(&&header::COOKIE))
-            .then(|| cookies::for_upstream(&request.headers, call.generation.session_cookie.as_deref()))
+            .then(|| cookies::for_upstream(&request.headers, call.generation.settings.session_cookie.as_deref()))
             .flatten();
         for name in scrub::request_headers_to_drop(&request.headers, credentials, &credential.headers) {
             request.remove_header(&name);
         }
-        if call.hops == Hops::Plain {
+        if call.hop_by_hop == HopByHop::ConnectionOnly {
             request.remove_header(&header::CONNECTION);
         }
         if let Some(cookies) = cookies {
@@ -73,12 +73,12 @@ impl Gate {
         // RFC 9110 §8.6: some servers refuse such a request that doesn't say that it has no body.
         if !call.framed
             && matches!(call.method, Method::POST | Method::PUT | Method::PATCH)
-            && call.manner != Manner::Grpc
+            && call.protocol != Protocol::Grpc
             && session.as_downstream_mut().is_body_empty()
         {
             request.insert_header(header::CONTENT_LENGTH, 0)?;
         }
-        if call.manner == Manner::Grpc
+        if call.protocol == Protocol::Grpc
             && session.req_header().headers.get(header::TE).is_some_and(|te| te == "trailers")
         {
             request.insert_header(header::TE, "trailers")?;
@@ -86,14 +86,14 @@ impl Gate {
         let target = call.upstream_target();
         match PathAndQuery::from_maybe_shared(target.clone()) {
             Ok(target) => request.set_uri(target.into()),
-            Err(_) if call.manner == Manner::Alone => request.set_raw_path(&lines::raised(&target))?,
+            Err(_) if call.protocol == Protocol::Dedicated => request.set_raw_path(&lines::raised(&target))?,
             Err(_) => return Error::e_explain(ErrorType::InvalidHTTPHeader, "the target can't go upstream"),
         }
         Ok(())
     }
 
     pub(super) fn send_own(&self, session: &Session, request: &mut RequestHeader, context: &Context) -> Result<()> {
-        let request_id = context.request_id.clone().unwrap_or_else(|| self.core.request_ids.next());
+        let request_id = context.request_id.clone().unwrap_or_else(|| self.core.parts.request_ids.next());
         request.insert_header(REQUEST_ID, request_id.as_str())?;
         // In place of whatever the client said.
         request.insert_header(CLIENT_ADDRESS, context.generation.client(session).to_string())

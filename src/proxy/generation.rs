@@ -22,7 +22,7 @@ use super::{
 };
 
 /// What the configuration says that calls go by; `serve` hands it in.
-pub struct Terms {
+pub struct Settings {
     /// Who is believed.
     pub callers: Arc<Callers>,
     /// How people connect.
@@ -37,9 +37,10 @@ pub struct Terms {
     pub session_cookie: Option<String>,
 }
 
-/// The terms, and what follows from them.
+/// The settings, and what follows from them.
 pub struct Generation {
-    terms: Terms,
+    /// The settings.
+    pub settings: Settings,
     routes: Routes,
 }
 
@@ -61,36 +62,32 @@ pub struct Route {
     pub judged_by_body: bool,
 }
 
-impl std::ops::Deref for Generation {
-    type Target = Terms;
-
-    fn deref(&self) -> &Terms {
-        &self.terms
-    }
-}
-
 impl Generation {
-    /// Reads the services' certificates and makes everything ready. Of services that are no other than `before`, what is known
+    /// Reads the services' certificates and makes everything ready. Of services that are no other than in `previous`, what is known
     /// of their upstreams is kept.
     ///
     /// # Errors
     /// The service whose certificates can't be used, and why.
-    pub fn new(terms: Terms, metrics: &Metrics, before: Option<&Self>) -> Result<Self, (ServiceName, BadCertificate)> {
+    pub fn new(
+        settings: Settings,
+        metrics: &Metrics,
+        previous: Option<&Self>,
+    ) -> Result<Self, (ServiceName, BadCertificate)> {
         let mut routes = Routes::default();
-        for service in terms.services.iter() {
-            let kept = before.and_then(|before| before.routes.get(&service.name));
+        for service in settings.services.iter() {
+            let kept = previous.and_then(|previous| previous.routes.get(&service.name));
             let route = match kept.filter(|kept| Arc::ptr_eq(&kept.service, service)) {
                 Some(kept) => Arc::clone(kept),
                 None => Arc::new(Route::new(service, metrics).map_err(|bad| (service.name.clone(), bad))?),
             };
             routes.insert(service.name.clone(), route);
         }
-        Ok(Self { terms, routes })
+        Ok(Self { settings, routes })
     }
 
     /// The address that a request came from, as far as somebody trusted knows it.
     pub(super) fn client(&self, session: &Session) -> IpAddr {
-        self.trusted.told(&session.req_header().headers, peer(session)).address
+        self.settings.trusted.told(&session.req_header().headers, peer(session)).address
     }
 
     /// The way to a service.

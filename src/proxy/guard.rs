@@ -93,8 +93,8 @@ impl<A> Guarded<A> {
         *count += 1;
         let generation = self.core.now();
         // A trusted peer's connection carries many clients' requests.
-        let too_many = generation.limits.connections_per_client.is_some_and(|limit| *count > limit)
-            && !generation.trusted.contains(address.ip());
+        let too_many = generation.settings.limits.connections_per_client.is_some_and(|limit| *count > limit)
+            && !generation.settings.trusted.contains(address.ip());
         (Place { guarded: self, peer }, deadline, too_many)
     }
 }

@@ -50,7 +50,7 @@ mod wording;
 
 pub use drain::{Drain, ListenerLost};
 pub use forwarded::Trusted;
-pub use generation::{Generation, Terms};
+pub use generation::{Generation, Settings};
 pub use rate::Rates;
 pub use server::{Door, ServeError, serve};
 pub use streams::ServePipe;
@@ -81,31 +81,23 @@ pub struct Parts {
     pub drain: Drain,
 }
 
-impl std::ops::Deref for Core {
-    type Target = Parts;
-
-    fn deref(&self) -> &Parts {
-        &self.parts
-    }
-}
-
 impl Core {
-    /// Takes the parts over, and begins with these terms.
+    /// Takes the parts over, and begins with these settings.
     ///
     /// # Errors
     /// The service whose certificates can't be used, and why.
-    pub fn new(parts: Parts, terms: Terms) -> Result<Self, (ServiceName, BadCertificate)> {
-        let generation = ArcSwap::from_pointee(Generation::new(terms, &parts.metrics, None)?);
+    pub fn new(parts: Parts, settings: Settings) -> Result<Self, (ServiceName, BadCertificate)> {
+        let generation = ArcSwap::from_pointee(Generation::new(settings, &parts.metrics, None)?);
         let nowhere = parts.metrics.no_service();
         Ok(Self { parts, rates: Rates::default(), generation, nowhere })
     }
 
-    /// Makes other terms ready, without putting them in force.
+    /// Makes other settings ready, without putting them in force.
     ///
     /// # Errors
     /// The service whose certificates can't be used, and why.
-    pub fn prepare(&self, terms: Terms) -> Result<Generation, (ServiceName, BadCertificate)> {
-        Generation::new(terms, &self.parts.metrics, Some(&self.generation.load()))
+    pub fn prepare(&self, settings: Settings) -> Result<Generation, (ServiceName, BadCertificate)> {
+        Generation::new(settings, &self.parts.metrics, Some(&self.generation.load()))
     }
 
     /// From now on calls begin with these. Those in flight end with what they began with.
@@ -122,9 +114,9 @@ impl Core {
     async fn refusal(&self, call: &Call, unusable: &Unusable) -> Refusal {
         let Call { caller, route, scopes, generation, .. } = call;
         let service = &route.service;
-        let application = generation.callers.application(&caller.id.issuer);
+        let application = generation.settings.callers.application(&caller.id.issuer);
         let refused = RefusedCall { caller, application, service, scopes };
-        let remedy = generation.consent.links.remedy(unusable, &refused, self.clock.now()).await;
+        let remedy = generation.settings.consent.links.remedy(unusable, &refused, self.parts.clock.now()).await;
         Refusal::no_credential(service, &remedy)
     }
 }

@@ -119,7 +119,7 @@ impl Gate {
             header.set_version(Version::HTTP_11);
             header.insert_header(header::TRANSFER_ENCODING, "chunked")?;
         }
-        self.dress(session, &mut header, context)?;
+        self.rewrite_headers(session, &mut header, context)?;
         Ok(header)
     }
 }

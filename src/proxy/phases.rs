@@ -40,7 +40,7 @@ impl ProxyHttp for Gate {
     type CTX = Box<Context>;
 
     fn new_ctx(&self) -> Box<Context> {
-        Box::new(Context::new(self.core.now(), self.core.clock.now()))
+        Box::new(Context::new(self.core.now(), self.core.parts.clock.now()))
     }
 
     /// None: they would compress, and so hold up, what only passes through.
@@ -55,9 +55,9 @@ impl ProxyHttp for Gate {
         Self: 's,
     {
         self.deadlines.head_is_there(session.as_downstream());
-        context.in_flight = Some(self.core.metrics.begin());
+        context.in_flight = Some(self.core.parts.metrics.begin());
         // Idling between requests has its limit in `guard`, so that it costs no timer a request.
-        if self.core.drain.is_draining() {
+        if self.core.parts.drain.is_draining() {
             session.set_keepalive(None);
         }
         session.as_downstream_mut().set_total_drain_timeout(Some(Duration::from_secs(5)));
@@ -207,14 +207,14 @@ impl ProxyHttp for Gate {
     where
         Self: 's,
     {
-        if self.core.drain.is_draining() {
+        if self.core.parts.drain.is_draining() {
             session.set_keepalive(None);
         }
         // What stands in for a held answer's head is not sent.
         if context.held.is_some() {
             return done(Ok(()));
         }
-        done(self.dress(session, header, context))
+        done(self.rewrite_headers(session, header, context))
     }
 
     fn upstream_response_body_filter(
@@ -345,8 +345,13 @@ impl ProxyHttp for Gate {
 }
 
 impl Gate {
-    pub(super) fn dress(&self, session: &Session, header: &mut ResponseHeader, context: &Context) -> Result<()> {
+    pub(super) fn rewrite_headers(
+        &self,
+        session: &Session,
+        header: &mut ResponseHeader,
+        context: &Context,
+    ) -> Result<()> {
         let Some(call) = context.call() else { return Ok(()) };
-        answer::dress(call, header, || self.origin(session, &context.generation.trusted))
+        answer::rewrite_headers(call, header, || self.origin(session, &context.generation.settings.trusted))
     }
 }

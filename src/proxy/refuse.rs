@@ -20,7 +20,7 @@ const READ_ON_TIME: Duration = Duration::from_secs(2);
 
 /// Writes the refusal. The client gets it, or is gone.
 pub async fn refuse(core: &Core, session: &mut Session, context: &mut Context, refusal: &Refusal) -> Result<u16> {
-    let request_id = context.request_id.get_or_insert_with(|| core.request_ids.next()).clone();
+    let request_id = context.request_id.get_or_insert_with(|| core.parts.request_ids.next()).clone();
     context.outcome = Some(refusal.code.into());
     let service = context.route().map(|route| route.service.name.as_str());
     let client = context.generation.client(session);

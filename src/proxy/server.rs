@@ -108,7 +108,7 @@ pub fn serve(core: &Arc<Core>, doors: Vec<Door>, calls: &Handle) -> Result<(), S
     }
     Deadlines::watch(watched).map_err(ServeError::Thread)?;
     for (listen, mut service, socket) in services {
-        let (drain, shutdown) = (core.drain.clone(), core.drain.listeners_close());
+        let (drain, shutdown) = (core.parts.drain.clone(), core.parts.drain.listeners_close());
         let open = handed_over(&listen, socket);
         calls.spawn(drain.mind(listen, async move { service.start_service(open, shutdown, 1).await }));
     }
@@ -137,7 +137,7 @@ fn handed_over(listen: &Listen, socket: Option<UnixListener>) -> Option<ListenFd
 fn refused_unread(core: &Arc<Core>) -> Refuse {
     let core = Arc::clone(core);
     Arc::new(move |refusal| {
-        let request_id = core.request_ids.next();
+        let request_id = core.parts.request_ids.next();
         let http = refusal.status.as_u16();
         tracing::info!(%request_id, status = refusal.code.as_str(), http, "refused unread");
         core.nowhere.request(refusal.code.into(), 0.0);

@@ -15,22 +15,22 @@ pub struct Traits {
     pub host: bool,
     /// There are headers that name another method.
     pub overridden: bool,
-    /// There is what decides the [`Manner`].
-    pub manner: bool,
+    /// There is a header that decides the [`Protocol`].
+    pub decides_protocol: bool,
     /// What its hop-by-hop headers leave to do.
-    pub hops: Hops,
+    pub hop_by_hop: HopByHop,
 }
 
 /// What a request's hop-by-hop headers (RFC 9110 §7.6.1) leave to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Hops {
+pub enum HopByHop {
     /// There are none.
     #[default]
     None,
     /// `Connection` says `keep-alive` or `close`, and there is nothing else.
-    Plain,
+    ConnectionOnly,
     /// There are others: Pingora goes through them all.
-    Some,
+    Other,
 }
 
 impl Traits {
@@ -44,10 +44,10 @@ impl Traits {
                 "content-length" => traits.content_length = true,
                 "host" => traits.host = true,
                 "x-http-method-override" | "x-http-method" | "x-method-override" => traits.overridden = true,
-                "content-type" => traits.manner = true,
-                "connection" => traits.hops = traits.hops.and(Hops::named_by(value)),
-                "te" | "trailer" | "transfer-encoding" | "http2-settings" => traits.hops = Hops::Some,
-                "upgrade" => (traits.manner, traits.hops) = (true, Hops::Some),
+                "content-type" => traits.decides_protocol = true,
+                "connection" => traits.hop_by_hop = traits.hop_by_hop.and(HopByHop::named_by(value)),
+                "te" | "trailer" | "transfer-encoding" | "http2-settings" => traits.hop_by_hop = HopByHop::Other,
+                "upgrade" => (traits.decides_protocol, traits.hop_by_hop) = (true, HopByHop::Other),
                 _ => traits.ours |= text.starts_with("valetkey-"),
             }
         }
@@ -55,14 +55,14 @@ impl Traits {
     }
 }
 
-impl Hops {
+impl HopByHop {
     fn named_by(connection: &HeaderValue) -> Self {
         let plain = [&b"keep-alive"[..], b"close"].iter().any(|word| connection.as_bytes().eq_ignore_ascii_case(word));
-        if plain { Self::Plain } else { Self::Some }
+        if plain { Self::ConnectionOnly } else { Self::Other }
     }
 
     fn and(self, other: Self) -> Self {
-        if self == Self::Some { self } else { other }
+        if self == Self::Other { self } else { other }
     }
 }
 
@@ -78,11 +78,11 @@ mod tests {
             let pair = |(name, value): &(&'static str, &'static str)| {
                 (HeaderName::from_static(name), HeaderValue::from_static(value))
             };
-            Traits::of(&lines.iter().map(pair).collect()).hops
+            Traits::of(&lines.iter().map(pair).collect()).hop_by_hop
         };
-        assert_eq!(of(&[("accept", "*/*")]), Hops::None);
-        assert_eq!(of(&[("connection", "Keep-Alive")]), Hops::Plain);
-        assert_eq!(of(&[("connection", "close"), ("keep-alive", "timeout=5")]), Hops::Plain);
+        assert_eq!(of(&[("accept", "*/*")]), HopByHop::None);
+        assert_eq!(of(&[("connection", "Keep-Alive")]), HopByHop::ConnectionOnly);
+        assert_eq!(of(&[("connection", "close"), ("keep-alive", "timeout=5")]), HopByHop::ConnectionOnly);
         for (name, value) in [
             ("connection", "keep-alive, x-hop"),
             ("connection", ""),
@@ -93,9 +93,9 @@ mod tests {
             ("upgrade", "websocket"),
             ("http2-settings", "x"),
         ] {
-            assert_eq!(of(&[(name, value)]), Hops::Some, "{name}: {value}");
-            assert_eq!(of(&[("connection", "close"), (name, value)]), Hops::Some, "{name}: {value}");
-            assert_eq!(of(&[(name, value), ("connection", "close")]), Hops::Some, "{name}: {value}");
+            assert_eq!(of(&[(name, value)]), HopByHop::Other, "{name}: {value}");
+            assert_eq!(of(&[("connection", "close"), (name, value)]), HopByHop::Other, "{name}: {value}");
+            assert_eq!(of(&[(name, value), ("connection", "close")]), HopByHop::Other, "{name}: {value}");
         }
     }
 }

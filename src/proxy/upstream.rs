@@ -23,17 +23,17 @@ use crate::{
     provider::{BaseUrl, Service, Upstream},
 };
 
-use super::{streams::CalmConnector, traits::Hops};
+use super::{streams::CalmConnector, traits::HopByHop};
 
-/// What of a call decides how its upstream is spoken to.
+/// What a call needs of the connection to its upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Manner {
+pub enum Protocol {
     /// An ordinary call.
-    Plain,
+    Http,
     /// gRPC: HTTP/2, whatever the scheme.
     Grpc,
     /// Asks for an upgrade, or has a target that no URI can hold: HTTP/1.1 on a connection of its own.
-    Alone,
+    Dedicated,
 }
 
 /// The trust and identity of one service towards its upstream, read once.
@@ -93,7 +93,7 @@ fn certificates(pem: &str, otherwise: &'static str) -> Result<Vec<Vec<u8>>, BadC
     Ok(certificates)
 }
 
-/// An upstream as the proxy reaches it: its name, which is resolved ahead of calls, and a peer for each manner, ready but for
+/// An upstream as the proxy reaches it: its name, which is resolved ahead of calls, and a peer for each protocol, ready but for
 /// its address.
 pub struct Destination {
     name: Name,
@@ -108,10 +108,10 @@ impl Destination {
     pub fn new(service: &Service, upstream: &Upstream) -> Result<Self, BadCertificate> {
         let (tls, base) = (Tls::read(service)?, upstream.base());
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let peer = |manner| peer(service, base, &tls, nowhere, manner);
+        let peer = |protocol| peer(service, base, &tls, nowhere, protocol);
         Ok(Self {
             name: Name::new(base.host(), base.port()),
-            peers: [Manner::Plain, Manner::Grpc, Manner::Alone].map(peer),
+            peers: [Protocol::Http, Protocol::Grpc, Protocol::Dedicated].map(peer),
         })
     }
 
@@ -121,10 +121,10 @@ impl Destination {
     }
 
     /// The peer for a call at `address`.
-    pub fn at(&self, address: SocketAddr, manner: Manner, hops: Hops) -> HttpPeer {
-        let mut peer = self.peers[manner as usize].clone();
+    pub fn at(&self, address: SocketAddr, protocol: Protocol, hop_by_hop: HopByHop) -> HttpPeer {
+        let mut peer = self.peers[protocol as usize].clone();
         peer._address = address.into();
-        if hops != Hops::Some {
+        if hop_by_hop != HopByHop::Other {
             // Pingora would look for ten headers of which none is there, or only one that `forward` takes out.
             peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
         }
@@ -133,12 +133,12 @@ impl Destination {
 }
 
 /// The peer for a call to `service` below `base`, at `address`.
-fn peer(service: &Service, base: &BaseUrl, tls: &Tls, address: SocketAddr, manner: Manner) -> HttpPeer {
+fn peer(service: &Service, base: &BaseUrl, tls: &Tls, address: SocketAddr, protocol: Protocol) -> HttpPeer {
     let encrypted = base.tls();
     let sni = if encrypted { base.host().trim_matches(['[', ']']).to_owned() } else { String::new() };
     let mut peer = HttpPeer::new(address, encrypted, sni);
     let limits = &service.timeouts;
-    peer.group_key = group_key(service, base, manner);
+    peer.group_key = group_key(service, base, protocol);
     peer.client_cert_key.clone_from(&tls.client);
     let options = &mut peer.options;
     options.ca.clone_from(&tls.ca);
@@ -153,13 +153,13 @@ fn peer(service: &Service, base: &BaseUrl, tls: &Tls, address: SocketAddr, manne
         count: 3,
         user_timeout: Duration::ZERO,
     });
-    match http_version(service.transport.protocol, encrypted, manner) {
+    match http_version(service.transport.protocol, encrypted, protocol) {
         Version::Negotiated => options.alpn = ALPN::H2H1,
         Version::Http1 => options.alpn = ALPN::H1,
         Version::Http2 => options.set_http_version(2, 2),
     }
     debug_assert!(!peer.is_tls() || !peer.sni().is_empty(), "TLS without a name would not be verified");
-    if manner != Manner::Alone {
+    if protocol != Protocol::Dedicated {
         return peer;
     }
     // TLS is made below the stream that Pingora writes to.
@@ -179,24 +179,24 @@ enum Version {
     Http2,
 }
 
-const fn http_version(configured: UpstreamProtocol, encrypted: bool, manner: Manner) -> Version {
-    match (manner, configured) {
-        (Manner::Alone, _) | (_, UpstreamProtocol::Http1) => Version::Http1,
-        (_, UpstreamProtocol::H2 | UpstreamProtocol::H2c) | (Manner::Grpc, UpstreamProtocol::Auto) => Version::Http2,
-        (Manner::Plain, UpstreamProtocol::Auto) if encrypted => Version::Negotiated,
-        (Manner::Plain, UpstreamProtocol::Auto) => Version::Http1,
+const fn http_version(configured: UpstreamProtocol, encrypted: bool, protocol: Protocol) -> Version {
+    match (protocol, configured) {
+        (Protocol::Dedicated, _) | (_, UpstreamProtocol::Http1) => Version::Http1,
+        (_, UpstreamProtocol::H2 | UpstreamProtocol::H2c) | (Protocol::Grpc, UpstreamProtocol::Auto) => Version::Http2,
+        (Protocol::Http, UpstreamProtocol::Auto) if encrypted => Version::Negotiated,
+        (Protocol::Http, UpstreamProtocol::Auto) => Version::Http1,
     }
 }
 
 /// Only calls with the same key may use each other's connections.
-fn group_key(service: &Service, base: &BaseUrl, manner: Manner) -> u64 {
+fn group_key(service: &Service, base: &BaseUrl, protocol: Protocol) -> u64 {
     let mut hasher = DefaultHasher::new();
     service.name.hash(&mut hasher);
     base.hash(&mut hasher);
     service.transport.ca.hash(&mut hasher);
     service.transport.client_certificate.as_ref().map(|(certificate, _)| certificate).hash(&mut hasher);
     service.transport.protocol.hash(&mut hasher);
-    manner.hash(&mut hasher);
+    protocol.hash(&mut hasher);
     hasher.finish()
 }
 
@@ -206,19 +206,23 @@ mod tests {
 
     #[test]
     fn the_http_version_follows_configuration_scheme_and_call() {
-        use Manner::{Alone, Grpc, Plain};
+        use Protocol::{Dedicated, Grpc, Http};
         use UpstreamProtocol::{Auto, H2, H2c, Http1};
-        for (configured, encrypted, manner, expected) in [
-            (Auto, true, Plain, Version::Negotiated),
-            (Auto, false, Plain, Version::Http1),
+        for (configured, encrypted, protocol, expected) in [
+            (Auto, true, Http, Version::Negotiated),
+            (Auto, false, Http, Version::Http1),
             (Auto, false, Grpc, Version::Http2),
             (Auto, true, Grpc, Version::Http2),
-            (Auto, true, Alone, Version::Http1),
-            (Http1, true, Plain, Version::Http1),
-            (H2, true, Plain, Version::Http2),
-            (H2c, false, Plain, Version::Http2),
+            (Auto, true, Dedicated, Version::Http1),
+            (Http1, true, Http, Version::Http1),
+            (H2, true, Http, Version::Http2),
+            (H2c, false, Http, Version::Http2),
         ] {
-            assert_eq!(http_version(configured, encrypted, manner), expected, "{configured:?} {encrypted} {manner:?}");
+            assert_eq!(
+                http_version(configured, encrypted, protocol),
+                expected,
+                "{configured:?} {encrypted} {protocol:?}"
+            );
         }
     }
 }

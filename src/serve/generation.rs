@@ -46,8 +46,8 @@ impl Current {
 
 impl Generation {
     /// What calls go by.
-    pub fn terms(&self) -> proxy::Terms {
-        proxy::Terms {
+    pub fn settings(&self) -> proxy::Settings {
+        proxy::Settings {
             callers: Arc::clone(&self.callers),
             consent: Arc::clone(&self.consent),
             services: Arc::clone(&self.services),

@@ -157,7 +157,7 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
         metrics: Arc::clone(&metrics),
         drain: drain.clone(),
     };
-    let core = proxy::Core::new(parts, generation.terms());
+    let core = proxy::Core::new(parts, generation.settings());
     let core = Arc::new(core.map_err(|(service, bad)| Error::Certificate(service, bad))?);
     let doors::Doors { routes, claims } = doors::open(&config.listeners, &core, &lasting.state(&generation), &on)?;
     drop(generation);

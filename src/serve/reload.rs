@@ -96,7 +96,7 @@ impl Reloader {
     fn put_in_force(&self, loaded: Loaded, before: &Generation) -> Result<Difference, Refused> {
         let generation = self.lasting.generation(loaded, Some(before))?;
         let bad = |(service, bad)| Error::Certificate(service, bad);
-        let calls = self.core.prepare(generation.terms()).map_err(bad)?;
+        let calls = self.core.prepare(generation.settings()).map_err(bad)?;
         let state = self.lasting.state(&generation);
         let difference = generation.services.difference(&before.services);
 

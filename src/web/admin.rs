@@ -63,7 +63,7 @@ async fn alive() -> Response {
 }
 
 async fn ready(axum::extract::State(state): Shared) -> Response {
-    let readiness = state.health.readiness();
+    let readiness = state.parts.health.readiness();
     let body = serde_json::to_vec(&readiness).expect("a word and a map of texts are JSON");
     json(readiness.status.status(), body)
 }
@@ -76,7 +76,7 @@ fn json(status: StatusCode, body: Vec<u8>) -> Response {
 }
 
 async fn metrics_page(axum::extract::State(state): Shared) -> Response {
-    let mut response = state.metrics.encode().into_response();
+    let mut response = state.parts.metrics.encode().into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
     page::seal(response.headers_mut());
     response

@@ -25,7 +25,7 @@ pub(super) fn routes() -> Router<Arc<State>> {
 
 /// Whether whoever asks is the operator.
 pub(super) fn admit(state: &State, headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(token) = &state.settings.admin_token else { return Err(Refusal::not_found()) };
+    let Some(token) = &state.parts.settings.admin_token else { return Err(Refusal::not_found()) };
     let presented = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().split_at_checked(7));
     match presented {
         None => Err(Refusal::nothing_presented("This needs the admin token")),
@@ -60,10 +60,10 @@ async fn erase(
         let whole = Arc::clone(&state);
         let work = async move {
             // First of all: what a browser of theirs has begun comes too late from now on.
-            whole.consent.erasures.note(&caller, whole.now()).await?;
-            let erased = whole.connections.manager.erase(&caller, &cause).await?;
-            let root = whole.roots.get().await?;
-            whole.contacts.forget(&root, &caller).await.map_err(Unavailable::from)?;
+            whole.parts.consent.erasures.note(&caller, whole.now()).await?;
+            let erased = whole.parts.connections.manager.erase(&caller, &cause).await?;
+            let root = whole.parts.roots.get().await?;
+            whole.parts.contacts.forget(&root, &caller).await.map_err(Unavailable::from)?;
             Ok::<_, Unavailable>(erased)
         };
         let erased = state.to_its_end(work).await.ok_or_else(Refusal::error)??;
@@ -83,7 +83,7 @@ async fn erase(
 
 /// The issuer that is named, or the only one there is.
 fn issuer(state: &State, query: Option<&str>) -> Result<Issuer, Refusal> {
-    match (parameter(query, "issuer"), state.settings.issuers.as_slice()) {
+    match (parameter(query, "issuer"), state.parts.settings.issuers.as_slice()) {
         (Some(named), _) => Issuer::parse(&named).map_err(|_| Refusal::bad_request("This is no issuer")),
         (None, [only]) => Ok(only.clone()),
         (None, several) => Err(Refusal::issuer_required(several)),

@@ -78,7 +78,7 @@ impl Proof {
             Some(browser) => (browser, false),
             None => (Browser::new()?, true),
         };
-        let root = visit.state.roots.get().await?;
+        let root = visit.state.parts.roots.get().await?;
         Ok(Self { token: browser.form_token(&root), newcomer: new.then_some(browser) })
     }
 
@@ -94,13 +94,13 @@ impl Proof {
 /// Reads a form of ours, and tells which browser sent it.
 pub(super) async fn read(state: &State, request: Request<Body>) -> Result<(Form, Browser), FormError> {
     let (parts, body) = request.into_parts();
-    if !same_origin(&parts.headers, &state.settings.public_url.origin().ascii_serialization()) {
+    if !same_origin(&parts.headers, &state.parts.settings.public_url.origin().ascii_serialization()) {
         return Err(FormError::Foreign);
     }
     let browser =
         state.cookies.read(&parts.headers, Cookie::Browser).and_then(Browser::from_cookie).ok_or(FormError::Stale)?;
     let form = Form(fields(&parts.headers, body).await?);
-    let root = state.roots.get().await.map_err(FormError::Unavailable)?;
+    let root = state.parts.roots.get().await.map_err(FormError::Unavailable)?;
     match form.get(TOKEN) {
         Some(token) if browser.sent_form(&root, token) => Ok((form, browser)),
         Some(_) | None => Err(FormError::Stale),

@@ -138,7 +138,7 @@ impl State {
 
     /// Answers what no parser took: counted, logged, and in the words of all other refusals.
     fn refused_unread(&self, refusal: &Refusal) -> Vec<u8> {
-        let request_id = self.request_ids.next();
+        let request_id = self.parts.request_ids.next();
         let http = refusal.status.as_u16();
         tracing::info!(%request_id, status = refusal.code.as_str(), http, "refused unread");
         self.nowhere.request(refusal.code.into(), 0.0);
@@ -152,7 +152,7 @@ impl State {
     /// Does something in a task of its own: it goes on when whoever asked goes away, and a process that drains waits for
     /// it. `None`: it broke off.
     async fn to_its_end<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
-        let in_flight = self.metrics.begin();
+        let in_flight = self.parts.metrics.begin();
         let task = tokio::spawn(async move {
             let _in_flight = in_flight;
             work.await
@@ -161,17 +161,9 @@ impl State {
     }
 }
 
-impl std::ops::Deref for State {
-    type Target = Parts;
-
-    fn deref(&self) -> &Parts {
-        &self.parts
-    }
-}
-
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("State").field("settings", &self.parts.settings).finish_non_exhaustive()
     }
 }
 
@@ -205,7 +197,7 @@ async fn door(
         .get(refusal::REQUEST_ID)
         .and_then(|value| value.to_str().ok())
         .and_then(|text| RequestId::parse(text).ok())
-        .unwrap_or_else(|| state.request_ids.next());
+        .unwrap_or_else(|| state.parts.request_ids.next());
     let accept = accept(request.headers()).map(str::to_owned);
     let accept = accept.as_deref();
     let method = request.method().clone();

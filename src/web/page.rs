@@ -37,12 +37,12 @@ impl<'a> Frame<'a> {
         Self {
             t,
             base: state.base(),
-            application: application.unwrap_or(&state.settings.application),
+            application: application.unwrap_or(&state.parts.settings.application),
             style: assets::STYLE.name(),
             icon: assets::ICON.name(),
             brand: state.brand.style.as_ref().map(Asset::name),
             logo: state.brand.logo.as_ref().filter(|_| application.is_none()).map(Asset::name),
-            support: state.settings.brand.support_url.as_ref().map(url::Url::as_str),
+            support: state.parts.settings.brand.support_url.as_ref().map(url::Url::as_str),
         }
     }
 }
@@ -145,15 +145,15 @@ pub(super) fn render(page: &impl Template, status: StatusCode, forms: &Forms<'_>
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
     };
-    dressed((status, body).into_response(), forms)
+    with_headers((status, body).into_response(), forms)
 }
 
 /// What `HEAD` gets for a page that can't be made without its doing something.
 pub(super) fn unseen() -> Response {
-    dressed(StatusCode::OK.into_response(), &Forms::Own)
+    with_headers(StatusCode::OK.into_response(), &Forms::Own)
 }
 
-fn dressed(mut response: Response, forms: &Forms<'_>) -> Response {
+fn with_headers(mut response: Response, forms: &Forms<'_>) -> Response {
     let code = code(response.status());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));

@@ -54,7 +54,7 @@ impl Visitor {
         if self.reach == Reach::All {
             return Ok(true);
         }
-        let there = state.connections.manager.get(id).await?;
+        let there = state.parts.connections.manager.get(id).await?;
         Ok(self.reach.covers(&id.service, &id.account, there.as_ref()))
     }
 }
@@ -69,12 +69,12 @@ pub(super) async fn visitor(state: &State, headers: &HeaderMap) -> Result<Option
         other => other,
     };
     let session = match state.cookies.read(headers, Cookie::Session) {
-        Some(cookie) => state.consent.sessions.get(cookie, state.now()).await?,
+        Some(cookie) => state.parts.consent.sessions.get(cookie, state.now()).await?,
         None => None,
     };
     match session {
         Some(session) => Ok(Some(Visitor {
-            ends: (session.reach != Reach::All).then(|| Timestamp::from_seconds(session.expires)),
+            ends: (session.reach != Reach::All).then_some(session.expires),
             caller: session.caller,
             name: session.name,
             application: session.application,
@@ -91,19 +91,19 @@ pub(super) async fn visitor(state: &State, headers: &HeaderMap) -> Result<Option
 /// the page says how to come in.
 pub(super) async fn proven(state: &State, headers: &HeaderMap) -> Result<Option<Proven>, Unavailable> {
     let header = caller::presented(headers, None).ok();
-    let proof = state.settings.session.as_ref();
+    let proof = state.parts.settings.session.as_ref();
     let own = proof.and_then(|proof| match proof {
         SessionProof::Cookie(name) => cookies::read(headers, name),
         SessionProof::Header(name) => headers.get(name)?.to_str().ok().map(|text| text.trim_start_matches("Bearer ")),
         SessionProof::CheckUrl(_) => None,
     });
     for token in [header.as_deref(), own].into_iter().flatten() {
-        match state.callers.authenticate(token, state.now().seconds()).await {
+        match state.parts.callers.authenticate(token, state.now()).await {
             Ok(caller) => {
                 return Ok(Some(Proven {
                     id: caller.id.clone(),
                     name: shown_name(caller.claims()),
-                    application: state.callers.application(&caller.id.issuer).map(str::to_owned),
+                    application: state.parts.callers.application(&caller.id.issuer).map(str::to_owned),
                     caller: Some(caller),
                 }));
             }

@@ -105,7 +105,7 @@ async fn ask(state: &State, url: &Url, cookies: String) -> Word {
         .body(Vec::new());
     let Ok(request) = request else { return Ok(None) };
     // Configuration lets plain HTTP through on loopback only, and so does the client.
-    let answer = state.outbound.send(request, CallLimits::default()).await.map_err(|error| {
+    let answer = state.parts.outbound.send(request, CallLimits::default()).await.map_err(|error| {
         tracing::warn!(%error, "connect.session.check_url could not be asked");
         Unavailable::Busy
     })?;
@@ -121,11 +121,11 @@ async fn ask(state: &State, url: &Url, cookies: String) -> Word {
         tracing::warn!("connect.session.check_url did not answer with issuer and user");
         Unavailable::Busy
     })?;
-    if !state.callers.knows(&vouched.issuer) {
+    if !state.parts.callers.knows(&vouched.issuer) {
         tracing::warn!("connect.session.check_url named an issuer that is not configured");
         return Ok(None);
     }
-    let application = state.callers.application(&vouched.issuer).map(str::to_owned);
+    let application = state.parts.callers.application(&vouched.issuer).map(str::to_owned);
     Ok(Some(Proven {
         id: CallerId { issuer: vouched.issuer, subject: vouched.user },
         name: None,

@@ -57,7 +57,7 @@ async fn a_new_key_is_fetched_when_a_token_names_it() {
     assert_eq!(reason(&callers, &old).await, None);
     server.serve(&jwks(&[(Pair::P256, "b")]));
     assert_eq!(reason(&callers, &signed(Pair::P256, "b")).await, None);
-    assert!(callers.cached(old.as_bytes(), NOW).is_none(), "a token of a key that is gone must be verified again");
+    assert!(callers.cached(old.as_bytes(), at(NOW)).is_none(), "a token of a key that is gone must be verified again");
     assert_eq!(reason(&callers, &old).await, Some(Reason::Invalid));
 }
 

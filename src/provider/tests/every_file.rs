@@ -99,7 +99,7 @@ fn gives_its_fixtures_their_verdicts() {
             let seen = wanted.and(body.as_deref());
             let expected = match case.verdict.as_str() {
                 "fine" => Verdict::Fine,
-                "dead_token" => Verdict::DeadToken,
+                "dead_token" => Verdict::InvalidToken,
                 "rate_limited" => Verdict::RateLimited,
                 "missing_scopes" => Verdict::MissingScopes { scopes: case.scopes.clone() },
                 other => panic!("{provider}: no verdict {other}"),

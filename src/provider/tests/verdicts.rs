@@ -18,8 +18,8 @@ fn missing(scopes: &[&str]) -> Verdict {
 
 #[test]
 fn any_401_is_a_dead_token_and_any_429_a_limit() {
-    assert_eq!(judged(401, &[]), Verdict::DeadToken);
-    assert_eq!(judged(401, &[("www-authenticate", "Bearer error=\"invalid_token\"")]), Verdict::DeadToken);
+    assert_eq!(judged(401, &[]), Verdict::InvalidToken);
+    assert_eq!(judged(401, &[("www-authenticate", "Bearer error=\"invalid_token\"")]), Verdict::InvalidToken);
     assert_eq!(judged(429, &[]), Verdict::RateLimited);
     for status in [200, 204, 301, 400, 403, 404, 500, 503] {
         assert_eq!(judged(status, &[]), Verdict::Fine, "{status}");
@@ -80,12 +80,12 @@ fn only_signs_that_name_the_status_and_need_a_body_leave_it_open_what_an_answer_
 fn a_cut_body_is_judged_by_what_is_there() {
     let slack = service("slack", json!({"client_id": "i", "client_secret": "s"}));
     let judge = |body: &str| verdict(&slack, StatusCode::OK, &HeaderMap::new(), Some(body.as_bytes()));
-    assert_eq!(judge(r#"{"ok":false,"error":"token_revoked","response_metadata":{"mess"#), Verdict::DeadToken);
+    assert_eq!(judge(r#"{"ok":false,"error":"token_revoked","response_metadata":{"mess"#), Verdict::InvalidToken);
     assert_eq!(judge(r#"{"ok":false,"error":"missing_scope","needed":"chat:write","pro"#), missing(&["chat:write"]));
     assert_eq!(judge(r#"{"ok":true,"error":"token_revoked"}"#), Verdict::Fine);
     assert_eq!(judge(r#"{"ok":false,"message":{"error":"token_revoked"}}"#), Verdict::Fine);
     let long = format!(r#"{{"ok":false,"error":"token_revoked","x":"{}"}}"#, "x".repeat(100_000));
-    assert_eq!(judge(&long), Verdict::DeadToken);
+    assert_eq!(judge(&long), Verdict::InvalidToken);
 }
 
 proptest! {

@@ -52,7 +52,7 @@ struct Listed {
 pub(super) async fn list(axum::extract::State(state): Shared, asked: Asked) -> Response {
     let served = async {
         let caller = asked.caller(&state).await?;
-        json(&Listed { connections: state.connections.manager.list(&caller.id).await? })
+        json(&Listed { connections: state.parts.connections.manager.list(&caller.id).await? })
     };
     asked.reply(served.await)
 }
@@ -96,7 +96,7 @@ impl Meant<'_> {
     /// The connection, which must be there.
     async fn connection(&self) -> Served<Connection> {
         let title = &self.service.title;
-        match self.state.connections.manager.find(&self.caller.id, self.service, self.account.as_ref()).await {
+        match self.state.parts.connections.manager.find(&self.caller.id, self.service, self.account.as_ref()).await {
             Ok(Some(connection)) => Ok(connection),
             Ok(None) => Err(Refusal::no_connection(title)),
             Err(unusable) => Err(refuse_lookup(&unusable, title)),
@@ -153,7 +153,7 @@ pub(super) async fn disconnect(axum::extract::State(state): Shared, about: About
             Some(account) => account.clone(),
             None => meant.connection().await?.account,
         };
-        meant.gone(state.connections.manager.disconnect(&meant.id(account), &about.asked.cause).await?)
+        meant.gone(state.parts.connections.manager.disconnect(&meant.id(account), &about.asked.cause).await?)
     };
     about.asked.reply(served.await)
 }
@@ -193,7 +193,7 @@ pub(super) async fn store_key(axum::extract::State(state): Shared, about: About,
             return Err(Refusal::bad_request("api_key has 1 to 4096 visible ASCII characters"));
         }
         let account = label(&state, &meant.caller, service, meant.account.clone()).await?;
-        state.connections.api_keys.store(&meant.id(account), &api_key, &about.asked.cause).await?;
+        state.parts.connections.api_keys.store(&meant.id(account), &api_key, &about.asked.cause).await?;
         Ok(no_content())
     };
     about.asked.reply(served.await)
@@ -215,7 +215,7 @@ pub(super) async fn remove_key(axum::extract::State(state): Shared, about: About
     let served = async {
         let meant = about.meant(&state).await?;
         let id = meant.id(meant.connection().await?.account);
-        meant.gone(state.connections.api_keys.remove(&id, &about.asked.cause).await?)
+        meant.gone(state.parts.connections.api_keys.remove(&id, &about.asked.cause).await?)
     };
     about.asked.reply(served.await)
 }
@@ -248,7 +248,7 @@ pub(super) async fn confirm(axum::extract::State(state): Shared, asked: Asked, r
         let ConfirmBody { code } = asked.body(request.into_body(), r#"{"code": "…"}"#).await?;
         let confirmed = {
             let (state, cause, now) = (Arc::clone(&state), asked.cause.clone(), state.now());
-            async move { state.consent.confirm(&caller.id, code.expose(), &cause, now).await }
+            async move { state.parts.consent.confirm(&caller.id, code.expose(), &cause, now).await }
         };
         let connection = state.to_its_end(confirmed).await.ok_or_else(Refusal::error)??;
         json(&connection)

@@ -114,18 +114,18 @@ pub(super) async fn connect_link(
         of_use(&caller, service)?;
         let account = account(asked_for.account.as_deref())?;
         let scopes = scopes(&asked_for.scopes)?;
-        let return_to = asked_for.return_to.map(|text| state.consent.links.return_to(&text)).transpose()?;
+        let return_to = asked_for.return_to.map(|text| state.parts.consent.links.return_to(&text)).transpose()?;
         let name = shown_name(caller.claims());
         let wish = Wish {
             caller: &caller.id,
             name: name.as_deref(),
-            application: state.callers.application(&caller.id.issuer),
+            application: state.parts.callers.application(&caller.id.issuer),
             service,
             account: &label(&state, &caller, service, account).await?,
             scopes: &scopes,
             return_to: return_to.as_ref(),
         };
-        let link = state.consent.links.link(&wish, state.now()).await?;
+        let link = state.parts.consent.links.link(&wish, state.now()).await?;
         json(&LinkAnswer { auth_url: link.url, expires_in: link.expires_in })
     };
     asked.reply(served.await)
@@ -153,9 +153,9 @@ struct DashboardLinkAnswer {
 pub(super) async fn dashboard_link(axum::extract::State(state): Shared, asked: Asked) -> Response {
     let served = async {
         let caller = asked.caller(&state).await?;
-        let application = state.callers.application(&caller.id.issuer).map(str::to_owned);
+        let application = state.parts.callers.application(&caller.id.issuer).map(str::to_owned);
         let name = shown_name(caller.claims());
-        let link = state.consent.sessions.link(caller.id.clone(), name, application, state.now()).await?;
+        let link = state.parts.consent.sessions.link(caller.id.clone(), name, application, state.now()).await?;
         json(&DashboardLinkAnswer { dashboard_url: link.url, expires_in: link.expires_in })
     };
     asked.reply(served.await)
@@ -230,7 +230,7 @@ async fn look_ahead(state: &State, caller: &Caller, item: PreflightItem) -> Serv
     let mut answer = Map::new();
     let wanted = account(item.account.as_deref())?;
     let scopes = scopes(&item.scopes)?;
-    let Some(service) = state.services.get(&item.service) else {
+    let Some(service) = state.parts.services.get(&item.service) else {
         // Only what could name a service is repeated.
         let name = ServiceName::parse(&item.service).map_err(|error| Refusal::bad_request(error.to_string()))?;
         answer.insert("service".into(), name.as_str().into());
@@ -244,17 +244,17 @@ async fn look_ahead(state: &State, caller: &Caller, item: PreflightItem) -> Serv
     }
     // No call is made, so there is no method and no path: only rules that speak of every call count.
     let (account, scopes) = (wanted.as_ref(), scopes.as_slice());
-    let services = &state.services;
+    let services = &state.parts.services;
     let want = Want { caller: &caller.id, services, service, account, scopes, operation: None };
-    let label = match state.connections.resolver.foresee(&want).await {
+    let label = match state.parts.connections.resolver.foresee(&want).await {
         Ok(label) => {
             answer.insert("status".into(), "ready".into());
             Some(label)
         }
         Err(unusable) => {
-            let application = state.callers.application(&caller.id.issuer);
+            let application = state.parts.callers.application(&caller.id.issuer);
             let refused = RefusedCall { caller, application, service, scopes };
-            let remedy = state.consent.links.remedy(&unusable, &refused, state.now()).await;
+            let remedy = state.parts.consent.links.remedy(&unusable, &refused, state.now()).await;
             answer.extend(Refusal::no_credential(service, &remedy).members());
             wanted
         }

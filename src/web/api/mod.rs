@@ -80,7 +80,7 @@ impl Asked {
 
     async fn caller(&self, state: &State) -> Served<Arc<Caller>> {
         let token = caller::presented(&self.headers, None)?;
-        Ok(state.callers.authenticate(&token, state.now().seconds()).await?)
+        Ok(state.parts.callers.authenticate(&token, state.now()).await?)
     }
 
     /// The body, as JSON; `shape` shows what it should look like.
@@ -107,7 +107,7 @@ fn no_content() -> Response {
 }
 
 fn service<'s>(state: &'s State, name: &str) -> Served<&'s Arc<Service>> {
-    state.services.get(name).ok_or_else(Refusal::unknown_service)
+    state.parts.services.get(name).ok_or_else(Refusal::unknown_service)
 }
 
 fn account(text: Option<&str>) -> Served<Option<Account>> {
@@ -137,7 +137,7 @@ fn refuse_lookup(unusable: &Unusable, title: &str) -> Refusal {
 async fn label(state: &State, caller: &Caller, service: &Service, account: Option<Account>) -> Served<Account> {
     let account = match account {
         Some(account) => account,
-        None => match state.connections.manager.find(&caller.id, service, None).await {
+        None => match state.parts.connections.manager.find(&caller.id, service, None).await {
             Ok(found) => found.map(|connection| connection.account).unwrap_or_default(),
             // It can't be read, and whoever connects anew replaces it.
             Err(Unusable::Unavailable(Unavailable::Keys)) => Account::default(),
@@ -145,7 +145,7 @@ async fn label(state: &State, caller: &Caller, service: &Service, account: Optio
         },
     };
     let id = ConnectionId { caller: caller.id.clone(), service: service.owner.clone(), account };
-    if !state.connections.manager.has_room(&id).await? {
+    if !state.parts.connections.manager.has_room(&id).await? {
         return Err(Refusal::bad_request(format!(
             "There are {LABELS_MAX} accounts for {} already, which is the most: remove one first",
             service.title

@@ -58,10 +58,10 @@ const OTHERS: (usize, usize) = (256, 1024);
 /// `POST /oauth/callback/{service}` (OAuth 2.0 Form Post Response Mode). It comes from the provider's page, so without our
 /// cookies; the `GET` that it leads to has them, and judges.
 pub(super) async fn posted(step: Step, Path(name): Path<String>, request: Request<Body>) -> Response {
-    if step.state.services.get(&name).is_none() {
+    if step.visit.state.parts.services.get(&name).is_none() {
         return step.unknown_service();
     }
-    let fields = match forms::fields(&step.headers, request.into_body()).await {
+    let fields = match forms::fields(&step.visit.headers, request.into_body()).await {
         Ok(fields) => fields,
         Err(error) => return step.form_error(error),
     };
@@ -79,10 +79,10 @@ pub(super) async fn posted(step: Step, Path(name): Path<String>, request: Reques
     }
     let query = query.finish();
     if query.is_empty() {
-        return step.wrong(StatusCode::BAD_REQUEST, &step.t.callback_malformed());
+        return step.wrong(StatusCode::BAD_REQUEST, &step.visit.t.callback_malformed());
     }
     // What else may be wrong with it, the page of the `GET` says.
-    page::see_other(&format!("{}/oauth/callback/{name}?{query}", step.state.base()))
+    page::see_other(&format!("{}/oauth/callback/{name}?{query}", step.visit.state.base()))
 }
 
 /// `GET /oauth/callback/{service}`.
@@ -92,8 +92,8 @@ pub(super) async fn callback(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let Some(service) = step.state.services.get(&name).cloned() else { return step.unknown_service() };
-    let browser = step.browser();
+    let Some(service) = step.visit.state.parts.services.get(&name).cloned() else { return step.unknown_service() };
+    let browser = step.visit.browser();
     let answer = Answer::parse(query.as_deref().unwrap_or_default());
     if method == Method::HEAD && answer.is_ok() {
         // Whoever only looks spends nothing.
@@ -103,10 +103,11 @@ pub(super) async fn callback(
         Ok(answer) => {
             // In a task of its own: a code that was sent to the provider is followed to its grant and into the store,
             // also when the browser goes away meanwhile.
-            let (state, service, browser) = (Arc::clone(&step.state), Arc::clone(&service), browser.clone());
-            let (cause, now) = (step.cause.clone(), step.now);
-            let taken = async move { state.consent.callback(&service, answer, browser.as_ref(), &cause, now).await };
-            match step.state.to_its_end(taken).await {
+            let (state, service, browser) = (Arc::clone(&step.visit.state), Arc::clone(&service), browser.clone());
+            let (cause, now) = (step.visit.cause.clone(), step.now);
+            let taken =
+                async move { state.parts.consent.callback(&service, answer, browser.as_ref(), &cause, now).await };
+            match step.visit.state.to_its_end(taken).await {
                 Some(outcome) => outcome,
                 None => return step.unavailable(),
             }
@@ -135,7 +136,7 @@ async fn go_on_with(mut step: Step, service: &Service, outcome: Outcome, browser
 
 /// A grant is stored: on to the application or the dashboard, with a session for what was just made.
 async fn connected(step: &Step, service: &Service, completed: Completed) -> Response {
-    let state = &step.state;
+    let state = &step.visit.state;
     let mut response = match &completed.return_to {
         Some(url) => page::see_other(url.as_str()),
         None => {
@@ -159,13 +160,13 @@ async fn connected(step: &Step, service: &Service, completed: Completed) -> Resp
 /// The session that a completed flow gives; none where the browser has one of the same person that reaches further, or where
 /// the one that led here has ended.
 async fn session_after(step: &Step, completed: Completed, life: Duration) -> Result<Option<String>, Unavailable> {
-    let (state, now) = (&step.state, step.now);
-    if let Some(old) = state.cookies.read(&step.headers, Cookie::Session) {
-        let known = state.consent.sessions.get(old, now).await?;
+    let (state, now) = (&step.visit.state, step.now);
+    if let Some(old) = state.cookies.read(&step.visit.headers, Cookie::Session) {
+        let known = state.parts.consent.sessions.get(old, now).await?;
         if known.is_some_and(|session| session.caller == completed.caller && session.reach == Reach::All) {
             return Ok(None);
         }
-        state.consent.sessions.sign_out(old).await?;
+        state.parts.consent.sessions.sign_out(old).await?;
     }
     if life.is_zero() {
         return Ok(None);
@@ -175,13 +176,15 @@ async fn session_after(step: &Step, completed: Completed, life: Duration) -> Res
         caller: completed.caller,
         name: completed.name,
         application: completed.application,
-        expires: now.plus(life).seconds(),
+        expires: now.plus(life),
     };
-    state.consent.sessions.begin(session, now).await.map(Some)
+    state.parts.consent.sessions.begin(session, now).await.map(Some)
 }
 
 async fn ask(step: &Step, service: &Service, question: &Question, browser: Option<&Browser>) -> Response {
-    let (Some(browser), Ok(root)) = (browser, step.state.roots.get().await) else { return step.unavailable() };
+    let (Some(browser), Ok(root)) = (browser, step.visit.state.parts.roots.get().await) else {
+        return step.unavailable();
+    };
     let page = ReplacePage {
         f: step.frame(),
         change: Change {
@@ -195,7 +198,7 @@ async fn ask(step: &Step, service: &Service, question: &Question, browser: Optio
         token_field: TOKEN,
         token: &browser.form_token(&root),
     };
-    let plain = super::plain_origins(&step.state, service);
+    let plain = super::plain_origins(&step.visit.state, service);
     page::render(&page, StatusCode::OK, &Forms::Provider { plain: &plain })
 }
 
@@ -220,26 +223,26 @@ pub(super) async fn answer(step: Step, Path(name): Path<String>, request: Reques
         (Some("replace"), _) => Choice::Replace,
         (Some("beside"), Some(label)) => match Account::parse(label) {
             Ok(account) => Choice::Beside(account),
-            Err(_) => return step.wrong(StatusCode::BAD_REQUEST, &step.t.bad_account()),
+            Err(_) => return step.wrong(StatusCode::BAD_REQUEST, &step.visit.t.bad_account()),
         },
         _ => return step.form_error(FormError::Unreadable),
     };
     let Some(code) = form.get("code").map(str::to_owned) else { return step.form_error(FormError::Unreadable) };
     let answered = {
-        let (state, service, browser) = (Arc::clone(&step.state), Arc::clone(&service), browser.clone());
-        let (cause, now) = (step.cause.clone(), step.now);
-        async move { state.consent.answer(&service, &code, choice, &browser, &cause, now).await }
+        let (state, service, browser) = (Arc::clone(&step.visit.state), Arc::clone(&service), browser.clone());
+        let (cause, now) = (step.visit.cause.clone(), step.now);
+        async move { state.parts.consent.answer(&service, &code, choice, &browser, &cause, now).await }
     };
-    match step.state.to_its_end(answered).await {
+    match step.visit.state.to_its_end(answered).await {
         Some(Ok(outcome)) => go_on_with(step, &service, outcome, Some(&browser)).await,
-        Some(Err(HeldError::Unknown)) => step.wrong(StatusCode::BAD_REQUEST, &step.t.callback_unknown()),
+        Some(Err(HeldError::Unknown)) => step.wrong(StatusCode::BAD_REQUEST, &step.visit.t.callback_unknown()),
         Some(Err(HeldError::Unavailable(_))) | None => step.unavailable(),
     }
 }
 
 /// Which page tells this.
 fn callback_error(mut step: Step, error: CallbackError, service: &Service) -> Response {
-    let t = step.t;
+    let t = step.visit.t;
     let bad = StatusCode::BAD_REQUEST;
     let (why, retry) = match error {
         CallbackError::Malformed => return step.wrong(bad, &t.callback_malformed()),

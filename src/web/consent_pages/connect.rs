@@ -11,7 +11,6 @@ use serde_json::{Map, Value};
 
 use super::{Scope, Step, back, in_words, parameter, plain_origins};
 use crate::{
-    clock::Timestamp,
     consent::{Browser, Plan, STATE_TTL, Wish},
     id::{Account, ConnectionId},
     provider::Service,
@@ -54,7 +53,7 @@ pub(super) async fn show(
     RawQuery(query): RawQuery,
 ) -> Response {
     let return_to = parameter(query.as_deref(), "return_to");
-    step.back = back(&step.state, return_to.as_deref());
+    step.back = back(&step.visit.state, return_to.as_deref());
     let Some(service) = step.owner(&name) else { return step.unknown_service() };
     let Ok(proven) = step.proven().await else { return step.unavailable() };
     if let Some(response) = step.forbidden(&service, claims(proven.as_ref())) {
@@ -68,8 +67,8 @@ pub(super) async fn show(
             Err(response) => return response,
         },
     };
-    let known = step.browser();
-    let consent = &step.state.consent;
+    let known = step.visit.browser();
+    let consent = &step.visit.state.parts.consent;
     let plan = consent.plan(&service, &ticket, return_to.as_deref(), known.as_ref(), proven.as_ref(), step.now);
     let plan = match plan.await {
         Ok(plan) => plan,
@@ -78,13 +77,13 @@ pub(super) async fn show(
     step.application = plan.ticket.application.clone();
     let new = known.is_none();
     let Ok(browser) = known.map_or_else(Browser::new, Ok) else { return step.unavailable() };
-    if !step.state.settings.confirm && method != Method::HEAD {
+    if !step.visit.state.parts.settings.confirm && method != Method::HEAD {
         return leave(&step, &service, plan, &browser).await;
     }
-    let Ok(root) = step.state.roots.get().await else { return step.unavailable() };
+    let Ok(root) = step.visit.state.parts.roots.get().await else { return step.unavailable() };
     let mut response = connect_page(&step, &service, &plan, &browser.form_token(&root));
     if new {
-        step.state.cookies.set(response.headers_mut(), Cookie::Browser, browser.cookie(), None);
+        step.visit.state.cookies.set(response.headers_mut(), Cookie::Browser, browser.cookie(), None);
     }
     response
 }
@@ -96,14 +95,14 @@ fn claims(proven: Option<&Proven>) -> Option<&Map<String, Value>> {
 
 /// A ticket for a browser that comes without one but shows whose it is.
 async fn own_ticket(step: &Step, service: &Service, query: Option<&str>) -> Result<String, Response> {
-    let state = &step.state;
+    let state = &step.visit.state;
     let account = parameter(query, "account").map_or(Ok(Account::default()), |text| Account::parse(&text));
     let Ok(account) = account else {
-        return Err(step.wrong(StatusCode::BAD_REQUEST, &step.t.bad_account()));
+        return Err(step.wrong(StatusCode::BAD_REQUEST, &step.visit.t.bad_account()));
     };
-    let visitor = match visitor::visitor(state, &step.headers).await {
+    let visitor = match visitor::visitor(state, &step.visit.headers).await {
         Ok(Some(visitor)) => visitor,
-        Ok(None) => return Err(step.wrong(StatusCode::BAD_REQUEST, &step.t.ticket_missing())),
+        Ok(None) => return Err(step.wrong(StatusCode::BAD_REQUEST, &step.visit.t.ticket_missing())),
         Err(_) => return Err(step.unavailable()),
     };
     if let Some(response) = step.forbidden(service, visitor.claims()) {
@@ -112,7 +111,7 @@ async fn own_ticket(step: &Step, service: &Service, query: Option<&str>) -> Resu
     let id = ConnectionId { caller: visitor.caller.clone(), service: service.owner.clone(), account };
     match visitor.may_manage(state, &id).await {
         Ok(true) => {}
-        Ok(false) => return Err(step.wrong(StatusCode::FORBIDDEN, &step.t.not_covered())),
+        Ok(false) => return Err(step.wrong(StatusCode::FORBIDDEN, &step.visit.t.not_covered())),
         Err(_) => return Err(step.unavailable()),
     }
     let wish = Wish {
@@ -125,8 +124,8 @@ async fn own_ticket(step: &Step, service: &Service, query: Option<&str>) -> Resu
         return_to: None,
     };
     let ticket = match visitor.ends {
-        Some(ends) => state.consent.links.ticket_within(&wish, ends, step.now).await,
-        None => state.consent.links.ticket(&wish, step.now).await,
+        Some(ends) => state.parts.consent.links.ticket_within(&wish, ends, step.now).await,
+        None => state.parts.consent.links.ticket(&wish, step.now).await,
     };
     ticket.map_err(|_| step.unavailable())
 }
@@ -145,14 +144,14 @@ fn connect_page(step: &Step, service: &Service, plan: &Plan, token: &str) -> Res
         service: service.name.as_str(),
         account: (account != Account::DEFAULT).then_some(account),
         scopes: &in_words(service, &plan.scopes),
-        existing: identity.map(|identity| step.t.connect_existing(about, identity)),
+        existing: identity.map(|identity| step.visit.t.connect_existing(about, identity)),
         ticket: &plan.text,
         return_to: plan.return_to.as_ref().map(ToString::to_string),
         cancel: plan.return_to.as_ref().map(|url| url.with(&[("error", "access_denied")]).to_string()),
         token_field: TOKEN,
         token,
     };
-    page::render(&page, StatusCode::OK, &Forms::Provider { plain: &plain_origins(&step.state, service) })
+    page::render(&page, StatusCode::OK, &Forms::Provider { plain: &plain_origins(&step.visit.state, service) })
 }
 
 /// `POST /connect/{service}`.
@@ -163,13 +162,13 @@ pub(super) async fn go_on(mut step: Step, Path(name): Path<String>, request: Req
     };
     let Some(ticket) = form.get("ticket") else { return step.form_error(FormError::Unreadable) };
     let return_to = form.get("return_to").filter(|text| !text.is_empty());
-    step.back = back(&step.state, return_to);
+    step.back = back(&step.visit.state, return_to);
     let Ok(proven) = step.proven().await else { return step.unavailable() };
     if let Some(response) = step.forbidden(&service, claims(proven.as_ref())) {
         return response;
     }
     let proven = proven.map(|proven| proven.id);
-    let consent = &step.state.consent;
+    let consent = &step.visit.state.parts.consent;
     match consent.plan(&service, ticket, return_to, Some(&browser), proven.as_ref(), step.now).await {
         Ok(plan) => leave(&step, &service, plan, &browser).await,
         Err(error) => step.begin_error(error, &service),
@@ -178,11 +177,11 @@ pub(super) async fn go_on(mut step: Step, Path(name): Path<String>, request: Req
 
 /// Off to the provider. The browser's cookie outlives the ticket and the stay there.
 async fn leave(step: &Step, service: &Service, plan: Plan, browser: &Browser) -> Response {
-    let life = Timestamp::from_seconds(plan.ticket.expires).until(step.now) + STATE_TTL;
-    match step.state.consent.begin(service, plan, browser, step.now).await {
+    let life = plan.ticket.expires.until(step.now) + STATE_TTL;
+    match step.visit.state.parts.consent.begin(service, plan, browser, step.now).await {
         Ok(url) => {
             let mut response = page::see_other(url.as_str());
-            let cookies = step.state.cookies;
+            let cookies = step.visit.state.cookies;
             cookies.set(response.headers_mut(), Cookie::Browser, browser.cookie(), Some(life.as_secs()));
             response
         }

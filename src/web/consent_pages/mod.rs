@@ -1,6 +1,6 @@
 //! The pages of a connect flow: `connect` before the provider, `callback` after it. Here is what they share.
 
-use std::{convert::Infallible, ops::Deref, sync::Arc};
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     Router,
@@ -66,14 +66,6 @@ struct Step {
     back: Option<String>,
 }
 
-impl Deref for Step {
-    type Target = Visit;
-
-    fn deref(&self) -> &Visit {
-        &self.visit
-    }
-}
-
 impl FromRequestParts<Arc<State>> for Step {
     type Rejection = Infallible;
 
@@ -84,7 +76,7 @@ impl FromRequestParts<Arc<State>> for Step {
 
 impl Step {
     fn frame(&self) -> Frame<'_> {
-        Frame::new(&self.state, self.t, self.application.as_deref())
+        Frame::new(&self.visit.state, self.visit.t, self.application.as_deref())
     }
 
     /// A page that says what is wrong, with the way back to the application, or to the dashboard.
@@ -94,29 +86,29 @@ impl Step {
 
     fn wrong_but(&self, status: StatusCode, notice: &Notice, first: Option<Action>) -> Response {
         let frame = self.frame();
-        let home = self.state.settings.return_to.first().map(ToString::to_string);
+        let home = self.visit.state.parts.settings.return_to.first().map(ToString::to_string);
         let back = match self.back.clone().or(home) {
-            Some(url) => Action::new(url, self.t.back_to(frame.application)),
-            None => Action::new(format!("{}/dashboard", frame.base), self.t.words().to_dashboard),
+            Some(url) => Action::new(url, self.visit.t.back_to(frame.application)),
+            None => Action::new(format!("{}/dashboard", frame.base), self.visit.t.words().to_dashboard),
         };
         let actions: Vec<Action> = first.into_iter().chain([back]).collect();
-        page::notice(frame, status, notice, &actions, &self.id)
+        page::notice(frame, status, notice, &actions, &self.visit.id)
     }
 
     fn unavailable(&self) -> Response {
-        self.wrong(StatusCode::SERVICE_UNAVAILABLE, &self.t.unavailable())
+        self.wrong(StatusCode::SERVICE_UNAVAILABLE, &self.visit.t.unavailable())
     }
 
     /// Which page tells this.
     fn begin_error(&self, error: BeginError, service: &Service) -> Response {
         let notice = match error {
-            BeginError::Ticket(TicketError::Invalid) => self.t.ticket_invalid(),
-            BeginError::Ticket(TicketError::Expired) => self.t.ticket_expired(),
-            BeginError::Used => self.t.ticket_used(),
-            BeginError::OtherBrowser => self.t.ticket_elsewhere(),
-            BeginError::NotYours => self.t.not_yours(),
-            BeginError::NoOAuth => self.t.no_oauth(&service.title),
-            BeginError::Full => self.t.too_many_labels(&service.title, LABELS_MAX),
+            BeginError::Ticket(TicketError::Invalid) => self.visit.t.ticket_invalid(),
+            BeginError::Ticket(TicketError::Expired) => self.visit.t.ticket_expired(),
+            BeginError::Used => self.visit.t.ticket_used(),
+            BeginError::OtherBrowser => self.visit.t.ticket_elsewhere(),
+            BeginError::NotYours => self.visit.t.not_yours(),
+            BeginError::NoOAuth => self.visit.t.no_oauth(&service.title),
+            BeginError::Full => self.visit.t.too_many_labels(&service.title, LABELS_MAX),
             BeginError::Unavailable(_) => return self.unavailable(),
         };
         self.wrong(StatusCode::BAD_REQUEST, &notice)
@@ -124,37 +116,43 @@ impl Step {
 
     /// Whom this browser has proved to be, where a link asks for that.
     async fn proven(&self) -> Result<Option<Proven>, Unavailable> {
-        if self.state.consent.settings.connect.binding != Binding::Session {
+        if self.visit.state.parts.consent.settings.connect.binding != Binding::Session {
             return Ok(None);
         }
-        visitor::proven(&self.state, &self.headers).await
+        visitor::proven(&self.visit.state, &self.visit.headers).await
     }
 
     /// Nobody is sent to connect what they may never call, as far as it is known what they may.
     fn forbidden(&self, service: &Service, claims: Option<&Map<String, Value>>) -> Option<Response> {
-        if policy::may_connect(&self.state.services, service, claims) {
+        if policy::may_connect(&self.visit.state.parts.services, service, claims) {
             return None;
         }
-        Some(self.wrong(StatusCode::FORBIDDEN, &self.t.forbidden(&service.title)))
+        Some(self.wrong(StatusCode::FORBIDDEN, &self.visit.t.forbidden(&service.title)))
     }
 
     fn unknown_service(&self) -> Response {
-        self.wrong(StatusCode::BAD_REQUEST, &self.t.unknown_service())
+        self.wrong(StatusCode::BAD_REQUEST, &self.visit.t.unknown_service())
     }
 
     fn form_error(&self, error: FormError) -> Response {
-        self.wrong(error.status(), &error.notice(self.t))
+        self.wrong(error.status(), &error.notice(self.visit.t))
     }
 
     /// The service that owns the connection which this name stands for.
     fn owner(&self, name: &str) -> Option<Arc<Service>> {
-        self.state.services.get(name).and_then(|service| self.state.services.owner(service)).cloned()
+        self.visit
+            .state
+            .parts
+            .services
+            .get(name)
+            .and_then(|service| self.visit.state.parts.services.owner(service))
+            .cloned()
     }
 
     /// A form of ours about a service, and the browser that sent it.
     async fn form(&self, name: &str, request: Request<Body>) -> Result<(Arc<Service>, Form, Browser), Response> {
         let service = self.owner(name).ok_or_else(|| self.unknown_service())?;
-        let (form, browser) = forms::read(&self.state, request).await.map_err(|error| self.form_error(error))?;
+        let (form, browser) = forms::read(&self.visit.state, request).await.map_err(|error| self.form_error(error))?;
         Ok((service, form, browser))
     }
 }
@@ -170,7 +168,7 @@ pub(super) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
 pub(super) fn plain_origins(state: &State, service: &Service) -> Vec<String> {
     let provider = service.oauth.iter().map(|oauth| &oauth.authorize_url);
     provider
-        .chain(&state.settings.return_to)
+        .chain(&state.parts.settings.return_to)
         .filter(|url| url.scheme() == "http")
         .map(|url| url.origin().ascii_serialization())
         .collect()
@@ -178,6 +176,6 @@ pub(super) fn plain_origins(state: &State, service: &Service) -> Vec<String> {
 
 /// Where "back to the application" leads, told that nothing came of it.
 fn back(state: &State, return_to: Option<&str>) -> Option<String> {
-    let url = state.consent.links.return_to(return_to?).ok()?;
+    let url = state.parts.consent.links.return_to(return_to?).ok()?;
     Some(url.with(&[("error", "access_denied")]).to_string())
 }

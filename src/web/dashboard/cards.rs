@@ -93,7 +93,7 @@ pub(super) fn cards(
             by_service.entry(connection.service.clone()).or_default().push(connection);
         }
     }
-    let owners = state.services.iter().filter(|service| service.owner == service.name);
+    let owners = state.parts.services.iter().filter(|service| service.owner == service.name);
     owners
         .filter_map(|service| {
             let connections = by_service.remove(&service.name).unwrap_or_default();
@@ -117,7 +117,7 @@ pub(super) fn cards(
                 entry.labelled = several || entry.account != Account::DEFAULT;
             }
             let connectable =
-                service.oauth.is_some() && policy::may_connect(&state.services, service, visitor.claims());
+                service.oauth.is_some() && policy::may_connect(&state.parts.services, service, visitor.claims());
             Some(Card {
                 name: service.name.to_string(),
                 mark: Mark::of(service),

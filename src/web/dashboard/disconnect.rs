@@ -19,7 +19,7 @@ pub(super) async fn ask(target: Target) -> Answered {
 
 /// `POST /dashboard/disconnect`.
 pub(super) async fn disconnect(Pressed { target, .. }: Pressed) -> Response {
-    match target.state().connections.manager.disconnect(&target.id, &target.visit.cause).await {
+    match target.state().parts.connections.manager.disconnect(&target.id, &target.visit.cause).await {
         Ok(true) => {
             target.follow(target.id.account.clone(), None).await;
             target.done("disconnected")

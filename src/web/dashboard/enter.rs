@@ -36,7 +36,7 @@ struct ComeInPage<'a> {
 /// `GET /dashboard?link=`.
 pub(super) async fn show(visit: &Visit, link: &str) -> Response {
     let state = &*visit.state;
-    let session = match state.consent.sessions.behind_link(link, state.now()).await {
+    let session = match state.parts.consent.sessions.behind_link(link, state.now()).await {
         Ok(Some(session)) => session,
         Ok(None) => return wrong(visit, StatusCode::BAD_REQUEST, &visit.t.dashboard_link_over()),
         Err(_) => return unavailable(visit),
@@ -50,7 +50,7 @@ pub(super) async fn show(visit: &Visit, link: &str) -> Response {
         about: Subject { service: "", application: f.application, who },
         subject,
         link,
-        cancel: state.settings.return_to.first().map(url::Url::as_str),
+        cancel: state.parts.settings.return_to.first().map(url::Url::as_str),
         token_field: TOKEN,
         token: &proof.token,
     };
@@ -65,14 +65,14 @@ pub(super) async fn enter(visit: Visit, request: Request<Body>) -> Response {
         Err(error) => return form_error(&visit, error),
     };
     let Some(link) = form.get(LINK) else { return form_error(&visit, FormError::Unreadable) };
-    let cookie = match state.consent.sessions.follow_link(link, state.now()).await {
+    let cookie = match state.parts.consent.sessions.follow_link(link, state.now()).await {
         Ok(Some(cookie)) => cookie,
         Ok(None) => return wrong(&visit, StatusCode::BAD_REQUEST, &visit.t.dashboard_link_over()),
         Err(_) => return unavailable(&visit),
     };
     if let Some(old) = state.cookies.read(&visit.headers, Cookie::Session) {
         // The old session may be somebody else's; that it can't be ended now is no reason to stay out.
-        let _ = state.consent.sessions.sign_out(old).await;
+        let _ = state.parts.consent.sessions.sign_out(old).await;
     }
     let mut response = page::see_other(&format!("{}/dashboard", state.base()));
     state.cookies.set(response.headers_mut(), Cookie::Session, &cookie, Some(SESSION_TTL.as_secs()));

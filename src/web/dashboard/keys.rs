@@ -69,12 +69,12 @@ pub(super) async fn store(Pressed { target, form }: Pressed) -> Response {
     if !service.takes_key(&key) {
         return target.wrong(StatusCode::BAD_REQUEST, &t.key_bad());
     }
-    match target.state().connections.manager.has_room(&target.id).await {
+    match target.state().parts.connections.manager.has_room(&target.id).await {
         Ok(true) => {}
         Ok(false) => return target.wrong(StatusCode::BAD_REQUEST, &t.too_many_labels(&service.title, LABELS_MAX)),
         Err(_) => return target.unavailable(),
     }
-    match target.state().connections.api_keys.store(&target.id, &key, &target.visit.cause).await {
+    match target.state().parts.connections.api_keys.store(&target.id, &key, &target.visit.cause).await {
         Ok(()) => {
             follow(&target).await;
             target.done("key_stored")
@@ -86,7 +86,7 @@ pub(super) async fn store(Pressed { target, form }: Pressed) -> Response {
 /// A session that reaches one connection only goes along where a key began one, or ended it.
 async fn follow(target: &Target) {
     let Reach::Only { made, .. } = &target.visitor.reach else { return };
-    let Ok(there) = target.state().connections.manager.get(&target.id).await else { return };
+    let Ok(there) = target.state().parts.connections.manager.get(&target.id).await else { return };
     let now = there.and_then(|there| there.connected_at).map(Timestamp::millis);
     if made.is_none() || now.is_none() {
         target.follow(target.id.account.clone(), now).await;
@@ -99,7 +99,7 @@ fn missing(target: &Target) -> Response {
 
 /// `GET /dashboard/api-key/remove?service=&account=`: asks first.
 pub(super) async fn ask(target: Target) -> Answered {
-    match target.state().connections.manager.get(&target.id).await {
+    match target.state().parts.connections.manager.get(&target.id).await {
         Ok(Some(connection)) if connection.api_key.is_some() => {}
         Ok(_) => return Err(missing(&target)),
         Err(_) => return Err(target.unavailable()),
@@ -116,7 +116,7 @@ pub(super) async fn ask(target: Target) -> Answered {
 
 /// `POST /dashboard/api-key/remove`.
 pub(super) async fn remove(Pressed { target, .. }: Pressed) -> Response {
-    match target.state().connections.api_keys.remove(&target.id, &target.visit.cause).await {
+    match target.state().parts.connections.api_keys.remove(&target.id, &target.visit.cause).await {
         Ok(true) => {
             follow(&target).await;
             target.done("key_removed")

@@ -71,11 +71,13 @@ async fn dashboard(visit: Visit, RawQuery(query): RawQuery) -> Response {
         Ok(visitor) => visitor,
         Err(response) => return response,
     };
-    let Ok(connections) = state.connections.manager.list(&visitor.caller).await else { return unavailable(&visit) };
+    let Ok(connections) = state.parts.connections.manager.list(&visitor.caller).await else {
+        return unavailable(&visit);
+    };
     let Ok(proof) = Proof::new(&visit).await else { return unavailable(&visit) };
     let titled = |name: &str| {
         let name = parameter(query.as_deref(), name)?;
-        state.services.get(&name).map(|service| service.title.clone())
+        state.parts.services.get(&name).map(|service| service.title.clone())
     };
     let done = titled("connected")
         .map(|title| match parameter(query.as_deref(), "renewed").and_then(|text| Account::parse(&text).ok()) {
@@ -97,7 +99,7 @@ async fn dashboard(visit: Visit, RawQuery(query): RawQuery) -> Response {
         token_field: TOKEN,
         token: &proof.token,
     };
-    let plain: Vec<String> = state.services.iter().flat_map(|service| plain_origins(state, service)).collect();
+    let plain: Vec<String> = state.parts.services.iter().flat_map(|service| plain_origins(state, service)).collect();
     proof.given_with(page::render(&page, StatusCode::OK, &Forms::Provider { plain: &plain }), state)
 }
 
@@ -116,7 +118,7 @@ async fn come_in(visit: &Visit) -> Result<Visitor, Response> {
 fn wrong(visit: &Visit, status: StatusCode, notice: &Notice) -> Response {
     let (state, t) = (&visit.state, visit.t);
     let frame = Frame::new(state, t, None);
-    let home = state.settings.return_to.first();
+    let home = state.parts.settings.return_to.first();
     let action = match (status, home) {
         (StatusCode::UNAUTHORIZED, Some(url)) => Some(Action::new(url.as_str(), t.back_to(frame.application))),
         (StatusCode::UNAUTHORIZED, None) => None,
@@ -140,12 +142,12 @@ async fn sign_out(visit: Visit, request: Request<Body>) -> Response {
         return form_error(&visit, error);
     }
     if let Some(cookie) = state.cookies.read(&visit.headers, Cookie::Session)
-        && state.consent.sessions.sign_out(cookie).await.is_err()
+        && state.parts.consent.sessions.sign_out(cookie).await.is_err()
     {
         return unavailable(&visit);
     }
     let frame = Frame::new(state, t, None);
-    let home = state.settings.return_to.first();
+    let home = state.parts.settings.return_to.first();
     let action = home.map(|url| Action::new(url.as_str(), t.back_to(frame.application)));
     let mut response = page::notice(frame, StatusCode::OK, &t.signed_out(), action.as_slice(), &visit.id);
     state.cookies.clear(response.headers_mut(), Cookie::Session);

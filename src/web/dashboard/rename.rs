@@ -58,7 +58,7 @@ pub(super) async fn rename(Pressed { target, form }: Pressed) -> Answered {
     let Ok(label) = Account::parse(text) else {
         return refused(StatusCode::BAD_REQUEST, t.label_malformed().to_owned()).await;
     };
-    match target.state().connections.manager.rename(&target.id, &label).await {
+    match target.state().parts.connections.manager.rename(&target.id, &label).await {
         Ok(Renamed::Done) => {}
         Ok(Renamed::Taken) => {
             return refused(StatusCode::CONFLICT, t.label_taken(&target.service.title, label.as_str())).await;

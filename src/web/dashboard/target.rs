@@ -100,7 +100,7 @@ async fn manageable(
     service: Option<&str>,
     account: Option<&str>,
 ) -> Result<(Arc<Service>, ConnectionId), (StatusCode, Notice)> {
-    let (services, t) = (&visit.state.services, visit.t);
+    let (services, t) = (&visit.state.parts.services, visit.t);
     let service = service.and_then(|name| services.get(name)).and_then(|service| services.owner(service));
     let service = service.ok_or_else(|| (StatusCode::BAD_REQUEST, t.unknown_service()))?;
     let account = account.map_or(Ok(Account::default()), Account::parse);
@@ -133,7 +133,7 @@ impl Target {
     /// Passes where there is such a connection, or one that waits for the application.
     pub async fn must_exist(&self) -> Result<(), Response> {
         let connections =
-            self.state().connections.manager.list(&self.id.caller).await.map_err(|_| self.unavailable())?;
+            self.state().parts.connections.manager.list(&self.id.caller).await.map_err(|_| self.unavailable())?;
         let this = |found: &crate::connection::Connection| {
             found.service == self.id.service && found.account == self.id.account
         };
@@ -173,7 +173,7 @@ impl Target {
         let cookie = state.cookies.read(&self.visit.headers, Cookie::Session);
         let (Reach::Only { service, .. }, Some(cookie)) = (&self.visitor.reach, cookie) else { return };
         let reach = Reach::Only { service: service.clone(), account, made };
-        if let Err(error) = state.consent.sessions.redirect(cookie, reach, state.now()).await {
+        if let Err(error) = state.parts.consent.sessions.redirect(cookie, reach, state.now()).await {
             tracing::warn!(%error, "a session could not follow its connection");
         }
     }
