@@ -28,6 +28,12 @@ test-chart: ## The Helm chart's tests alone, some seconds once the binary is bui
 	@cargo build --quiet --locked
 	@cd tests/helm && PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -q -p no:cacheprovider
 
+.PHONY: test-examples
+test-examples: ## The examples alone, each started and called as its README says; `make test` runs them, too
+	@scripts/install-test-deps.sh
+	@cargo build --quiet --locked
+	@cd tests/examples && PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -q -p no:cacheprovider
+
 .PHONY: chart
 chart: ## What of the Helm chart is made: its README and the part of its schema that is the configuration's
 	@scripts/chart.py

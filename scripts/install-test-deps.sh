@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need and this machine lacks: the build's needs, redis-server, Node.js with npm, libfaketime,
-# Chromium, valgrind (which counts instructions), and the packages of tests/node, tests/python and tests/helm from
-# their lock files.
+# Chromium, valgrind (which counts instructions), curl and git, and the packages of the folders of tests, and of the
+# examples, from their lock files.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -14,13 +14,16 @@ command -v openssl >/dev/null || missing+=(openssl)
 command -v valgrind >/dev/null || missing+=(valgrind)
 compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(faketime)
 command -v chromium >/dev/null || missing+=(chromium)
+command -v curl >/dev/null || missing+=(curl)
+command -v git >/dev/null || missing+=(git)
 "$here/apt-install.sh" "${missing[@]}"
 
-node=$here/../tests/node
-# The mark is younger than the lock file: nothing to do.
-if ! [ "$node/node_modules/.installed" -nt "$node/package-lock.json" ]; then
-  (cd "$node" && npm ci --no-audit --no-fund --loglevel=error)
-  touch "$node/node_modules/.installed"
-fi
+for node in "$here/../tests/node" "$here/../examples/express-octokit"; do
+  # The mark is younger than the lock file: nothing to do.
+  if ! [ "$node/node_modules/.installed" -nt "$node/package-lock.json" ]; then
+    (cd "$node" && npm ci --no-audit --no-fund --loglevel=error)
+    touch "$node/node_modules/.installed"
+  fi
+done
 
 "$here/install-python-test-deps.sh"

@@ -43,9 +43,9 @@ def merged(values: dict, change: dict) -> dict:
 class Rendered:
     """What a chart becomes with some values."""
 
-    def __init__(self, chart: Path, values: dict, release: str = RELEASE):
+    def __init__(self, chart: Path, values: dict, release: str = RELEASE, namespace: str = NAMESPACE):
         with helm_python.Chart.load(chart) as loaded:
-            self.files = loaded.render(values, name=release, namespace=NAMESPACE)
+            self.files = loaded.render(values, name=release, namespace=namespace)
         self.notes = next((text for name, text in self.files.items() if name.endswith("valetkey/templates/NOTES.txt")), "")
         self.objects = [
             found

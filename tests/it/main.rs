@@ -49,8 +49,8 @@ mod cli;
 /// From nothing to the first answer, as the README says.
 mod newcomer;
 
-/// The Helm chart, by tests in Python.
-mod chart;
+/// The Helm chart and the examples, by tests in Python.
+mod in_python;
 
 /// Health, readiness, metrics.
 mod admin;

@@ -1,12 +1,12 @@
-//! The Helm chart, rendered by Helm's own engine, takes what it is given and gives this binary a configuration that it takes:
-//! tests/helm, in Python, where that engine can be had without a cluster.
+//! Tests in Python, where what they need can be had there and not here: the Helm chart, rendered by Helm's own engine
+//! (tests/helm), and the examples, with the SDKs that they are about (tests/examples).
 
 use std::path::Path;
 use std::process::Command;
 
-#[test]
-fn the_chart_holds_what_it_promises() {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/helm");
+/// Runs the tests of a folder with this binary.
+fn pass(folder: &str) {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
     let python = tests.join(".venv/bin/python");
     assert!(python.exists(), "{} is missing: run scripts/install-python-test-deps.sh", python.display());
     let output = Command::new(python)
@@ -18,4 +18,14 @@ fn the_chart_holds_what_it_promises() {
         .expect("it runs");
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_chart_holds_what_it_promises() {
+    pass("helm");
+}
+
+#[test]
+fn the_examples_run() {
+    pass("examples");
 }
