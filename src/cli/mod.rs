@@ -13,6 +13,7 @@ pub mod completions;
 pub mod configuration;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod env;
 pub mod health;
 pub mod import;
 pub mod init;
@@ -64,6 +65,8 @@ pub enum Command {
     Health(health::HealthArgs),
     /// Wait until a running Valetkey is ready, then become a command that needs it.
     Await(awaiting::AwaitArgs),
+    /// Print the variables by which SDKs and tools call a service through Valetkey.
+    Env(env::EnvArgs),
     /// See it work: a stand-in provider, a service and a user, all on this machine.
     #[cfg(feature = "demo")]
     Demo(demo::DemoArgs),
@@ -117,6 +120,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Mint(args) => mint::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Await(args) => awaiting::run(&args),
+        Command::Env(args) => env::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Serve(file) => serve::run(&file),
         Command::Report(command) => report::run(&command),

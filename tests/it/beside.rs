@@ -1,9 +1,10 @@
-//! Beside an application: `await` and the command that waits, and `/quitquitquit`.
+//! Beside an application: `await` and the command that waits, `/quitquitquit`, and `env`.
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 use reqwest::{Method, header};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -214,4 +215,94 @@ async fn quitquitquit_comes_over_a_unix_socket_too() {
     wait::within("the answer", stream.read_to_string(&mut answer)).await.expect("read");
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close\r\n"), "{answer}");
     assert_eq!(alone.valetkey.process().exit().await.code(), Some(0));
+}
+
+#[track_caller]
+fn shown(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert_exit(&output, 0);
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// A configuration with a service on GitHub and these listeners, as a file.
+fn github(folder: &TempDir, listeners: &Value) -> String {
+    let config = Alone::config(folder)
+        .set("services.hub", json!({ "provider": "github", "client_id": "c", "client_secret": "s" }))
+        .set("services.crm.base_url_env", json!(["CRM_API", "CRM_BASE_URL"]))
+        .set("listeners", listeners.clone());
+    let file = folder.path().join("valetkey.yaml");
+    std::fs::write(&file, config.text()).expect("written");
+    file.display().to_string()
+}
+
+#[test]
+fn env_says_where_a_service_is_called() {
+    let folder = TempDir::new().expect("a folder");
+    let file = github(
+        &folder,
+        &json!([
+            { "address": "127.0.0.1:9999", "serves": ["admin"] },
+            { "address": "0.0.0.0:8123", "serves": ["proxy"] },
+            { "unix": "/run/it's/proxy.sock", "serves": ["proxy"] },
+        ]),
+    );
+    let text = shown(&["env", "hub", "--config", &file]);
+    let url = "http://127.0.0.1:8123/proxy/hub";
+    let expected = format!(
+        "export VALETKEY_HUB_URL='{url}'\nexport GITHUB_API_URL='{url}'\nexport VALETKEY_SOCKET='/run/it'\\''s/proxy.sock'\n"
+    );
+    assert_eq!(text, expected);
+    // A shell takes it.
+    let script = format!("{text}\nprintf '%s %s' \"$GITHUB_API_URL\" \"$VALETKEY_SOCKET\"");
+    let output = Command::new("sh").args(["-c", &script]).output().expect("sh runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{url} /run/it's/proxy.sock"));
+
+    let said: Value = serde_json::from_str(&shown(&["env", "crm", "--json", "--config", &file])).expect("JSON");
+    let url = "http://127.0.0.1:8123/proxy/crm";
+    let variables = json!({
+        "VALETKEY_CRM_URL": url, "CRM_API": url, "CRM_BASE_URL": url, "VALETKEY_SOCKET": "/run/it's/proxy.sock",
+    });
+    let expected =
+        json!({ "service": "crm", "base_url": url, "socket": "/run/it's/proxy.sock", "variables": variables });
+    assert_eq!(said, expected);
+    let unknown = run(&["env", "nothing", "--config", &file]);
+    assert_exit(&unknown, 2);
+    assert!(printed(&unknown).contains("no service nothing"), "{}", printed(&unknown));
+}
+
+#[test]
+fn env_promises_nothing_that_cannot_be_reached() {
+    let folder = TempDir::new().expect("a folder");
+    let only_socket = github(&folder, &json!([{ "unix": "/run/v.sock", "serves": ["proxy"] }]));
+    let expected = "export VALETKEY_HUB_URL='http://localhost/proxy/hub'\nexport VALETKEY_SOCKET='/run/v.sock'\n";
+    assert_eq!(shown(&["env", "hub", "--config", &only_socket]), expected);
+    let no_proxy = github(&folder, &json!([{ "address": "127.0.0.1:9999", "serves": ["admin"] }]));
+    assert_exit(&run(&["env", "hub", "--config", &no_proxy]), 2);
+    let certified = certified(folder.path());
+    let listener = json!({ "address": "[::1]:8443", "serves": ["proxy"], "tls": certified });
+    let text = shown(&["env", "hub", "--config", &github(&folder, &json!([listener]))]);
+    assert!(text.contains("VALETKEY_HUB_URL='https://[::1]:8443/proxy/hub'"), "{text}");
+}
+
+/// A certificate of its own, as `tls` takes it.
+fn certified(folder: &Path) -> Value {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let (certificate, key) = (folder.join("tls.crt"), folder.join("tls.key"));
+    std::fs::write(&certificate, made.cert.pem()).expect("written");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    json!({ "certificate_file": certificate, "key_file": key })
+}
+
+#[test]
+fn env_needs_no_configuration_where_the_service_is_a_providers() {
+    let url = "http://127.0.0.1:8080/proxy/github";
+    let expected = format!("export VALETKEY_GITHUB_URL='{url}'\nexport GITHUB_API_URL='{url}'\n");
+    assert_eq!(shown(&["env", "github"]), expected);
+    let text = shown(&["env", "my-crm", "--address", "valetkey.identity.svc:8080"]);
+    assert_eq!(text, "export VALETKEY_MY_CRM_URL='http://valetkey.identity.svc:8080/proxy/my-crm'\n");
+    for wrong in
+        [&["env", "Not A Name"][..], &["env", "crm", "--address", "host/path"], &["env", "crm", "--address", "u@h"]]
+    {
+        assert_exit(&run(wrong), 2);
+    }
 }
