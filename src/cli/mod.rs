@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
+pub mod awaiting;
 pub mod census;
 pub mod check;
 pub mod cleanup;
@@ -12,10 +13,12 @@ pub mod completions;
 pub mod configuration;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod env;
 pub mod health;
 pub mod import;
 pub mod init;
 pub mod keys;
+pub mod listener;
 pub mod mint;
 pub mod openapi;
 pub mod output;
@@ -23,6 +26,7 @@ pub mod providers;
 pub mod report;
 pub mod schema;
 pub mod serve;
+pub mod supervise;
 
 /// A reverse-proxy sidecar that holds, refreshes and injects your users' API tokens.
 #[derive(Debug, Parser)]
@@ -59,6 +63,10 @@ pub enum Command {
     Report(report::ReportCommand),
     /// Ask a running Valetkey whether it is ready, for probes.
     Health(health::HealthArgs),
+    /// Wait until a running Valetkey is ready, then become a command that needs it.
+    Await(awaiting::AwaitArgs),
+    /// Print the variables by which SDKs and tools call a service through Valetkey.
+    Env(env::EnvArgs),
     /// See it work: a stand-in provider, a service and a user, all on this machine.
     #[cfg(feature = "demo")]
     Demo(demo::DemoArgs),
@@ -86,6 +94,8 @@ pub enum Outcome {
     Failed,
     /// Wrong configuration or usage: 2.
     Wrong,
+    /// As another program ended.
+    Code(u8),
 }
 
 impl From<Outcome> for ExitCode {
@@ -94,6 +104,7 @@ impl From<Outcome> for ExitCode {
             Outcome::Done => 0,
             Outcome::Failed => 1,
             Outcome::Wrong => 2,
+            Outcome::Code(code) => code,
         })
     }
 }
@@ -108,6 +119,8 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Keys(command) => keys::run(&command),
         Command::Mint(args) => mint::run(&args),
         Command::Health(args) => health::run(&args),
+        Command::Await(args) => awaiting::run(&args),
+        Command::Env(args) => env::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Serve(file) => serve::run(&file),
         Command::Report(command) => report::run(&command),

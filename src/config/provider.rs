@@ -15,6 +15,10 @@ pub struct ProviderFields {
     pub title: Option<String>,
     /// Where its API lies; requests below `/proxy/{service}/` are appended to it.
     pub base_url: Option<String>,
+    /// Environment variables from which SDKs and tools are known to take the base URL, such as `GITHUB_API_URL`. `valetkey env`
+    /// prints them.
+    #[schemars(inner(regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$")))]
+    pub base_url_env: Option<Vec<String>>,
     /// Authorization endpoint (RFC 6749 §3.1).
     pub authorize_url: Option<String>,
     /// Token endpoint (RFC 6749 §3.2).

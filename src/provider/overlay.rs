@@ -12,6 +12,7 @@ pub(super) fn overlay(base: &ProviderFields, over: &ProviderFields) -> ProviderF
     let ProviderFields {
         title,
         base_url,
+        base_url_env,
         authorize_url,
         token_url,
         refresh_url,
@@ -42,6 +43,7 @@ pub(super) fn overlay(base: &ProviderFields, over: &ProviderFields) -> ProviderF
     ProviderFields {
         title: over.title.clone().or(title),
         base_url: over.base_url.clone().or(base_url),
+        base_url_env: over.base_url_env.clone().or(base_url_env),
         authorize_url: over.authorize_url.clone().or(authorize_url),
         token_url: over.token_url.clone().or(token_url),
         refresh_url: over.refresh_url.clone().or(refresh_url),

@@ -32,6 +32,8 @@ pub struct Service {
     pub owner: ServiceName,
     /// Where its calls go.
     pub upstream: Arc<Upstream>,
+    /// Environment variables from which SDKs and tools take the base URL.
+    pub base_url_env: Vec<String>,
     /// The OAuth client of the owner; `None` where only API keys are taken.
     pub oauth: Option<Arc<OAuth>>,
     /// How an access token is sent.

@@ -74,13 +74,13 @@ impl Drain {
         shutdown: impl Fn() -> Shutdown,
         metrics: &Metrics,
         connections: &Connections,
-        asked: Option<CancellationToken>,
+        asked: &CancellationToken,
     ) -> Result<(), ListenerLost> {
         let mut signals = Signals::new();
         let mut lost = self.lost.subscribe();
         let (shutdown, ended) = tokio::select! {
             () = signals.next() => (shutdown(), Ok(())),
-            () = cancelled(asked) => (shutdown(), Ok(())),
+            () = asked.cancelled() => (shutdown(), Ok(())),
             address = listener(&mut lost) => {
                 (Shutdown { delay: Duration::ZERO, ..shutdown() }, Err(ListenerLost(address)))
             }
@@ -115,13 +115,6 @@ async fn listener(lost: &mut watch::Receiver<Option<Listen>>) -> Listen {
         Ok(Some(address)) => address,
         // Whoever could tell is gone, and so is what would be told.
         Ok(None) | Err(_) => std::future::pending().await,
-    }
-}
-
-async fn cancelled(token: Option<CancellationToken>) {
-    match token {
-        Some(token) => token.cancelled().await,
-        None => std::future::pending().await,
     }
 }
 

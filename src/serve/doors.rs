@@ -34,7 +34,7 @@ pub fn open(
     let (mut doors, mut opened) = (Vec::new(), Doors { routes: Vec::new(), claims: Vec::new() });
     for listener in listeners {
         let failed = |error| Error::Listen(listener.listen.clone(), error);
-        let routes = web::Routes::new(Arc::clone(state), listener.serves);
+        let routes = web::Routes::new(Arc::clone(state), listener.serves, may_end(listener));
         let socket = match &listener.listen {
             Listen::Tcp(_) => None,
             Listen::Unix { path, mode } => {
@@ -43,7 +43,7 @@ pub fn open(
                 Some(socket)
             }
         };
-        let only_admin = listener.serves.admin && !listener.serves.proxy && !listener.serves.connect;
+        let only_admin = only_admin(listener);
         match (&listener.listen, socket) {
             (Listen::Tcp(address), _) if only_admin && listener.tls.is_none() => {
                 on.background.block_on(routes.listen(*address)).map_err(failed)?;
@@ -66,6 +66,16 @@ pub fn open(
     Ok(opened)
 }
 
+fn only_admin(listener: &Listener) -> bool {
+    listener.serves.admin && !listener.serves.proxy && !listener.serves.connect
+}
+
+/// Whether whoever comes in there may end the process: where only operators on this machine do. (Behind a pipe, where TLS is,
+/// the end of a connection says nothing of the client's.)
+fn may_end(listener: &Listener) -> bool {
+    only_admin(listener) && listener.tls.is_none() && listener.listen.is_local()
+}
+
 /// Pingora would panic on an address that is taken.
 ///
 /// # Errors
@@ -77,4 +87,35 @@ pub fn check_addresses(listeners: &[Listener]) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ListenerTls, Roles};
+
+    #[test]
+    fn only_operators_on_this_machine_may_end_it() {
+        let admin = Roles { proxy: false, connect: false, admin: true };
+        let at = |text: &str, serves| Listener { listen: Listen::Tcp(text.parse().unwrap()), serves, tls: None };
+        for local in ["127.0.0.1:9090", "127.8.8.8:9090", "[::1]:9090"] {
+            assert!(may_end(&at(local, admin)), "{local}");
+        }
+        for reachable in ["0.0.0.0:9090", "[::]:9090", "10.1.2.3:9090", "[fd00::1]:9090"] {
+            assert!(!may_end(&at(reachable, admin)), "{reachable}");
+        }
+        assert!(may_end(&Listener {
+            listen: Listen::Unix { path: "/run/v.sock".into(), mode: 0o660 },
+            ..at("[::1]:1", admin)
+        }));
+        for shared in [
+            Roles { proxy: true, ..admin },
+            Roles { connect: true, ..admin },
+            Roles { admin: false, proxy: true, connect: true },
+        ] {
+            assert!(!may_end(&at("127.0.0.1:9090", shared)), "{shared:?}");
+        }
+        let tls = Some(ListenerTls { certificate_file: "c".into(), key_file: "k".into() });
+        assert!(!may_end(&Listener { tls, ..at("127.0.0.1:9090", admin) }));
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::{
     Error,
     generation::{Current, Generation},
@@ -39,6 +41,8 @@ pub struct Lasting {
     pub metrics: Arc<Metrics>,
     /// Names pages' requests.
     pub request_ids: Arc<RequestIds>,
+    /// Cancelled: the process drains and ends.
+    pub stop: CancellationToken,
     /// Where tasks run.
     pub on: Handles,
 }
@@ -108,6 +112,7 @@ impl Lasting {
             health: Arc::clone(&self.health) as _,
             clock: self.clock.clone(),
             request_ids: Arc::clone(&self.request_ids),
+            stop: self.stop.clone(),
             settings: web::Settings {
                 public_url: config.public_url.clone(),
                 application: config.application.clone(),

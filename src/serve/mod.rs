@@ -111,7 +111,7 @@ pub struct Control {
     pub source: Option<Source>,
 }
 
-/// Serves until SIGTERM or SIGINT (or `control.stop`) and the drain that follows. Blocking; outside any tokio runtime.
+/// Serves until SIGTERM, SIGINT, `POST /quitquitquit` or `control.stop`, and the drain that follows. Blocking; outside any tokio runtime.
 ///
 /// # Errors
 /// What of the configuration can't be made real.
@@ -141,6 +141,7 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
         request_ids: Arc::new(RequestIds::random().map_err(|_| Error::System("randomness"))?),
         clock: clock.clone(),
         metrics: Arc::clone(&metrics),
+        stop: control.stop.unwrap_or_default(),
         on: on.clone(),
         current,
         funnel,
@@ -177,7 +178,7 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
     });
     let shutdown = || lasting.current.get().map_or(config.shutdown, |generation| generation.config.shutdown);
     let ended = runtime.block_on(async {
-        let ended = drain.run(shutdown, &metrics, &heart.connections, control.stop).await;
+        let ended = drain.run(shutdown, &metrics, &heart.connections, &lasting.stop).await;
         if let Some(notifier) = notifier {
             notifier.drain(shutdown().grace.min(LAST_WORDS)).await;
         }

@@ -17,6 +17,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
@@ -43,6 +44,7 @@ mod cookies;
 mod dashboard;
 mod erase;
 mod forms;
+mod leave;
 mod marks;
 mod page;
 #[cfg(test)]
@@ -85,6 +87,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Names requests that come without a name.
     pub request_ids: Arc<RequestIds>,
+    /// Cancelled: the process drains and ends.
+    pub stop: CancellationToken,
     /// What the pages take of the configuration.
     pub settings: Settings,
 }
@@ -167,8 +171,8 @@ impl fmt::Debug for State {
     }
 }
 
-/// The routes of these roles.
-pub fn router(state: Arc<State>, roles: Roles) -> Router {
+/// The routes of these roles, and, where it `may_end` the process, the one that does.
+pub fn router(state: Arc<State>, roles: Roles, may_end: bool) -> Router {
     let mut router = Router::new();
     if roles.proxy {
         router = router.merge(api::routes());
@@ -178,6 +182,9 @@ pub fn router(state: Arc<State>, roles: Roles) -> Router {
     }
     if roles.admin {
         router = router.merge(admin::routes()).merge(erase::routes());
+    }
+    if may_end {
+        router = router.merge(leave::routes());
     }
     router
         .fallback(not_found)

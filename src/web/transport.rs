@@ -23,7 +23,7 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 
-use super::{State, Via, wording::Worded};
+use super::{State, Via, leave::Leaving, wording::Worded};
 use crate::config::Roles;
 
 /// How long a request head may take on a listener of our own.
@@ -35,6 +35,7 @@ const HEADERS: usize = 256 + 16;
 /// came to; those that take their place get the next one, on the same connection, too.
 pub struct Routes {
     roles: Roles,
+    may_end: bool,
     current: ArcSwap<Current>,
 }
 
@@ -44,20 +45,20 @@ struct Current {
 }
 
 impl Current {
-    fn of(state: Arc<State>, roles: Roles) -> Self {
-        Self { router: super::router(Arc::clone(&state), roles), state }
+    fn of(state: Arc<State>, roles: Roles, may_end: bool) -> Self {
+        Self { router: super::router(Arc::clone(&state), roles, may_end), state }
     }
 }
 
 impl Routes {
-    /// The routes of these roles.
-    pub fn new(state: Arc<State>, roles: Roles) -> Arc<Self> {
-        Arc::new(Self { roles, current: ArcSwap::from_pointee(Current::of(state, roles)) })
+    /// The routes of these roles. `may_end`: whoever comes in there may end the process (`/quitquitquit`).
+    pub fn new(state: Arc<State>, roles: Roles, may_end: bool) -> Arc<Self> {
+        Arc::new(Self { roles, may_end, current: ArcSwap::from_pointee(Current::of(state, roles, may_end)) })
     }
 
     /// Serves by this state from now on.
     pub fn replace(&self, state: Arc<State>) {
-        self.current.store(Arc::new(Current::of(state, self.roles)));
+        self.current.store(Arc::new(Current::of(state, self.roles, self.may_end)));
     }
 
     /// Serves each pipe that it is given, on this runtime.
@@ -117,8 +118,11 @@ impl Routes {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let state = Arc::clone(&self.current.load().state);
+        let (stop, leaving) = (state.stop.clone(), Leaving::default());
+        let wish = leaving.clone();
         let by_current = tower::service_fn(move |mut request: Request<hyper::body::Incoming>| {
             request.extensions_mut().insert(via);
+            request.extensions_mut().insert(wish.clone());
             let router = self.current.load().router.clone();
             router.oneshot(request)
         });
@@ -128,5 +132,8 @@ impl Routes {
         // A client that breaks off is not worth a word.
         let stream = TokioIo::new(Worded::new(stream, state));
         let _ = connection.serve_connection(stream, TowerToHyperService::new(by_current)).await;
+        if leaving.is_wished() {
+            stop.cancel();
+        }
     }
 }

@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 import yaml
 from chart import BINARY, ROOT, merged, render, render_in, values_of
-from test_sidecar import free_ports
+from test_sidecar import free_ports, old
 
 TEXT = (ROOT / "docs/KUBERNETES.md").read_text()
 BLOCKS = {
@@ -30,6 +30,11 @@ def test_trial_and_gateway_render_and_pass_valetkeys_check(stage):
 def test_the_sidecar_of_the_document_renders(charts, stage):
     rendered = render_in("app", BLOCKS["values.yaml"]["valetkey"], charts)
     assert stage.check(rendered)["ok"]
+
+
+def test_jobs_before_1_29_end_as_the_document_says(charts):
+    for name in ("job.yaml", "wrapped.yaml"):
+        old(charts, quit=" ".join(BLOCKS[name]["command"]).replace('"', ""))
 
 
 def test_the_way_of_secrets_renders(stage):

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 
 import helm_python
 import kubernetes_validate
@@ -47,7 +48,7 @@ def test_before_1_29_the_application_waits_for_its_first_container(kind, charts)
     assert [each["name"] for each in spec["initContainers"]] == ["migrate"]
     first, own = spec["containers"]
     assert (first["name"], own["name"]) == ("valetkey", "app")
-    assert first["lifecycle"]["postStart"]["exec"]["command"] == ["valetkey", "await"]
+    assert first["lifecycle"]["postStart"]["exec"]["command"] == ["valetkey", "await", "--expect", "listening"]
     assert "restartPolicy" not in first
 
 
@@ -61,6 +62,11 @@ def test_kubernetes_takes_every_kind_in_every_form(change, charts):
 def test_a_job_before_1_29_must_say_that_it_is_done(charts):
     with pytest.raises(helm_python.HelmError, match="would never end.*curl -X POST http://127.0.0.1:9090/quitquitquit"):
         old(charts, quit="")
+
+
+def test_a_job_before_1_29_may_have_valetkey_as_its_parent(charts):
+    ours = "valetkey await --quit -- run-job"
+    assert ours in str(pod_of(old(charts, quit=ours).one("Job"))["containers"])
 
 
 def test_the_cluster_says_whether_sidecars_are_native(charts):
@@ -142,6 +148,36 @@ def test_the_binary_does_what_the_probes_rely_on(charts, stage):
         assert probe(container, "liveness") == 0
         assert probe(container, "readiness") == 1
         process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+
+
+def test_the_binary_does_what_clusters_before_1_29_rely_on(charts, stage):
+    """Redis is away: the hook that holds the application up ends, and the Job's last word ends the sidecar with 0, or the pod would go on or fail."""
+    proxy, admin, nobody = free_ports(3)
+    change = {
+        "listen": {"proxy": {"port": proxy}, "admin": {"port": admin}},
+        "config": {
+            "store": {"redis": {"url": f"redis://127.0.0.1:{nobody}/0", "password_file": GONE}},
+            "shutdown": {"delay": "0s"},
+            "callers": [{"issuer": "dev", "audience": "valetkey", "algorithms": ["HS256"], "secret_file": "/etc/valetkey/secrets/main/caller"}],
+        },
+    }
+    last_word = QUIT.replace("9090", str(admin))
+    rendered = old(charts, change, quit=last_word)
+    job = pod_of(rendered.one("Job"))["containers"]
+    process = subprocess.Popen([BINARY, "serve", "--config", stage.write(rendered)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        hook = job[0]["lifecycle"]["postStart"]["exec"]["command"]
+        assert hook[-1].endswith(str(admin))
+        waited = subprocess.run([BINARY, *hook[1:]], capture_output=True, text=True, timeout=90)
+        assert waited.returncode == 0, waited.stderr
+        socket.create_connection(("127.0.0.1", proxy), timeout=5).close()
+        assert last_word in job[1]["command"][-1]
+        url = last_word.split()[-1]
+        with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=10) as answer:
+            assert answer.status == 200
         assert process.wait(timeout=30) == 0
     finally:
         process.kill()

@@ -9,10 +9,10 @@ use tokio::sync::Notify;
 
 use crate::support::redis::Redis;
 use crate::support::upstream::Step;
-use crate::support::{Alone, Config, Rig, Script, Store, Upstream, Valetkey, on_both_stores, rig, wait};
+use crate::support::{Alone, Config, Rig, Script, Store, Upstream, Valetkey, on_both_stores, process, rig, wait};
 
 /// An upstream that answers `/held` only when told, and everything else at once.
-async fn holding() -> (Upstream, Arc<Notify>) {
+pub(crate) async fn holding() -> (Upstream, Arc<Notify>) {
     let release = Arc::new(Notify::new());
     let held = release.clone();
     let upstream = Upstream::start(move |request| match request.target() {
@@ -23,7 +23,7 @@ async fn holding() -> (Upstream, Arc<Notify>) {
     (upstream, release)
 }
 
-async fn behind(upstream: &Upstream, change: impl FnOnce(Config) -> Config) -> Rig {
+pub(crate) async fn behind(upstream: &Upstream, change: impl FnOnce(Config) -> Config) -> Rig {
     let rig = Rig::with(Store::Embedded, |config, _| change(config.set("services.crm.base_url", upstream.url()))).await;
     rig.connect("ada").await;
     rig
@@ -68,10 +68,21 @@ fn first_core() -> String {
 }
 
 async fn ends_after_calls_in_flight(rig: &mut Rig, upstream: &Upstream, release: &Notify) {
+    let id = rig.valetkey.process().id();
+    ends_with_calls_in_flight(rig, upstream, release, async || process::signal(id, "TERM")).await;
+}
+
+/// Whoever tells it to end by `told`: calls in flight finish, and it ends with 0.
+pub(crate) async fn ends_with_calls_in_flight(
+    rig: &mut Rig,
+    upstream: &Upstream,
+    release: &Notify,
+    told: impl AsyncFnOnce(),
+) {
     let before = upstream.received().len();
     let call = tokio::spawn(rig.request("ada", Method::GET, "/proxy/crm/held").send());
     until_received(upstream, before + 1).await;
-    rig.valetkey.terminate();
+    told().await;
     wait::until("readiness has fallen", || async { (rig.admin_get("/readyz").await.status == 503).then_some(()) })
         .await;
     // During the delay, whoever still comes is served, and told to go elsewhere next time.

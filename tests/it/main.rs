@@ -67,6 +67,9 @@ mod own_answers;
 /// Start, drain, restarts, and a store that goes away.
 mod lifecycle;
 
+/// Beside an application: waiting for Valetkey, ending with it, and finding it.
+mod beside;
+
 /// Another configuration while calls go on.
 mod reload;
 

@@ -59,8 +59,9 @@ Valetkey beside an application, in the application's own pod: templates for the 
 {{- end -}}
 
 {{/*
-The sidecar for clusters before 1.29: the first of the containers. The kubelet starts the next one when its postStart hook has ended. In a Job, the
-application's container says when it is done: POST to `valetkey.sidecar.quitUrl`.
+The sidecar for clusters before 1.29: the first of the containers. The kubelet starts the next one when its postStart hook has ended, which asks for
+no Redis, as a native sidecar's startup probe doesn't. In a Job, the application's container says when it is done: POST to `valetkey.sidecar.quitUrl`, or
+`valetkey await --quit -- COMMAND`.
 */}}
 {{- define "valetkey.sidecar.containers" -}}
 {{- if eq (include "valetkey.sidecar.isNative" .) "false" -}}
@@ -68,7 +69,7 @@ application's container says when it is done: POST to `valetkey.sidecar.quitUrl`
   lifecycle:
     postStart:
       exec:
-        command: [valetkey, await{{ if ne (int .Values.listen.admin.port) 9090 }}, --address, {{ include "valetkey.adminAddress" . | quote }}{{ end }}]
+        command: [valetkey, await, --expect, listening{{ if ne (int .Values.listen.admin.port) 9090 }}, --address, {{ include "valetkey.adminAddress" . | quote }}{{ end }}]
 {{- end -}}
 {{- end -}}
 
@@ -127,7 +128,7 @@ livenessProbe:
 {{- fail "hostNetwork: true: the sidecar's loopback would be the node's, and its processes could all call it: leave hostNetwork out, or use a gateway" -}}
 {{- end -}}
 {{- $ends := has (default "Always" .pod.restartPolicy) (list "Never" "OnFailure") -}}
-{{- if and $ends (eq (include "valetkey.sidecar.isNative" .valetkey) "false") (not (contains "/quitquitquit" (toJson .pod.containers))) -}}
-{{- fail (printf "on a cluster before 1.29 this Job would never end, for its sidecar doesn't: let a container end with `curl -X POST %s`" (include "valetkey.sidecar.quitUrl" .valetkey)) -}}
+{{- if and $ends (eq (include "valetkey.sidecar.isNative" .valetkey) "false") (not (regexMatch "/quitquitquit|--quit" (toJson .pod.containers))) -}}
+{{- fail (printf "on a cluster before 1.29 this Job would never end, for its sidecar doesn't: let a container end with `curl -X POST %s`, or run its program by `valetkey await --quit -- …`" (include "valetkey.sidecar.quitUrl" .valetkey)) -}}
 {{- end -}}
 {{- end -}}

@@ -26,6 +26,7 @@ pub fn bases(raw: &BTreeMap<String, RawService>, services: &Path, cx: &mut Conte
                 let of_owner = fields_of(owner_name, owner).map(|fields| ProviderFields {
                     title: None,
                     base_url: None,
+                    base_url_env: None,
                     scopes: None,
                     scope_rules: None,
                     ..fields

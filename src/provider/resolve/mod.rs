@@ -123,6 +123,7 @@ fn part(
             owner: owner.unwrap_or_else(|| name.clone()),
             name,
             upstream: Upstream::new(vendor.base),
+            base_url_env: fields.base_url_env.clone().unwrap_or_default(),
             oauth: None,
             inject: vendor.inject,
             api_key: vendor.api_key,

@@ -53,6 +53,10 @@ fn makes_a_whole_service() {
             assert!(url.is_none_or(|url| url.scheme() == "https"), "{name}");
         }
         assert!(fields.title.is_some(), "{name} has a title");
+        for variable in &service.base_url_env {
+            let is_name = |next: char| next.is_ascii_uppercase() || next.is_ascii_digit() || next == '_';
+            assert!(variable.chars().all(is_name) && !variable.starts_with(char::is_numeric), "{name}: {variable}");
+        }
         assert_eq!(fields.userinfo_url.is_some(), oauth.userinfo_url.is_some(), "{name}");
     }
 }

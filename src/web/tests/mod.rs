@@ -137,7 +137,7 @@ impl Site {
 
     fn over(rig: Rig, readily: Readily, roles: Roles) -> Self {
         let state = State::new(parts(&rig, readily));
-        let router = router(Arc::new(state), roles);
+        let router = router(Arc::new(state), roles, true);
         Self { rig, router }
     }
 
@@ -257,6 +257,7 @@ fn parts(rig: &Rig, readily: Readily) -> Parts {
         outbound,
         metrics: Arc::clone(&rig.metrics),
         health: Arc::new(Fixed(readily)),
+        stop: tokio_util::sync::CancellationToken::new(),
         clock: rig.clock.clone(),
         request_ids: Arc::new(RequestIds::with_prefix(1)),
         settings: Settings {

@@ -59,12 +59,7 @@ impl Process {
 
     /// Sends a signal by name: `TERM`, `INT`, `STOP`, `CONT`.
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("sh")
-            .args(["-c", &format!("kill -{name} {}", self.id())])
-            .stderr(Stdio::null())
-            .status()
-            .expect("sh runs");
-        assert!(status.success(), "no process {} to send {name} to", self.id());
+        signal(self.id(), name);
     }
 
     /// SIGKILL, and waits until it is gone.
@@ -84,6 +79,13 @@ impl Drop for Process {
             say(&format!("---- {} said (its end) ----\n{}\n", self.name, &output[from..]));
         }
     }
+}
+
+/// Sends a signal by name to the process of this id.
+pub(crate) fn signal(id: u32, name: &str) {
+    let kill = format!("kill -{name} {id}");
+    let status = Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status().expect("sh runs");
+    assert!(status.success(), "no process {id} to send {name} to");
 }
 
 /// Prints to the test's own output.
