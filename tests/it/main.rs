@@ -70,6 +70,9 @@ mod lifecycle;
 /// Another configuration while calls go on.
 mod reload;
 
+/// Files of the configuration that change, with nobody to say so.
+mod watching;
+
 /// Listeners without a network.
 mod unix_sockets;
 
