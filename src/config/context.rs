@@ -1,25 +1,24 @@
 //! What everybody needs who gives what was written its meaning, here and in `provider`: the report, the directory that
 //! paths begin at, and the checks that recur (URLs, header names, secrets and their files).
 
-use std::{fs::File, io::Read, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use url::Url;
 
 use super::{
+    files::{FilesRead, LARGEST_FILE},
     problem::{Path, Report, finding},
     units::Span,
     urls::{self, UrlRule},
 };
 use crate::secret::SecretString;
 
-/// No secret, certificate or JWKS is larger; a larger file is another one than was meant.
-const LARGEST_FILE: u64 = 1 << 20;
-
 /// What the second pass works with.
 pub struct Context<'a> {
     pub(crate) report: &'a mut Report,
     pub(crate) directory: &'a std::path::Path,
+    pub(crate) files: &'a mut FilesRead,
 }
 
 impl Context<'_> {
@@ -99,11 +98,7 @@ impl Context<'_> {
     /// What a file holds.
     pub(crate) fn bytes(&mut self, path: &Path, file: PathBuf) -> Option<Vec<u8>> {
         let file = from_directory(self.directory, file);
-        let read = File::open(&file).and_then(|file| {
-            let mut bytes = Vec::new();
-            file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map(|_| bytes)
-        });
-        match read {
+        match self.files.read(&file) {
             Ok(bytes) if bytes.len() as u64 > LARGEST_FILE => {
                 self.report.problem(path, finding("This file is larger than 1 MiB").hint("is it the right one?"));
                 None
@@ -171,17 +166,18 @@ impl Context<'_> {
         Some(text)
     }
 
-    /// The paths of a listener's certificate and its key.
+    /// A listener's certificate and its key.
     pub(crate) fn key_pair(
         &mut self,
         path: &Path,
         certificate: Option<PathBuf>,
         key: Option<PathBuf>,
-    ) -> Option<(PathBuf, PathBuf)> {
-        let pem = certificate.clone().and_then(|file| self.certificates(&path.key("certificate_file"), file));
-        let secret = key.clone().and_then(|file| self.private_key(&path.key("key_file"), file));
-        self.must_match(path, &pem?, &secret?);
-        Some((from_directory(self.directory, certificate?), from_directory(self.directory, key?)))
+    ) -> Option<(String, SecretString)> {
+        let certificate = certificate.and_then(|file| self.certificates(&path.key("certificate_file"), file));
+        let key = key.and_then(|file| self.private_key(&path.key("key_file"), file));
+        let (certificate, key) = (certificate?, key?);
+        self.must_match(path, &certificate, &key);
+        Some((certificate, key))
     }
 
     /// A certificate and its key: both or neither.

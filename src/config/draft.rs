@@ -7,6 +7,7 @@ use super::{
     Config,
     context::Context,
     document::{Document, Env},
+    files::{FilesRead, LARGEST_FILE},
     problem::{Finding, Path, Problem, Problems, Report, finding},
     raw::{RawConfig, RawService},
     resolve::resolve,
@@ -20,6 +21,7 @@ pub struct Draft {
     file: String,
     /// Where paths in it begin.
     directory: PathBuf,
+    files: FilesRead,
     document: Document,
     report: Report,
     /// None where something that everything needs is missing or wrong; the report says what.
@@ -32,6 +34,7 @@ impl Draft {
         Self {
             file,
             directory: directory.to_owned(),
+            files: FilesRead::default(),
             document: Document::default(),
             report: Report::default(),
             config: None,
@@ -54,7 +57,7 @@ impl Draft {
             };
             if let Some(mut raw) = raw {
                 self.services = raw.services.take().unwrap_or_default();
-                self.config = resolve(raw, &mut Context { report: &mut self.report, directory: &self.directory });
+                self.config = resolve(raw, &mut self.context());
             }
         }
         if self.config.is_none() && !self.report.has_problems() {
@@ -71,7 +74,11 @@ impl Draft {
     /// The services as they were written, to be made whole, and where to note what is wrong with them.
     pub(crate) fn take_services(&mut self) -> (BTreeMap<String, RawService>, Context<'_>) {
         let services = std::mem::take(&mut self.services);
-        (services, Context { report: &mut self.report, directory: &self.directory })
+        (services, self.context())
+    }
+
+    fn context(&mut self) -> Context<'_> {
+        Context { report: &mut self.report, directory: &self.directory, files: &mut self.files }
     }
 
     /// Notes a problem that only a module above finds.
@@ -79,16 +86,16 @@ impl Draft {
         self.report.problem(path, finding);
     }
 
-    /// The configuration and what is worth a second look in it.
+    /// The configuration, what is worth a second look in it, and the files that it was made of.
     ///
     /// # Errors
     /// Everything that is wrong with it, at once.
-    pub fn finish(self) -> Result<(Config, Vec<Problem>), Problems> {
+    pub fn finish(self) -> Result<(Config, Vec<Problem>, FilesRead), Problems> {
         let complete = !self.report.has_problems();
         let (problems, warnings) = self.report.finish(&|path| self.document.position(path));
         match self.config {
-            Some(config) if complete => Ok((config, warnings)),
-            _ => Err(Problems { file: self.file, all: problems }),
+            Some(config) if complete => Ok((config, warnings, self.files)),
+            _ => Err(Problems { file: self.file, all: problems, files: self.files }),
         }
     }
 }
@@ -97,15 +104,18 @@ impl Draft {
 /// [`Draft::finish`] tells.
 pub fn load(file: &FilePath, env: Env<'_>) -> Draft {
     let mut draft = Draft::of(file.display().to_string(), file.parent().unwrap_or(FilePath::new("")));
-    match std::fs::read_to_string(file) {
+    let text = draft.files.read(file).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file",
+        std::io::ErrorKind::PermissionDenied => "Valetkey may not read it",
+        _ => "reading failed",
+    });
+    let text = text.and_then(|bytes| match bytes.len() as u64 > LARGEST_FILE {
+        true => Err("it is larger than 1 MiB"),
+        false => String::from_utf8(bytes).map_err(|_| "it is no UTF-8 text"),
+    });
+    match text {
         Ok(text) => draft.read(&text, env),
-        Err(error) => {
-            let why = match error.kind() {
-                std::io::ErrorKind::NotFound => "there is no such file",
-                std::io::ErrorKind::PermissionDenied => "Valetkey may not read it",
-                std::io::ErrorKind::InvalidData => "it is no UTF-8 text",
-                _ => "reading failed",
-            };
+        Err(why) => {
             let finding = finding(format!("The configuration can't be read: {why}"));
             draft.report.problem(&Path::default(), finding.hint("name the file with `--config FILE`"));
             draft

@@ -2,7 +2,7 @@
 //! means (the types here, filled by `resolve`). Services stay as they were written, in a [`Draft`]: `provider` makes them
 //! whole, and notes what is wrong with them in the same report. Every problem is reported at once, by path and line, never
 //! by value. Plain data at the bottom of the tree: nothing here knows the modules that it configures, and each of them
-//! takes its own part only. Does no I/O but to read the file, the `_file` secrets and the environment it is given.
+//! takes its own part only. Does no I/O but to read the file, the files that it names and the environment it is given.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -21,6 +21,7 @@ pub mod brand;
 mod context;
 mod document;
 mod draft;
+mod files;
 mod language;
 mod listen;
 pub mod loopback;
@@ -46,6 +47,7 @@ pub use brand::Brand;
 pub(crate) use context::{Context, or};
 pub use document::Env;
 pub use draft::{Draft, load, parse};
+pub use files::FilesRead;
 pub use language::Language;
 pub use listen::Listen;
 pub use notifications::{Email, NoticeKind, Notifications, Smtp, SmtpTls, Webhook};
@@ -122,13 +124,13 @@ impl std::fmt::Display for Roles {
     }
 }
 
-/// A listener's certificate, as PEM files.
+/// A listener's certificate, in PEM.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListenerTls {
     /// The certificate and its chain.
-    pub certificate_file: PathBuf,
+    pub certificate: String,
     /// Its private key.
-    pub key_file: PathBuf,
+    pub key: SecretString,
 }
 
 /// An issuer of callers' JWTs (RFC 7519) and what is believed of it (RFC 8725).

@@ -5,6 +5,8 @@ use std::{collections::BTreeSet, fmt};
 
 use serde::Serialize;
 
+use super::files::FilesRead;
+
 /// Where something is in the configuration, such as `services.github.client_id` or `listeners[0].address`.
 /// The root is the empty path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -89,12 +91,14 @@ pub struct Problem {
 
 /// Everything that is wrong with a configuration. `Display` shows one problem a line, `file:line: path: message`, with the
 /// hint below.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub struct Problems {
     /// The file's name as it was given.
     pub file: String,
     /// In the order of their lines. Never empty.
     pub all: Vec<Problem>,
+    /// What was read until then: it may be right once one of these files holds something else.
+    pub files: FilesRead,
 }
 
 impl Problem {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Services, resolve};
-use crate::config::{Config, Draft, Problem, Problems};
+use crate::config::{Config, Draft, FilesRead, Problem, Problems};
 
 /// A configuration, whole, and what is worth a second look in it.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub struct Loaded {
     pub services: Arc<Services>,
     /// Not wrong, but probably not meant.
     pub warnings: Vec<Problem>,
+    /// What it was made of.
+    pub files: FilesRead,
 }
 
 impl Loaded {
@@ -23,7 +25,7 @@ impl Loaded {
     /// Everything that is wrong with it, at once.
     pub fn settle(mut draft: Draft) -> Result<Self, Problems> {
         let services = Arc::new(resolve::resolve(&mut draft));
-        let (config, warnings) = draft.finish()?;
-        Ok(Self { config, services, warnings })
+        let (config, warnings, files) = draft.finish()?;
+        Ok(Self { config, services, warnings, files })
     }
 }

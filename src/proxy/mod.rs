@@ -22,6 +22,7 @@ use crate::{
 mod admit;
 mod answer;
 mod call;
+mod certificate;
 mod context;
 mod cookies;
 mod deadline;
@@ -48,6 +49,7 @@ mod traits;
 mod upstream;
 mod wording;
 
+pub use certificate::{Certificate, Shown};
 pub use drain::{Drain, ListenerLost};
 pub use forwarded::Trusted;
 pub use generation::{Generation, Settings};

@@ -22,10 +22,11 @@ use pingora::{
 };
 use tokio::runtime::Handle;
 
-use crate::config::{Listen, ListenerTls, Roles};
+use crate::config::{Listen, Roles};
 
 use super::{
     Core, Gate,
+    certificate::Shown,
     deadline::Deadlines,
     guard::Guarded,
     streams::{OwnRoutes, ServePipe},
@@ -50,7 +51,7 @@ pub struct Door {
     /// For whom.
     pub serves: Roles,
     /// With which certificate.
-    pub tls: Option<ListenerTls>,
+    pub tls: Option<Arc<Shown>>,
     /// Serves everything but `/proxy/`.
     pub own_routes: ServePipe,
 }
@@ -70,7 +71,7 @@ pub enum ServeError {
 /// of its own: a call that asks the store would wake another thread, and that one this, each at the price of a system call.)
 ///
 /// # Errors
-/// Where a certificate can't be used.
+/// Where TLS can't be had, or no thread.
 pub fn serve(core: &Arc<Core>, doors: Vec<Door>, calls: &Handle) -> Result<(), ServeError> {
     let clients = Arc::new(Mutex::new(HashMap::new()));
     let refuse = refused_unread(core);
@@ -100,7 +101,7 @@ pub fn serve(core: &Arc<Core>, doors: Vec<Door>, calls: &Handle) -> Result<(), S
         };
         let mut service = Service::new(format!("listener {}", door.listen), guarded);
         let mut endpoint = endpoint(&door.listen).l4_buffer(L4BufferSettings::default().read(READ_BUFFER));
-        if let Some(tls) = &door.tls {
+        if let Some(tls) = door.tls {
             endpoint = endpoint.tls(tls_settings(tls).ok_or_else(|| ServeError::Certificate(door.listen.clone()))?);
         }
         service.add_listener(endpoint);
@@ -156,8 +157,10 @@ fn proxy(conf: &Arc<ServerConf>, gate: Gate, h2c: bool) -> HttpProxy<Gate> {
     proxy
 }
 
-fn tls_settings(tls: &ListenerTls) -> Option<TlsSettings> {
-    let mut settings = TlsSettings::intermediate(tls.certificate_file.to_str()?, tls.key_file.to_str()?).ok()?;
+/// The resolver takes the place of the files that Pingora would read once.
+fn tls_settings(certificate: Arc<Shown>) -> Option<TlsSettings> {
+    let mut settings = TlsSettings::intermediate("", "").ok()?;
+    settings.set_cert_resolver(certificate);
     settings.enable_h2();
     Some(settings)
 }

@@ -1,5 +1,5 @@
 //! The listeners, and who serves what comes in there. The admin listener is up first and last, in the background; those that
-//! carry calls are Pingora's, on the runtime for calls.
+//! carry calls are Pingora's, on the runtime for calls. Owns what each of them shows as its certificate.
 
 use std::{net::TcpListener, sync::Arc};
 
@@ -14,11 +14,43 @@ use crate::{
 };
 
 /// What is open.
+#[derive(Default)]
 pub struct Doors {
     /// Each one's own routes, which can be replaced.
     pub routes: Vec<Arc<web::Routes>>,
     /// The files of Unix sockets; they go with this.
     pub claims: Vec<Claim>,
+    /// What they show.
+    pub certificates: Certificates,
+}
+
+/// What each listener shows as its certificate, in the order of the configuration; none where it has no TLS.
+#[derive(Default)]
+pub struct Certificates(Vec<Option<Arc<proxy::Shown>>>);
+
+impl Certificates {
+    /// Makes the certificates of these listeners ready, which are the same but for them.
+    ///
+    /// # Errors
+    /// The first that can't be used.
+    pub fn prepare(&self, listeners: &[Listener]) -> Result<Vec<Option<proxy::Certificate>>, Error> {
+        listeners.iter().map(certificate).collect()
+    }
+
+    /// From now on they are shown to whoever connects.
+    pub fn put_in_force(&self, certificates: Vec<Option<proxy::Certificate>>) {
+        for (shown, certificate) in self.0.iter().zip(certificates) {
+            if let (Some(shown), Some(certificate)) = (shown, certificate) {
+                shown.replace(certificate);
+            }
+        }
+    }
+}
+
+fn certificate(listener: &Listener) -> Result<Option<proxy::Certificate>, Error> {
+    let Some(tls) = &listener.tls else { return Ok(None) };
+    let unusable = || Error::Proxy(proxy::ServeError::Certificate(listener.listen.clone()));
+    proxy::Certificate::new(tls).ok_or_else(unusable).map(Some)
 }
 
 /// Opens the doors.
@@ -31,10 +63,11 @@ pub fn open(
     state: &Arc<web::State>,
     on: &Handles,
 ) -> Result<Doors, Error> {
-    let (mut doors, mut opened) = (Vec::new(), Doors { routes: Vec::new(), claims: Vec::new() });
+    let (mut doors, mut opened) = (Vec::new(), Doors::default());
     for listener in listeners {
         let failed = |error| Error::Listen(listener.listen.clone(), error);
         let routes = web::Routes::new(Arc::clone(state), listener.serves, may_end(listener));
+        let shown = certificate(listener)?.map(proxy::Shown::new);
         let socket = match &listener.listen {
             Listen::Tcp(_) => None,
             Listen::Unix { path, mode } => {
@@ -55,11 +88,12 @@ pub fn open(
                 listen: listen.clone(),
                 socket,
                 serves: listener.serves,
-                tls: listener.tls.clone(),
+                tls: shown.clone(),
                 own_routes: routes.behind_a_pipe(on.background.clone()),
             }),
         }
         opened.routes.push(routes);
+        opened.certificates.0.push(shown);
         tracing::info!(address = %listener.listen, serves = %listener.serves, "listening");
     }
     proxy::serve(core, doors, &on.calls)?;
@@ -115,7 +149,7 @@ mod tests {
         ] {
             assert!(!may_end(&at("127.0.0.1:9090", shared)), "{shared:?}");
         }
-        let tls = Some(ListenerTls { certificate_file: "c".into(), key_file: "k".into() });
+        let tls = Some(ListenerTls { certificate: "c".into(), key: "k".into() });
         assert!(!may_end(&Listener { tls, ..at("127.0.0.1:9090", admin) }));
     }
 }

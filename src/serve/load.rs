@@ -5,7 +5,7 @@ use std::path::Path as FilePath;
 
 use crate::{
     caller::Callers,
-    config::{self, Config, Draft, Env, Path, Problems, finding},
+    config::{self, Config, Draft, Env, Listener, Path, Problems, finding},
     provider::Loaded,
 };
 
@@ -38,12 +38,12 @@ pub fn reload(file: &FilePath, env: Env<'_>, running: &Config) -> Result<Loaded,
     settle(draft)
 }
 
-/// The keys that differ and that everything was made with at start: listeners are open, the store is, and caches have their
-/// size.
+/// The keys that differ and that everything was made with at start: listeners are open (what they show as certificates may
+/// change), the store is, and caches have their size.
 fn changed_for_good(running: &Config, new: &Config) -> Vec<&'static str> {
     let differ = [
         ("public_url", running.public_url != new.public_url),
-        ("listeners", running.listeners != new.listeners),
+        ("listeners", !listen_alike(&running.listeners, &new.listeners)),
         ("store", running.store != new.store),
         ("vault", running.vault != new.vault),
         ("cache", running.cache != new.cache),
@@ -51,6 +51,11 @@ fn changed_for_good(running: &Config, new: &Config) -> Vec<&'static str> {
         ("notifications", running.notifications != new.notifications),
     ];
     differ.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+}
+
+fn listen_alike(running: &[Listener], new: &[Listener]) -> bool {
+    let door = |listener: &Listener| (listener.listen.clone(), listener.serves, listener.tls.is_some());
+    running.iter().map(door).eq(new.iter().map(door))
 }
 
 fn settle(mut draft: Draft) -> Result<Loaded, Problems> {

@@ -2,7 +2,7 @@
 //! runs them until the drain is through. The one place that knows all parts; it decides nothing else.
 //!
 //! - `load`: from a file to what everything can be made from; `heart`: what commands need, too
-//! - `generation`: a configuration made real; `lasting`: what it is made with; `reload`: another one in its place
+//! - `generation`: a configuration made real; `lasting`: what it is made with; `reload`: another one in its place; `watch`: when
 //! - `doors`: listeners; `sockets`: Unix sockets among them; `health`: how the process is; `notices`: what messages say
 //! - `open`, `outgoing`, `runtimes`: the store, the way out, the threads
 
@@ -18,6 +18,7 @@ mod outgoing;
 mod reload;
 mod runtimes;
 mod sockets;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
@@ -107,7 +108,7 @@ pub struct Control {
     pub stop: Option<CancellationToken>,
     /// Told once all listeners accept and readiness is up.
     pub ready: Option<oneshot::Sender<()>>,
-    /// Where the configuration is read again when SIGHUP comes; none: that signal is left alone.
+    /// Where the configuration is read again when its files change, or SIGHUP comes; none: neither is looked for.
     pub source: Option<Source>,
 }
 
@@ -125,7 +126,7 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
     };
     let clock = Clock::system();
     let metrics = Arc::new(Metrics::new());
-    let config = loaded.config.clone();
+    let (config, files) = (loaded.config.clone(), loaded.files.clone());
     let inbox = (!config.notifications.is_empty()).then(|| Inbox::new(clock.clone(), Arc::clone(&metrics)));
     let more = inbox.iter().map(|inbox| Box::new(inbox.clone()) as Box<dyn Sink>).collect();
     let heart = Heart::of(&loaded, &on, Connections::new, more, Arc::clone(&metrics))?;
@@ -160,11 +161,14 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
     };
     let core = proxy::Core::new(parts, generation.settings());
     let core = Arc::new(core.map_err(|(service, bad)| Error::Certificate(service, bad))?);
-    let doors::Doors { routes, claims } = doors::open(&config.listeners, &core, &lasting.state(&generation), &on)?;
+    let doors::Doors { routes, claims, certificates } =
+        doors::open(&config.listeners, &core, &lasting.state(&generation), &on)?;
     drop(generation);
     metrics.config_reloaded(clock.now());
     if let Some((source, signal)) = control.source.zip(asked_to_reload) {
-        let reloader = Reloader::new(source, Arc::clone(&lasting), core, routes);
+        let doors = reload::Served { core, routes, certificates };
+        let reloader = Reloader::new(source, files, Arc::clone(&lasting), doors);
+        on.background.spawn(watch::watch(Arc::clone(&reloader)));
         on.background.spawn(reloader.on_signal(signal));
     }
     let addresses = config.listeners.iter().map(|listener| listener.listen.clone()).collect();

@@ -2,17 +2,22 @@
 //! tell it, and shown by readiness and metrics; what was in force stays. Nothing is lost: what has begun ends by what it began
 //! with.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, thread, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Error, generation::Generation, lasting::Lasting, load};
+use super::{Error, doors::Certificates, generation::Generation, lasting::Lasting, load};
 use crate::{
-    config::Problems,
+    config::{Config, FilesRead, Problems},
     provider::{Difference, Loaded},
     proxy, web,
 };
+
+/// Files that change while they are read are read again so much later.
+pub const SETTLE: Duration = Duration::from_millis(100);
+/// How often at most.
+const READINGS: usize = 20;
 
 /// Looks up a variable of the environment, from whichever thread.
 pub type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -36,25 +41,36 @@ pub enum Refused {
     Unreal(#[from] Error),
 }
 
+/// What goes by the configuration in force.
+pub struct Served {
+    /// Calls.
+    pub core: Arc<proxy::Core>,
+    /// Pages.
+    pub routes: Vec<Arc<web::Routes>>,
+    /// Listeners.
+    pub certificates: Certificates,
+}
+
 /// Replaces the configuration in force.
 pub struct Reloader {
     source: Source,
     lasting: Arc<Lasting>,
-    core: Arc<proxy::Core>,
-    routes: Vec<Arc<web::Routes>>,
+    served: Served,
+    /// What was read last, also where that was refused.
+    files: Mutex<Arc<FilesRead>>,
     /// One at a time.
     turn: Mutex<()>,
 }
 
 impl Reloader {
-    /// Replaces what these serve by, with what is read from there.
-    pub fn new(
-        source: Source,
-        lasting: Arc<Lasting>,
-        core: Arc<proxy::Core>,
-        routes: Vec<Arc<web::Routes>>,
-    ) -> Arc<Self> {
-        Arc::new(Self { source, lasting, core, routes, turn: Mutex::new(()) })
+    /// Replaces what these serve by, with what is read from there. `files`: what was read at start.
+    pub fn new(source: Source, files: FilesRead, lasting: Arc<Lasting>, served: Served) -> Arc<Self> {
+        Arc::new(Self { source, lasting, served, files: Mutex::new(Arc::new(files)), turn: Mutex::new(()) })
+    }
+
+    /// The files that were read last, and what they held.
+    pub fn files(&self) -> Arc<FilesRead> {
+        Arc::clone(&self.files.lock())
     }
 
     /// Reads the configuration again, with the files that it names, and puts it in force, or says why not: in the log, by
@@ -88,23 +104,42 @@ impl Reloader {
 
     fn replace(&self) -> Result<Difference, Refused> {
         let Some(before) = self.lasting.current.get() else { return Ok(Difference::default()) };
-        let loaded = load::reload(&self.source.file, &*self.source.env, &before.config)?;
-        self.put_in_force(loaded, &before)
+        self.put_in_force(self.read(&before.config)?, &before)
+    }
+
+    /// Reads all of it as it was at one moment: what changed while it was read is read again.
+    fn read(&self, running: &Config) -> Result<Loaded, Problems> {
+        let mut readings = 0;
+        loop {
+            readings += 1;
+            let loaded = load::reload(&self.source.file, &*self.source.env, running);
+            let files = match &loaded {
+                Ok(loaded) => &loaded.files,
+                Err(problems) => &problems.files,
+            };
+            if readings == READINGS || files.changed().is_empty() {
+                *self.files.lock() = Arc::new(files.clone());
+                return loaded;
+            }
+            thread::sleep(SETTLE);
+        }
     }
 
     /// All that may fail comes first, then all that can be seen.
     fn put_in_force(&self, loaded: Loaded, before: &Generation) -> Result<Difference, Refused> {
         let generation = self.lasting.generation(loaded, Some(before))?;
         let bad = |(service, bad)| Error::Certificate(service, bad);
-        let calls = self.core.prepare(generation.settings()).map_err(bad)?;
+        let calls = self.served.core.prepare(generation.settings()).map_err(bad)?;
+        let certificates = self.served.certificates.prepare(&generation.config.listeners)?;
         let state = self.lasting.state(&generation);
         let difference = generation.services.difference(&before.services);
 
         self.lasting.heart.live.replace(Arc::clone(&generation.services));
-        self.core.put_in_force(calls);
-        for routes in &self.routes {
+        self.served.core.put_in_force(calls);
+        for routes in &self.served.routes {
             routes.replace(Arc::clone(&state));
         }
+        self.served.certificates.put_in_force(certificates);
         self.lasting.current.set(Arc::new(generation));
         Ok(difference)
     }

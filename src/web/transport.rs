@@ -118,7 +118,7 @@ impl Routes {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let state = Arc::clone(&self.current.load().state);
-        let (stop, leaving) = (state.stop.clone(), Leaving::default());
+        let (stop, leaving) = (state.parts.stop.clone(), Leaving::default());
         let wish = leaving.clone();
         let by_current = tower::service_fn(move |mut request: Request<hyper::body::Incoming>| {
             request.extensions_mut().insert(via);

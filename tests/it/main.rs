@@ -73,6 +73,9 @@ mod beside;
 /// Another configuration while calls go on.
 mod reload;
 
+/// Files of the configuration that change, with nobody to say so.
+mod watching;
+
 /// Listeners without a network.
 mod unix_sockets;
 

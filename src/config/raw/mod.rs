@@ -109,7 +109,7 @@ pub struct RawListener {
     /// What it serves; several roles may share a listener.
     #[schemars(required, length(min = 1))]
     pub serves: Option<Vec<RawRole>>,
-    /// TLS, and HTTP/2 by ALPN, with this certificate.
+    /// TLS, and HTTP/2 by ALPN, with this certificate. When its files change, new connections are shown the new one.
     pub tls: Option<RawListenerTls>,
 }
 

@@ -35,8 +35,8 @@ pub(super) fn listeners(
         let has_tls = raw.tls.is_some();
         let tls = raw.tls.and_then(|tls| {
             let path = path.key("tls");
-            let (certificate_file, key_file) = cx.key_pair(&path, tls.certificate_file, tls.key_file)?;
-            Some(ListenerTls { certificate_file, key_file })
+            let (certificate, key) = cx.key_pair(&path, tls.certificate_file, tls.key_file)?;
+            Some(ListenerTls { certificate, key })
         });
         if raw.unix.is_some() && has_tls {
             let finding = finding("A Unix socket has no TLS: nobody is on the way").hint("take `tls` away");

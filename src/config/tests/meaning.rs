@@ -52,7 +52,7 @@ fn a_variable_never_becomes_structure() {
     assert_eq!(named("\"a ${YAML} b\""), "a x: [1, 2]\n- \"injected\" b");
     let env = |name: &str| (name == "OUTER").then(|| "${INNER}".to_owned());
     let text = format!("{LEAST}{SERVICE}application: {{ name: \"${{OUTER}}\" }}");
-    let (config, _) = parse(&text, std::path::Path::new(""), &env).finish().unwrap();
+    let (config, ..) = parse(&text, std::path::Path::new(""), &env).finish().unwrap();
     assert_eq!(config.application, "${INNER}");
 }
 
@@ -125,7 +125,7 @@ fn secrets_come_from_files_beside_the_configuration() {
     let text = format!("{LEAST}{SERVICE}admin: {{ token_file: admin }}\n")
         .replace("key: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "key_file: key");
     std::fs::write(&file, text).unwrap();
-    let (config, _) = load(&file, &env).finish().unwrap();
+    let (config, ..) = load(&file, &env).finish().unwrap();
     assert_eq!(config.admin_token.as_ref().unwrap().expose(), "  hush-hush-hush-hush ");
     assert_eq!(config.vault.keys[0].key.expose()[31], 31);
     assert!(matches!(config.store, Store::Embedded { path } if path == directory.path().join("v.redb")));

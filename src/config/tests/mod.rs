@@ -19,5 +19,5 @@ struct Understood {
 }
 
 fn parsed(text: &str) -> Result<Understood, Problems> {
-    parse(text, Path::new("config"), &env).finish().map(|(config, warnings)| Understood { config, warnings })
+    parse(text, Path::new("config"), &env).finish().map(|(config, warnings, _)| Understood { config, warnings })
 }
