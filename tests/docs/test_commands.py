@@ -97,6 +97,17 @@ def test_a_provider_in_another_way_is_a_configuration(terminal):
         terminal.must("valetkey check --config valetkey.yaml")
 
 
+def test_what_start_adds_to_a_configuration_is_one(terminal):
+    service, store = (yaml.safe_load(text) for text in re.findall(r"^```yaml\n(.*?)^```", (DOCS / "START.md").read_text(), re.S | re.M))
+    terminal.must("valetkey init github && echo secret > secrets/crm")
+    file = terminal.folder / "valetkey.yaml"
+    config = yaml.safe_load(file.read_text())
+    config["services"] |= service["services"]
+    file.write_text(yaml.safe_dump(config | store))
+    assert "Redis at 127.0.0.1" in (said := terminal.must("valetkey check --config valetkey.yaml")) and "crm, github" in said
+    assert yaml.safe_dump(service) in [yaml.safe_dump(yaml.safe_load(text)) for text in re.findall(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), re.S | re.M)]
+
+
 def test_the_api_is_tried_on_the_demo(terminal):
     (commands,) = blocks(DOCS / "API.md")
     (port,) = free_ports(1)
