@@ -38,6 +38,22 @@ test-examples: ## The examples alone, each started and called as its README says
 chart: ## What of the Helm chart is made: its README and the part of its schema that is the configuration's
 	@scripts/chart.py
 
+MDBOOK := target/mdbook/bin/mdbook
+.PHONY: docs
+docs: $(MDBOOK) ## The documentation as a site, target/book/site, with every link of it looked at
+	@scripts/book.py $(MDBOOK)
+
+# Built once, some minutes; it goes with `cargo clean`.
+$(MDBOOK):
+	@scripts/install-build-deps.sh
+	cargo install mdbook --version '^0.5' --locked --quiet --root target/mdbook --no-default-features --features search
+
+.PHONY: test-docs
+test-docs: ## The documentation alone: its links, and its commands typed; `make test` runs it, too
+	@scripts/install-test-deps.sh
+	@cargo build --quiet --locked
+	@cd tests/docs && PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -q -p no:cacheprovider
+
 .PHONY: fmt
 fmt: ## Format the code
 	cargo fmt

@@ -1,4 +1,4 @@
-"""The values in docs/KUBERNETES.md render, and its walk through a trial ends where it says, as far as no cluster is needed."""
+"""The values in docs/KUBERNETES.md and docs/SIZING.md render, and the walk through a trial ends where it says, as far as no cluster is needed."""
 
 import json
 import re
@@ -13,12 +13,15 @@ import yaml
 from chart import BINARY, ROOT, merged, render, render_in, values_of
 from test_sidecar import free_ports, old
 
-TEXT = (ROOT / "docs/KUBERNETES.md").read_text()
-BLOCKS = {
-    match[1]: yaml.safe_load(textwrap.dedent(match[0]))
-    for found in re.finditer(r"^( *)```yaml\n(.*?)^ *```$", TEXT, re.S | re.M)
-    for match in [(found[2], re.search(r"# ([\w.]+)", found[2])[1])]
-}
+
+def blocks(page: str) -> dict[str, dict]:
+    """The YAML of a page, by the file name in its first line."""
+    found = re.findall(r"^( *)```yaml\n(.*?)^ *```$", (ROOT / page).read_text(), re.S | re.M)
+    return {re.search(r"# ([\w.]+)", text)[1]: yaml.safe_load(textwrap.dedent(text)) for _, text in found}
+
+
+BLOCKS = blocks("docs/KUBERNETES.md")
+SIZING = blocks("docs/SIZING.md")
 
 
 def test_trial_and_gateway_render_and_pass_valetkeys_check(stage):
@@ -39,6 +42,12 @@ def test_jobs_before_1_29_end_as_the_document_says(charts):
 
 def test_the_way_of_secrets_renders(stage):
     assert stage.check(render(merged(values_of("minimum"), BLOCKS["secrets.yaml"])))["ok"]
+
+
+@pytest.mark.parametrize("name", SIZING)
+def test_the_values_of_the_sizing_guide_render_beside_a_gateways(stage, name):
+    said = stage.check(render(merged(BLOCKS["gateway.yaml"], SIZING[name])))
+    assert (said["problems"], said["warnings"]) == ([], [])
 
 
 def test_the_walk_ends_with_a_link(stage):

@@ -1,5 +1,5 @@
 //! Tests in Python, where what they need can be had there and not here: the Helm chart, rendered by Helm's own engine
-//! (tests/helm), and the examples, with the SDKs that they are about (tests/examples).
+//! (tests/helm), the examples, with the SDKs that they are about (tests/examples), and the documentation's links and commands (tests/docs).
 
 use std::path::Path;
 use std::process::Command;
@@ -28,4 +28,9 @@ fn the_chart_holds_what_it_promises() {
 #[test]
 fn the_examples_run() {
     pass("examples");
+}
+
+#[test]
+fn the_documentation_holds_together_and_its_commands_run() {
+    pass("docs");
 }
