@@ -25,7 +25,7 @@ NOT_TYPED = {
     ("docs/PERFORMANCE.md", "make bench                                             # Valetkey, two bare proxies and three peers, hot and cold: some four minutes"): "it measures for minutes",
     ("docs/OPERATIONS.md", "date --utc; curl --silent --head https://api.github.com | grep --ignore-case ^date"): "it asks a server elsewhere",
 }
-TYPED = {"docs/START.md": 4, "docs/API.md": 1, "docs/PROVIDERS.md": 1, "docs/OPERATIONS.md": 12}
+TYPED = {"README.md": 1, "docs/START.md": 4, "docs/API.md": 1, "docs/PROVIDERS.md": 1, "docs/OPERATIONS.md": 12}
 
 
 def blocks(page: Path) -> list[str]:
@@ -79,6 +79,14 @@ def test_start(terminal, provider):
     link = answer(terminal.must(call.split("&\n", 1)[1]))["auth_url"]
     assert connect(link).endswith("/dashboard?connected=github")
     assert answer(terminal.must(again))["login"] == "octocat"
+
+
+def test_a_shell_is_told_where_the_api_is(terminal):
+    (commands,) = blocks(ROOT / "README.md")
+    terminal.must("valetkey init github")
+    terminal.must(commands)
+    url = f"http://127.0.0.1:{terminal.ports[PROXY]}/proxy/github"
+    assert url in terminal.must("echo $VALETKEY_GITHUB_URL") and url in terminal.must("echo $GITHUB_API_URL")
 
 
 def test_providers(terminal):
