@@ -178,7 +178,13 @@ vault:
         date = now.date(),
     );
     if services.is_empty() {
-        text.push_str("services: {} # such as `github: { client_id: …, client_secret_file: … }`\n");
+        text.push_str(
+            "services: {} # take `{}` away when the first comes, such as:
+  # github:
+  #   client_id: …
+  #   client_secret_file: …
+",
+        );
         return text;
     }
     text.push_str("services:\n");

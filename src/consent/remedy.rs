@@ -19,7 +19,7 @@ pub struct RefusedCall<'a> {
     pub application: Option<&'a str>,
     /// What they called.
     pub service: &'a Service,
-    /// Scopes that the call named, on top of the service's own: a link asks for them, too.
+    /// Scopes that the call needs, on top of the service's own: a link asks for them, too.
     pub scopes: &'a [String],
 }
 

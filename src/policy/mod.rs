@@ -22,7 +22,8 @@ mod tests;
 pub struct Question<'a> {
     /// The service that is to be called.
     pub service: &'a Service,
-    /// The claims of the caller's JWT; `None`: they aren't known, as of a browser that came with a link.
+    /// The claims of the caller's JWT; `None`: they aren't known, as of a browser that came with a link, or nobody looks at
+    /// them.
     pub claims: Option<&'a Map<String, Value>>,
     /// What is asked of the service's API; `None`: that isn't known yet.
     pub operation: Option<Operation<'a>>,
@@ -52,6 +53,12 @@ pub fn judge<'a>(question: &Question<'a>) -> Result<(), Forbidden<'a>> {
 /// would share it lets some call of theirs through.
 pub fn may_connect(services: &Services, service: &Service, claims: Option<&Map<String, Value>>) -> bool {
     services.sharing(service).any(|service| judge(&Question { service, claims, operation: None }).is_ok())
+}
+
+/// Whether any of these rules looks at claims: reading and keeping those of every caller costs more than the rest of
+/// a look at a JWT that was seen before.
+pub fn looks_at_claims(rules: &[PolicyRule]) -> bool {
+    rules.iter().any(|rule| !rule.claims.is_empty())
 }
 
 fn allows(rules: &[PolicyRule], claims: Option<&Map<String, Value>>, operation: Option<Operation<'_>>) -> bool {

@@ -131,3 +131,11 @@ fn somebody_of_whom_nothing_is_known_is_shut_out_only_with_everybody() {
     assert!(!shut(&[staff, rule(false, &[], &[])]), "it may be one of the staff");
     assert!(!shut(&[]));
 }
+
+#[test]
+fn claims_are_looked_at_only_where_a_rule_names_one() {
+    let mut guests = rule(false, &[], &[]);
+    assert!(!looks_at_claims(&[]) && !looks_at_claims(&[guests.clone()]));
+    guests.claims.insert("role".into(), json!("guest"));
+    assert!(looks_at_claims(&[rule(false, &["POST"], &[]), guests]));
+}

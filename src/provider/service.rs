@@ -161,6 +161,12 @@ impl Service {
         missing
     }
 
+    /// What a link that helps this call asks for on top of the service's own scopes, so that nobody who connects is sent round
+    /// once more for what the same call lacks then.
+    pub fn scopes_beside_its_own<S: AsRef<str>>(&self, operation: Option<Operation<'_>>, named: &[S]) -> Vec<String> {
+        self.missing_scopes(operation, named, Some(&self.asked_for().iter().collect()))
+    }
+
     /// Whether this can be stored as an API key: it is not longer than [`API_KEY_MAX`], and a header can carry it.
     pub fn takes_key(&self, key: &SecretString) -> bool {
         key.expose().len() <= API_KEY_MAX && self.api_key.header_value(key).is_ok()

@@ -117,7 +117,7 @@ impl Call {
     }
 
     /// What it asks of the service's API.
-    fn operation(&self) -> Operation<'_> {
+    pub fn operation(&self) -> Operation<'_> {
         Operation { methods: self.methods(), path: self.target.path() }
     }
 
@@ -140,7 +140,8 @@ impl Call {
             self.protocol = self.protocol_for_unusual_target()?;
         }
         let service = &self.route.service;
-        let (claims, operation) = (Some(self.caller.claims()), Some(self.operation()));
+        let claims = policy::looks_at_claims(&service.policy).then(|| self.caller.claims());
+        let operation = Some(self.operation());
         policy::judge(&Question { service, claims, operation })?;
         rates.take(service, &self.caller.id).map_err(|wait| Refusal::rate_limited(whole_seconds(wait)))
     }

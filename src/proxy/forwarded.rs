@@ -98,9 +98,10 @@ impl Trusted {
 /// Each hop's word, the last one's last.
 fn hops(headers: &HeaderMap) -> Vec<Hop<'_>> {
     if headers.contains_key(header::FORWARDED) {
-        return listed(headers, &header::FORWARDED).into_iter().map(forwarded).collect();
+        return listed(headers, &header::FORWARDED, Quotes::Hold).into_iter().map(forwarded).collect();
     }
-    let (addresses, schemes, hosts) = (listed(headers, &FOR), listed(headers, &PROTO), listed(headers, &HOST));
+    let list = |name| listed(headers, name, Quotes::AreText);
+    let (addresses, schemes, hosts) = (list(&FOR), list(&PROTO), list(&HOST));
     // Some proxies add to these lists and some replace them: they are aligned at their ends.
     let count = addresses.len().max(schemes.len()).max(hosts.len());
     (0..count)
@@ -117,16 +118,27 @@ fn from_end<'a>(list: &[&'a str], back: usize) -> Option<&'a str> {
     list.iter().rev().nth(back).copied()
 }
 
-/// The items of a header that is a list, over all of its lines; a comma in quotes parts nothing.
-fn listed<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
-    let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    lines.flat_map(|line| split(line, ',')).map(str::trim).filter(|item| !item.is_empty()).collect()
+/// Whether what stands in quotes is one: so it is in `Forwarded` (RFC 7239 §4), and in no other of these headers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quotes {
+    Hold,
+    AreText,
 }
 
-fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
+/// The items of a header that is a list, over all of its lines, in order.
+fn listed<'a>(headers: &'a HeaderMap, name: &HeaderName, quotes: Quotes) -> Vec<&'a str> {
+    let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    let mut items: Vec<_> = lines.rev().flat_map(|line| from_behind(line, ',', quotes)).map(str::trim).collect();
+    items.retain(|item| !item.is_empty());
+    items.reverse();
+    items
+}
+
+/// The parts of a text, the last one first: a quote that a client left open must not swallow what trusted proxies appended.
+fn from_behind(text: &str, separator: char, quotes: Quotes) -> impl Iterator<Item = &str> {
     let mut quoted = false;
-    text.split(move |c| {
-        quoted ^= c == '"';
+    text.rsplit(move |c| {
+        quoted ^= c == '"' && quotes == Quotes::Hold;
         c == separator && !quoted
     })
 }
@@ -134,7 +146,7 @@ fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
 /// `for=192.0.2.60;proto=http;host=example.com`.
 fn forwarded(element: &str) -> Hop<'_> {
     let mut hop = Hop::default();
-    for pair in split(element, ';') {
+    for pair in from_behind(element, ';', Quotes::Hold) {
         let Some((name, value)) = pair.split_once('=') else { continue };
         let value = value.trim().trim_matches('"');
         match name.trim() {
@@ -197,6 +209,18 @@ mod tests {
             for peer in ["10.1.2.3", "::ffff:10.1.2.3", "fd00::1"] {
                 assert_eq!(told(lines, peer), expected, "{lines:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_quote_that_a_client_left_open_hides_nothing_that_was_appended() {
+        for lines in [
+            &[("forwarded", r#"for="x, for=203.0.113.7;proto=https"#)][..],
+            &[("forwarded", r#"for="x"#), ("forwarded", "for=203.0.113.7;proto=https")],
+            &[("x-forwarded-for", r#""x, 203.0.113.7"#), ("x-forwarded-proto", "https")],
+            &[("x-forwarded-for", r#"1.2.3.4", 203.0.113.7"#), ("x-forwarded-proto", r#"http",https"#)],
+        ] {
+            assert_eq!(told(lines, "10.1.2.3"), (CLIENT.to_owned(), Some("https"), None), "{lines:?}");
         }
     }
 

@@ -114,8 +114,9 @@ impl Core {
 
     /// The answer for a call that gets no credential; with the connect link where one helps.
     async fn refusal(&self, call: &Call, unusable: &Unusable) -> Refusal {
-        let Call { caller, route, scopes, generation, .. } = call;
+        let Call { caller, route, generation, .. } = call;
         let service = &route.service;
+        let scopes = &service.scopes_beside_its_own(Some(call.operation()), &call.scopes);
         let application = generation.settings.callers.application(&caller.id.issuer);
         let refused = RefusedCall { caller, application, service, scopes };
         let remedy = generation.settings.consent.links.remedy(unusable, &refused, self.parts.clock.now()).await;

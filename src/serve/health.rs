@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use crate::{
+    backoff::Backoff,
     config::Listen,
     connection::{Connections, Roots, Unavailable},
     proxy::Drain,
@@ -28,7 +29,8 @@ use crate::{
 use super::{generation::Current, heart::Heart};
 
 const INTERVAL: Duration = Duration::from_secs(1);
-const FIRST_INTERVAL: Duration = Duration::from_millis(10);
+/// Until it was ready once: a process that finds everything there begins at once, and one that doesn't fills no log.
+const WHILE_STARTING: Backoff = Backoff::new(Duration::from_millis(10), INTERVAL);
 
 /// What was last seen.
 pub struct Probe {
@@ -60,7 +62,7 @@ impl Probe {
         });
         let (asking, store, roots) = (Arc::clone(&probe), Arc::clone(&heart.store), heart.roots.clone());
         handle.spawn(async move {
-            loop {
+            for asked in 0.. {
                 let root = roots.get().await;
                 asking.keys.store(!matches!(root, Err(Unavailable::Keys)), Ordering::Relaxed);
                 // A store that was emptied breaks no connection: it is found by looking.
@@ -71,7 +73,7 @@ impl Probe {
                     asking.ready_once.send_replace(true);
                 }
                 let ready = *asking.ready_once.borrow();
-                tokio::time::sleep(if ready { INTERVAL } else { FIRST_INTERVAL }).await;
+                tokio::time::sleep(if ready { INTERVAL } else { WHILE_STARTING.after(asked) }).await;
             }
         });
         probe

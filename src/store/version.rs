@@ -1,26 +1,26 @@
-//! Generations of a record and how they lie in storage: eight bytes, big endian, in front of the sealed value. Comparing
+//! Versions of a record and how they lie in storage: eight bytes, big endian, in front of the sealed value. Comparing
 //! those bytes compares the numbers, so no backend ever has to do arithmetic on them.
 
 use std::fmt;
 
 use super::Error;
 
-/// A record's generation. The writer chooses it, always larger than the one before.
+/// A record's version. The writer chooses it, always larger than the one before.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Version(pub u64);
 
 impl Version {
-    /// The generation after `previous`: `max(previous + 1, now)`, with `now_micros` in microseconds since the epoch, so
+    /// The version after `previous`: `max(previous + 1, now)`, with `now_micros` in microseconds since the epoch, so
     /// that a number isn't used again even after the record was deleted.
     pub fn next(previous: Option<Self>, now_micros: u64) -> Self {
         Self(previous.map_or(now_micros, |Self(previous)| now_micros.max(previous.saturating_add(1))))
     }
 }
 
-/// A stored value and its generation.
+/// A stored value and its version.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Versioned {
-    /// The generation.
+    /// The version.
     pub version: Version,
     /// The sealed bytes.
     pub value: Vec<u8>,

@@ -195,12 +195,17 @@ impl Healer {
         }
     }
 
-    /// Whether there is a provider to ask, where the record needs one.
+    /// Whether there is a provider to ask, where the record needs one, and the client that it knows.
     fn can_be_healed(&self, record: &Record) -> bool {
         let services = self.live.services();
-        let service = services.get(record.id.service.as_str());
-        let needs_none = !matches!(record.state, State::Connected | State::Reserved(_));
-        needs_none || service.is_some_and(|service| service.oauth.is_some())
+        let client = services.get(record.id.service.as_str()).and_then(|service| service.oauth.as_deref());
+        match record.state {
+            State::Connected => {
+                client.is_some() && record.grant.as_ref().is_none_or(|grant| grant.refresh_token_for(client).is_some())
+            }
+            State::Reserved(_) => client.is_some(),
+            State::Moving(_) | State::Unconfirmed(_) | State::PendingRevocation(_) => true,
+        }
     }
 
     fn spread_out(&self, key: &Key) -> u64 {

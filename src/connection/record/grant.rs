@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::{Timestamp, millis},
+    provider::OAuth,
     secret::{self, SecretString},
 };
 
@@ -52,6 +53,14 @@ impl StoredGrant {
     /// Whether both are one grant: a copy, not what came of it.
     pub fn is_same(&self, other: &Self) -> bool {
         self.access_token.expose() == other.access_token.expose()
+    }
+
+    /// What renews it, where this client may send it: a refresh token is bound to the client that it was issued to (RFC 6749
+    /// §6), and a provider could take another's request for a theft. Where somebody mistook a `client_id` nothing is lost:
+    /// with the right one it renews again.
+    pub fn refresh_token_for(&self, client: Option<&OAuth>) -> Option<&SecretString> {
+        let bound = |known: &str| client.is_some_and(|client| client.client_id == known);
+        self.refresh_token.as_ref().filter(|_| self.client.as_deref().is_none_or(bound))
     }
 
     /// The generation that brought its refresh token: the same says that it is the same token.

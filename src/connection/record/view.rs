@@ -127,7 +127,7 @@ fn credential(
                 issued_at: grant.issued_at,
                 expires_at: grant.expires_at,
                 refresh_at: refresh_at(grant.issued_at, grant.expires_at, window),
-                refreshable: grant.refresh_token.is_some(),
+                refreshable: grant.refresh_token_for(service.oauth.as_deref()).is_some(),
                 at_hand: now,
                 // What was asked for and isn't named is for the upstream to judge.
                 scopes: grant.scopes.as_ref().map(|named| named.iter().chain(&grant.unnamed).collect()),

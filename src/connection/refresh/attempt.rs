@@ -85,7 +85,7 @@ impl Refresher {
             return Ok(Step::Again);
         }
         let interrupted = earlier.is_some();
-        let Some(token) = refresh_token(&record).cloned() else { return Ok(Step::Done) };
+        let Some(token) = refresh_token(&record, oauth).cloned() else { return Ok(Step::Done) };
         // The last moment at which nothing was begun yet.
         if self.flights.is_closed() {
             return Err(Unavailable::Busy.into());

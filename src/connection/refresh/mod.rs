@@ -26,7 +26,7 @@ use url::Url;
 use crate::{
     id::{ConnectionId, ServiceName},
     oauth,
-    provider::Live,
+    provider::{Live, OAuth},
     secret::SecretString,
     store::{self, Change as Notification, Key, OwnerId, Version},
     telemetry::{Metrics, metrics::RefreshOutcome},
@@ -169,7 +169,7 @@ impl Refresher {
             self.parts.saver.save_first(key).await?;
             // What is held for certain needs no reading: it is read under the lease anyway.
             let known = !std::mem::replace(&mut looked, true) && self.holds(&key.owner, id, used);
-            if !known && !self.may_be_renewed(&key, used).await? {
+            if !known && !self.may_be_renewed(&key, &oauth, used).await? {
                 if waited {
                     self.ended(id, RefreshOutcome::Adopted, began);
                 }
@@ -216,9 +216,9 @@ impl Refresher {
         held.any(|(_, held)| *held.id == *id && held.generation == used && held.refreshable)
     }
 
-    async fn may_be_renewed(&self, key: &Key, used: u64) -> Result<bool, Unavailable> {
+    async fn may_be_renewed(&self, key: &Key, client: &OAuth, used: u64) -> Result<bool, Unavailable> {
         let read = self.rests_on(key, used).await?;
-        Ok(read.is_some_and(|(record, _)| refresh_token(&record).is_some()))
+        Ok(read.is_some_and(|(record, _)| refresh_token(&record, client).is_some()))
     }
 
     /// The record, where it still rests on the token of generation `used` and that token may be renewed.
@@ -242,8 +242,8 @@ impl Refresher {
     }
 }
 
-fn refresh_token(record: &Record) -> Option<&SecretString> {
-    record.grant.as_ref()?.refresh_token.as_ref()
+fn refresh_token<'r>(record: &'r Record, client: &OAuth) -> Option<&'r SecretString> {
+    record.grant.as_ref()?.refresh_token_for(Some(client))
 }
 
 /// Waits for a notification about `key`, or a gap in which it may have been missed. Says whether one came.

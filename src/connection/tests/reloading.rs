@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 
 use super::{
-    rig::Rig,
+    rig::{Rig, connect_again},
     sim::world::{services, written},
 };
 use crate::{
-    connection::{Decision, Unavailable, Unusable, Want},
+    connection::{Decision, Reason, Unavailable, Unusable, Want},
     provider::{Services, testing},
 };
 
@@ -80,4 +80,29 @@ async fn while_the_store_is_away_what_did_not_change_serves_on_and_what_did_wait
     let after =
         replaced(&rig, |services| services["crm"]["inject"] = json!({"header": "x-key", "template": "{token}"}));
     assert_eq!(header(&rig, &after, "crm").await.unwrap_err(), Unavailable::Store.into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_token_is_sent_by_its_own_client_alone_and_a_mistaken_client_loses_nothing() {
+    let rig = Rig::start(1, 1, LIFE).await;
+    let mistaken = replaced(&rig, |services| services["crm"]["client_id"] = json!("somebody-elses"));
+    assert_eq!(
+        header(&rig, &mistaken, "crm").await.unwrap(),
+        "authorization",
+        "the access token is good as long as it was"
+    );
+    rig.expire().await;
+    let expired = connect_again(Reason::Expired);
+    assert_eq!(
+        header(&rig, &mistaken, "crm").await.unwrap_err(),
+        expired,
+        "the person may connect with the new client"
+    );
+    // The healer has had its rounds, too.
+    tokio::time::sleep(LIFE).await;
+    assert_eq!(rig.asked(), 0, "what the provider would take for a theft");
+    rig.processes[0].live.replace(Arc::clone(services()));
+    assert_eq!(header(&rig, services(), "crm").await.unwrap(), "authorization");
+    assert_eq!(rig.asked(), 1);
+    rig.assert_sound();
 }

@@ -59,6 +59,15 @@ fn services_that_share_a_connection_share_the_client_and_ask_for_all_scopes() {
 }
 
 #[test]
+fn a_link_asks_at_once_for_what_the_refused_call_will_need() {
+    let slack = service("slack", json!({"client_id": "id", "client_secret": "s", "scopes": ["users:read"]}));
+    let path = crate::operation::Path::parse("/chat.postMessage").unwrap();
+    let post = crate::operation::Operation { methods: "POST", path: &path };
+    assert_eq!(slack.scopes_beside_its_own(Some(post), &["users:read", "files:read"]), ["files:read", "chat:write"]);
+    assert!(slack.scopes_beside_its_own(None, &[] as &[&str]).is_empty());
+}
+
+#[test]
 fn an_unknown_name_that_shares_a_connection_is_as_its_owner() {
     let services = resolve(json!({
         "github": {"client_id": "id"},

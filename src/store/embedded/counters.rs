@@ -89,10 +89,26 @@ impl<'a> CounterTables<'a> {
     }
 }
 
+impl EmbeddedStore {
+    /// Whether this was counted before, and is still known.
+    fn is_counted(&self, name: &str, id: &str) -> Result<bool, Error> {
+        let now = now_ms();
+        EmbeddedStore::read(self, |transaction| {
+            let counted = transaction.open_table(COUNTED)?;
+            let known_until = counted.get((name, id))?.map(|end| end.value());
+            Ok(known_until.is_some_and(|end| end > now))
+        })
+    }
+}
+
 #[async_trait]
 impl Counters for EmbeddedStore {
     async fn count_up(&self, tally: &Tally<'_>) -> Result<(), Error> {
         check_tally(tally)?;
+        // Who opens a link again and again costs a look, and no write.
+        if self.is_counted(tally.name, tally.id)? {
+            return Ok(());
+        }
         let (name, id, tally) =
             (tally.name.to_owned(), tally.id.to_owned(), (tally.bucket, tally.n, tally.known_for, tally.kept_for));
         self.writer

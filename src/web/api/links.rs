@@ -253,6 +253,7 @@ async fn look_ahead(state: &State, caller: &Caller, item: PreflightItem) -> Serv
         }
         Err(unusable) => {
             let application = state.parts.callers.application(&caller.id.issuer);
+            let scopes = &service.scopes_beside_its_own(None, scopes);
             let refused = RefusedCall { caller, application, service, scopes };
             let remedy = state.parts.consent.links.remedy(&unusable, &refused, state.now()).await;
             answer.extend(Refusal::no_credential(service, &remedy).members());
