@@ -154,8 +154,8 @@ impl Connections {
         let named = (process.as_str(), capacity);
         let records = Arc::new(Records::new(store, vault, roots, clock, Arc::clone(&cache), events, named));
 
-        let revoker =
-            Revoker::new(Arc::clone(&records), Arc::clone(&leases), live.clone(), Arc::clone(&oauth), handle.clone());
+        let server = (Arc::clone(&oauth), parts.refresh.timeout);
+        let revoker = Revoker::new(Arc::clone(&records), Arc::clone(&leases), live.clone(), server, handle.clone());
         let saver = Saver::new(Arc::clone(&records), Arc::clone(&revoker));
         let moves = Moves::new(Arc::clone(&records), Arc::clone(&leases), Arc::clone(&revoker));
         let editor = Editor::new(

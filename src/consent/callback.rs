@@ -217,11 +217,14 @@ impl Consent {
         // What is revoked of this person's meanwhile could take the new grant along.
         let arrival = self.connections.revoker.arrival(&ticket.caller, service).await;
         let redirect_uri = self.links.redirect_uri(&service.name);
-        let grant =
-            self.oauth.exchange(client, &code, state.verifier().as_ref(), &redirect_uri).await.map_err(|error| {
+        let grant = match self.oauth.exchange(client, &code, state.verifier().as_ref(), &redirect_uri).await {
+            Ok(grant) => grant,
+            Err(error) => {
+                arrival.end();
                 tracing::warn!(service = %service.name, %error, "connect: the code exchange failed");
-                end(if error.is_transient() { Ended::ExchangeFailed } else { Ended::ExchangeRefused })
-            })?;
+                return Err(end(if error.is_transient() { Ended::ExchangeFailed } else { Ended::ExchangeRefused }));
+            }
+        };
         let identity = self.oauth.granted_by(client, &grant).await;
         let around = Around {
             id: connection_id(ticket),
@@ -239,7 +242,7 @@ impl Consent {
             self.connections.revoker.give_up_unstored(&id, grant, identity);
             end(Ended::NotStored)
         })?;
-        drop(arrival);
+        arrival.end();
         // Who was erased meanwhile is erased with what came after it.
         if self.erasures.since(&ticket.caller, state.begun()).await.unwrap_or(false) {
             let erased = self.connections.manager.erase(&ticket.caller, &Cause::of(Actor::Operator)).await;

@@ -107,7 +107,6 @@ impl Unconfirmed {
         requested: &[String],
         cause: &Cause,
     ) -> Result<Option<Connection>, Unavailable> {
-        let holds_it = |record: &Record| record.origin == Some(origin);
         // Until it is stored nobody revokes it as one that nobody spoke for.
         let arrival = match self.live.services().get(id.service.as_str()) {
             Some(service) => self.revoker.arrival(&id.caller, service).await,
@@ -118,15 +117,30 @@ impl Unconfirmed {
             let client = client(&self.live.services(), id);
             Change::Kept(origin, Box::new(Change::Connected { grant, identity, requested, client }))
         };
+        let fact = Fact::new(Kind::Connected, cause);
+        // Who doesn't hear whether it is stored leaves it guarded: it may be yet.
+        let kept = self.keep_guarded((waiting, name, origin), id, change, &fact, &arrival).await?;
+        arrival.end();
+        Ok(kept)
+    }
+
+    async fn keep_guarded(
+        &self,
+        (waiting, name, origin): (&ConnectionId, &str, u64),
+        id: &ConnectionId,
+        change: impl Fn() -> Change,
+        fact: &Fact<'_>,
+        arrival: &Arrival,
+    ) -> Result<Option<Connection>, Unavailable> {
+        let holds_it = |record: &Record| record.origin == Some(origin);
         // Who was stopped since may find it given up: it is looked for again, guarded anew, rather than stored.
         let lapsed = AtomicBool::new(false);
         let decide = |record: &Record| {
             lapsed.store(arrival.has_lapsed(), Ordering::Relaxed);
-            (!holds_it(record) && !lapsed.load(Ordering::Relaxed)).then(change)
+            (!holds_it(record) && !lapsed.load(Ordering::Relaxed)).then(&change)
         };
-        let fact = Fact::new(Kind::Connected, cause);
         let connected =
-            if self.is_there(waiting, name).await? { self.editor.change(id, &fact, decide).await? } else { None };
+            if self.is_there(waiting, name).await? { self.editor.change(id, fact, decide).await? } else { None };
         let record = match connected {
             Some(record) => record,
             None => match self.records.read(&self.records.roots().key(id).await?).await? {

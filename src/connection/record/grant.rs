@@ -43,8 +43,8 @@ pub struct StoredGrant {
     /// for later counts. None where it came with the consent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<u64>,
-    /// When it was asked for, nobody knew what had come of an earlier request: that may yet be carried out, and end this
-    /// access token.
+    /// Another request may have ended this access token, or end it yet: when it was asked for, nobody knew what had come of
+    /// an earlier one; or it came with a consent while a renewal was on its way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub contested: bool,
 }

@@ -98,7 +98,8 @@ impl Records {
                 .await?;
             let current = match put {
                 Put::Stored => {
-                    let stored = Stored { version: grant.version, sealed: grant.sealed, at: self.now() };
+                    let Grant { spends, version, sealed, .. } = grant;
+                    let stored = Stored { spends, version, sealed, at: self.now() };
                     self.own().written.keep(key, stored);
                     return Ok((Landed::Saved, ours));
                 }
@@ -128,17 +129,19 @@ impl Records {
         }
     }
 
-    /// After a failover that lost an acknowledged write, the store holds an older grant than this process wrote: writes
-    /// that again. `true`: the record must be read again.
+    /// After a failover that lost an acknowledged write, the store holds an older grant than this process wrote, or one that
+    /// came in since and kept the refresh token which this process has spent: writes that again. `true`: the record must be
+    /// read again.
     pub(super) async fn repair(&self, key: Key, stored: &Record, version: Version) -> Result<bool, Unavailable> {
         let Some(written) = self.own().written.get(&key) else { return Ok(false) };
         let Some(held) = &stored.grant else { return Ok(false) };
-        if held.generation >= written.version.0 {
+        let rests_on_spent = held.renewed_by() == written.spends;
+        if held.generation >= written.version.0 && !rests_on_spent {
             return Ok(false);
         }
         let ours = self.open(&key, written.version, &written.sealed)?;
         // A later connection of this name may have a lower number, where clocks differ.
-        if stored.pending_revocation().is_some() || !is_same_stay(&ours, stored) {
+        if stored.pending_revocation().is_some() || !(rests_on_spent || is_same_stay(&ours, stored)) {
             return Ok(false);
         }
         // What the caller read may simply be older than that write: a second look tells a loss from a race.
@@ -171,13 +174,14 @@ fn is_same_consent(ours: &Record, theirs: &Record) -> bool {
 }
 
 /// Our grant on top of whatever else was written meanwhile. Of a consent that left the refresh token in force which paid for
-/// ours, everything else counts: it may have been given for more than the one before.
+/// ours, everything else counts: it may have been given for more than the one before. Whether its access token came before
+/// ours or after it, nobody knows, and a provider may leave only the later one in force.
 fn rebase(mut theirs: Record, ours: Record, version: Version) -> Record {
     let another_consent = !is_same_stay(&ours, &theirs);
     let mut grant = match (ours.grant, theirs.grant.take()) {
         (Some(ours), Some(consent)) if another_consent => {
-            let StoredGrant { refresh_token, asked, contested, .. } = ours;
-            Some(StoredGrant { refresh_token, asked, contested, kept_from: None, ..consent })
+            let StoredGrant { refresh_token, asked, .. } = ours;
+            Some(StoredGrant { refresh_token, asked, contested: true, kept_from: None, ..consent })
         }
         (ours, _) => ours,
     };

@@ -101,18 +101,19 @@ impl Records {
     /// The record as it stands: this process's own unsaved one, else the store's.
     ///
     /// # Errors
-    /// While the store is away; [`Unavailable::Keys`] where the record can't be opened.
+    /// While the store is away, or others change the record all the while; [`Unavailable::Keys`] where it can't be opened.
     pub async fn read(&self, key: &Key) -> Result<Option<(Record, Version)>, Unavailable> {
         if let Some((version, sealed)) = self.own.unsaved.sealed(key) {
             return Ok(Some((self.open(key, version, &sealed)?, version)));
         }
-        let Some(stored) = self.store.get(key).await? else { return Ok(None) };
-        let record = self.open(key, stored.version, &stored.value)?;
-        if !self.repair(*key, &record, stored.version).await? {
-            return Ok(Some((record, stored.version)));
+        for _ in 0..ATTEMPTS {
+            let Some(stored) = self.store.get(key).await? else { return Ok(None) };
+            let record = self.open(key, stored.version, &stored.value)?;
+            if !self.repair(*key, &record, stored.version).await? {
+                return Ok(Some((record, stored.version)));
+            }
         }
-        let Some(stored) = self.store.get(key).await? else { return Ok(None) };
-        Ok(Some((self.open(key, stored.version, &stored.value)?, stored.version)))
+        Err(Unavailable::Busy)
     }
 
     /// The keys of all records of an owner, in no order.

@@ -127,6 +127,8 @@ impl Unsaved {
 
 /// A record with a renewed grant, as this process last wrote it.
 pub struct Stored {
+    /// As [`Grant::spends`].
+    pub spends: u64,
     /// Its version.
     pub version: Version,
     /// Itself.
@@ -217,7 +219,7 @@ mod tests {
         let keys = [1, 2].map(|record| Key { owner: OwnerId([7; 16]), record: RecordId([record; 16]) });
         for (key, number) in keys.iter().zip([1_u8, 2]) {
             let at = Timestamp::from_seconds(1000 * u64::from(number));
-            written.keep(*key, Stored { version: Version(u64::from(number)), sealed: vec![number], at });
+            written.keep(*key, Stored { spends: 0, version: Version(u64::from(number)), sealed: vec![number], at });
         }
         assert_eq!(written.since(Timestamp::from_seconds(1500)), [keys[1]]);
         let first = written.get(&keys[0]).expect("it is still known");

@@ -4,9 +4,10 @@
 //! meant by it: no other grant of the caller's under the same OAuth client whose account at the provider is the same, or
 //! unknown. Where there is one, the grant is forgotten and left to the provider.
 //!
-//! That is decided by what the store says right before each request, and under a lease: a callback holds the same one from
-//! before its code is exchanged until its grant is stored, so that neither overtakes the other. What remains: the same
-//! account connected by another caller, whom no look at this one's records shows; a request that reaches the provider
+//! That is decided by what the store says right before each request, and under a lease that certainly outlasts the request:
+//! a callback holds the same one from before its code is exchanged until its grant is stored, and lets it run out where the
+//! store may yet store that, so that neither overtakes the other. What remains: the same account connected by another
+//! caller, whom no look at this one's records shows; a request that reaches the provider, or a write that reaches the store,
 //! long after its sender gave up; and a lease that a failover of the store lost.
 
 use std::{sync::Arc, time::Duration};
@@ -69,11 +70,31 @@ enum Parting {
     Failed,
 }
 
-/// A grant is about to come in: until this is dropped, nothing is revoked that could take it along.
+/// A grant is about to come in: until it has ended, nothing is revoked that could take it along. Where it is dropped instead,
+/// as nobody knows whether the grant is stored, it ends by itself within 15 s: a store behind a network may carry a write out
+/// after its sender has given up.
 #[derive(Default)]
-pub struct Arrival(Option<(Lease, Handle)>);
+pub struct Arrival(Option<Guard>);
+
+struct Guard {
+    lease: Lease,
+    /// Whether the store may yet do what it was asked for in vain.
+    may_be_late: bool,
+    handle: Handle,
+}
 
 impl Arrival {
+    /// Ends it: the grant is stored, or it is certain that nothing will be.
+    pub fn end(mut self) {
+        self.release();
+    }
+
+    fn release(&mut self) {
+        if let Some(Guard { lease, handle, .. }) = self.0.take() {
+            handle.spawn(lease.release());
+        }
+    }
+
     /// Whether it keeps revocations from being sent.
     pub const fn is_held(&self) -> bool {
         self.0.is_some()
@@ -82,7 +103,15 @@ impl Arrival {
     /// Whether it kept revocations from being sent, and may do so no longer before a grant is stored: its process was
     /// stopped, or the store was away. What was seen before that may be untrue.
     pub fn has_lapsed(&self) -> bool {
-        self.0.as_ref().is_some_and(|(lease, _)| !lease.covers(STORING))
+        self.0.as_ref().is_some_and(|guard| !guard.lease.covers(STORING))
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        if self.0.as_ref().is_some_and(|guard| !guard.may_be_late) {
+            self.release();
+        }
     }
 }
 
@@ -92,33 +121,27 @@ impl std::fmt::Debug for Arrival {
     }
 }
 
-impl Drop for Arrival {
-    fn drop(&mut self) {
-        if let Some((lease, handle)) = self.0.take() {
-            handle.spawn(lease.release());
-        }
-    }
-}
-
 /// Parts with grants.
 pub struct Revoker {
     records: Arc<Records>,
     leases: Arc<Leases>,
     live: Live,
     oauth: Arc<oauth::Client>,
+    timeout: Duration,
     handle: Handle,
 }
 
 impl Revoker {
-    /// Revokes at the token servers of these services; what nobody waits for runs on `handle`.
+    /// Revokes at the token servers of these services, which answer within `timeout` or not at all; what nobody waits for
+    /// runs on `handle`.
     pub fn new(
         records: Arc<Records>,
         leases: Arc<Leases>,
         live: Live,
-        oauth: Arc<oauth::Client>,
+        (oauth, timeout): (Arc<oauth::Client>, Duration),
         handle: Handle,
     ) -> Arc<Self> {
-        Arc::new(Self { records, leases, live, oauth, handle })
+        Arc::new(Self { records, leases, live, oauth, timeout, handle })
     }
 
     /// Waits for revocations under this service's client that are under way, and keeps new ones from being sent. Best
@@ -129,7 +152,10 @@ impl Revoker {
         };
         let owner = root::owner(&root, caller);
         match self.alone_with(owner, client).await {
-            Ok(Some(lease)) => Arrival(Some((lease, self.handle.clone()))),
+            Ok(Some(lease)) => {
+                let may_be_late = self.records.store().is_shared();
+                Arrival(Some(Guard { lease, may_be_late, handle: self.handle.clone() }))
+            }
             Ok(None) | Err(_) => {
                 tracing::warn!(service = %service.name, "a grant comes in while another may just be revoked");
                 Arrival::default()
@@ -242,7 +268,7 @@ impl Revoker {
             return Ok(Parting::Done);
         }
         let Some(lease) = self.alone_with(owner, &server).await? else { return Err(Unavailable::Busy) };
-        let parting = self.revoke(owner, &server, pending).await;
+        let parting = self.revoke(owner, &server, pending, &lease).await;
         lease.release().await;
         parting
     }
@@ -252,6 +278,7 @@ impl Revoker {
         owner: OwnerId,
         server: &OAuth,
         pending: &PendingRevocation,
+        lease: &Lease,
     ) -> Result<Parting, Unavailable> {
         let grant = &pending.grant;
         let refresh = grant.refresh_token.as_ref().map(|token| (token, TokenHint::Refresh));
@@ -259,6 +286,10 @@ impl Revoker {
         for (token, hint) in refresh.into_iter().chain([(&grant.access_token, TokenHint::Access)]) {
             if let Some(parting) = self.kept_by_others(owner, server, pending).await? {
                 return Ok(parting);
+            }
+            // Who was stopped, or found no store, may have lost the lease, and what came in since was not to be seen.
+            if !lease.secured_for(self.timeout).await {
+                return Err(Unavailable::Busy);
             }
             if self.oauth.revoke(server, token, hint).await.is_err() {
                 parting = Parting::Failed;

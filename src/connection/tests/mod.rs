@@ -3,6 +3,7 @@
 
 mod changing;
 mod clocks;
+mod continuing;
 mod deciding;
 mod erasing;
 mod freshness;

@@ -9,7 +9,8 @@ use super::{
     rig::{Rig, until},
     sim::{
         gate::Trouble,
-        provider::{Brings, Death, Habits, Scripted},
+        provider::{Death, Scripted},
+        store::Weather,
         world::services,
     },
 };
@@ -45,11 +46,16 @@ pub fn identity(who: Option<&str>) -> Option<Identity> {
 
 /// A provider, so many processes, and one person who has nothing yet.
 pub async fn rig(processes: usize) -> (Rig, ConnectionId) {
-    let rig = Rig::start(processes, 1, LIFE).await;
+    rig_with(processes, LIFE).await
+}
+
+/// The same with access tokens of this life.
+pub async fn rig_with(processes: usize, life: Duration) -> (Rig, ConnectionId) {
+    let rig = Rig::start(processes, 1, life).await;
     let id = rig.user(0).id.clone();
+    rig.world.provider.connected(0, None);
     assert!(rig.processes[0].connections.manager.disconnect(&id, &CALLER).await.unwrap());
     rig.world.provider.revocations.lock().clear();
-    rig.world.provider.connected(0, None);
     (rig, id)
 }
 
@@ -80,7 +86,7 @@ impl Rig {
     }
 
     /// A refresh of this connection is under way at the provider, and will bring a token after this time.
-    async fn refresh_slowly(&self, id: &ConnectionId, time: Duration) -> tokio::task::JoinHandle<()> {
+    pub async fn refresh_slowly(&self, id: &ConnectionId, time: Duration) -> tokio::task::JoinHandle<()> {
         let connections = self.processes[0].connections.clone();
         let key = connections.records.roots().key(id).await.unwrap();
         let generation = self.world.server.record(&key).unwrap().grant.unwrap().generation;
@@ -103,24 +109,6 @@ async fn a_refresh_that_a_reconnect_overtook_revokes_nothing_of_the_same_account
         sleep(LATER).await;
         assert_eq!(rig.revocations(), 0, "{who:?}");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_refresh_that_a_consent_without_a_refresh_token_overtook_leaves_what_renews_the_grant() {
-    let (rig, id) = rig(1).await;
-    rig.world.provider.adopt(Habits { refresh: Brings::First, ..Habits::default() });
-    let first = Consents(&rig).connect(0, &id, Some("ada")).await;
-    let refresh = rig.refresh_slowly(&id, Duration::from_secs(4)).await;
-    let again = Consents(&rig).connect(0, &id, Some("ada")).await;
-    assert_eq!(first, again, "the second consent continues the first");
-    refresh.await.unwrap();
-    sleep(LATER).await;
-    assert!(rig.world.provider.can_renew(&rig.record(0)), "the token that is kept was spent");
-    let access = rig.record(0).grant.unwrap().access_token.expose().clone();
-    assert!(rig.world.provider.accepts(&access).0, "{access}");
-    rig.expire().await;
-    rig.resolve(0, 0).await.unwrap();
-    assert_eq!((rig.death_of(first), rig.world.journal.counts().inherent), (None, 0), "a spent token came again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,7 +159,7 @@ async fn a_grant_comes_in_guarded_though_the_store_fails_after_another_was_long_
         sleep(Duration::from_secs(8)).await;
         rig.world.server.outage(Duration::from_secs(1));
         sleep(Duration::from_secs(2)).await;
-        drop(first);
+        first.end();
     });
     assert!(second.is_held());
 }
@@ -303,14 +291,81 @@ async fn no_revocation_is_sent_between_an_exchange_and_the_grants_arrival() {
     rig.disconnect(&id).await;
     assert_eq!(rig.revocations(), 0);
     Consents(&rig).connect(1, &id, Some("ada")).await;
-    drop(arrival);
+    arrival.end();
     sleep(LATER).await;
     assert_eq!((rig.revocations(), rig.records()), (0, 1));
     // Who comes after a revocation that is under way waits for its end.
     rig.script([Scripted::Slow(Duration::from_secs(5)), Scripted::Slow(Duration::from_secs(5))]);
     rig.disconnect(&id).await;
     let began = Instant::now();
-    drop(connections.revoker.arrival(&id.caller, service).await);
+    connections.revoker.arrival(&id.caller, service).await.end();
     assert!(began.elapsed() > Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(rig.revocations(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_stopped_longer_than_its_lease_sends_no_revocation_while_a_grant_comes_in() {
+    let mut revoked = 0;
+    for step in (1..24).step_by(2) {
+        let (rig, id) = rig(2).await;
+        let family = Consents(&rig).connect(0, &id, Some("ada")).await;
+        // Stopped after the store has answered, or the provider.
+        rig.processes[0].gate.arm(step, Trouble::Stop(Duration::from_secs(60)));
+        let disconnecting = {
+            let (manager, id) = (Arc::clone(&rig.processes[0].connections.manager), id.clone());
+            tokio::spawn(async move { manager.disconnect(&id, &CALLER).await })
+        };
+        sleep(Duration::from_secs(20)).await;
+        let arrival = rig.processes[1].connections.revoker.arrival(&id.caller, &rig.user(0).service).await;
+        assert!(arrival.is_held());
+        let sent = rig.revocations();
+        sleep(LATER).await;
+        assert_eq!(rig.revocations(), sent, "stopped at {step}, it sent what it had decided on before");
+        arrival.end();
+        disconnecting.await.unwrap().unwrap();
+        sleep(LATER).await;
+        revoked += usize::from(rig.death_of(family) == Some(Death::Client));
+    }
+    assert_eq!(revoked, 12, "in the end each is revoked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_the_store_stores_after_its_sender_gave_up_is_not_revoked_meanwhile() {
+    let (rig, id) = rig(2).await;
+    let (family, grant) = rig.world.provider.consent(0);
+    let connections = rig.processes[0].connections.clone();
+    let (aside, who) = (grant.clone(), identity(Some("ada")));
+    let until_then = connections.records.now().plus(LIFE);
+    let aside = UnconfirmedGrant {
+        id: &id,
+        name: "one",
+        grant: aside,
+        identity: who,
+        requested: &[],
+        shown: true,
+        until: until_then,
+    };
+    connections.unconfirmed.put(aside).await.unwrap();
+    let (gate, server) = (&rig.processes[0].gate, &rig.world.server);
+    gate.asked.lock().clear();
+    let asked = |what: &str| gate.asked.lock().iter().filter(|asked| **asked == what).count();
+    server.weather(Weather { delay: 100, ..Weather::default() });
+    let keeping = {
+        let id = id.clone();
+        tokio::spawn(async move {
+            let from = (&id, "one", 1);
+            connections.unconfirmed.keep(from, &id, grant, identity(Some("ada")), &[], &CALLER).await.is_ok()
+        })
+    };
+    // What it waits in is read, and what is connected so far.
+    until("it is about to be stored", || async { asked("get") == 2 }).await;
+    server.weather(Weather { late: 1000, ..Weather::default() });
+    until("it is on its way", || async { asked("put") == 1 }).await;
+    server.weather(Weather::default());
+    assert!(!keeping.await.unwrap(), "nobody heard of it");
+    assert!(server.record(&rig.user(0).key).is_none(), "it is not stored yet");
+    assert!(rig.processes[1].connections.unconfirmed.discard(&id).await.unwrap());
+    sleep(LATER).await;
+    assert!(rig.record(0).grant.is_some(), "it was never stored");
+    assert_eq!(rig.death_of(family), None);
 }

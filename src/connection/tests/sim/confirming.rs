@@ -98,7 +98,7 @@ impl Run {
             return;
         }
         let guarded = arrival.is_held();
-        drop(arrival);
+        arrival.end();
         if guarded {
             world.provider.no_longer_in_doubt(family, waiting.grant.access_token.expose());
             if !world.provider.continued(family) {

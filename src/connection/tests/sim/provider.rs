@@ -319,7 +319,7 @@ impl Provider {
                 return refused();
             }
         } else {
-            self.judge_haste(family, &state.families[family], sent);
+            self.judge_haste(state, family, token, sent);
         }
         if sender.name.starts_with('i') {
             self.journal.violated("an import renewed a token".into());

@@ -227,6 +227,7 @@ impl World {
                 self.provider.no_longer_in_doubt(family, &access);
             }
             self.judge_arrival(family, &arrival, process, began);
+            arrival.end();
             if renews && self.provider.continued(family) && !self.renews(user) {
                 self.journal.violated(format!("a second consent took the refresh token of family {family} away"));
             }

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{super::gate::Gate, Family, PATIENCE, Provider, Spend};
+use super::{super::gate::Gate, PATIENCE, Provider, Spend, State};
+use crate::connection::record::form::StoredGrant;
 
 impl Provider {
     /// A spent token came again: that is the inherent window, or a fault.
@@ -31,8 +32,9 @@ impl Provider {
     }
 
     /// A token was renewed that was neither old nor refused.
-    pub(super) fn judge_haste(&self, number: usize, family: &Family, sent: Instant) {
-        let early = sent.duration_since(family.asked) < self.life.mul_f64(0.7);
+    pub(super) fn judge_haste(&self, state: &State, number: usize, token: &str, sent: Instant) {
+        let family = &state.families[number];
+        let early = sent.duration_since(self.in_use_since(state, number, token)) < self.life.mul_f64(0.7);
         let now = Instant::now();
         let unheard = |(by, sent, lost): &(Arc<Gate>, Instant, bool)| *lost || by.troubled(*sent, now);
         // A request that was on its way already when another was answered: as with a token that is spent twice, a failover
@@ -47,5 +49,23 @@ impl Provider {
         if early && !excused {
             self.journal.violated(format!("family {number} was renewed for nothing"));
         }
+    }
+
+    /// How old the access token is that calls use and this refresh token renews: the family's newest one, or that of a further
+    /// consent, which came without a refresh token. A renewal that was on its way meanwhile then brought no more than the
+    /// next refresh token: the consent's own access token, which may have been given for more, stays in use until its end,
+    /// however short ago that renewal was.
+    fn in_use_since(&self, state: &State, number: usize, token: &str) -> Instant {
+        let family = &state.families[number];
+        let consented = || {
+            let grants = self.server.get()?.upgrade()?.records().into_iter().filter_map(|record| record.grant);
+            let renewed_by = |grant: &StoredGrant| grant.refresh_token.as_ref().is_some_and(|by| by.expose() == token);
+            let in_use = grants.into_iter().find(renewed_by)?.access_token;
+            state.access.get(in_use.expose())?.until.checked_sub(self.life)
+        };
+        if !family.continued {
+            return family.asked;
+        }
+        consented().map_or(family.asked, |since| since.min(family.asked))
     }
 }
