@@ -14,5 +14,7 @@ command -v dpkg-deb >/dev/null || missing+=(dpkg)
 if [[ ${1:-} == --test ]]; then
   command -v lintian >/dev/null || missing+=(lintian)
   command -v strace >/dev/null || missing+=(strace)
+  command -v man >/dev/null || missing+=(man-db)
+  command -v systemd-analyze >/dev/null || missing+=(systemd)
 fi
 exec "$here/apt-install.sh" "${missing[@]}"

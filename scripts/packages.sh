@@ -42,7 +42,9 @@ program=$work/path/valetkey
 "$program" completions zsh >"$shared/share/zsh/vendor-completions/_valetkey"
 "$program" completions fish >"$shared/share/fish/vendor_completions.d/valetkey.fish"
 page() { # name of the page, what it is in one line, command
-  PATH=$work/path:$PATH help2man --no-info --no-discard-stderr --section 1 --name "$2" --version-string "valetkey $version" "$3" --output "$shared/share/man/man1/$1.1"
+  # The short help: what the long one says of values in lists, help2man can't read.
+  PATH=$work/path:$PATH help2man --no-info --no-discard-stderr --help-option=-h --section 1 --name "$2" --version-string "$1 $version" "$3" \
+    --output "$shared/share/man/man1/$1.1"
 }
 page valetkey "reverse proxy that injects users' API tokens" valetkey
 mapfile -t commands < <("$program" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\)  *\(.*\)/\1 \2/p' | grep -v '^help ')
