@@ -178,7 +178,7 @@ def test_the_package_has_manual_and_completions(machine):
     assert pages == commands
     for page in ("valetkey", "valetkey-health"):
         named = machine.must(f"man --pager cat {page}")
-        assert re.search(rf"^NAME\n +{page} - \S", named, re.M) and named.splitlines()[0].startswith(f"{page.upper()}(1)")
+        assert re.search(rf"^NAME\n +{page} +- +\S", named, re.M) and named.splitlines()[0].startswith(f"{page.upper()}(1)")
         told = subprocess.run(["groff", "-man", "-Tutf8", "-wall", "-z"], input=machine.must(f"zcat /usr/share/man/man1/{page}.1.gz"), capture_output=True, text=True)
         assert (told.returncode, told.stderr) == (0, "")
     completed = machine.must('bash -c \'. /usr/share/bash-completion/completions/valetkey; COMP_WORDS=(valetkey se); COMP_CWORD=1; _valetkey valetkey se valetkey; echo "${COMPREPLY[@]}"\'')
