@@ -97,8 +97,8 @@ bench-micro: ## The pieces of a hot call, each by itself: route, caller, resolve
 	@scripts/install-build-deps.sh
 	cargo bench --locked --bench pieces
 
-.PHONY: dist
-dist: ## The binary for images, target/dist/valetkey: all optimisations, no profile
+.PHONY: binary
+binary: ## The binary for images and packages, target/dist/valetkey: all optimisations, no profile, no demo
 	@scripts/install-build-deps.sh
 	scripts/dist.sh
 
@@ -106,6 +106,28 @@ dist: ## The binary for images, target/dist/valetkey: all optimisations, no prof
 dist-pgo: ## The same by profile: counts under the bench's load first, then builds by what it counted (half an hour)
 	@scripts/install-build-deps.sh
 	scripts/pgo.sh
+
+.PHONY: image
+image: ## The image, target/image/valetkey-VERSION-ARCH.oci.tar, without a container daemon; ARCH=arm64, BINARY=FILE
+	@scripts/install-image-deps.sh
+	@scripts/image.sh $(ARCH)
+
+.PHONY: test-image
+test-image: ## Looks at what `make image` made, and runs it read-only as its user; `make test` does so with a debug binary
+	@scripts/install-image-deps.sh
+	@scripts/install-python-test-deps.sh
+	@cd tests/dist && PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -q -p no:cacheprovider test_image.py
+
+.PHONY: dist
+dist: binary ## Tarballs, a Debian package and SHA256SUMS in target/dist
+	@scripts/install-image-deps.sh
+	@scripts/packages.sh
+
+.PHONY: test-dist
+test-dist: ## Installs, starts, calls and removes each package of `make dist`, and leaves the machine as it was
+	@scripts/install-image-deps.sh --test
+	@scripts/install-python-test-deps.sh
+	@cd tests/dist && PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -q -p no:cacheprovider test_packages.py
 
 .PHONY: chaos
 chaos: ## The slow tests: kills, freezes and cut connections, many times over

@@ -1,5 +1,6 @@
 //! Tests in Python, where what they need can be had there and not here: the Helm chart, rendered by Helm's own engine
-//! (tests/helm), the examples, with the SDKs that they are about (tests/examples), and the documentation's links and commands (tests/docs).
+//! (tests/helm), the examples, with the SDKs that they are about (tests/examples),
+//! the documentation's links and commands (tests/docs), and the image, as far as it is one with a debug binary (tests/dist).
 
 use std::path::Path;
 use std::process::Command;
@@ -33,4 +34,9 @@ fn the_examples_run() {
 #[test]
 fn the_documentation_holds_together_and_its_commands_run() {
     pass("docs");
+}
+
+#[test]
+fn the_image_runs_read_only_as_its_user() {
+    pass("dist");
 }
