@@ -9,7 +9,7 @@ use super::Event;
 use crate::{
     clock::Timestamp,
     id::{Account, ConnectionId, Issuer, ServiceName, Subject},
-    store::{Entry, EntryId, Keep, LogName, Logged, Shard, Stream},
+    store::{Entry, EntryId, Keep, LogName, Logged, Shard, Stream, Version},
     vault::{self, Context, Purpose, Vault},
 };
 
@@ -45,7 +45,7 @@ pub struct KeptEvent<'a> {
     pub detail: Option<Cow<'a, str>>,
     /// To which of the connection's successive grants or keys.
     #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
-    pub generation: Option<u64>,
+    pub token_version: Option<Version>,
     /// Scopes that it is about.
     #[serde(rename = "x", default, skip_serializing_if = "<[String]>::is_empty")]
     pub scopes: Cow<'a, [String]>,
@@ -82,7 +82,7 @@ impl<'a> From<&'a Event> for KeptEvent<'a> {
             account: Cow::Borrowed(account),
             kind: event.kind.name().into(),
             detail: event.detail.map(Cow::Borrowed),
-            generation: event.generation,
+            token_version: event.token_version,
             scopes: Cow::Borrowed(&event.scopes),
             actor: event.cause.actor.name().into(),
             request: event.cause.request.as_ref().map(|request| request.as_str().into()),
@@ -159,7 +159,7 @@ mod tests {
             connection: ConnectionId { caller, service, account },
             kind: Kind::Invalidated,
             detail: Some("rejected_by_upstream"),
-            generation: Some(5),
+            token_version: Some(Version(5)),
             scopes: vec!["repo".to_owned()],
         }
     }

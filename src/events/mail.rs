@@ -228,7 +228,7 @@ pub(super) mod tests {
             kind,
             reason: Some("revoked"),
             scopes: vec!["contacts.<write>".into()],
-            generation: 1,
+            token_version: crate::store::Version(1),
             retire_on: Timestamp::parse_rfc3339("2026-12-24T00:00:00Z"),
             at: Timestamp::from_seconds(1_795_446_000),
         }

@@ -16,6 +16,7 @@ use std::{
 
 use quick_cache::sync::Cache;
 
+use crate::store::Version;
 use crate::{clock::Timestamp, id::ConnectionId};
 
 mod audit;
@@ -65,7 +66,7 @@ pub struct Event {
     /// Why or how, in a word (`revoked`, `rejected_by_upstream`, `healer`), where there is more to say.
     pub detail: Option<&'static str>,
     /// Which of the connection's successive grants or keys it happened to, where that makes a difference.
-    pub generation: Option<u64>,
+    pub token_version: Option<Version>,
     /// Scopes that a call lacked.
     pub scopes: Vec<String>,
 }
@@ -172,7 +173,7 @@ impl Events {
     /// call. Says whether it has not.
     pub fn tell_once(&self, event: &Event) -> bool {
         let mut hasher = DefaultHasher::new();
-        (&event.connection, event.kind, event.detail, event.generation, &event.scopes).hash(&mut hasher);
+        (&event.connection, event.kind, event.detail, event.token_version, &event.scopes).hash(&mut hasher);
         let key = hasher.finish();
         if self.0.told.get(&key).is_some() {
             return false;

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use quick_cache::sync::Cache;
 
 use super::{Event, Kind};
+use crate::store::Version;
 use crate::{clock::Timestamp, config::NoticeKind, id::ConnectionId, secret::SecretString, vault::Root};
 
 /// How many failures to renew in a row are worth a word.
@@ -28,7 +29,7 @@ pub(super) struct Notice {
     /// Scopes that a call lacked.
     pub scopes: Vec<String>,
     /// Which of the connection's successive grants.
-    pub generation: u64,
+    pub token_version: Version,
     /// From when on API keys are not taken, where it is about one.
     pub retire_on: Option<Timestamp>,
     /// When it happened.
@@ -47,14 +48,14 @@ impl Notice {
         }
         // What a call lacked is the application's word, and it may say another with each call: the hour decides, not the
         // word.
-        let (generation, time) = match self.kind {
-            NoticeKind::PermissionsNeeded => (0, (self.at.seconds() / 3600).to_string()),
-            NoticeKind::KeyReminder => (self.generation, self.at.date()),
-            _ => (self.generation, String::new()),
+        let (token_version, time) = match self.kind {
+            NoticeKind::PermissionsNeeded => (Version::default(), (self.at.seconds() / 3600).to_string()),
+            NoticeKind::KeyReminder => (self.token_version, self.at.date()),
+            _ => (self.token_version, String::new()),
         };
-        let generation = generation.to_be_bytes();
+        let token_version = token_version.0.to_be_bytes();
         let retire_on = self.retire_on.map(Timestamp::date).unwrap_or_default();
-        let own: [&[u8]; 4] = [self.kind.name().as_bytes(), &generation, time.as_bytes(), retire_on.as_bytes()];
+        let own: [&[u8]; 4] = [self.kind.name().as_bytes(), &token_version, time.as_bytes(), retire_on.as_bytes()];
         root.blind("notice", &[id.parts(), own].concat())
     }
 }
@@ -62,7 +63,7 @@ impl Notice {
 /// Decides which events are worth a notice.
 #[derive(Debug)]
 pub(super) struct Judge {
-    failures: Cache<(ConnectionId, u64), u32>,
+    failures: Cache<(ConnectionId, Version), u32>,
 }
 
 impl Judge {
@@ -72,14 +73,14 @@ impl Judge {
 
     /// The notice that an event is worth, if any.
     pub fn notice(&self, event: &Event, at: Timestamp) -> Option<Notice> {
-        let generation = event.generation.unwrap_or(0);
+        let token_version = event.token_version.unwrap_or_default();
         let kind = match event.kind {
             Kind::Expired | Kind::Invalidated => NoticeKind::ConnectionInvalid,
             Kind::ScopesMissing => NoticeKind::PermissionsNeeded,
             Kind::ApiKeyDeprecated { .. } => NoticeKind::KeyDeprecated,
             Kind::ApiKeyReminder { .. } => NoticeKind::KeyReminder,
             Kind::ClientRefused => NoticeKind::HealingFailed,
-            Kind::RefreshFailed if self.has_failed_often(&event.connection, generation) => NoticeKind::HealingFailed,
+            Kind::RefreshFailed if self.has_failed_often(&event.connection, token_version) => NoticeKind::HealingFailed,
             Kind::RefreshFailed
             | Kind::Connected
             | Kind::Refreshed
@@ -102,13 +103,13 @@ impl Judge {
             _ => None,
         };
         let (connection, scopes) = (event.connection.clone(), event.scopes.clone());
-        Some(Notice { connection, kind, reason, scopes, generation, retire_on, at })
+        Some(Notice { connection, kind, reason, scopes, token_version, retire_on, at })
     }
 
-    /// Whether this failure is just the one that makes it too many. A renewed grant has another generation: its count
+    /// Whether this failure is just the one that makes it too many. A renewed grant has another token version: its count
     /// begins anew.
-    fn has_failed_often(&self, connection: &ConnectionId, generation: u64) -> bool {
-        let key = (connection.clone(), generation);
+    fn has_failed_often(&self, connection: &ConnectionId, token_version: Version) -> bool {
+        let key = (connection.clone(), token_version);
         let count = self.failures.get(&key).unwrap_or(0).saturating_add(1);
         self.failures.insert(key, count);
         count == FAILURES

@@ -173,7 +173,7 @@ fn connection(user: &str) -> ConnectionId {
     }
 }
 
-fn event(kind: Kind, user: &str, generation: u64) -> Event {
+fn event(kind: Kind, user: &str, token_version: u64) -> Event {
     static IDS: LazyLock<EventIds> = LazyLock::new(|| EventIds::new("tests"));
     let at = Clock::system().now();
     Event {
@@ -183,7 +183,7 @@ fn event(kind: Kind, user: &str, generation: u64) -> Event {
         connection: connection(user),
         kind,
         detail: Some("revoked"),
-        generation: Some(generation),
+        token_version: Some(crate::store::Version(token_version)),
         scopes: Vec::new(),
     }
 }
@@ -221,8 +221,8 @@ async fn a_loss_that_three_replicas_meet_many_times_is_told_once() {
 async fn a_connection_that_was_made_again_and_lost_again_is_told_again() {
     let (url, got) = endpoint(&[200]).await;
     let replica = World::new().replica(&[&url], &[SOON]);
-    for generation in [1, 1, 2, 2] {
-        replica.inbox.tell(&event(Kind::Invalidated, "ada", generation));
+    for token_version in [1, 1, 2, 2] {
+        replica.inbox.tell(&event(Kind::Invalidated, "ada", token_version));
     }
     replica.until("none", "duplicate", 2).await;
     until(|| got.lock().len() == 2).await;
@@ -317,8 +317,8 @@ async fn what_can_not_be_left_for_others_is_a_dead_letter() {
 #[test]
 fn failures_to_renew_are_worth_one_word_an_outage() {
     let judge = Judge::new();
-    let noticed = |generation| {
-        let notice = judge.notice(&event(Kind::RefreshFailed, "ada", generation), Timestamp::from_seconds(1));
+    let noticed = |token_version| {
+        let notice = judge.notice(&event(Kind::RefreshFailed, "ada", token_version), Timestamp::from_seconds(1));
         notice.map(|notice| notice.kind)
     };
     let first: Vec<_> = (0..10).map(|_| noticed(1)).collect();
@@ -378,8 +378,8 @@ fn what_recurs_with_every_call_is_told_to_the_sinks_once() {
     }
     let count = Count::default();
     let events = super::Events::new(vec![Box::new(count.clone())]);
-    for generation in [1, 1, 1, 2, 2] {
-        events.tell_once(&event(Kind::ScopesMissing, "ada", generation));
+    for token_version in [1, 1, 1, 2, 2] {
+        events.tell_once(&event(Kind::ScopesMissing, "ada", token_version));
     }
     assert_eq!(*count.0.lock(), 2);
 }

@@ -17,6 +17,7 @@ use crate::{
     connection::model::AuthKind,
     id::ConnectionId,
     provider::{ScopeSet, Upstream},
+    store::Version,
 };
 
 use super::few::Few;
@@ -32,7 +33,7 @@ pub struct Credential {
     /// The headers that carry it; their values are marked sensitive.
     pub headers: Few<(Arc<HeaderName>, HeaderValue)>,
     /// Tells it from its predecessors and successors.
-    pub generation: u64,
+    pub token_version: Version,
     /// When it was issued, or stored.
     pub issued_at: Option<Timestamp>,
     /// When it expires, as far as is known.
@@ -118,7 +119,7 @@ impl Credential {
     /// it is alive.
     pub fn succeeds(&self, other: &Self) {
         // Read again from the store, it is the same token.
-        if other.generation == self.generation && other.is_on_trial() {
+        if other.token_version == self.token_version && other.is_on_trial() {
             self.put_on_trial();
         }
         if let Some(used) = other.last_used() {
@@ -153,7 +154,7 @@ impl fmt::Debug for Credential {
         f.debug_struct("Credential")
             .field("id", &self.id)
             .field("kind", &self.kind)
-            .field("generation", &self.generation)
+            .field("token_version", &self.token_version)
             .field("expires_at", &self.expires_at)
             .finish_non_exhaustive()
     }
@@ -189,7 +190,7 @@ mod tests {
             kind: AuthKind::OAuth,
             upstream,
             headers: Few::One(header),
-            generation: 1,
+            token_version: Version(1),
             issued_at: issued,
             expires_at: end,
             refresh_at: due,

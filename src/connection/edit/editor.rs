@@ -83,7 +83,7 @@ impl Editor {
             };
             let expect = version.map_or(Expect::Absent, Expect::Version);
             let put =
-                self.records.put(key, expect, Some(fact), |version, now| record.apply(change, now, version.0)).await?;
+                self.records.put(key, expect, Some(fact), |version, now| record.apply(change, now, version)).await?;
             if let Some((record, _)) = put {
                 self.know_at_once(key.owner, &record, self.records.now());
                 if let Some(grave) = grave {

@@ -136,7 +136,7 @@ impl Moves {
                         self.revoker.bury(&target_id, pending).await?;
                     }
                     // Step 3.
-                    let arrives = |version: Version, now| record.apply(Change::Arrived, now, version.0);
+                    let arrives = |version: Version, now| record.apply(Change::Arrived, now, version);
                     self.records.put(target, Expect::Version(expect), None, arrives).await?;
                 }
                 None => {

@@ -190,7 +190,7 @@ impl Healer {
                     && self.unconfirmed.give_up(key).await.is_ok()
             }
             (State::Moving(_), _) => self.moves.finish(key).await.is_ok(),
-            (State::Connected, Some(grant)) => self.refresher.refresh(&record.id, grant.generation).await.is_ok(),
+            (State::Connected, Some(grant)) => self.refresher.refresh(&record.id, grant.token_version).await.is_ok(),
             (State::Connected, None) => false,
         }
     }

@@ -84,8 +84,8 @@ impl Unconfirmed {
         let change = Change::Connected { grant, identity, requested: requested.to_vec(), client };
         let wait = Wait { shown, until: Some(until) };
         let record = |version: Version, now| {
-            let connected = Record::empty(id.clone()).apply(change, now, version.0)?;
-            connected.apply(Change::PutAside(wait), now, version.0)
+            let connected = Record::empty(id.clone()).apply(change, now, version)?;
+            connected.apply(Change::PutAside(wait), now, version)
         };
         let put = self.records.put(key, Expect::Absent, None, record).await?;
         if put.is_some() { Ok(()) } else { Err(Unavailable::Busy) }

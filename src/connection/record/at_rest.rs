@@ -8,6 +8,7 @@ use crate::{
     connection::model::Reason,
     id::{Account, ConnectionId},
     oauth::Identity,
+    store::Version,
 };
 
 use super::{
@@ -28,7 +29,7 @@ pub struct AtRest {
     #[serde(with = "millis", default)]
     pub connected_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub consent: Option<u64>,
+    pub consent: Option<Version>,
     #[serde(with = "millis", default)]
     pub refreshed_at: Option<Timestamp>,
     #[serde(with = "millis", default)]
@@ -42,11 +43,11 @@ pub struct AtRest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving: Option<Move>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub moved_by: Option<u64>,
+    pub moved_by: Option<Version>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved_from: Option<Account>,
     #[serde(rename = "awaits", default, skip_serializing_if = "Option::is_none")]
-    pub reserved: Option<u64>,
+    pub reserved: Option<Version>,
     #[serde(rename = "aside", default, skip_serializing_if = "Option::is_none")]
     pub unconfirmed: Option<Wait>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,6 +2,7 @@
 //! no I/O, no clock of its own. Whoever wants to know what a refusal, a refresh or a new consent does to a connection reads
 //! `apply`.
 
+use crate::store::Version;
 use crate::{clock::Timestamp, connection::model::Reason, id::Account, oauth, secret::SecretString};
 
 use super::{
@@ -32,7 +33,7 @@ pub enum Change {
         /// The new grant.
         grant: oauth::Grant,
         /// The version of the record that told of its being asked for.
-        asked: u64,
+        asked: Version,
         /// What came of an earlier request is unknown.
         contested: bool,
     },
@@ -95,7 +96,7 @@ impl Record {
     ///
     /// # Errors
     /// Where the record's state doesn't allow it.
-    pub fn apply(mut self, change: Change, now: Timestamp, version: u64) -> Result<Self, IllegalTransition> {
+    pub fn apply(mut self, change: Change, now: Timestamp, version: Version) -> Result<Self, IllegalTransition> {
         self.state.allows(&change)?;
         match change {
             Change::Connected { grant, identity, requested, client } => {
@@ -148,7 +149,7 @@ impl Record {
                 self.intent = None;
             }
             Change::KeyStored(key) => {
-                self.api_key = Some(StoredKey { key, stored_at: Some(now), refused: false, generation: version });
+                self.api_key = Some(StoredKey { key, stored_at: Some(now), refused: false, token_version: version });
                 self.connected_at = self.connected_at.or(Some(now));
                 if self.grant.is_none() {
                     self.restore();
@@ -201,15 +202,15 @@ impl Record {
     }
 
     /// Under the new label, credentials are told from those that the old one gave out.
-    fn arrive(&mut self, version: u64) {
+    fn arrive(&mut self, version: Version) {
         let State::Moving(Move { to, id }) = std::mem::replace(&mut self.state, State::Connected) else { return };
         self.moved_from = Some(std::mem::replace(&mut self.id.account, to));
         self.moved_by = Some(id);
         if let Some(grant) = &mut self.grant {
-            grant.generation = version;
+            grant.token_version = version;
         }
         if let Some(key) = &mut self.api_key {
-            key.generation = version;
+            key.token_version = version;
         }
     }
 
@@ -269,7 +270,7 @@ fn stored(
     old_refresh: Option<SecretString>,
     scopes: Option<Vec<String>>,
     now: Timestamp,
-    version: u64,
+    version: Version,
 ) -> StoredGrant {
     StoredGrant {
         expires_at: grant.expires_in.map(|life| now.plus(life)),
@@ -279,7 +280,7 @@ fn stored(
         scopes,
         unnamed: Vec::new(),
         client: None,
-        generation: version,
+        token_version: version,
         kept_from: None,
         asked: None,
         contested: false,

@@ -58,5 +58,5 @@ pub fn is_wanted(record: &Record, now: Timestamp) -> bool {
 
 /// From 0 to 1, the same for a grant each time and everywhere.
 fn spread(record: &Record) -> f64 {
-    backoff::chance(&(&record.id, record.grant.as_ref().map(|grant| grant.generation)))
+    backoff::chance(&(&record.id, record.grant.as_ref().map(|grant| grant.token_version)))
 }

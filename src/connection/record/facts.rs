@@ -8,7 +8,7 @@ use crate::{
     clock::{Clock, Timestamp},
     events::{Cause, Event, EventId, EventIds, Events, Kind},
     id::ConnectionId,
-    store::{Entry, Shard},
+    store::{Entry, Shard, Version},
     vault::{Root, Vault},
 };
 
@@ -24,7 +24,7 @@ pub struct Fact<'a> {
     /// Why or how, in a word, where there is more to say.
     pub detail: Option<&'static str>,
     /// To which of the connection's successive grants or keys, where that makes a difference.
-    pub generation: Option<u64>,
+    pub token_version: Option<Version>,
     /// Scopes that a call lacked.
     pub scopes: &'a [String],
 }
@@ -32,7 +32,7 @@ pub struct Fact<'a> {
 impl<'a> Fact<'a> {
     /// The bare fact.
     pub const fn new(kind: Kind, cause: &'a Cause) -> Self {
-        Self { kind, cause, detail: None, generation: None, scopes: &[] }
+        Self { kind, cause, detail: None, token_version: None, scopes: &[] }
     }
 }
 
@@ -78,14 +78,14 @@ impl Facts {
     /// The same of what every process may notice: all give it the same id and time. `None`: this process told it before.
     pub fn tell_once_agreed(&self, id: &ConnectionId, fact: &Fact<'_>, at: Timestamp, root: &Root) -> Option<Event> {
         let ConnectionId { caller, service, account } = id;
-        let generation = fact.generation.unwrap_or(0).to_be_bytes();
+        let token_version = fact.token_version.unwrap_or_default().0.to_be_bytes();
         let parts: [&[u8]; 6] = [
             fact.kind.name().as_bytes(),
             caller.issuer.as_str().as_bytes(),
             caller.subject.as_str().as_bytes(),
             service.as_str().as_bytes(),
             account.as_str().as_bytes(),
-            &generation,
+            &token_version,
         ];
         let mut distinct = [0; 10];
         distinct.copy_from_slice(&root.blind("event", &parts)[..10]);
@@ -123,7 +123,7 @@ impl Facts {
 }
 
 fn of(connection: &ConnectionId, fact: &Fact<'_>, id: EventId, at: Timestamp) -> Event {
-    let Fact { kind, cause, detail, generation, scopes } = *fact;
+    let Fact { kind, cause, detail, token_version, scopes } = *fact;
     let (connection, cause, scopes) = (connection.clone(), cause.clone(), scopes.to_vec());
-    Event { id, at, cause, connection, kind, detail, generation, scopes }
+    Event { id, at, cause, connection, kind, detail, token_version, scopes }
 }

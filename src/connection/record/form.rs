@@ -38,7 +38,7 @@ pub struct Record {
     /// When the grant (or key) came in.
     pub connected_at: Option<Timestamp>,
     /// The version of the record that told of that grant: two may have come in within a millisecond.
-    pub consent: Option<u64>,
+    pub consent: Option<Version>,
     /// When the access token was last renewed.
     pub refreshed_at: Option<Timestamp>,
     /// When the grant was lost.
@@ -48,7 +48,7 @@ pub struct Record {
     /// Set before a refresh token is sent, gone once the answer is stored: the token may be spent.
     pub intent: Option<Intent>,
     /// The move that brought it here.
-    pub moved_by: Option<u64>,
+    pub moved_by: Option<Version>,
     /// The label that it had before that move.
     pub moved_from: Option<Account>,
     /// Tells the grant that waited and was spoken for from all others, also once its tokens were renewed: the same is not

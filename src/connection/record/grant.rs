@@ -7,6 +7,7 @@ use crate::{
     clock::{Timestamp, millis},
     provider::OAuth,
     secret::{self, SecretString},
+    store::Version,
 };
 
 /// An OAuth grant at rest.
@@ -35,14 +36,15 @@ pub struct StoredGrant {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
     /// Tells this access token from those before and after it: the version of the record that first held it.
-    pub generation: u64,
-    /// The generation that brought the refresh token, where that is an earlier one: a consent without one left it in force.
+    #[serde(rename = "generation")]
+    pub token_version: Version,
+    /// The token version that brought the refresh token, where that is an earlier one: a consent without one left it in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kept_from: Option<u64>,
+    pub kept_from: Option<Version>,
     /// The version of the record that told of its being asked for: of two renewals of one grant, the one that was asked
     /// for later counts. None where it came with the consent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asked: Option<u64>,
+    pub asked: Option<Version>,
     /// Another request may have ended this access token, or end it yet: when it was asked for, nobody knew what had come of
     /// an earlier one; or it came with a consent while a renewal was on its way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -63,9 +65,9 @@ impl StoredGrant {
         self.refresh_token.as_ref().filter(|_| self.client.as_deref().is_none_or(bound))
     }
 
-    /// The generation that brought its refresh token: the same says that it is the same token.
-    pub fn renewed_by(&self) -> u64 {
-        self.kept_from.unwrap_or(self.generation)
+    /// The token version that brought its refresh token: the same says that it is the same token.
+    pub fn renewed_by(&self) -> Version {
+        self.kept_from.unwrap_or(self.token_version)
     }
 }
 
@@ -81,8 +83,9 @@ pub struct StoredKey {
     /// The upstream refused it.
     #[serde(default)]
     pub refused: bool,
-    /// As [`StoredGrant::generation`].
-    pub generation: u64,
+    /// As [`StoredGrant::token_version`].
+    #[serde(rename = "generation")]
+    pub token_version: Version,
 }
 
 /// The write-ahead intent of a refresh: one is under way, or was when its process died.
@@ -90,8 +93,8 @@ pub struct StoredKey {
 pub struct Intent {
     /// The process and flight that wrote it.
     pub holder: String,
-    /// The generation whose refresh token was sent.
-    pub spends: u64,
+    /// The token version whose refresh token was sent.
+    pub spends: Version,
     /// When it was written, by the store's clock: microseconds since the epoch. No clock of any process tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<u64>,

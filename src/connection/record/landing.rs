@@ -31,7 +31,7 @@ pub enum Landed {
 }
 
 impl Records {
-    /// Stores `record`, which holds a grant bought with the refresh token that generation `spends` brought, where version
+    /// Stores `record`, which holds a grant bought with the refresh token that the token version `spends` brought, where version
     /// `expect` stands; keeps it in memory where the store is away. With what came of it comes the record: once saved as it is stored
     /// now. Nobody is told of that but other processes: it is for the caller to put it into what this one holds.
     ///
@@ -42,9 +42,9 @@ impl Records {
         key: Key,
         expect: Version,
         record: Record,
-        spends: u64,
+        spends: Version,
     ) -> Result<(Landed, Record), Unavailable> {
-        let version = Version(record.grant.as_ref().map_or(expect.0.saturating_add(1), |grant| grant.generation));
+        let version = record.grant.as_ref().map_or(Version(expect.0.saturating_add(1)), |grant| grant.token_version);
         let sealed = self.seal(&record, &key, version)?;
         let grant = Grant { spends, expect, version, sealed };
         match self.try_to_land(Held::Shows, key, grant.clone(), record.clone()).await {
@@ -136,7 +136,7 @@ impl Records {
         let Some(written) = self.own().written.get(&key) else { return Ok(false) };
         let Some(held) = &stored.grant else { return Ok(false) };
         let rests_on_spent = held.renewed_by() == written.spends;
-        if held.generation >= written.version.0 && !rests_on_spent {
+        if held.token_version >= written.version && !rests_on_spent {
             return Ok(false);
         }
         let ours = self.open(&key, written.version, &written.sealed)?;
@@ -186,7 +186,7 @@ fn rebase(mut theirs: Record, ours: Record, version: Version) -> Record {
         (ours, _) => ours,
     };
     if let Some(grant) = &mut grant {
-        grant.generation = version.0;
+        grant.token_version = version;
     }
     Record { grant, refreshed_at: ours.refreshed_at, invalid: None, invalidated_at: None, intent: None, ..theirs }
 }

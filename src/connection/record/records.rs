@@ -201,7 +201,7 @@ impl Records {
         change: Change,
         fact: Option<&Fact<'_>>,
     ) -> Result<Option<(Record, Version)>, Unavailable> {
-        self.put(key, Expect::Version(expect), fact, |version, now| record.apply(change, now, version.0)).await
+        self.put(key, Expect::Version(expect), fact, |version, now| record.apply(change, now, version)).await
     }
 
     /// Applies a change that nothing which is held in memory shows.
@@ -215,7 +215,7 @@ impl Records {
         expect: Version,
         change: Change,
     ) -> Result<Option<(Record, Version)>, Unavailable> {
-        let make = |version: Version, now| record.apply(change, now, version.0);
+        let make = |version: Version, now| record.apply(change, now, version);
         self.put_and(Held::Shows, key, Expect::Version(expect), None, make).await
     }
 

@@ -7,6 +7,7 @@ use crate::{
     clock::{Timestamp, millis},
     connection::model::Unavailable,
     id::Account,
+    store::Version,
 };
 
 /// What a record is for.
@@ -17,7 +18,7 @@ pub enum State {
     /// A connection on its way to another label: it still serves calls, and is not renewed.
     Moving(Move),
     /// No connection yet: an empty place, kept for what the move of this number brings.
-    Reserved(u64),
+    Reserved(Version),
     /// No connection yet: its grant waits for somebody's word.
     Unconfirmed(Wait),
     /// No connection any more: unusable, in no list, kept until the provider has revoked this.
@@ -30,7 +31,7 @@ pub struct Move {
     /// The label.
     pub to: Account,
     /// Tells this move from others: the version that began it.
-    pub id: u64,
+    pub id: Version,
 }
 
 /// What an unconfirmed grant waits for.

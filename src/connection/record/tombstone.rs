@@ -46,7 +46,7 @@ pub async fn retire(records: &Records, key: Key, cause: &Cause) -> Result<Retire
         let erased = record.waits_for().is_none().then(|| Fact::new(Kind::Erased, cause));
         let now = records.now();
         let version = records.version_after(Some(newest.max(there)), now);
-        let gone = record.clone().apply(Change::Disconnected, now, version.0)?;
+        let gone = record.clone().apply(Change::Disconnected, now, version)?;
         let done = if gone.pending_revocation().is_none() {
             records.delete(&key, there, erased.as_ref().map(|fact| (&record.id, fact))).await?
         } else {

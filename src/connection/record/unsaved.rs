@@ -34,8 +34,8 @@ pub struct Unsaved {
 /// A new grant, sealed for its place and version.
 #[derive(Clone)]
 pub struct Grant {
-    /// The generation that brought the refresh token which paid for it.
-    pub spends: u64,
+    /// The token version that brought the refresh token which paid for it.
+    pub spends: Version,
     /// What is taken to be stored.
     pub expect: Version,
     /// Its version.
@@ -128,7 +128,7 @@ impl Unsaved {
 /// A record with a renewed grant, as this process last wrote it.
 pub struct Stored {
     /// As [`Grant::spends`].
-    pub spends: u64,
+    pub spends: Version,
     /// Its version.
     pub version: Version,
     /// Itself.
@@ -219,7 +219,10 @@ mod tests {
         let keys = [1, 2].map(|record| Key { owner: OwnerId([7; 16]), record: RecordId([record; 16]) });
         for (key, number) in keys.iter().zip([1_u8, 2]) {
             let at = Timestamp::from_seconds(1000 * u64::from(number));
-            written.keep(*key, Stored { spends: 0, version: Version(u64::from(number)), sealed: vec![number], at });
+            written.keep(
+                *key,
+                Stored { spends: Version(0), version: Version(u64::from(number)), sealed: vec![number], at },
+            );
         }
         assert_eq!(written.since(Timestamp::from_seconds(1500)), [keys[1]]);
         let first = written.get(&keys[0]).expect("it is still known");

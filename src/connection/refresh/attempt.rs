@@ -44,8 +44,8 @@ static REFUSED: Cause = Cause::of(Actor::Provider);
 struct Sent<'a> {
     key: Key,
     id: &'a ConnectionId,
-    /// The generation whose refresh token it was.
-    used: u64,
+    /// The version of the token whose refresh token it was.
+    used: Version,
     /// The record as it was stored before, with its intent …
     record: Record,
     /// … and version.
@@ -73,7 +73,7 @@ impl Refresher {
         key: Key,
         id: &ConnectionId,
         oauth: &OAuth,
-        used: u64,
+        used: Version,
         lease: &Lease,
         notices: &mut Receiver<Notification>,
     ) -> Result<Step, Failure> {
@@ -147,9 +147,9 @@ impl Refresher {
         let next = self.parts.records.version_after(Some(version), self.parts.records.now());
         // The token's life began between question and answer, and that may have been long, as where this process was
         // stopped meanwhile: a token is never believed longer than the provider counts.
-        let change = Change::Refreshed { grant, asked: version.0, contested: interrupted };
+        let change = Change::Refreshed { grant, asked: version, contested: interrupted };
         let spends = record.grant.as_ref().map_or(used, StoredGrant::renewed_by);
-        let record = record.apply(change, asked, next.0).map_err(Unavailable::from)?;
+        let record = record.apply(change, asked, next).map_err(Unavailable::from)?;
         let (landed, record) = self.parts.records.land(key, version, record, spends).await?;
         match landed {
             Landed::Saved => {
@@ -187,13 +187,14 @@ impl Refresher {
     async fn refused(&self, sent: Sent<'_>, error: &oauth::TokenError, pass: Pass<'_>) -> Result<Step, Failure> {
         let Sent { key, id, record, version, interrupted, began, .. } = sent;
         let now = self.parts.records.now();
-        let generation = record.grant.as_ref().map(|grant| grant.generation);
+        let token_version = record.grant.as_ref().map(|grant| grant.token_version);
         match &error.kind {
             oauth::Kind::InvalidGrant { .. } => {
                 pass.answered();
                 let reason = if interrupted { Reason::RefreshInterrupted } else { Reason::Revoked };
                 // The comparison of versions is the second reading: a record that moved is not changed.
-                let fact = Fact { generation, detail: Some(reason.name()), ..Fact::new(Kind::Invalidated, &REFUSED) };
+                let fact =
+                    Fact { token_version, detail: Some(reason.name()), ..Fact::new(Kind::Invalidated, &REFUSED) };
                 let change = Change::Invalidated(reason);
                 if self.parts.records.write(key, record, version, change, Some(&fact)).await?.is_none() {
                     return Ok(Step::Again);
@@ -205,11 +206,11 @@ impl Refresher {
                 self.ended(id, RefreshOutcome::Failed, began);
                 if error.is_about_client() {
                     tracing::error!(service = %id.service, code, "the provider refuses this client: check client_id and client_secret");
-                    self.tell(id, Kind::ClientRefused, None, generation);
+                    self.tell(id, Kind::ClientRefused, None, token_version);
                     pass.failed(Concerns::All(None), Instant::now(), self.chance(now));
                 } else {
                     tracing::warn!(service = %id.service, code, "the provider refuses this refresh with an unknown error code; the connection stays");
-                    self.tell(id, Kind::RefreshFailed, None, generation);
+                    self.tell(id, Kind::RefreshFailed, None, token_version);
                     pass.failed(Concerns::Grant, Instant::now(), self.chance(now));
                 }
                 self.unanswered(key, record, version, interrupted).await;
@@ -217,7 +218,7 @@ impl Refresher {
             }
             oauth::Kind::Unavailable { retry_after, .. } => {
                 tracing::warn!(service = %id.service, %error, "the token endpoint failed; the connection stays");
-                self.tell(id, Kind::RefreshFailed, None, generation);
+                self.tell(id, Kind::RefreshFailed, None, token_version);
                 let unknown = error.may_have_happened();
                 let outcome = if unknown { RefreshOutcome::Interrupted } else { RefreshOutcome::Failed };
                 self.ended(id, outcome, began);
@@ -233,7 +234,7 @@ impl Refresher {
     /// interrupted: wrong about the cause, but nobody's loss.
     async fn unanswered(&self, key: Key, record: Record, version: Version, may_be_spent: bool) {
         let change = if may_be_spent { Change::RefreshUnknown } else { Change::RefreshUnspent };
-        let (intent, used) = (record.intent.clone(), record.grant.as_ref().map(|grant| grant.generation));
+        let (intent, used) = (record.intent.clone(), record.grant.as_ref().map(|grant| grant.token_version));
         let written = self.parts.records.write(key, record, version, change, None).await;
         if may_be_spent && matches!(written, Ok(None)) {
             // A failover may have lost the intent: without it nobody would know. Somebody else's tells as much.
@@ -259,8 +260,8 @@ impl Refresher {
     }
 
     /// Tells what happened to this one of a connection's successive grants.
-    fn tell(&self, id: &ConnectionId, kind: Kind, detail: Option<&'static str>, generation: Option<u64>) {
+    fn tell(&self, id: &ConnectionId, kind: Kind, detail: Option<&'static str>, token_version: Option<Version>) {
         let cause = if kind == Kind::Refreshed { &RENEWED } else { &REFUSED };
-        self.parts.records.facts().tell(id, &Fact { detail, generation, ..Fact::new(kind, cause) });
+        self.parts.records.facts().tell(id, &Fact { detail, token_version, ..Fact::new(kind, cause) });
     }
 }

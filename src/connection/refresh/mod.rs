@@ -136,9 +136,9 @@ impl Refresher {
         self.circuits.state(service, Instant::now())
     }
 
-    /// Sees to it that the record no longer rests on the token of generation `used`: by this refresh, one in flight, or one
+    /// Sees to it that the record no longer rests on the token with the version `used`: by this refresh, one in flight, or one
     /// that someone else has done. `Ok` says that the record is worth reading again.
-    pub async fn refresh(self: &Arc<Self>, id: &ConnectionId, used: u64) -> Result<(), Failure> {
+    pub async fn refresh(self: &Arc<Self>, id: &ConnectionId, used: Version) -> Result<(), Failure> {
         let key = self.parts.records.roots().key(id).await?;
         let flight = self.flights.join(key, || {
             let (refresher, id) = (Arc::clone(self), id.clone());
@@ -148,7 +148,7 @@ impl Refresher {
     }
 
     /// Starts a refresh that nobody waits for.
-    pub fn refresh_in_background(self: &Arc<Self>, id: &ConnectionId, used: u64) {
+    pub fn refresh_in_background(self: &Arc<Self>, id: &ConnectionId, used: Version) {
         if self.parts.ending.is_cancelled() {
             return;
         }
@@ -158,7 +158,7 @@ impl Refresher {
         });
     }
 
-    async fn fly(&self, key: Key, id: &ConnectionId, used: u64) -> Result<(), Failure> {
+    async fn fly(&self, key: Key, id: &ConnectionId, used: Version) -> Result<(), Failure> {
         let services = self.parts.live.services();
         let service = services.get(id.service.as_str());
         let Some(oauth) = service.and_then(|service| service.oauth.clone()) else { return Err(Failure::Provider) };
@@ -207,22 +207,22 @@ impl Refresher {
         }
     }
 
-    /// Whether what is held of the connection, and can be believed, rests on the token of generation `used`, and that token
+    /// Whether what is held of the connection, and can be believed, rests on the token with the version `used`, and that token
     /// can be renewed.
-    fn holds(&self, owner: &OwnerId, id: &ConnectionId, used: u64) -> bool {
+    fn holds(&self, owner: &OwnerId, id: &ConnectionId, used: Version) -> bool {
         let (epoch, services) = (self.parts.records.store().channel_epoch(), self.parts.live.services().number());
         let Some(snapshot) = self.parts.cache.fresh(owner, epoch, services) else { return false };
         let mut held = snapshot.connections.iter().flat_map(|held| held.credentials.iter());
-        held.any(|(_, held)| *held.id == *id && held.generation == used && held.refreshable)
+        held.any(|(_, held)| *held.id == *id && held.token_version == used && held.refreshable)
     }
 
-    async fn may_be_renewed(&self, key: &Key, client: &OAuth, used: u64) -> Result<bool, Unavailable> {
+    async fn may_be_renewed(&self, key: &Key, client: &OAuth, used: Version) -> Result<bool, Unavailable> {
         let read = self.rests_on(key, used).await?;
         Ok(read.is_some_and(|(record, _)| refresh_token(&record, client).is_some()))
     }
 
-    /// The record, where it still rests on the token of generation `used` and that token may be renewed.
-    async fn rests_on(&self, key: &Key, used: u64) -> Result<Option<(Record, Version)>, Unavailable> {
+    /// The record, where it still rests on the token with the version `used` and that token may be renewed.
+    async fn rests_on(&self, key: &Key, used: Version) -> Result<Option<(Record, Version)>, Unavailable> {
         let read = self.parts.records.read(key).await?;
         // On its way to another label it is renewed there.
         if read.as_ref().is_some_and(|(record, _)| record.under_way().is_some()) {
@@ -233,7 +233,7 @@ impl Refresher {
         let rests = read.filter(|(record, _)| {
             record.is_connected()
                 && record.invalid.is_none()
-                && record.grant.as_ref().is_some_and(|grant| grant.generation == used)
+                && record.grant.as_ref().is_some_and(|grant| grant.token_version == used)
         });
         if rests.is_none() {
             self.parts.records.is_stale(&key.owner);

@@ -16,7 +16,7 @@ use crate::{
     events::{Actor, Cause, Event, Kind},
     id::{Account, CallerId},
     provider::Service,
-    store::OwnerId,
+    store::{OwnerId, Version},
     telemetry::{Metrics, metrics::CacheOutcome},
 };
 
@@ -181,15 +181,15 @@ impl Resolver {
         }
         let Some(snapshot) = self.reader.held(caller) else { return };
         let Selection::One(held) = snapshot.select(&service.owner, Some(account)) else { return };
-        // Another grant may be refused the same again.
-        let generation = held.connected_at().map(Timestamp::millis);
+        // Another grant may be refused the same again. A renewed token is not another grant: when that came in tells.
+        let token_version = held.connected_at().map(|at| Version(at.micros()));
         let cause = Cause::of(Actor::Caller);
-        let fact = Fact { generation, scopes: &scopes, ..Fact::new(Kind::ScopesMissing, &cause) };
+        let fact = Fact { token_version, scopes: &scopes, ..Fact::new(Kind::ScopesMissing, &cause) };
         self.records.facts().tell_once(&held.id, &fact);
     }
 
     async fn refreshed(&self, credential: &Arc<Credential>) -> Result<(), Unusable> {
-        match timeout(PATIENCE, self.refresher.refresh(&credential.id, credential.generation)).await {
+        match timeout(PATIENCE, self.refresher.refresh(&credential.id, credential.token_version)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(Failure::Provider)) => Err(Unusable::RefreshFailed),
             Ok(Err(Failure::Unavailable(unavailable))) => Err(unavailable.into()),
@@ -202,7 +202,7 @@ impl Resolver {
             && self.refresher.circuit(&credential.id.service) == CircuitState::Closed
             && credential.claim_renewal(now)
         {
-            self.refresher.refresh_in_background(&credential.id, credential.generation);
+            self.refresher.refresh_in_background(&credential.id, credential.token_version);
         }
     }
 
@@ -211,8 +211,8 @@ impl Resolver {
     fn tell_end(&self, credential: &Credential) {
         let Some(root) = self.records.roots().known() else { return };
         let cause = Cause::of(Actor::Nobody);
-        let (detail, generation) = (Some(Reason::Expired.name()), Some(credential.generation));
-        let fact = Fact { detail, generation, ..Fact::new(Kind::Expired, &cause) };
+        let (detail, token_version) = (Some(Reason::Expired.name()), Some(credential.token_version));
+        let fact = Fact { detail, token_version, ..Fact::new(Kind::Expired, &cause) };
         let at = credential.expires_at.unwrap_or_else(|| self.records.now());
         if let Some(event) = self.records.facts().tell_once_agreed(&credential.id, &fact, at, root) {
             self.handle.spawn(append(Arc::clone(&self.records), event));

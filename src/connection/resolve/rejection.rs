@@ -95,7 +95,7 @@ impl Resolver {
         let owner = self.reader.owner(&credential.id.caller);
         let Some(snapshot) = owner.and_then(|owner| self.reader.current(&owner)) else { return false };
         let mut held = snapshot.connections.iter().flat_map(|held| held.credentials.iter());
-        !held.any(|(_, held)| held.id == credential.id && held.generation == credential.generation)
+        !held.any(|(_, held)| held.id == credential.id && held.token_version == credential.token_version)
     }
 
     /// A call that began at `began` was accepted with this credential.
@@ -137,7 +137,7 @@ impl Resolver {
         let Some(snapshot) = self.reader.held(&credential.id.caller) else { return };
         let held = snapshot.connections.iter().flat_map(|held| held.credentials.iter());
         held.map(|(_, held)| held)
-            .filter(|held| held.id == credential.id && held.generation == credential.generation)
+            .filter(|held| held.id == credential.id && held.token_version == credential.token_version)
             .for_each(|held| held.put_on_trial());
     }
 
@@ -149,7 +149,7 @@ impl Resolver {
         let ours = self.records.own().grant(&key);
         let here = ours.is_some_and(|(version, stored)| {
             let at_once = stored.is_none_or(|stored| credential.at_hand.since(stored) <= AT_ONCE);
-            version.0 == credential.generation && at_once
+            version == credential.token_version && at_once
         }) && credential.issued_at.is_some_and(|issued| issued >= began);
         if !here {
             return Ok(false);
@@ -163,18 +163,20 @@ impl Resolver {
         let change = |record: &Record| match credential.kind {
             AuthKind::OAuth => {
                 let rests = record.invalid.is_none()
-                    && record.grant.as_ref().is_some_and(|grant| grant.generation == credential.generation);
+                    && record.grant.as_ref().is_some_and(|grant| grant.token_version == credential.token_version);
                 rests.then_some(Change::Invalidated(reason))
             }
             AuthKind::ApiKey => {
-                let rests =
-                    record.api_key.as_ref().is_some_and(|key| key.generation == credential.generation && !key.refused);
+                let rests = record
+                    .api_key
+                    .as_ref()
+                    .is_some_and(|key| key.token_version == credential.token_version && !key.refused);
                 rests.then_some(Change::KeyRefused)
             }
         };
         let kind = if reason == Reason::Expired { Kind::Expired } else { Kind::Invalidated };
-        let (detail, generation) = (Some(reason.name()), Some(credential.generation));
-        let fact = Fact { detail, generation, ..Fact::new(kind, cause) };
+        let (detail, token_version) = (Some(reason.name()), Some(credential.token_version));
+        let fact = Fact { detail, token_version, ..Fact::new(kind, cause) };
         if self.editor.change(&credential.id, &fact, change).await?.is_none() {
             let owner = self.records.roots().key(&credential.id).await?.owner;
             self.records.is_stale(&owner);

@@ -22,7 +22,7 @@ use crate::{
     id::{CallerId, ConnectionId},
     oauth::{self, TokenHint},
     provider::{Live, OAuth, Service},
-    store::{Expect, Key, OwnerId, RecordId},
+    store::{Expect, Key, OwnerId, RecordId, Version},
 };
 
 use super::{
@@ -234,7 +234,7 @@ impl Revoker {
     ) {
         let change = Change::Connected { grant, identity, requested: Vec::new(), client: None };
         // No record of this version is ever stored; all that is taken of it is the grant.
-        if let Ok(record) = Record::empty(id.clone()).apply(change, self.records.now(), 0) {
+        if let Ok(record) = Record::empty(id.clone()).apply(change, self.records.now(), Version::default()) {
             self.give_up(&record);
         }
     }

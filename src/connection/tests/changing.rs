@@ -12,6 +12,7 @@ use crate::{
     },
     id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
     oauth::{Grant, Identity},
+    store::Version,
 };
 
 const NOW: Timestamp = Timestamp::from_seconds(5_000);
@@ -51,7 +52,7 @@ trait After {
 
 impl After for Record {
     fn after(self, change: Change, now: Timestamp, version: u64) -> Record {
-        self.apply(change, now, version).unwrap()
+        self.apply(change, now, Version(version)).unwrap()
     }
 }
 
@@ -61,7 +62,7 @@ fn connected() -> Record {
 }
 
 fn intent(spends: u64) -> Intent {
-    Intent { holder: "p1".into(), spends, at: Some(1), settled: false }
+    Intent { holder: "p1".into(), spends: Version(spends), at: Some(1), settled: false }
 }
 
 /// Lost, with a refresh under way: everything that a new consent must undo.
@@ -80,7 +81,10 @@ fn a_consent_makes_a_record_whole() {
     let record = connected();
     let grant = record.grant.as_ref().unwrap();
     assert_eq!(tokens(&record), ("a1", Some("r1")));
-    assert_eq!((grant.issued_at, grant.expires_at, grant.generation), (Some(NOW), Some(NOW.plus(HOUR)), 10));
+    assert_eq!(
+        (grant.issued_at, grant.expires_at, grant.token_version),
+        (Some(NOW), Some(NOW.plus(HOUR)), Version(10))
+    );
     assert_eq!((record.connected_at, record.refreshed_at, record.invalid), (Some(NOW), None, None));
 }
 
@@ -119,7 +123,7 @@ fn what_was_asked_for_is_remembered_where_the_provider_names_scopes_otherwise() 
     let record = empty().after(consent(grant("a1", Some("r1"), Some(&["Mail.Read", "a"])), &asked), NOW, 10);
     assert_eq!(unnamed(&record), ["https://graph.example/Mail.Read", "offline_access"]);
     let refreshed = |record: Record, scopes: Option<&[&str]>| {
-        let change = Change::Refreshed { grant: grant("a2", None, scopes), asked: 10, contested: false };
+        let change = Change::Refreshed { grant: grant("a2", None, scopes), asked: Version(10), contested: false };
         record.after(change, NOW, 11)
     };
     for scopes in [None, Some(&["Mail.Read", "a"][..]), Some(&["b"][..])] {
@@ -149,21 +153,21 @@ fn what_was_asked_for_was_granted_where_the_provider_does_not_say() {
 #[test]
 fn a_refresh_without_a_refresh_token_or_scopes_leaves_them_as_they_were() {
     let record = connected().after(
-        Change::Refreshed { grant: grant("a2", None, None), asked: 10, contested: false },
+        Change::Refreshed { grant: grant("a2", None, None), asked: Version(10), contested: false },
         NOW.plus(HOUR),
         11,
     );
     assert_eq!(tokens(&record), ("a2", Some("r1")));
     let grant = record.grant.as_ref().unwrap();
     assert_eq!(grant.scopes, Some(vec!["contacts".to_owned()]));
-    assert_eq!((grant.generation, grant.expires_at), (11, Some(NOW.plus(HOUR * 2))));
+    assert_eq!((grant.token_version, grant.expires_at), (Version(11), Some(NOW.plus(HOUR * 2))));
     assert_eq!((record.connected_at, record.refreshed_at), (Some(NOW), Some(NOW.plus(HOUR))));
 }
 
 #[test]
 fn a_refresh_with_a_refresh_token_drops_the_old_one_and_heals_a_loss() {
     let record = ruined().after(
-        Change::Refreshed { grant: grant("a2", Some("r2"), Some(&["less"])), asked: 12, contested: false },
+        Change::Refreshed { grant: grant("a2", Some("r2"), Some(&["less"])), asked: Version(12), contested: false },
         NOW,
         13,
     );
@@ -176,7 +180,7 @@ fn a_refresh_with_a_refresh_token_drops_the_old_one_and_heals_a_loss() {
 fn an_intent_stays_until_the_outcome_is_known() {
     let begun = connected().after(Change::RefreshStarted(intent(10)), NOW, 11);
     assert_eq!(begun.intent, Some(intent(10)));
-    assert_eq!(begun.grant.as_ref().unwrap().generation, 10, "the token in use is the same one");
+    assert_eq!(begun.grant.as_ref().unwrap().token_version, Version(10), "the token in use is the same one");
     let unknown = begun.clone().after(Change::RefreshUnknown, NOW, 12);
     assert_eq!(unknown.intent, Some(Intent { settled: true, ..intent(10) }));
     assert_eq!(begun.after(Change::RefreshUnspent, NOW, 12).intent, None);
@@ -220,7 +224,7 @@ fn a_key_that_is_refused_is_told_from_the_next_one() {
     let next = refused.after(Change::KeyStored("two".into()), NOW, 3);
     let key = next.api_key.as_ref().unwrap();
     assert_eq!(next.invalidated_at, None, "the new key was never refused");
-    assert_eq!((key.refused, key.generation, key.key.expose().as_str()), (false, 3, "two"));
+    assert_eq!((key.refused, key.token_version, key.key.expose().as_str()), (false, Version(3), "two"));
     assert!(next.after(Change::KeyRemoved, NOW, 4).api_key.is_none());
 }
 
@@ -248,12 +252,12 @@ fn a_change_that_the_state_does_not_allow_is_refused() {
     let label = || Account::parse("work").unwrap();
     let states = [
         ("C", State::Connected),
-        ("M", State::Moving(Move { to: label(), id: 9 })),
-        ("R", State::Reserved(9)),
+        ("M", State::Moving(Move { to: label(), id: Version(9) })),
+        ("R", State::Reserved(Version(9))),
         ("U", State::Unconfirmed(Wait { shown: true, until: None })),
         ("P", State::PendingRevocation(Box::new(pending))),
     ];
-    let refreshed = || Change::Refreshed { grant: grant("a2", None, None), asked: 1, contested: false };
+    let refreshed = || Change::Refreshed { grant: grant("a2", None, None), asked: Version(1), contested: false };
     let connected_again = || consent(grant("a2", None, None), &[]);
     let changes: [(&dyn Fn() -> Change, &str); 16] = [
         (&connected_again, "CRP"),
@@ -278,7 +282,7 @@ fn a_change_that_the_state_does_not_allow_is_refused() {
             let record = Record { state: state.clone(), ..connected() };
             let change = make();
             let told = format!("{letter} {change:?}");
-            assert_eq!(record.apply(change, NOW, 20).is_ok(), allowed.contains(letter), "{told}");
+            assert_eq!(record.apply(change, NOW, Version(20)).is_ok(), allowed.contains(letter), "{told}");
         }
     }
 }

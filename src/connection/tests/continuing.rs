@@ -53,7 +53,7 @@ async fn a_consents_token_that_a_renewal_on_its_way_may_have_ended_is_renewed_wh
     else {
         panic!("the refusal says nothing of the grant")
     };
-    assert_ne!(renewed.generation, consented.generation);
+    assert_ne!(renewed.token_version, consented.token_version);
     assert_eq!(rig.record(0).invalid, None);
 }
 
@@ -65,10 +65,10 @@ async fn a_consents_own_token_is_used_until_its_end_and_renewed_once_by_what_a_r
     // It is stopped once its intent is written.
     let asked = gate.asked.lock().len();
     gate.arm(5, Trouble::Stop(Duration::from_secs(9)));
-    let generation = rig.record(0).grant.unwrap().generation;
+    let token_version = rig.record(0).grant.unwrap().token_version;
     let refresh = {
         let (refresher, id) = (Arc::clone(&connections.refresher), id.clone());
-        tokio::spawn(async move { refresher.refresh(&id, generation).await.unwrap() })
+        tokio::spawn(async move { refresher.refresh(&id, token_version).await.unwrap() })
     };
     sleep(Duration::from_millis(500)).await;
     assert_eq!(gate.asked.lock()[asked..], ["lease", "get", "put"]);

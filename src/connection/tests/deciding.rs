@@ -55,7 +55,7 @@ async fn asked(rig: &Rig, account: Option<&str>, scopes: &[String]) -> Result<St
     let credential = connections(rig).resolver.resolve(&want).await?;
     let owner = connections(rig).resolver.owner(want.caller).unwrap();
     let next = connections(rig).resolver.from_memory(&owner, &want, connections(rig).records.now());
-    let from_memory = matches!(&next, Some(Decision::Use(cached)) if cached.generation == credential.generation);
+    let from_memory = matches!(&next, Some(Decision::Use(cached)) if cached.token_version == credential.token_version);
     assert!(from_memory, "the next call gets {next:?}");
     Ok(credential.headers[0].1.to_str().unwrap().trim_start_matches("Bearer ").to_owned())
 }
@@ -135,10 +135,10 @@ async fn a_call_inside_the_window_uses_the_old_token_and_starts_the_renewal() {
     let rig = Rig::start(1, 1, life).await;
     let old = rig.resolve(0, 0).await.unwrap();
     sleep(life - Duration::from_secs(5)).await;
-    assert_eq!(rig.resolve(0, 0).await.unwrap().generation, old.generation, "nobody waits");
+    assert_eq!(rig.resolve(0, 0).await.unwrap().token_version, old.token_version, "nobody waits");
     sleep(Duration::from_millis(10)).await;
     assert_eq!(rig.asked(), 1);
-    assert!(rig.resolve(0, 0).await.unwrap().generation > old.generation);
+    assert!(rig.resolve(0, 0).await.unwrap().token_version > old.token_version);
 }
 
 #[tokio::test(start_paused = true)]

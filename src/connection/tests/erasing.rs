@@ -78,8 +78,8 @@ async fn a_refresh_on_its_way_does_not_bring_an_erased_user_back() {
     rig.script([Scripted::Slow(Duration::from_secs(4))]);
     let connections = rig.processes[1].connections.clone();
     let id = rig.user(0).id.clone();
-    let generation = rig.record(0).grant.unwrap().generation;
-    let refresh = tokio::spawn(async move { connections.refresher.refresh(&id, generation).await });
+    let token_version = rig.record(0).grant.unwrap().token_version;
+    let refresh = tokio::spawn(async move { connections.refresher.refresh(&id, token_version).await });
     until("the provider was asked", || async { rig.asked() == 1 }).await;
     erase(&rig, 0).await.unwrap();
     refresh.await.unwrap().unwrap();

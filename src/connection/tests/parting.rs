@@ -89,10 +89,10 @@ impl Rig {
     pub async fn refresh_slowly(&self, id: &ConnectionId, time: Duration) -> tokio::task::JoinHandle<()> {
         let connections = self.processes[0].connections.clone();
         let key = connections.records.roots().key(id).await.unwrap();
-        let generation = self.world.server.record(&key).unwrap().grant.unwrap().generation;
+        let token_version = self.world.server.record(&key).unwrap().grant.unwrap().token_version;
         let (id, before) = (id.clone(), self.asked());
         self.script([Scripted::Slow(time)]);
-        let refresh = tokio::spawn(async move { connections.refresher.refresh(&id, generation).await.unwrap() });
+        let refresh = tokio::spawn(async move { connections.refresher.refresh(&id, token_version).await.unwrap() });
         until("the provider was asked", || async { self.asked() > before }).await;
         refresh
     }

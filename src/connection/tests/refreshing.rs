@@ -238,7 +238,7 @@ async fn a_failover_that_loses_the_lease_does_not_make_another_spend_what_is_on_
     rig.fail_over().await;
     let second = rig.call(1, 0);
     let (first, second) = (first.await.unwrap().unwrap(), second.await.unwrap().unwrap());
-    assert_eq!(first.generation, second.generation);
+    assert_eq!(first.token_version, second.token_version);
     assert_eq!(rig.asked(), 1);
     rig.assert_nothing_spent_twice();
 }
@@ -281,7 +281,7 @@ async fn a_refused_token_is_renewed_once_more_where_an_earlier_request_may_have_
     else {
         panic!("the refusal says nothing of the grant")
     };
-    assert_ne!(contested.generation, certain.generation);
+    assert_ne!(contested.token_version, certain.token_version);
     let AfterRejection::Refuse(told) = connections.resolver.rejected_again(&want, &certain, began, &CALLER).await
     else {
         panic!("nothing explains this refusal but the grant's end")
@@ -304,12 +304,12 @@ async fn of_two_renewals_of_one_grant_the_one_that_was_asked_for_later_counts() 
         let rig = Rig::start(1, 1, SHORT).await;
         let (connections, key) = (&rig.processes[0].connections, rig.user(0).key);
         let (record, version) = connections.records.read(&key).await.unwrap().unwrap();
-        let used = record.grant.as_ref().unwrap().generation;
+        let used = record.grant.as_ref().unwrap().token_version;
         let now = connections.records.now();
         let next = Version(version.0 + 1_000_000);
-        let change = Change::Refreshed { grant: grant("ours"), asked: ours, contested: false };
-        let own = record.clone().apply(change, now, next.0).unwrap();
-        let change = Change::Refreshed { grant: grant("theirs"), asked: theirs, contested: false };
+        let change = Change::Refreshed { grant: grant("ours"), asked: Version(ours), contested: false };
+        let own = record.clone().apply(change, now, next).unwrap();
+        let change = Change::Refreshed { grant: grant("theirs"), asked: Version(theirs), contested: false };
         connections.records.write(key, record, version, change, None).await.unwrap().expect("it still stands");
         assert_eq!(connections.records.land(key, version, own, used).await.unwrap().0, landed);
         assert_eq!(rig.record(0).grant.unwrap().access_token.expose(), kept);

@@ -48,8 +48,8 @@ async fn a_refresh_asks_the_store_five_times_and_the_calls_after_it_not_at_all()
     until("the lease is given back", async || rig.processes[0].gate.asked.lock().contains(&"release")).await;
     sleep(QUIET).await;
     let again = rig.resolve(0, 0).await.expect("it is at hand");
-    assert_eq!(renewed.generation, again.generation);
-    assert_eq!(renewed.generation, rig.record(0).grant.expect("it is stored").generation);
+    assert_eq!(renewed.token_version, again.token_version);
+    assert_eq!(renewed.token_version, rig.record(0).grant.expect("it is stored").token_version);
     assert_eq!(asked(&rig, 0), REFRESH);
     // What is held after it is as good as what is read: so is the next refresh.
     rig.expire().await;
@@ -65,7 +65,7 @@ async fn what_one_process_renewed_is_read_by_another_as_soon_as_it_hears_of_it()
     let renewed = rig.resolve(0, 0).await.expect("renewed");
     sleep(QUIET).await;
     assert!(asked(&rig, 1).contains(&"list"));
-    assert_eq!(rig.resolve(1, 0).await.expect("it is at hand").generation, renewed.generation);
+    assert_eq!(rig.resolve(1, 0).await.expect("it is at hand").token_version, renewed.token_version);
     assert_eq!(asked(&rig, 1), Vec::<&str>::new());
     assert_eq!(rig.asked(), 1);
     rig.assert_nothing_spent_twice();

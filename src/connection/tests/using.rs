@@ -29,14 +29,14 @@ async fn told_by(rig: &Rig, process: usize) -> Option<Timestamp> {
 #[tokio::test(start_paused = true)]
 async fn a_use_is_known_elsewhere_within_a_minute_and_moves_no_version() {
     let rig = Rig::start(2, 1, LIFE).await;
-    let before = rig.record(0).grant.unwrap().generation;
+    let before = rig.record(0).grant.unwrap().token_version;
     let used = use_it(&rig, 0).await;
     assert_eq!((told_by(&rig, 0).await, told_by(&rig, 1).await), (Some(used), None));
     let version = rig.world.server.version(&rig.user(0).key);
     sleep(Duration::from_secs(61)).await;
     assert_eq!(told_by(&rig, 1).await, Some(used));
     assert_eq!(rig.world.server.version(&rig.user(0).key), version);
-    assert_eq!(rig.record(0).grant.unwrap().generation, before);
+    assert_eq!(rig.record(0).grant.unwrap().token_version, before);
 }
 
 #[tokio::test(start_paused = true)]

@@ -56,13 +56,13 @@ impl Write {
 fn between(before: Option<&Record>, after: Option<&Record>, version: Option<Version>) -> Vec<(ConnectionId, Happened)> {
     let mut happened = Vec::new();
     let mut is = |record: &Record, what| happened.push((record.id.clone(), what));
-    if let (Some(after), Some(Version(version))) = (after, version) {
+    if let (Some(after), Some(version)) = (after, version) {
         // Under another label it begins nothing, and loses nothing.
         let arrived = after.moved_by != before.and_then(|before| before.moved_by);
         if after.grant.is_some() && after.consent == Some(version) && after.is_connected() {
             is(after, Happened::Connected);
         }
-        if !arrived && after.api_key.as_ref().is_some_and(|key| key.generation == version) {
+        if !arrived && after.api_key.as_ref().is_some_and(|key| key.token_version == version) {
             is(after, Happened::KeyStored);
         }
         let was_good = before.is_some_and(|before| before.invalid.is_none());
