@@ -67,6 +67,9 @@ mod own_answers;
 /// Start, drain, restarts, and a store that goes away.
 mod lifecycle;
 
+/// One replica after the other gives way to a new one, while calls go on.
+mod rollout;
+
 /// Beside an application: waiting for Valetkey, ending with it, and finding it.
 mod beside;
 
