@@ -70,6 +70,9 @@ mod lifecycle;
 /// One replica after the other gives way to a new one, while calls go on.
 mod rollout;
 
+/// What another version wrote to the store.
+mod versions;
+
 /// Beside an application: waiting for Valetkey, ending with it, and finding it.
 mod beside;
 
