@@ -5,6 +5,7 @@ mod changing;
 mod clocks;
 mod deciding;
 mod erasing;
+mod fleet;
 mod freshness;
 mod healing;
 mod keys;
