@@ -24,6 +24,8 @@ if [ "${1:-}" = --chaos ]; then
   # Six hundred thousand interleavings take a quarter of an hour as a release build, and a night as a debug one.
   VALETKEY_CHAOS_ROWS="$PWD/$rows" cargo test --release --locked --lib -- --ignored --nocapture \
     connection::tests::sim::a_hundred_thousand_interleavings
+  # A pace that a debug build can't keep.
+  cargo test --release --locked --test it -- --ignored --nocapture --exact rollout::at_a_thousand_calls_a_second_there_and_back
   if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --locked --profile chaos --test it --run-ignored only -E 'test(/^chaos::/)' "$@"
   else

@@ -67,6 +67,12 @@ mod own_answers;
 /// Start, drain, restarts, and a store that goes away.
 mod lifecycle;
 
+/// One replica after the other gives way to a new one, while calls go on.
+mod rollout;
+
+/// What another version wrote to the store.
+mod versions;
+
 /// Beside an application: waiting for Valetkey, ending with it, and finding it.
 mod beside;
 

@@ -1,7 +1,7 @@
 //! Ahead of time: the healer renews what expires soon, so that nobody waits for it, and finishes what a replica that died
-//! left behind: refreshes that were cut off, revocations that were not done. It also trims the log to what is kept. Replicas share
-//! the work through the same
-//! leases as everything else, and each provider is asked only so often at a time.
+//! left behind: refreshes that were cut off, revocations that were not done. It also trims the log to what is kept. A few replicas
+//! at a time look at what is due (`turns`); they share the work through the same leases as everything else, and each provider is
+//! asked only so often at a time.
 
 use std::{
     collections::BTreeMap,
@@ -30,11 +30,15 @@ use super::{
 };
 
 mod rounds;
+mod turns;
 
 use rounds::{PAGE, Rounds};
+use turns::Turns;
 
-/// How often the store is asked what is due.
+/// How often the store is asked what is due, by whoever has a turn.
 const INTERVAL: Duration = Duration::from_secs(10);
+/// How long a turn to do so is this replica's.
+const TURN: Duration = Duration::from_secs(9);
 /// How many are read at the same time.
 const READS: usize = 16;
 /// How many refreshes go to one provider at the same time.
@@ -78,13 +82,22 @@ impl Healer {
             let rounds = Arc::new(Rounds::default());
             let mut tick = tokio::time::interval(INTERVAL);
             tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            let (mut after, mut shards) = (None, Shard::all().cycle());
+            let turns = Turns::new(Arc::clone(healer.records.store()), &healer.process, TURN);
+            let (mut after, mut shards) = (None, healer.shards());
             let mut services = healer.live.services().number();
             loop {
                 tick.tick().await;
                 let now_in_force = healer.live.services().number();
                 if std::mem::replace(&mut services, now_in_force) != now_in_force {
                     rounds.look_at_all();
+                }
+                match turns.take_one().await {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(error) => {
+                        tracing::debug!(%error, "the healer could not ask the store whether it has a turn");
+                        continue;
+                    }
                 }
                 healer.trim_log(shards.next()).await;
                 match healer.records.store().due(healer.records.now().millis(), after, PAGE).await {
@@ -97,6 +110,13 @@ impl Healer {
                 }
             }
         }));
+    }
+
+    /// All shards, again and again. Where each of many replicas has a turn now and then, they begin at different ones.
+    fn shards(&self) -> impl Iterator<Item = Shard> + use<> {
+        let mut hasher = DefaultHasher::new();
+        self.process.hash(&mut hasher);
+        Shard::all().cycle().skip(usize::from(hasher.finish().to_be_bytes()[0]))
     }
 
     /// Cuts the oldest entries off one shard's part of the log. One a round: all have had their turn within the hour.

@@ -6,6 +6,7 @@ mod clocks;
 mod continuing;
 mod deciding;
 mod erasing;
+mod fleet;
 mod freshness;
 mod healing;
 mod keys;

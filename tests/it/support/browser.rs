@@ -84,6 +84,18 @@ impl Browser {
         Self { client: http(), cookies: Vec::new(), visited: Vec::new(), headers: Vec::new() }
     }
 
+    /// Its cookies: host, path, name and value of each.
+    pub(crate) fn jar(&self) -> Vec<[String; 4]> {
+        let of = |cookie: &Cookie| [&cookie.host, &cookie.path, &cookie.name, &cookie.value].map(Clone::clone);
+        self.cookies.iter().map(of).collect()
+    }
+
+    /// A browser with these cookies, as [`Browser::jar`] gave them.
+    pub(crate) fn with_jar(jar: Vec<[String; 4]>) -> Self {
+        let cookie = |[host, path, name, value]: [String; 4]| Cookie { host, path, name, value };
+        Self { cookies: jar.into_iter().map(cookie).collect(), ..Self::new() }
+    }
+
     /// One GET, as typed into the address bar; no redirect is followed.
     pub(crate) async fn get(&mut self, url: impl AsRef<str>) -> Page {
         let url = Url::parse(url.as_ref()).expect("a URL");

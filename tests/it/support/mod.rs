@@ -5,6 +5,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod authorization_server;
+pub(crate) mod balancer;
 pub(crate) mod browser;
 pub(crate) mod canary;
 pub(crate) mod chance;

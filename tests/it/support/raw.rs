@@ -148,7 +148,8 @@ impl Raw {
         }
     }
 
-    async fn exactly(&mut self, count: usize) -> Option<Vec<u8>> {
+    /// So many bytes; `None` when the connection ends first.
+    pub(crate) async fn exactly(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.buffer.len() < count {
             if !self.more().await {
                 return None;

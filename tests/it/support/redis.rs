@@ -1,5 +1,6 @@
 //! A real `redis-server`: a free port, a password, nothing kept on disk.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -82,6 +83,11 @@ impl Redis {
             (self.command(&["PING"]).await.ok()? == "+PONG\r\n").then_some(())
         })
         .await;
+    }
+
+    /// The file that it reads when it starts, and that `SAVE` writes.
+    pub(crate) fn dump_file(&self) -> PathBuf {
+        self.folder.path().join("dump.rdb")
     }
 
     /// Kills the server; what it held is lost.

@@ -1,6 +1,7 @@
 //! The real binary, as an operator would run it.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use reqwest::{Method, RequestBuilder};
@@ -19,18 +20,27 @@ pub(crate) struct Valetkey {
     pub(crate) admin: String,
     process: Option<Process>,
     folder: TempDir,
+    program: PathBuf,
     environment: Vec<(String, String)>,
     runner: Vec<String>,
     client: reqwest::Client,
 }
 
+/// The binary under test.
+const BINARY: &str = env!("CARGO_BIN_EXE_valetkey");
+
 /// The binary with a clean environment.
 pub(crate) fn command() -> Command {
-    under(env!("CARGO_BIN_EXE_valetkey"))
+    under(BINARY)
+}
+
+/// The binary of another version, which `VALETKEY_BEFORE` names where one wants to try it; else the one under test.
+pub(crate) fn before() -> PathBuf {
+    std::env::var_os("VALETKEY_BEFORE").map_or_else(|| BINARY.into(), PathBuf::from)
 }
 
 /// Another program with a clean environment.
-fn under(program: &str) -> Command {
+fn under(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).stdin(Stdio::null());
     command
@@ -68,6 +78,7 @@ impl Valetkey {
             admin: address(1),
             process: None,
             folder,
+            program: BINARY.into(),
             environment: Vec::new(),
             runner: Vec::new(),
             client: http(),
@@ -79,6 +90,11 @@ impl Valetkey {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Is this binary from its next start on.
+    pub(crate) fn program(&mut self, program: &Path) {
+        self.program = program.to_owned();
+    }
+
     /// Runs it under another program from now on: its path and arguments.
     pub(crate) fn under(&mut self, runner: &[String]) {
         self.runner = runner.to_vec();
@@ -86,7 +102,7 @@ impl Valetkey {
 
     /// Starts the process and waits for its `/healthz`.
     pub(crate) async fn run(&mut self) {
-        let mut command = command();
+        let mut command = under(&self.program);
         if let Some((program, arguments)) = self.runner.split_first() {
             let own = command.get_program().to_owned();
             command = under(program);

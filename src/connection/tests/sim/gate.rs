@@ -1,7 +1,11 @@
 //! A process as the outside sees it: everything it asks of store and provider passes its gate. A killed process passes no
 //! more, a stopped one (SIGSTOP) passes when it goes on, one that is cut off finds no store.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -25,6 +29,8 @@ pub struct Gate {
     state: Mutex<State>,
     /// What it asked the store, in order.
     pub asked: Mutex<Vec<&'static str>>,
+    /// How often it asked whether it is its healer's turn, which is not among the above.
+    pub turns: AtomicUsize,
     /// The process's end of the channel of change notices.
     pub notices: broadcast::Sender<Change>,
 }
@@ -48,6 +54,7 @@ impl Gate {
             journal,
             state: Mutex::default(),
             asked: Mutex::default(),
+            turns: AtomicUsize::new(0),
             notices: broadcast::Sender::new(256),
         })
     }

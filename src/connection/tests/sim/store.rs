@@ -46,6 +46,8 @@ pub struct State {
     records: BTreeMap<Key, Stored>,
     leases: HashMap<Key, (String, Instant, u64)>,
     once: HashMap<String, Vec<u8>>,
+    /// Which healers have a turn, and until when.
+    turns: HashMap<String, (Vec<u8>, Instant)>,
     fence: u64,
     began: Instant,
     /// Writes whose process was stopped after it had sent them off for longer than its leases last for certain.
@@ -281,6 +283,7 @@ impl State {
             records: BTreeMap::new(),
             leases: HashMap::new(),
             once: HashMap::new(),
+            turns: HashMap::new(),
             fence: 0,
             began: Instant::now(),
             held_up: HashSet::new(),
