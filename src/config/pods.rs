@@ -13,6 +13,8 @@ const SUBJECT: &str = "system:serviceaccount:";
 pub struct Pods {
     /// Whose tokens are taken. Never empty.
     pub accounts: Vec<ServiceAccounts>,
+    /// Whether they may act for people who have allowed it.
+    pub on_behalf_of: bool,
 }
 
 impl Pods {
@@ -79,8 +81,10 @@ mod tests {
 
     #[test]
     fn accounts_are_named_one_by_one_or_by_namespace() {
-        let pods =
-            Pods { accounts: ["jobs/nightly", "web/*"].map(|text| ServiceAccounts::parse(text).unwrap()).into() };
+        let pods = Pods {
+            accounts: ["jobs/nightly", "web/*"].map(|text| ServiceAccounts::parse(text).unwrap()).into(),
+            on_behalf_of: false,
+        };
         for taken in ["jobs:nightly", "web:anything", "web:a.b-c"] {
             assert!(pods.include(&format!("system:serviceaccount:{taken}")), "{taken}");
         }

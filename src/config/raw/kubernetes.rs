@@ -20,6 +20,10 @@ pub struct RawKubernetes {
     /// Whose tokens are taken: `namespace/name`, or `namespace/*` for all of a namespace.
     #[schemars(required, length(min = 1))]
     pub service_accounts: Option<Vec<String>>,
+    /// Whether these pods may act for people: such a call names its person in `Valetkey-User: ISSUER|SUB`, and goes through where that
+    /// person has allowed it on the dashboard ("also while I am away").
+    #[schemars(extend("default" = false))]
+    pub on_behalf_of: Option<bool>,
     /// The `iss` claim of the cluster's tokens: what its API server was started with as `--service-account-issuer`. Managed
     /// clusters have one of their own.
     #[schemars(length(min = 1, max = 2048), extend("default" = "https://kubernetes.default.svc.cluster.local"))]

@@ -37,7 +37,7 @@ pub(super) fn pods(raw: RawKubernetes, beside: RawCaller, path: &Path, cx: &mut 
         keys: keys?,
         algorithms,
         user_claim: "sub".into(),
-        pods: Some(Pods { accounts }),
+        pods: Some(Pods { accounts, on_behalf_of: raw.on_behalf_of.unwrap_or(false) }),
         application: beside.application.and_then(|application| application.name),
         email_claim: None,
         language_claim: None,
