@@ -157,7 +157,7 @@ fn resolve(bencher: Bencher<'_, '_>) {
         else {
             panic!("it is held");
         };
-        assert_eq!(credential.generation, held.generation);
+        assert_eq!(credential.token_version, held.token_version);
         credential
     });
 }

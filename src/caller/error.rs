@@ -141,4 +141,7 @@ pub enum IssuerProblem {
     /// Plain `http` beyond loopback, or no web address at all.
     #[error("`jwks_url` must be https (http on loopback only)")]
     InsecureUrl,
+    /// No certificate that can be used.
+    #[error("`ca_file` holds no certificate that can be used")]
+    UnreadableAuthority,
 }

@@ -6,14 +6,14 @@ use url::Url;
 use super::{
     Caller, IssuerProblem, Reason,
     error::Doubt,
-    jwks::{Jwks, Pace},
+    jwks::{Jwks, Pace, Place},
     keys::{Found, KeyRing, is_hmac},
     unverified::{Claims, Unverified},
     verify::Rules,
 };
 use crate::{
     clock::Timestamp,
-    config::{Algorithm, CallerIssuer, IssuerKeys, loopback::is_loopback},
+    config::{Algorithm, CallerIssuer, ClusterKeys, IssuerKeys, loopback::is_loopback},
     id::Issuer,
     outbound::Outbound,
 };
@@ -37,7 +37,7 @@ enum Keys {
 /// Keys as configured, as far as they can be had without fetching.
 enum Configured<'c> {
     Fixed(KeyRing),
-    Remote(&'c Url),
+    Remote(&'c Url, Option<&'c ClusterKeys>),
 }
 
 /// Checks an issuer's configuration without fetching anything.
@@ -61,8 +61,9 @@ fn configured(config: &CallerIssuer) -> Result<Configured<'_>, IssuerProblem> {
             let ring = KeyRing::from_jwks(json.as_bytes(), allowed)?;
             if ring.is_empty() { Err(IssuerProblem::NoUsableKey) } else { Ok(Configured::Fixed(ring)) }
         }
-        IssuerKeys::JwksUrl(url) if is_secure(url) => Ok(Configured::Remote(url)),
-        IssuerKeys::JwksUrl(_) => Err(IssuerProblem::InsecureUrl),
+        IssuerKeys::JwksUrl(url) if is_secure(url) => Ok(Configured::Remote(url, None)),
+        IssuerKeys::Cluster(keys) if is_secure(&keys.url) => Ok(Configured::Remote(&keys.url, Some(keys))),
+        IssuerKeys::JwksUrl(_) | IssuerKeys::Cluster(_) => Err(IssuerProblem::InsecureUrl),
     }
 }
 
@@ -81,7 +82,14 @@ impl TrustedIssuer {
     ) -> Result<Self, IssuerProblem> {
         let keys = match configured(config)? {
             Configured::Fixed(ring) => Keys::Fixed(ring),
-            Configured::Remote(url) => Keys::Remote(Jwks::start(config, url, outbound.clone(), runtime, pace)),
+            Configured::Remote(url, cluster) => {
+                let outbound = match cluster.and_then(|keys| keys.ca.as_deref()) {
+                    Some(ca) => outbound.trusting_only(ca).map_err(|_| IssuerProblem::UnreadableAuthority)?,
+                    None => outbound.clone(),
+                };
+                let place = Place { url: url.clone(), token_file: cluster.map(|keys| keys.token_file.clone()) };
+                Keys::Remote(Jwks::start(config, place, outbound, runtime, pace))
+            }
         };
         Ok(Self { rules: Rules::new(config), keys, application: config.application.clone() })
     }

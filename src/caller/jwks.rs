@@ -3,12 +3,14 @@
 //! was fetched last serves on while the issuer is away, for a bounded time.
 
 use std::{
-    fmt,
+    fmt, io,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwapOption;
+use http::{HeaderValue, header};
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
@@ -16,6 +18,7 @@ use tokio::{
     task::AbortHandle,
 };
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::{
     IssuerProblem, Reason,
@@ -26,6 +29,7 @@ use crate::{
     config::{Algorithm, CallerIssuer},
     id::Issuer,
     outbound::{CallLimits, Outbound, OutboundError},
+    secret::SecretString,
 };
 
 /// The longest key set, in bytes.
@@ -56,6 +60,14 @@ impl Default for Pace {
             stale: Duration::from_secs(24 * 3600),
         }
     }
+}
+
+/// Where a key set lies.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) url: Url,
+    /// Holds a bearer token to show there, if it exists. It goes to that URL and, as no redirect is followed, nowhere else.
+    pub(super) token_file: Option<PathBuf>,
 }
 
 /// A key set behind a URL; its task ends with it.
@@ -106,6 +118,8 @@ enum FetchError {
     Outbound(#[from] OutboundError),
     #[error("the answer's status is {0}")]
     Status(http::StatusCode),
+    #[error("the token file can't be used: {0}")]
+    Token(io::Error),
     #[error(transparent)]
     Keys(#[from] IssuerProblem),
 }
@@ -124,12 +138,12 @@ impl Drop for Jwks {
 
 impl Jwks {
     /// Begins to fetch.
-    pub(super) fn start(config: &CallerIssuer, url: &Url, outbound: Outbound, runtime: &Handle, pace: Pace) -> Self {
+    pub(super) fn start(config: &CallerIssuer, place: Place, outbound: Outbound, runtime: &Handle, pace: Pace) -> Self {
         let shared = Arc::new(Shared::default());
         let (sender, progress) = watch::channel(Progress::default());
         let fetcher = Fetcher {
             issuer: config.issuer.clone(),
-            url: url.clone(),
+            place,
             allowed: config.algorithms.clone(),
             outbound,
             shared: shared.clone(),
@@ -207,7 +221,7 @@ impl Jwks {
 /// The task that fetches.
 struct Fetcher {
     issuer: Issuer,
-    url: Url,
+    place: Place,
     allowed: Vec<Algorithm>,
     outbound: Outbound,
     shared: Arc<Shared>,
@@ -244,10 +258,13 @@ impl Fetcher {
     }
 
     async fn fetch(&self) -> Result<(), FetchError> {
-        let request = http::Request::get(self.url.as_str())
-            .header(http::header::ACCEPT, "application/jwk-set+json, application/json")
+        let mut request = http::Request::get(self.place.url.as_str())
+            .header(header::ACCEPT, "application/jwk-set+json, application/json")
             .body(Vec::new())
             .map_err(|_| IssuerProblem::InsecureUrl)?;
+        if let Some(bearer) = self.bearer().await.map_err(FetchError::Token)? {
+            request.headers_mut().insert(header::AUTHORIZATION, bearer);
+        }
         let limits = CallLimits { total: Some(FETCH_TIMEOUT), body: Some(MAX_BODY), allow_plain_http: false };
         let answer = self.outbound.send(request, limits).await?;
         if answer.status() != http::StatusCode::OK {
@@ -255,6 +272,12 @@ impl Fetcher {
         }
         self.take(answer.into_body())?;
         Ok(())
+    }
+
+    /// What shows that we may read the key set, as its file has it now: such tokens are short-lived.
+    async fn bearer(&self) -> io::Result<Option<HeaderValue>> {
+        let Some(file) = self.place.token_file.clone() else { return Ok(None) };
+        tokio::task::spawn_blocking(move || bearer_in(&file)).await.map_err(io::Error::other)?
     }
 
     /// Makes a key set the current one. One without any key replaces none that was good: an issuer that has withdrawn all its
@@ -276,4 +299,16 @@ impl Fetcher {
         self.shared.current.store(Some(Arc::new(Snapshot { ring, body, epoch, fetched_at: Instant::now() })));
         Ok(())
     }
+}
+
+/// The bearer token in a file, as a header; none where there is no such file.
+fn bearer_in(file: &Path) -> io::Result<Option<HeaderValue>> {
+    let text = match std::fs::read_to_string(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => SecretString::new(read?),
+    };
+    let header = Zeroizing::new(format!("Bearer {}", text.expose().trim()));
+    let mut header = HeaderValue::from_str(&header).map_err(|_| io::Error::other("it holds no token"))?;
+    header.set_sensitive(true);
+    Ok(Some(header))
 }

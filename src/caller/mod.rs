@@ -50,28 +50,58 @@ use crate::{
 /// How far clocks may be apart, in seconds.
 pub const LEEWAY: Duration = Duration::from_secs(60);
 
-/// Somebody whose JWT was verified.
+/// Somebody whose JWT was verified, or for whom such a one acts.
 pub struct Caller {
     /// Who it is.
     pub id: CallerId,
     /// When the JWT expires, without leeway.
     pub expires_at: Timestamp,
-    token: Secret<Box<str>>,
+    proof: Proof,
     claims: OnceLock<Box<Map<String, Value>>>,
     owner: OnceLock<OwnerId>,
     /// The issuer's set of keys that vouched; another set means to verify again.
     epoch: u32,
 }
 
+/// Whose JWT stands for a caller.
+enum Proof {
+    /// Their own.
+    Own(Secret<Box<str>>),
+    /// That of somebody who acts for them.
+    Of(Arc<Caller>),
+}
+
 impl Caller {
     fn new(id: CallerId, expires_at: Timestamp, epoch: u32, token: &str) -> Self {
-        let token = Secret::new(token.into());
-        Self { id, expires_at, token, claims: OnceLock::new(), owner: OnceLock::new(), epoch }
+        Self::proven_by(Proof::Own(Secret::new(token.into())), id, expires_at, epoch)
     }
 
-    /// All claims of the JWT. Most calls need none of them, so they are read when they are first asked for.
+    /// A person for whom `by` acts; whether `by` may is somebody else's question.
+    pub fn acting(by: &Arc<Self>, person: CallerId) -> Self {
+        Self::proven_by(Proof::Of(Arc::clone(by)), person, by.expires_at, by.epoch)
+    }
+
+    fn proven_by(proof: Proof, id: CallerId, expires_at: Timestamp, epoch: u32) -> Self {
+        Self { id, expires_at, proof, claims: OnceLock::new(), owner: OnceLock::new(), epoch }
+    }
+
+    /// Who acts for them, where it isn't they themselves.
+    pub fn actor(&self) -> Option<&CallerId> {
+        match &self.proof {
+            Proof::Own(_) => None,
+            Proof::Of(actor) => Some(&actor.id),
+        }
+    }
+
+    /// All claims of the JWT, which is the actor's where somebody acts for them. Most calls need none of them, so they are read
+    /// when they are first asked for.
     pub fn claims(&self) -> &Map<String, Value> {
-        self.claims.get_or_init(|| Box::new(unverified::claims(self.token.expose()).unwrap_or_default()))
+        match &self.proof {
+            Proof::Own(token) => {
+                self.claims.get_or_init(|| Box::new(unverified::claims(token.expose()).unwrap_or_default()))
+            }
+            Proof::Of(actor) => actor.claims(),
+        }
     }
 
     /// The caller's name in the store: kept here once `find` knows it, for as long as the JWT is remembered.
@@ -83,8 +113,12 @@ impl Caller {
         Some(*self.owner.get_or_init(|| owner))
     }
 
+    /// Their own JWT. Somebody for whom another acts has none, and so is never found by that other's.
     fn token(&self) -> &[u8] {
-        self.token.expose().as_bytes()
+        match &self.proof {
+            Proof::Own(token) => token.expose().as_bytes(),
+            Proof::Of(_) => &[],
+        }
     }
 }
 
@@ -102,6 +136,8 @@ pub struct Callers {
     issuers: Vec<Arc<TrustedIssuer>>,
     /// As they were configured.
     configured: Vec<CallerIssuer>,
+    /// Whether any of their callers may act for others.
+    actors: bool,
     verified: VerifiedTokens,
     observer: Option<Observer>,
     longest: Option<u64>,
@@ -172,7 +208,8 @@ impl Callers {
         };
         let issuers = configured.iter().enumerate().map(issuer).collect::<Result<_, _>>()?;
         let verified = VerifiedTokens::new(cache_size);
-        Ok(Self { issuers, configured: configured.to_vec(), verified, observer: None, longest: None })
+        let actors = configured.iter().any(acts_for_others);
+        Ok(Self { issuers, configured: configured.to_vec(), actors, verified, observer: None, longest: None })
     }
 
     /// Also tells of each JWT when it is verified, which is once for as long as it is remembered. What is told must not
@@ -263,6 +300,16 @@ impl Callers {
         self.issuers.iter().filter(|issuer| issuer.failing()).map(|issuer| issuer.name().clone()).collect()
     }
 
+    /// Whether the operator lets this issuer's callers act for others.
+    pub fn may_act_for_others(&self, issuer: &Issuer) -> bool {
+        self.configured.iter().find(|known| known.issuer == *issuer).is_some_and(acts_for_others)
+    }
+
+    /// Whether the operator lets anybody act for others.
+    pub fn anybody_may_act(&self) -> bool {
+        self.actors
+    }
+
     /// Whether callers of this issuer are believed.
     pub fn knows(&self, issuer: &Issuer) -> bool {
         self.issuer(issuer).is_some()
@@ -286,4 +333,8 @@ impl Callers {
             Doubt::new(Reason::Invalid, "issuer", named.unwrap_or("none"), known.join(", "))
         })
     }
+}
+
+fn acts_for_others(issuer: &CallerIssuer) -> bool {
+    issuer.pods.as_ref().is_some_and(|pods| pods.on_behalf_of)
 }

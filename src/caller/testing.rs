@@ -130,6 +130,7 @@ pub(crate) fn issuer(keys: IssuerKeys, algorithms: &[Algorithm]) -> CallerIssuer
         keys,
         algorithms: algorithms.to_vec(),
         user_claim: "sub".into(),
+        pods: None,
         application: None,
         email_claim: None,
         language_claim: None,

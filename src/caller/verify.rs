@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    config::{Algorithm, CallerIssuer},
+    config::{Algorithm, CallerIssuer, Pods},
     id::{CallerId, Issuer, Subject},
 };
 
@@ -22,6 +22,8 @@ pub(super) struct Rules {
     issuer: Issuer,
     audience: String,
     user_claim: String,
+    /// Where callers are pods: which.
+    pods: Option<Pods>,
     algorithms: Vec<Algorithm>,
 }
 
@@ -41,6 +43,7 @@ impl Rules {
             issuer: config.issuer.clone(),
             audience: config.audience.as_str().to_owned(),
             user_claim: config.user_claim.clone(),
+            pods: config.pods.clone(),
             algorithms: config.algorithms.clone(),
         }
     }
@@ -86,6 +89,10 @@ impl Rules {
         let subject = claim.and_then(user).ok_or_else(|| invalid("user claim", kind(claim), &wanted()))?;
         let subject =
             Subject::parse(&subject).map_err(|_| invalid("user claim", "a text that can't be a name", &wanted()))?;
+        if let Some(pods) = self.pods.as_ref().filter(|pods| !pods.include(subject.as_str())) {
+            let known: Vec<String> = pods.accounts.iter().map(ToString::to_string).collect();
+            return Err(invalid("service account", subject.as_str(), &known.join(", ")));
+        }
         let expires_at = check_times(&claims, now)?;
         let id = CallerId { issuer: self.issuer.clone(), subject };
         Ok(Verdict { id, expires_at })

@@ -58,7 +58,8 @@ fn summary(loaded: &Loaded) -> Vec<(&'static str, String)> {
     lines.extend(config.listeners.iter().map(|listener| ("listens", listens(listener))));
     lines.extend(config.callers.iter().map(|caller| {
         let keys = match &caller.keys {
-            IssuerKeys::JwksUrl(_) | IssuerKeys::Jwks(_) => "JWKS",
+            _ if caller.pods.is_some() => "pods",
+            IssuerKeys::Cluster(_) | IssuerKeys::JwksUrl(_) | IssuerKeys::Jwks(_) => "JWKS",
             IssuerKeys::PublicKey(_) => "public key",
             IssuerKeys::Secret(_) => "shared secret",
         };

@@ -95,6 +95,11 @@ impl Context<'_> {
         text.ok()
     }
 
+    /// A file's place; paths in the configuration begin at its directory.
+    pub(crate) fn in_directory(&self, file: PathBuf) -> PathBuf {
+        from_directory(self.directory, file)
+    }
+
     /// What a file holds.
     pub(crate) fn bytes(&mut self, path: &Path, file: PathBuf) -> Option<Vec<u8>> {
         let file = from_directory(self.directory, file);

@@ -26,6 +26,7 @@ mod language;
 mod listen;
 pub mod loopback;
 mod notifications;
+mod pods;
 mod problem;
 pub mod provider;
 mod raw;
@@ -51,6 +52,7 @@ pub use files::FilesRead;
 pub use language::Language;
 pub use listen::Listen;
 pub use notifications::{Email, NoticeKind, Notifications, Smtp, SmtpTls, Webhook};
+pub use pods::{ClusterKeys, Pods, ServiceAccounts};
 #[cfg(test)]
 pub(crate) use problem::Report;
 pub use problem::{Finding, Path, Position, Problem, Problems, finding, nearest};
@@ -146,6 +148,8 @@ pub struct CallerIssuer {
     pub algorithms: Vec<Algorithm>,
     /// The claim that names the caller; `sub` by default.
     pub user_claim: String,
+    /// Where its callers are pods: which.
+    pub pods: Option<Pods>,
     /// Shown on the connect page instead of [`Config::application`].
     pub application: Option<String>,
     /// The claim with the caller's mail address, for notices; without it they get none.
@@ -159,6 +163,8 @@ pub struct CallerIssuer {
 pub enum IssuerKeys {
     /// A JWKS (RFC 7517) behind a URL, fetched in the background.
     JwksUrl(Url),
+    /// A Kubernetes cluster's JWKS, fetched in the background.
+    Cluster(ClusterKeys),
     /// A JWKS, read at start.
     Jwks(String),
     /// A public key in PEM.

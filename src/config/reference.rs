@@ -47,6 +47,10 @@ impl<'a> Page<'a> {
         let Some(properties) = mapping.get("properties").and_then(Value::as_object) else { return };
         let required: Vec<&str> =
             mapping.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let texts = |pointer: &str| mapping.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+        // What is required only where another key isn't there.
+        let without = texts("/if/required").filter_map(Value::as_str).next();
+        let then_required: Vec<&str> = texts("/else/required").filter_map(Value::as_str).collect();
         self.line(&format!("\n## {title}\n"));
         if !path.is_empty()
             && let Some(description) = mapping.get("description").and_then(Value::as_str)
@@ -62,6 +66,9 @@ impl<'a> Page<'a> {
                 Some(Value::String(text)) => format!("`{text}`"),
                 Some(other) if !other.is_array() && !other.is_object() => format!("`{other}`"),
                 _ if required.contains(&key.as_str()) => "required".to_owned(),
+                _ if then_required.contains(&key.as_str()) => {
+                    format!("required without `{}`", without.unwrap_or_default())
+                }
                 _ => String::new(),
             };
             let description = property.get("description").and_then(Value::as_str).unwrap_or_default();

@@ -97,11 +97,12 @@ fn prune(value: &mut Value, path: &Path) {
 /// What an error says: where, in our words, and whether the value there is of no further use.
 fn explain(error: &ValidationError<'_>, schema: &Value) -> Vec<(Path, Finding, bool)> {
     let path = path_of(error.instance_path());
-    let here = || {
+    let so_far_up = |levels: usize| {
         let mut segments: Vec<String> = error.schema_path().segments().map(|segment| segment.to_string()).collect();
-        segments.pop();
+        segments.truncate(segments.len().saturating_sub(levels));
         subschema(schema, segments.into_iter())
     };
+    let (here, above) = (|| so_far_up(1), || so_far_up(2));
     let expected = || here().and_then(|schema| schema.get("title")).and_then(Value::as_str).map(str::to_owned);
     match error.kind() {
         Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
@@ -115,7 +116,10 @@ fn explain(error: &ValidationError<'_>, schema: &Value) -> Vec<(Path, Finding, b
         Kind::Required { property } => {
             let key = property.as_str().unwrap_or_default();
             let below = path.key(key);
-            let described = here().and_then(|schema| schema.pointer(&format!("/properties/{key}/description")));
+            let description = format!("/properties/{key}/description");
+            // What is required only under a condition is described beside that.
+            let described = here().and_then(|schema| schema.pointer(&description));
+            let described = described.or_else(|| above()?.pointer(&description));
             let finding = finding("This key is missing");
             let finding = match described.and_then(Value::as_str) {
                 Some(description) => finding.hint(format!("add `{key}:` {}", in_a_sentence(description))),

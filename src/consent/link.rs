@@ -75,6 +75,13 @@ impl Links {
         Ok(Link { url, expires_in: ttl.as_secs() })
     }
 
+    /// A way to connect that carries no ticket: the page lets in whoever proves to be the person, by their session or their JWT.
+    /// It has no end; what is told of it is a ticket's.
+    pub fn link_to_sign_in(&self, service: &Service, account: &Account) -> Link {
+        let url = format!("{}?account={account}", self.settings.at(&format!("connect/{}", service.owner)));
+        Link { url, expires_in: self.settings.connect.ticket_ttl.as_secs() }
+    }
+
     /// Makes the ticket of such a link.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! How a person's consent becomes a connection: the authorization-code flow (RFC 6749 §4.1) with PKCE (RFC 7636), from the
 //! connect link through the provider to the stored grant. Owns tickets, the state between leaving and coming back, which
-//! browser may go on with what, where a browser may be sent, and how far attempts come. Never renders a page and never keeps a token: the grant
+//! browser may go on with what, where a browser may be sent, how far attempts come, and whether pods may act for a person. Never renders a page and never keeps a token: the grant
 //! goes straight to `connection`.
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -14,6 +14,7 @@ use crate::{
     store::Store,
 };
 
+mod away;
 mod begin;
 mod binding;
 mod callback;
@@ -33,6 +34,7 @@ pub(crate) mod testing;
 mod tests;
 mod ticket;
 
+pub use away::Allowances;
 pub use begin::{BeginError, Plan};
 pub use binding::Browser;
 use binding::Uses;
@@ -61,6 +63,8 @@ pub struct Consent {
     pub sessions: Sessions,
     /// Ends what browsers of erased people have begun.
     pub erasures: Erasures,
+    /// Who lets pods act for them while they are away.
+    pub allowances: Allowances,
     /// Counts how far attempts come.
     pub funnel: Funnel,
     uses: Uses,
@@ -102,8 +106,9 @@ impl Consent {
         let links = Links::new(roots.clone(), funnel.clone(), Arc::clone(&settings));
         let erasures = Erasures::new(roots.clone(), Arc::clone(&store));
         let sessions = Sessions::new(roots.clone(), Arc::clone(&store), erasures.clone(), Arc::clone(&settings));
+        let allowances = Allowances::new(roots.clone(), Arc::clone(&store));
         let (uses, states) = (Uses::new(Arc::clone(&store)), States::new(Arc::clone(&store)));
-        Self { links, sessions, erasures, uses, states, roots, store, oauth, connections, funnel, settings }
+        Self { links, sessions, erasures, allowances, uses, states, roots, store, oauth, connections, funnel, settings }
     }
 }
 

@@ -78,6 +78,10 @@ impl Links {
         refused: &RefusedCall<'_>,
         now: Timestamp,
     ) -> Result<Link, Unavailable> {
+        if refused.caller.actor().is_some() {
+            // Whoever acts for somebody is not the one to hold their ticket.
+            return Ok(self.link_to_sign_in(refused.service, account));
+        }
         let name = shown_name(refused.caller.claims());
         let wish = Wish {
             caller: &refused.caller.id,

@@ -23,7 +23,7 @@ impl Sink for AuditLog {
             %service,
             %account,
             id = %event.id,
-            actor = event.cause.actor.name(),
+            actor = event.cause.who(),
             request_id = event.cause.request.as_ref().map(tracing::field::display),
             client = event.cause.address.map(tracing::field::display),
             "connection event"

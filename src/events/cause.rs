@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::id::RequestId;
+use crate::id::{RequestId, Subject};
 
 /// The header in which the proxy tells Valetkey's own routes where a request came from. It is never a client's word: the proxy
 /// sets it, and a listener without the proxy doesn't look at it.
@@ -52,17 +52,31 @@ pub struct Cause {
     pub request: Option<RequestId>,
     /// The address that it came from, as far as somebody trusted knows it.
     pub address: Option<IpAddr>,
+    /// Who acted in the person's name, where it was neither they nor their application.
+    pub by: Option<Subject>,
 }
 
 impl Cause {
     /// Without any request.
     pub const fn of(actor: Actor) -> Self {
-        Self { actor, request: None, address: None }
+        Self { actor, request: None, address: None, by: None }
     }
 
     /// In this request, from that address.
     pub const fn in_request(actor: Actor, request: RequestId, address: Option<IpAddr>) -> Self {
-        Self { actor, request: Some(request), address }
+        Self { actor, request: Some(request), address, by: None }
+    }
+
+    /// The same, done by this one in the person's name.
+    #[must_use]
+    pub fn by(mut self, actor: &Subject) -> Self {
+        self.by = Some(actor.clone());
+        self
+    }
+
+    /// Who acted, as the log names them.
+    pub fn who(&self) -> &str {
+        self.by.as_ref().map_or(self.actor.name(), Subject::as_str)
     }
 }
 

@@ -84,7 +84,7 @@ impl<'a> From<&'a Event> for KeptEvent<'a> {
             detail: event.detail.map(Cow::Borrowed),
             token_version: event.token_version,
             scopes: Cow::Borrowed(&event.scopes),
-            actor: event.cause.actor.name().into(),
+            actor: event.cause.who().into(),
             request: event.cause.request.as_ref().map(|request| request.as_str().into()),
             address: event.cause.address,
         }

@@ -96,6 +96,8 @@ pub enum Kind {
     ApiKeyStored,
     /// A call used an API key: once a connection and day at most.
     ApiKeyUsed,
+    /// A pod called in the name of the connection's owner: once a connection, pod and day at most, by each process.
+    ActedFor,
     /// An API key was removed.
     ApiKeyRemoved,
     /// The service's API keys are deprecated, and this connection rests on one: told once a connection and `retire_on`.
@@ -127,6 +129,7 @@ impl Kind {
             Self::ScopesMissing => "scopes_missing",
             Self::ApiKeyStored => "api_key_stored",
             Self::ApiKeyUsed => "api_key_used",
+            Self::ActedFor => "acted_for",
             Self::ApiKeyRemoved => "api_key_removed",
             Self::ApiKeyDeprecated { .. } => "api_key_deprecated",
             Self::ApiKeyReminder { .. } => "api_key_reminder",

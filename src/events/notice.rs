@@ -88,6 +88,7 @@ impl Judge {
             | Kind::RevocationFailed
             | Kind::ApiKeyStored
             | Kind::ApiKeyUsed
+            | Kind::ActedFor
             | Kind::ApiKeyRemoved
             | Kind::Erased => return None,
         };

@@ -60,8 +60,17 @@ pub struct CallLimits {
 pub struct Outbound {
     client: reqwest::Client,
     runtime: Handle,
+    connect: Duration,
     total: Duration,
     body_limit: usize,
+}
+
+/// Who vouches for servers.
+enum Authorities<'a> {
+    /// The system's, and these.
+    SystemAnd(Option<&'a str>),
+    /// These, in PEM.
+    Only(&'a str),
 }
 
 impl fmt::Debug for Outbound {
@@ -77,35 +86,18 @@ impl Outbound {
     ///
     /// # Errors
     /// Where `extra_ca_pem` holds no readable certificate, or the system's authorities can't be read at all.
-    #[expect(clippy::disallowed_methods, reason = "this is the one HTTP client")]
     pub fn new(options: OutboundOptions, runtime: Handle) -> Result<Self, SetupError> {
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // Losing the race against another thread is as good: then one is installed.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("valetkey/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            .connect_timeout(options.connect)
-            .timeout(options.total)
-            // Below what servers commonly keep, so that a POST doesn't meet a connection that is just being closed.
-            .pool_idle_timeout(Duration::from_secs(20))
-            .pool_max_idle_per_host(8)
-            .dns_resolver(std::sync::Arc::new(Resolver::default()));
-        if let Some(pem) = &options.extra_ca_pem {
-            let certificates =
-                reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| SetupError::Authorities)?;
-            if certificates.is_empty() {
-                return Err(SetupError::Authorities);
-            }
-            for certificate in certificates {
-                builder = builder.add_root_certificate(certificate);
-            }
-        }
-        let client = builder.build().map_err(|_| SetupError::Tls)?;
-        Ok(Self { client, runtime, total: options.total, body_limit: options.body_limit })
+        let OutboundOptions { total, connect, body_limit, extra_ca_pem } = options;
+        let client = client(total, connect, &Authorities::SystemAnd(extra_ca_pem.as_deref()))?;
+        Ok(Self { client, runtime, connect, total, body_limit })
+    }
+
+    /// Another client like this one, with connections of its own, that believes these authorities, in PEM, and no others.
+    ///
+    /// # Errors
+    /// Where none of them can be read.
+    pub fn trusting_only(&self, ca_pem: &str) -> Result<Self, SetupError> {
+        Ok(Self { client: client(self.total, self.connect, &Authorities::Only(ca_pem))?, ..self.clone() })
     }
 
     /// Makes one call and reads the whole answer, whatever its status; a redirect is an answer like any other.
@@ -150,6 +142,43 @@ impl Outbound {
         }
         Ok(checked)
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one HTTP client")]
+fn client(total: Duration, connect: Duration, authorities: &Authorities<'_>) -> Result<reqwest::Client, SetupError> {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Losing the race against another thread is as good: then one is installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("valetkey/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .referer(false)
+        .connect_timeout(connect)
+        .timeout(total)
+        // Below what servers commonly keep, so that a POST doesn't meet a connection that is just being closed.
+        .pool_idle_timeout(Duration::from_secs(20))
+        .pool_max_idle_per_host(8)
+        .dns_resolver(std::sync::Arc::new(Resolver::default()));
+    let pem = match authorities {
+        Authorities::SystemAnd(pem) => *pem,
+        Authorities::Only(pem) => {
+            builder = builder.tls_built_in_root_certs(false);
+            Some(*pem)
+        }
+    };
+    if let Some(pem) = pem {
+        let certificates =
+            reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| SetupError::Authorities)?;
+        if certificates.is_empty() {
+            return Err(SetupError::Authorities);
+        }
+        for certificate in certificates {
+            builder = builder.add_root_certificate(certificate);
+        }
+    }
+    builder.build().map_err(|_| SetupError::Tls)
 }
 
 /// Sends, and reads the answer as far as it is allowed to go.

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::id::{Issuer, Subject};
 
 fn rule(allow: bool, methods: &[&str], paths: &[&str]) -> PolicyRule {
     PolicyRule {
@@ -13,9 +14,13 @@ fn rule(allow: bool, methods: &[&str], paths: &[&str]) -> PolicyRule {
     }
 }
 
+fn of(claims: Option<&Map<String, Value>>) -> Known<'_> {
+    Known { claims, behalf_of: None }
+}
+
 fn asks(rules: &[PolicyRule], methods: &str, path: &str, claims: Value) -> bool {
     let path = Path::parse(path).unwrap();
-    allows(rules, claims.as_object(), Some(Operation { methods, path: &path }))
+    allows(rules, of(claims.as_object()), Some(Operation { methods, path: &path }))
 }
 
 #[test]
@@ -108,7 +113,7 @@ fn claims_match_by_value_or_membership() {
 
 #[test]
 fn a_caller_is_shut_out_where_no_call_could_be_allowed() {
-    let shut = |rules: &[PolicyRule], claims: Value| !allows(rules, Some(claims.as_object().unwrap()), None);
+    let shut = |rules: &[PolicyRule], claims: Value| !allows(rules, of(claims.as_object()), None);
     let mut guests = rule(false, &[], &[]);
     guests.claims.insert("role".into(), json!("guest"));
     assert!(shut(&[guests.clone()], json!({"role": "guest"})));
@@ -121,7 +126,7 @@ fn a_caller_is_shut_out_where_no_call_could_be_allowed() {
 
 #[test]
 fn somebody_of_whom_nothing_is_known_is_shut_out_only_with_everybody() {
-    let shut = |rules: &[PolicyRule]| !allows(rules, None, None);
+    let shut = |rules: &[PolicyRule]| !allows(rules, of(None), None);
     let (mut guests, mut staff) = (rule(false, &[], &[]), rule(true, &[], &[]));
     guests.claims.insert("role".into(), json!("guest"));
     staff.claims.insert("role".into(), json!("staff"));
@@ -138,4 +143,32 @@ fn claims_are_looked_at_only_where_a_rule_names_one() {
     assert!(!looks_at_claims(&[]) && !looks_at_claims(&[guests.clone()]));
     guests.claims.insert("role".into(), json!("guest"));
     assert!(looks_at_claims(&[rule(false, &["POST"], &[]), guests]));
+}
+
+#[test]
+fn nobody_passes_a_deny_by_having_somebody_act_for_them() {
+    let person = CallerId { issuer: Issuer::parse("https://i/").unwrap(), subject: Subject::parse("ada").unwrap() };
+    let pod = json!({ "iss": "https://cluster/", "sub": "system:serviceaccount:jobs:nightly", "aud": ["valetkey"] });
+    let by_claim = |allow: bool, name: &str, value: &str| PolicyRule {
+        claims: [(name.to_owned(), json!(value))].into(),
+        ..rule(allow, &[], &[])
+    };
+    let path = Path::parse("/x").unwrap();
+    let passes = |rules: &[PolicyRule], behalf_of: Option<&CallerId>| {
+        let known = Known { claims: pod.as_object(), behalf_of };
+        allows(rules, known, Some(Operation { methods: "GET", path: &path }))
+    };
+    let acting = Some(&person);
+    // Whether the person is a contractor, nobody knows; who they are is known.
+    let contractors = by_claim(false, "role", "contractor");
+    assert!(passes(std::slice::from_ref(&contractors), None) && !passes(std::slice::from_ref(&contractors), acting));
+    assert!(!passes(&[by_claim(false, "sub", "ada")], acting) && passes(&[by_claim(false, "sub", "bob")], acting));
+    assert!(!passes(&[by_claim(false, "iss", "https://i/")], acting));
+    // The pod's own claims count, too, and an `allow` by them comes first where it stands first.
+    let nightly = "system:serviceaccount:jobs:nightly";
+    assert!(!passes(&[by_claim(false, "sub", nightly)], acting));
+    assert!(passes(&[by_claim(true, "sub", nightly), contractors.clone()], acting));
+    // A person's claims open nothing here.
+    assert!(!passes(&[by_claim(true, "role", "admin"), rule(false, &[], &[])], acting));
+    assert!(!passes(&[by_claim(true, "sub", "ada"), rule(false, &[], &[])], acting));
 }

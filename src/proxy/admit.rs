@@ -6,6 +6,7 @@ use pingora::proxy::Session;
 
 use crate::{
     connection::{Decision, Unusable},
+    events::{Actor, Cause},
     refusal::Refusal,
     telemetry::metrics::CacheOutcome,
 };
@@ -53,9 +54,8 @@ impl Gate {
             context.way = Way::Own;
             return Ok(Left::Nothing);
         };
-        let Some(caller) = unclaimed.known_caller(head, context.began) else {
-            return Ok(Left::Authenticate(unclaimed));
-        };
+        let known = if unclaimed.is_for_another() { None } else { unclaimed.known_caller(head, context.began) };
+        let Some(caller) = known else { return Ok(Left::Authenticate(unclaimed)) };
         let claimed = unclaimed.claimed(&self.core.rates, head, caller);
         let call = claimed.map_err(|refused| context.refused(refused))?;
         Ok(self.claim(call, context))
@@ -88,7 +88,12 @@ impl Gate {
         let left = match left {
             Left::Authenticate(unclaimed) => {
                 let head = session.req_header();
-                let claimed = match unclaimed.authenticate(head, self.core.parts.clock.now()).await {
+                let now = self.core.parts.clock.now();
+                let caller = match unclaimed.authenticate(head, now).await {
+                    Ok(caller) => unclaimed.meant(head, caller, now).await,
+                    Err(refusal) => Err(refusal),
+                };
+                let claimed = match caller {
                     Ok(caller) => unclaimed.claimed(&self.core.rates, head, caller),
                     Err(refusal) => Err(unclaimed.refused(refusal)),
                 };
@@ -99,7 +104,10 @@ impl Gate {
         };
         let Some(call) = context.call_mut() else { return Ok(()) };
         let unusable = match left {
-            Left::Nothing | Left::Authenticate(_) => return Ok(()),
+            Left::Nothing | Left::Authenticate(_) => {
+                self.tell_of_actor(session, context);
+                return Ok(());
+            }
             Left::Refuse(unusable) => unusable,
             Left::Resolve => {
                 let resolver = &self.core.parts.connections.resolver;
@@ -107,6 +115,7 @@ impl Gate {
                 match resolver.resolve_of(owner, &call.want()).await {
                     Ok(credential) => {
                         call.credential = Some(credential);
+                        self.tell_of_actor(session, context);
                         return Ok(());
                     }
                     Err(unusable) => unusable,
@@ -114,5 +123,17 @@ impl Gate {
             }
         };
         Err(self.core.refusal(call, &unusable).await)
+    }
+
+    /// A call that somebody makes for another has its credential: that is told.
+    fn tell_of_actor(&self, session: &Session, context: &mut Context) {
+        let Way::Call(call) = &context.way else { return };
+        let (Some(actor), Some(credential)) = (call.caller.actor(), &call.credential) else { return };
+        let request_id = &mut context.request_id;
+        let generation = &context.generation;
+        self.core.parts.connections.resolver.acted_for(&credential.id, &actor.subject, context.began, || {
+            let request = request_id.get_or_insert_with(|| self.core.parts.request_ids.next()).clone();
+            Cause::in_request(Actor::Caller, request, Some(generation.client(session)))
+        });
     }
 }

@@ -19,6 +19,7 @@ use super::{
     forwarded::Origin,
     rewrite::{self, REWRITTEN, Way},
     scrub::{self, Answered},
+    vary,
 };
 
 /// The upstream refused the credential, and the request is sent again.
@@ -137,7 +138,7 @@ pub fn rewrite_headers<'a>(
         return Ok(());
     }
     if !(seen.cache_control && scrub::is_no_store(&header.headers)) {
-        let vary = scrub::vary(&header.headers, seen.vary);
+        let vary = vary::vary(&header.headers, seen.vary, call.generation.settings.callers.anybody_may_act());
         header.insert_header("Vary", vary)?;
     }
     // Written names: Pingora copies most of those that it is given as constants of the `http` crate.

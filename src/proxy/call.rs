@@ -20,6 +20,7 @@ use crate::{
 };
 
 use super::{
+    acting,
     generation::{Generation, Route},
     methods,
     rate::Rates,
@@ -141,8 +142,8 @@ impl Call {
         }
         let service = &self.route.service;
         let claims = policy::looks_at_claims(&service.policy).then(|| self.caller.claims());
-        let operation = Some(self.operation());
-        policy::judge(&Question { service, claims, operation })?;
+        let (operation, behalf_of) = (Some(self.operation()), self.caller.actor().map(|_| &self.caller.id));
+        policy::judge(&Question { service, claims, operation, behalf_of })?;
         rates.take(service, &self.caller.id).map_err(|wait| Refusal::rate_limited(whole_seconds(wait)))
     }
 
@@ -219,6 +220,23 @@ pub fn read(
 }
 
 impl Unclaimed {
+    /// Whether it names somebody for whom its caller acts.
+    pub fn is_for_another(&self) -> bool {
+        self.traits.for_another
+    }
+
+    /// The caller for whom it is, where one was verified who acts for them.
+    ///
+    /// # Errors
+    /// The answer to send instead.
+    pub async fn meant(&self, head: &Parts, caller: Arc<Caller>, now: Timestamp) -> Result<Arc<Caller>, Refusal> {
+        if !self.is_for_another() {
+            return Ok(caller);
+        }
+        let going_by = (&self.generation.settings, &self.route.service.name);
+        acting::named_by(&caller, &head.headers, going_by, now).await
+    }
+
     /// The caller, where the JWT was verified before.
     pub fn known_caller(&self, head: &Parts, now: Timestamp) -> Option<Arc<Caller>> {
         self.generation.settings.callers.cached(likely(&head.headers, self.traits.ours)?, now)

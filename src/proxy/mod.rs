@@ -19,6 +19,7 @@ use crate::{
     telemetry::{Metrics, RequestIds, metrics::ServiceMetrics},
 };
 
+mod acting;
 mod admit;
 mod answer;
 mod call;
@@ -47,6 +48,7 @@ mod streams;
 pub mod target;
 mod traits;
 mod upstream;
+mod vary;
 mod wording;
 
 pub use certificate::{Certificate, Shown};

@@ -6,9 +6,6 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-/// What of a request decides which answer it gets.
-const DECIDING: [&str; 3] = ["Authorization", "Valetkey-Token", "Valetkey-Account"];
-const VARY: HeaderValue = HeaderValue::from_static("Authorization, Valetkey-Token, Valetkey-Account");
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
 /// On every answer: the type that it names is the type that it has.
 pub const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
@@ -201,26 +198,6 @@ pub fn is_no_store(headers: &HeaderMap) -> bool {
     values.flat_map(directives).any(|directive| directive.eq_ignore_ascii_case("no-store"))
 }
 
-/// `Vary` for an answer that a cache of the client's own may keep: another caller or account gets another. `any` is
-/// whether the upstream's has one of its own, which is added to.
-pub fn vary(headers: &HeaderMap, any: bool) -> HeaderValue {
-    if !any {
-        return VARY;
-    }
-    let values = headers.get_all(header::VARY).iter().filter_map(|value| value.to_str().ok());
-    let mut names: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
-    names.retain(|name| !name.is_empty());
-    if names.contains(&"*") {
-        return HeaderValue::from_static("*");
-    }
-    for deciding in DECIDING {
-        if !names.iter().any(|name| name.eq_ignore_ascii_case(deciding)) {
-            names.push(deciding);
-        }
-    }
-    HeaderValue::from_str(&names.join(", ")).unwrap_or(VARY)
-}
-
 /// The comma-separated directives of a value; commas in quotes don't count.
 fn directives(value: &str) -> impl Iterator<Item = &str> {
     let mut quoted = false;
@@ -381,17 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_kept_varies_on_caller_and_account() {
-        let ours = "Authorization, Valetkey-Token, Valetkey-Account";
-        assert_eq!(vary(&HeaderMap::new(), false), ours);
-        for (upstream, expected) in [
-            ("Accept-Encoding", "Accept-Encoding, Authorization, Valetkey-Token, Valetkey-Account"),
-            ("authorization", "authorization, Valetkey-Token, Valetkey-Account"),
-            ("Accept, *", "*"),
-            ("", ours),
-        ] {
-            assert_eq!(vary(&headers(&[("vary", upstream)]), true), expected, "{upstream}");
-        }
+    fn no_store_is_known_in_any_case() {
         assert!(is_no_store(&headers(&[("cache-control", "max-age=0, No-Store")])));
         assert!(!is_no_store(&headers(&[("cache-control", "max-age=9")])));
     }

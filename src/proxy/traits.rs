@@ -9,6 +9,8 @@ pub struct Traits {
     pub size: usize,
     /// There are headers of ours.
     pub ours: bool,
+    /// It names somebody for whom its caller acts.
+    pub for_another: bool,
     /// It says how long its body is.
     pub content_length: bool,
     /// It has a `Host`.
@@ -48,6 +50,7 @@ impl Traits {
                 "connection" => traits.hop_by_hop = traits.hop_by_hop.and(HopByHop::named_by(value)),
                 "te" | "trailer" | "transfer-encoding" | "http2-settings" => traits.hop_by_hop = HopByHop::Other,
                 "upgrade" => (traits.decides_protocol, traits.hop_by_hop) = (true, HopByHop::Other),
+                "valetkey-user" => (traits.ours, traits.for_another) = (true, true),
                 _ => traits.ours |= text.starts_with("valetkey-"),
             }
         }

@@ -39,6 +39,14 @@ pub fn catalogue() -> Vec<Kind> {
         kind(Unauthenticated::from(caller::Reason::Missing).into(), "The caller's JWT is missing, bad or expired"),
         kind(Refusal::forbidden(&service, "GitHub"), "A policy of the operator forbids this caller or call"),
         kind(
+            Refusal::may_not_act(&service),
+            "A call has the `Valetkey-User` header, and its caller is none that the operator lets act for others",
+        ),
+        kind(
+            Refusal::not_while_away(&service),
+            "The person in `Valetkey-User` has not allowed jobs to act for them while they are away, or no longer does",
+        ),
+        kind(
             Refusal::api_keys_retired(&service, "GitHub"),
             "An API key for a service whose keys are retired is not stored",
         ),

@@ -191,6 +191,19 @@ impl Refusal {
         Self::new(StatusCode::FORBIDDEN, Code::Forbidden, message).member("service", service.as_str())
     }
 
+    /// 403 `forbidden`: the call names somebody for whom it is, and its caller may act for nobody.
+    pub fn may_not_act(service: &ServiceName) -> Self {
+        let message = "Only jobs that the operator lets act for others may name a person in the Valetkey-User header";
+        Self::new(StatusCode::FORBIDDEN, Code::Forbidden, message).member("service", service.as_str())
+    }
+
+    /// 403 `forbidden`: the person for whom a job would act has not allowed it, or no longer does.
+    pub fn not_while_away(service: &ServiceName) -> Self {
+        let message =
+            "This person has not allowed jobs to act for them while they are away: only they can, on their dashboard";
+        Self::new(StatusCode::FORBIDDEN, Code::Forbidden, message).member("service", service.as_str())
+    }
+
     /// 404 `unknown_service`. The name is not repeated: it may be anything.
     pub fn unknown_service() -> Self {
         Self::new(StatusCode::NOT_FOUND, Code::UnknownService, "There is no service of this name")

@@ -51,6 +51,8 @@ pub enum Purpose {
     Session,
     /// Personal data of an audit event.
     Event,
+    /// A person's word that pods may act for them.
+    Allowance,
 }
 
 impl Purpose {
@@ -63,6 +65,7 @@ impl Purpose {
             Self::State => "state",
             Self::Session => "session",
             Self::Event => "event",
+            Self::Allowance => "allowance",
         }
     }
 }

@@ -62,6 +62,7 @@ async fn erase(
             // First of all: what a browser of theirs has begun comes too late from now on.
             whole.parts.consent.erasures.note(&caller, whole.now()).await?;
             let erased = whole.parts.connections.manager.erase(&caller, &cause).await?;
+            whole.parts.consent.allowances.withdraw(&caller).await?;
             let root = whole.parts.roots.get().await?;
             whole.parts.contacts.forget(&root, &caller).await.map_err(Unavailable::from)?;
             Ok::<_, Unavailable>(erased)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Change, Loss, Notice, Shown, Subject, Texts, Unit, Words, unit};
 use crate::config::Language;
 
+mod away;
 mod keys;
 mod mail;
 mod manage;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::Language;
 
+mod away;
 mod de;
 mod en;
 mod keys;
@@ -13,6 +14,7 @@ mod mail;
 mod manage;
 
 use self::{de::German, en::English};
+pub use away::Away;
 pub use keys::Keys;
 pub use mail::{Facts, MailText, Mails};
 pub use manage::Manage;
@@ -133,7 +135,7 @@ pub struct Words {
 }
 
 /// The texts with names in them, one method each.
-pub trait Texts: Keys + Manage + Mails {
+pub trait Texts: Away + Keys + Manage + Mails {
     /// Whose texts they are.
     fn language(&self) -> Language;
     /// What needs no names in it.

@@ -283,3 +283,23 @@ def with_text(folder, old: str, new: str):
         file.write_text(text.replace(old, new))
     assert changed
     return chart
+
+
+def test_pods_as_callers_bring_what_it_takes_to_fetch_the_cluster_s_keys(rendered):
+    pods = {"kubernetes": {"audience": "valetkey", "service_accounts": ["jobs/nightly"]}}
+    for name, callers, mounted in [
+        ("minimum", [pods], True),
+        ("minimum", [{"kubernetes": {**pods["kubernetes"], "jwks_url": "https://oidc.example.com/keys"}}], False),
+        ("minimum", values_of("minimum")["config"]["callers"], False),
+    ]:
+        made = render(merged(values_of(name), {"config": {"callers": callers}}))
+        spec, container = the_container(made)
+        paths = [mount["mountPath"] for mount in container["volumeMounts"]]
+        assert ("/var/run/secrets/kubernetes.io/serviceaccount" in paths) is mounted
+        sources = [source for volume in spec["volumes"] for source in volume.get("projected", {}).get("sources", [])]
+        assert any("audience" not in source.get("serviceAccountToken", {"audience": ""}) for source in sources) is mounted
+        assert any(source.get("configMap", {}).get("name") == "kube-root-ca.crt" for source in sources) is mounted
+        egress = [port for rule in made.one("NetworkPolicy")["spec"]["egress"] for port in ports(rule)]
+        # Policies see the API server's own port where a Service's address leads to it.
+        assert (6443 in egress) is mounted
+        assert spec["automountServiceAccountToken"] is False

@@ -11,6 +11,9 @@ mod servers;
 /// Callers' JWTs: algorithms, keys, header forms, bad ones.
 mod callers;
 
+/// Callers that are pods of a Kubernetes cluster.
+mod pods;
+
 /// Requests to the upstream and its answers: injection, hygiene, paths, refusals, streaming.
 mod proxy;
 

@@ -163,8 +163,17 @@ shutdown:
 {{- $ports := concat (list "443") (splitList "\n" (include "valetkey.urlPorts" (omit .Values.config "store" "connect" "application" "public_url"))) -}}
 {{- $check := dig "connect" "session" "check_url" "" .Values.config -}}
 {{- if $check -}}{{- $ports = append $ports (include "valetkey.portOf" $check) -}}{{- end -}}
+{{- if include "valetkey.asksCluster" . -}}{{- $ports = append $ports "6443" -}}{{- end -}}
 {{- range .Values.networkPolicy.extraPorts -}}{{- $ports = append $ports (printf "%d" (int .)) -}}{{- end -}}
 {{- $ports | compact | uniq | sortAlpha | join "\n" -}}
+{{- end -}}
+
+{{/* Whether callers are pods whose keys are fetched from the cluster as a pod finds it: then Valetkey's pod needs a token, and
+the cluster's authority. Not empty: yes. */}}
+{{- define "valetkey.asksCluster" -}}
+{{- range .Values.config.callers -}}
+{{- with .kubernetes -}}{{- if not (or .jwks_file .jwks_url) }}yes{{ end -}}{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "valetkey.urlPorts" -}}

@@ -71,6 +71,11 @@ exec:
   mountPath: /var/run/secrets/valetkey
   readOnly: true
 {{- end }}
+{{- if include "valetkey.asksCluster" . }}
+- name: {{ include "valetkey.volume" (list "cluster" "") }}
+  mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+  readOnly: true
+{{- end }}
 {{- with .Values.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
@@ -107,6 +112,19 @@ exec:
           audience: {{ .audience | quote }}
           expirationSeconds: {{ int (default 3600 .expirationSeconds) }}
       {{- end }}
+{{- end }}
+{{- if include "valetkey.asksCluster" . }}
+- name: {{ include "valetkey.volume" (list "cluster" "") }}
+  projected:
+    sources:
+      - serviceAccountToken:
+          path: token
+          expirationSeconds: 3600
+      - configMap:
+          name: kube-root-ca.crt
+          items:
+            - key: ca.crt
+              path: ca.crt
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}

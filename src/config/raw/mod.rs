@@ -13,10 +13,12 @@ use super::{
 };
 use crate::secret::SecretString;
 
+mod kubernetes;
 mod notifications;
 mod service;
 mod storage;
 
+pub use kubernetes::*;
 pub use notifications::*;
 pub use service::*;
 pub use storage::*;
@@ -152,16 +154,19 @@ pub struct RawAdmin {
 }
 
 /// An issuer of callers' JWTs (RFC 7519): exactly one of `jwks_url`, `jwks_file`, `public_key`, `public_key_file`, `secret`
-/// and `secret_file` says what verifies them.
+/// and `secret_file` says what verifies them. Or `kubernetes` stands for all of these.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "Caller")]
+#[schemars(rename = "Caller", extend(
+    "if" = { "required": ["kubernetes"] },
+    "else" = { "required": ["issuer", "audience", "algorithms"] },
+))]
 pub struct RawCaller {
     /// The `iss` claim, compared byte for byte.
-    #[schemars(required, length(min = 1, max = 2048))]
+    #[schemars(length(min = 1, max = 2048))]
     pub issuer: Option<String>,
     /// One of the token's `aud` must equal this.
-    #[schemars(required, length(min = 1))]
+    #[schemars(length(min = 1))]
     pub audience: Option<String>,
     /// A JWKS (RFC 7517) that is fetched in the background. `https`; plain `http` only on loopback.
     pub jwks_url: Option<String>,
@@ -177,7 +182,7 @@ pub struct RawCaller {
     /// A file that holds it.
     pub secret_file: Option<PathBuf>,
     /// The JWS algorithms (RFC 7518) that are accepted. HS* only with `secret`.
-    #[schemars(required, length(min = 1))]
+    #[schemars(length(min = 1))]
     pub algorithms: Option<Vec<Algorithm>>,
     /// The claim that names the caller.
     #[schemars(length(min = 1), extend("default" = "sub"))]
@@ -191,6 +196,8 @@ pub struct RawCaller {
     /// The claim with the caller's language (`locale`), for notifications.
     #[schemars(length(min = 1))]
     pub language_claim: Option<String>,
+    /// In place of all these but `application`: pods of a Kubernetes cluster, by the tokens of their ServiceAccounts.
+    pub kubernetes: Option<RawKubernetes>,
 }
 
 /// The connect flow.

@@ -2,15 +2,16 @@
 
 use jsonwebtoken::DecodingKey;
 
-use crate::{
-    config::{
-        Algorithm, CallerIssuer, IssuerKeys,
-        context::Context,
-        problem::{Path, finding},
-        raw::RawCaller,
-        urls::{PlainHttp, UrlRule},
-    },
-    id::Issuer,
+use super::{
+    issuers::{issuer, jwks_file},
+    kubernetes::pods,
+};
+use crate::config::{
+    Algorithm, CallerIssuer, IssuerKeys,
+    context::Context,
+    problem::{Path, finding},
+    raw::RawCaller,
+    urls::{PlainHttp, UrlRule},
 };
 
 /// RFC 2104 §3 and RFC 7518 §3.2: a key no shorter than the hash.
@@ -32,6 +33,12 @@ pub(super) fn callers(raw: Vec<RawCaller>, path: &Path, cx: &mut Context<'_>) ->
 }
 
 fn caller(mut raw: RawCaller, path: &Path, cx: &mut Context<'_>) -> Option<CallerIssuer> {
+    if let Some(kubernetes) = raw.kubernetes.take() {
+        return pods(kubernetes, raw, path, cx);
+    }
+    if cx.report.is_broken(&path.key("kubernetes")) {
+        return None;
+    }
     let algorithms = raw.algorithms.take().unwrap_or_default();
     let jwks = raw.jwks_url.is_some() || raw.jwks_file.is_some();
     let family = one_family(&algorithms, jwks, &path.key("algorithms"), cx);
@@ -50,19 +57,14 @@ fn caller(mut raw: RawCaller, path: &Path, cx: &mut Context<'_>) -> Option<Calle
     } else {
         None
     };
-    let issuer = raw.issuer.and_then(|text| match Issuer::parse(&text) {
-        Ok(issuer) => Some(issuer),
-        Err(malformed) => {
-            cx.report.problem(&path.key("issuer"), finding(format!("This can't be: {malformed}")));
-            None
-        }
-    });
+    let issuer = raw.issuer.and_then(|text| issuer(&text, path, cx));
     Some(CallerIssuer {
         issuer: issuer?,
         audience: raw.audience?,
         keys: keys?,
         algorithms,
         user_claim: raw.user_claim.unwrap_or_else(|| "sub".into()),
+        pods: None,
         application: raw.application.and_then(|application| application.name),
         email_claim: raw.email_claim,
         language_claim: raw.language_claim,
@@ -127,15 +129,7 @@ fn keys(raw: &mut RawCaller, family: Option<Family>, path: &Path, cx: &mut Conte
         return cx.url(&path.key("jwks_url"), &text, rule).map(IssuerKeys::JwksUrl);
     }
     if let Some(file) = raw.jwks_file.take() {
-        let path = path.key("jwks_file");
-        let text = cx.file(&path, file)?;
-        let parsed: Result<serde_json::Value, _> = serde_json::from_str(&text);
-        if !parsed.is_ok_and(|jwks| jwks.get("keys").is_some_and(serde_json::Value::is_array)) {
-            cx.report
-                .problem(&path, finding("This file holds no JWKS").hint("it should be JSON such as `{\"keys\": […]}`"));
-            return None;
-        }
-        return Some(IssuerKeys::Jwks(text));
+        return jwks_file(file, &path.key("jwks_file"), cx);
     }
     if let Some(pem) = raw.public_key.take() {
         return public_key(pem, family, &path.key("public_key"), cx);

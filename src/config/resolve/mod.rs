@@ -16,6 +16,8 @@ use super::{
 
 mod brand;
 mod callers;
+mod issuers;
+mod kubernetes;
 mod listeners;
 mod notifications;
 mod storage;

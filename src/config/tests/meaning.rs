@@ -101,6 +101,21 @@ fn what_is_left_out_is_safe() {
 }
 
 #[test]
+fn pods_are_believed_as_their_cluster_vouches_for_them() {
+    let issuer = "{ issuer: i, audience: a, secret: 0123456789abcdef0123456789abcdef, algorithms: [HS256] }";
+    let pods = "{ kubernetes: { audience: a, service_accounts: [jobs/nightly] }, application: { name: Jobs } }";
+    let config = config(&format!("{LEAST}{SERVICE}").replace(issuer, pods));
+    let caller = &config.callers[0];
+    assert_eq!(caller.issuer.as_str(), "https://kubernetes.default.svc.cluster.local");
+    assert_eq!((caller.user_claim.as_str(), caller.application.as_deref()), ("sub", Some("Jobs")));
+    assert_eq!(caller.algorithms, [Algorithm::RS256, Algorithm::ES256, Algorithm::ES384]);
+    assert!(caller.pods.as_ref().unwrap().include("system:serviceaccount:jobs:nightly"));
+    let IssuerKeys::Cluster(keys) = &caller.keys else { panic!("should be the cluster's") };
+    assert_eq!(keys.url.as_str(), "https://kubernetes.default.svc/openid/v1/jwks");
+    assert_eq!(keys.token_file, PathBuf::from("/var/run/secrets/kubernetes.io/serviceaccount/token"));
+}
+
+#[test]
 fn a_password_in_the_url_moves_out_of_it() {
     let store = "store: { embedded: { path: v.redb } }";
     let text = format!("{LEAST}{SERVICE}")

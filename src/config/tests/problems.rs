@@ -96,6 +96,28 @@ fn addresses_and_urls() {
 
 #[test]
 #[rustfmt::skip]
+fn pods_as_callers() {
+    let item = "  - issuer: https://auth.example.com/\n    audience: valetkey\n    jwks_url: https://auth.example.com/jwks\n    algorithms: [RS256]\n";
+    let pods = |more: &str| format!("  - kubernetes:\n      service_accounts: [jobs/nightly]\n      audience: valetkey\n{more}");
+    let name = "callers[0].kubernetes";
+    check(problems, &[
+        (item, "  - kubernetes: # HERE\n      service_accounts: [jobs/nightly]\n", &format!("{name}.audience"), "missing", "add `audience:`"),
+        (item, "  - kubernetes: # HERE\n      audience: valetkey\n", &format!("{name}.service_accounts"), "missing", "add `service_accounts:`"),
+        (item, "  - kubernetes:\n      audience: valetkey\n      service_accounts: [] # HERE\n", &format!("{name}.service_accounts"), "empty", ""),
+        (item, "  - kubernetes:\n      audience: valetkey\n      service_accounts: [jobs/a, nightly] # HERE\n", &format!("{name}.service_accounts[1]"), "no ServiceAccount", "`namespace/*`"),
+        (item, &pods("    issuer: https://i # HERE\n"), "callers[0].issuer", "doesn't go with `kubernetes`", "below"),
+        (item, &pods("    email_claim: email # HERE\n"), "callers[0].email_claim", "doesn't go with `kubernetes`", "leave it out"),
+        (item, &pods("      jwks_url: http://api.example/jwks # HERE\n"), &format!("{name}.jwks_url"), "only for loopback", ""),
+        (item, &pods("      ca_file: absent # HERE\n"), &format!("{name}.ca_file"), "doesn't exist", ""),
+        (item, &pods("      ca_file: absent # HERE\n      jwks_file: ../tests/it/fixtures/jwks.json\n"), &format!("{name}.ca_file"), "Nothing is fetched", ""),
+        (item, &pods("      algorithms: [HS256] # HERE\n"), &format!("{name}.algorithms"), "shared secret", ""),
+        (item, &pods("      audiense: x # HERE\n"), &format!("{name}.audiense"), "unknown", "did you mean `audience`?"),
+    ]);
+    assert_eq!(problems(&with(item, &pods("    application: { name: Jobs }\n"))), []);
+}
+
+#[test]
+#[rustfmt::skip]
 fn callers_keys_and_algorithms() {
     let jwks = "jwks_url: https://auth.example.com/jwks\n    algorithms: [RS256]";
     let secret = "0123456789abcdef0123456789abcdef";

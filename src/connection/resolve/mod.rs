@@ -2,7 +2,7 @@
 //! memory only; everything else ends in one of few answers, and none of them blames the caller for a store, key or
 //! provider that is down.
 //!
-//! - `decide`: the pure part; `rejection`: when the upstream refuses what was found
+//! - `decide`: the pure part; `acting`: who acted for whom; `rejection`: when the upstream refuses what was found
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,6 +30,7 @@ use super::{
     refresh::{CircuitState, Failure, Refresher},
 };
 
+mod acting;
 mod decide;
 mod rejection;
 
@@ -56,6 +57,7 @@ pub struct Resolver {
     api_keys: Arc<ApiKeys>,
     metrics: Arc<Metrics>,
     handle: Handle,
+    told: acting::Told,
 }
 
 impl Resolver {
@@ -69,7 +71,7 @@ impl Resolver {
         metrics: Arc<Metrics>,
         handle: Handle,
     ) -> Arc<Self> {
-        Arc::new(Self { records, reader, editor, refresher, api_keys, metrics, handle })
+        Arc::new(Self { records, reader, editor, refresher, api_keys, metrics, handle, told: acting::Told::default() })
     }
 
     /// A caller's name in the store, once the root that it derives from is known. Worth keeping: it costs an HMAC.

@@ -39,6 +39,9 @@ fn named(connection: Connection, service: &Service) -> Connection {
 struct Listed {
     /// Ordered by service and account.
     connections: Vec<Connection>,
+    /// Whether the caller lets jobs that the operator has listed act for them while they are away, as they say on the dashboard;
+    /// exact to five seconds.
+    away: bool,
 }
 
 /// What the caller has.
@@ -52,7 +55,10 @@ struct Listed {
 pub(super) async fn list(axum::extract::State(state): Shared, asked: Asked) -> Response {
     let served = async {
         let caller = asked.caller(&state).await?;
-        json(&Listed { connections: state.parts.connections.manager.list(&caller.id).await? })
+        let connections = state.parts.connections.manager.list(&caller.id).await?;
+        let away = state.parts.callers.anybody_may_act()
+            && state.parts.consent.allowances.allowed(&caller.id, state.now()).await?;
+        json(&Listed { connections, away })
     };
     asked.reply(served.await)
 }

@@ -86,7 +86,7 @@ fn scopes(names: &[String]) -> Served<Vec<String>> {
 /// Whether a connection to the service would be of use: its policy lets some call of this caller through. Nobody is sent to
 /// connect what they may never call.
 fn of_use<'a>(caller: &'a Caller, service: &'a Service) -> Result<(), Forbidden<'a>> {
-    policy::judge(&Question { service, claims: Some(caller.claims()), operation: None })
+    policy::judge(&Question { service, claims: Some(caller.claims()), operation: None, behalf_of: None })
 }
 
 /// Make a connect link before it is needed.

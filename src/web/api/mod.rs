@@ -79,6 +79,10 @@ impl Asked {
     }
 
     async fn caller(&self, state: &State) -> Served<Arc<Caller>> {
+        // Whoever acts for somebody calls for them, and does nothing else: no link of theirs is made for another.
+        if self.headers.contains_key("valetkey-user") {
+            return Err(Refusal::bad_request("The Valetkey-User header is for calls under /proxy/ alone"));
+        }
         let token = caller::presented(&self.headers, None)?;
         Ok(state.parts.callers.authenticate(&token, state.now()).await?)
     }

@@ -182,6 +182,12 @@ fn proxied() -> PathItem {
                 Required::False,
                 "Scopes that this call needs, spaces between.",
             ))
+            .parameter(parameter(
+                "Valetkey-User",
+                ParameterIn::Header,
+                Required::False,
+                "The person for whom a listed pod acts: the issuer of their JWTs, `|`, and its `sub`.",
+            ))
             .responses(
                 utoipa::openapi::ResponsesBuilder::new()
                     .responses_from_into_responses::<Always>()

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{consent::Reach, id::Account, words::Notice};
 
+mod away;
 mod cards;
 mod disconnect;
 mod enter;
@@ -41,6 +42,7 @@ pub(super) fn routes() -> Router<Arc<State>> {
         .route("/dashboard/rename", get(rename::ask).post(rename::rename))
         .route("/dashboard/api-key", post(keys::store))
         .route("/dashboard/api-key/remove", get(keys::ask).post(keys::remove))
+        .route("/dashboard/away", post(away::say))
         .route("/dashboard/sign-out", post(sign_out))
 }
 
@@ -53,6 +55,8 @@ struct DashboardPage<'a> {
     restricted: bool,
     done: Option<String>,
     cards: &'a [Card],
+    /// Whether jobs may act for them; none: there is no such question.
+    away: Option<bool>,
     token_field: &'a str,
     token: &'a str,
 }
@@ -74,6 +78,7 @@ async fn dashboard(visit: Visit, RawQuery(query): RawQuery) -> Response {
     let Ok(connections) = state.parts.connections.manager.list(&visitor.caller).await else {
         return unavailable(&visit);
     };
+    let Ok(away) = away::word(state, &visitor).await else { return unavailable(&visit) };
     let Ok(proof) = Proof::new(&visit).await else { return unavailable(&visit) };
     let titled = |name: &str| {
         let name = parameter(query.as_deref(), name)?;
@@ -87,7 +92,11 @@ async fn dashboard(visit: Visit, RawQuery(query): RawQuery) -> Response {
         .or_else(|| titled("renamed").map(|title| t.just_renamed(&title)))
         .or_else(|| titled("disconnected").map(|title| t.just_disconnected(&title)))
         .or_else(|| titled("key_stored").map(|title| t.key_stored(&title)))
-        .or_else(|| titled("key_removed").map(|title| t.key_removed(&title)));
+        .or_else(|| titled("key_removed").map(|title| t.key_removed(&title)))
+        .or_else(|| {
+            let said = parameter(query.as_deref(), away::FIELD)?;
+            away.filter(|on| *on == (said == away::ON)).map(|on| t.away_done(on).to_owned())
+        });
     let cards = cards(state, &visitor, connections, t);
     let page = DashboardPage {
         f: Frame::new(state, t, visitor.application.as_deref()),
@@ -96,6 +105,7 @@ async fn dashboard(visit: Visit, RawQuery(query): RawQuery) -> Response {
         restricted: visitor.reach != Reach::All,
         done,
         cards: &cards,
+        away,
         token_field: TOKEN,
         token: &proof.token,
     };

@@ -6,7 +6,7 @@ use crate::{connection::LABELS_MAX, consent::Wish, id::Account};
 #[tokio::test]
 async fn applications_see_what_their_caller_has_and_nothing_of_others() {
     let site = Site::new();
-    assert_eq!(site.api("ada", "GET", "/connections", None).await.json(), json!({"connections": []}));
+    assert_eq!(site.api("ada", "GET", "/connections", None).await.json(), json!({"connections": [], "away": false}));
     site.connect(&mut Jar::default(), &site.link("ada").await).await;
     let list = site.api("ada", "GET", "/connections", None).await;
     assert_eq!(list.headers[header::CACHE_CONTROL], "no-store");
