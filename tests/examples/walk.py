@@ -16,6 +16,10 @@ from pathlib import Path
 from urllib.parse import urlencode, urljoin
 
 import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from ports import free_ports
 from provider import CLIENT_SECRET, Provider
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -24,13 +28,6 @@ EXAMPLES = ROOT / "examples"
 WITH_CONFIGURATION = ("compose", "sidecar")
 PYTHON = Path(sys.executable)
 BINARY = Path(os.environ.get("VALETKEY", ROOT / "target/debug/valetkey")).resolve()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has at the moment."""
-    with contextlib.ExitStack() as open_ones:
-        sockets = [open_ones.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]
 
 
 def listening(port: int, process: subprocess.Popen | None = None):

@@ -1,6 +1,12 @@
 """Fixtures of the chart's tests."""
 
+import sys
+from pathlib import Path
+
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from chart import BINARY, SETS, Stage, render_set
 
 

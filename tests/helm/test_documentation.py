@@ -11,7 +11,8 @@ import urllib.request
 import pytest
 import yaml
 from chart import BINARY, ROOT, merged, render, render_in, values_of
-from test_sidecar import free_ports, old
+from ports import free_ports
+from test_sidecar import old
 
 
 def blocks(page: str) -> dict[str, dict]:

@@ -1,6 +1,5 @@
 """The template `valetkey.sidecar` in an application's chart, and that the real binary does what its probes rely on."""
 
-import contextlib
 import signal
 import socket
 import subprocess
@@ -11,6 +10,7 @@ import helm_python
 import kubernetes_validate
 import pytest
 from chart import BINARY, GONE, NEWEST, merged, pod_of, render_in, values_of
+from ports import free_ports
 
 KINDS = ["Deployment", "StatefulSet", "Job", "CronJob"]
 QUIT = "curl -fsS -X POST http://127.0.0.1:9090/quitquitquit"
@@ -118,13 +118,6 @@ def test_readiness_without_redis_is_a_choice(charts):
     container = pod_of(app(charts, {"sidecar": {"readiness": "listening"}}).one("Deployment"))["initContainers"][0]
     command = container["readinessProbe"]["exec"]["command"]
     assert command[command.index("--expect") + 1] == "listening"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has at the moment."""
-    with contextlib.ExitStack() as open_ones:
-        sockets = [open_ones.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]
 
 
 def test_the_binary_does_what_the_probes_rely_on(charts, stage):
