@@ -10,7 +10,7 @@ use super::{
     rig::Rig,
     sim::{provider::Death, world::written},
 };
-use crate::{connection::UnconfirmedGrant, provider::testing};
+use crate::{clock::Timestamp, connection::UnconfirmedGrant, id::ConnectionId, oauth::Grant, provider::testing};
 
 #[tokio::test(start_paused = true)]
 async fn a_service_with_the_same_client_keeps_its_grant_when_its_neighbour_is_disconnected() {
@@ -72,6 +72,11 @@ async fn another_account_or_client_is_no_reason_to_spare_a_grant() {
     assert_eq!(rig.death_of(family), Some(Death::Client));
 }
 
+/// Ada's grant, until somebody speaks for it.
+fn aside(id: &ConnectionId, grant: Grant, until: Timestamp) -> UnconfirmedGrant<'_> {
+    UnconfirmedGrant { id, name: "one", grant, identity: identity(Some("ada")), requested: &[], shown: true, until }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_grant_that_nobody_confirmed_is_only_forgotten_beside_a_service_with_the_same_client() {
     for (service, revoked) in [("crm-mail", false), ("elsewhere", true)] {
@@ -80,16 +85,7 @@ async fn a_grant_that_nobody_confirmed_is_only_forgotten_beside_a_service_with_t
         let connections = &rig.processes[0].connections;
         let (family, grant) = rig.world.provider.consent(0);
         let until = connections.records.now().plus(Duration::from_secs(30));
-        let aside = UnconfirmedGrant {
-            id: &id,
-            name: "one",
-            grant,
-            identity: identity(Some("ada")),
-            requested: &[],
-            shown: true,
-            until,
-        };
-        connections.unconfirmed.put(aside).await.unwrap();
+        connections.unconfirmed.put(aside(&id, grant, until)).await.unwrap();
         sleep(LATER).await;
         assert_eq!(rig.death_of(family).is_some(), revoked, "{service}");
         assert_eq!(rig.records(), 1);
@@ -104,16 +100,7 @@ async fn a_grant_that_waits_for_a_word_is_alive_too() {
     let (family, grant) = rig.world.provider.consent(0);
     let until = connections.records.now().plus(LIFE / 2);
     let waiting = labelled(&id, "work");
-    let aside = UnconfirmedGrant {
-        id: &waiting,
-        name: "one",
-        grant,
-        identity: identity(Some("ada")),
-        requested: &[],
-        shown: true,
-        until,
-    };
-    connections.unconfirmed.put(aside).await.unwrap();
+    connections.unconfirmed.put(aside(&waiting, grant, until)).await.unwrap();
     rig.disconnect(&id).await;
     sleep(LATER).await;
     assert_eq!((rig.revocations(), rig.death_of(family)), (0, None));
