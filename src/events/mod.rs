@@ -6,7 +6,7 @@
 //! - `audit`: a line in the log
 //! - `notice`: which events are worth telling somebody, whom, and what makes two of them the same
 //! - `contact`: callers' mail addresses, kept sealed
-//! - `outbox`: what waits to be told (`inbox`, `queue`, `notifier`, `handover`), by `webhook` or by `mail` in the person's `words`
+//! - `outbox`: what waits to be told, and the ways it goes
 
 use std::{
     fmt,
@@ -23,17 +23,11 @@ mod audit;
 mod cause;
 mod contact;
 mod event_id;
-mod handover;
-mod inbox;
 mod kept;
-mod mail;
 mod notice;
-mod notifier;
-mod queue;
-mod sent;
+mod outbox;
 #[cfg(test)]
 mod tests;
-mod webhook;
 
 pub use audit::AuditLog;
 #[cfg(test)]
@@ -41,11 +35,9 @@ pub(crate) use cause::CALLER;
 pub use cause::{Actor, CLIENT_ADDRESS, Cause};
 pub use contact::{Contact, Contacts};
 pub use event_id::{EventId, EventIds};
-pub use inbox::Inbox;
 pub use kept::{AUDIT, KEPT, KeptError, KeptEvent};
-pub use mail::MailError;
 pub use notice::{About, Link, Surroundings};
-pub use notifier::{Notifier, Parts};
+pub use outbox::{Inbox, MailError, Notifier, Parts};
 
 /// How many facts that recur with every call are remembered as told.
 const TOLD: usize = 10_000;

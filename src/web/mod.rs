@@ -1,5 +1,5 @@
-//! Valetkey's own routes, by audience: `consent_pages` and `dashboard` for people, `api` for applications, `admin` for
-//! operators. Handlers read a request, ask `consent` or `connection`, and show the outcome; they decide nothing and never
+//! Valetkey's own routes, by audience: `consent_pages` and `dashboard` for people, `api` for applications, `admin` and
+//! `probes` for operators. Handlers read a request, ask `consent` or `connection`, and show the outcome; they decide nothing and never
 //! touch a credential. A listener serves only the routes of its roles.
 //!
 //! Every answer passes the door below: it has a request id, a panic in a handler becomes a 500, and what no route takes
@@ -42,11 +42,11 @@ mod brand;
 mod consent_pages;
 mod cookies;
 mod dashboard;
-mod erase;
 mod forms;
 mod leave;
 mod marks;
 mod page;
+mod probes;
 #[cfg(test)]
 pub(crate) mod tests;
 mod transport;
@@ -55,9 +55,9 @@ mod visitor;
 mod vouch;
 mod wording;
 
-pub use admin::{Health, Readily, Readiness};
 pub use api::{openapi, openapi_text};
 use cookies::Cookies;
+pub use probes::{Health, Readily, Readiness};
 pub use transport::Routes;
 
 /// The longest body that any route takes.
@@ -181,7 +181,7 @@ pub fn router(state: Arc<State>, roles: Roles, may_end: bool) -> Router {
         router = router.merge(consent_pages::routes()).merge(dashboard::routes());
     }
     if roles.admin {
-        router = router.merge(admin::routes()).merge(erase::routes());
+        router = router.merge(probes::routes()).merge(admin::routes());
     }
     if may_end {
         router = router.merge(leave::routes());

@@ -7,13 +7,15 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{
-    Event, Sink,
     handover::{Content, Delivery},
-    notice::{Judge, Notice},
     queue::Queue,
 };
 use crate::{
     clock::{Clock, Timestamp},
+    events::{
+        Event, Sink,
+        notice::{Judge, Notice},
+    },
     telemetry::{
         Metrics,
         metrics::{NoticeChannel, NoticeOutcome},

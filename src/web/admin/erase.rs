@@ -1,48 +1,26 @@
 //! `DELETE /admin/users/{user}`: an operator erases all of a user (GDPR article 17). Guarded by `admin.token`; without one
 //! the route isn't there.
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{FromRequestParts, Path, RawQuery},
+    extract::{Path, RawQuery},
     response::{IntoResponse, Response},
     routing::delete,
 };
-use http::{HeaderMap, StatusCode, header, request::Parts};
+use http::{HeaderMap, StatusCode};
 
-use super::{State, accept, answer, cause, consent_pages::parameter, page};
+use super::{Requested, admit};
 use crate::{
     connection::Unavailable,
-    events::{Actor, Cause},
     id::{CallerId, Issuer, RequestId, Subject},
     refusal::Refusal,
+    web::{State, accept, answer, consent_pages::parameter, page},
 };
 
 pub(super) fn routes() -> Router<Arc<State>> {
     Router::new().route("/admin/users/{user}", delete(erase))
-}
-
-/// Whether whoever asks is the operator.
-pub(super) fn admit(state: &State, headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(token) = &state.parts.settings.admin_token else { return Err(Refusal::not_found()) };
-    let presented = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().split_at_checked(7));
-    match presented {
-        None => Err(Refusal::nothing_presented("This needs the admin token")),
-        Some((scheme, presented)) if scheme.eq_ignore_ascii_case(b"bearer ") && token.matches(presented) => Ok(()),
-        Some(_) => Err(Refusal::unauthenticated("invalid", "This is not the admin token")),
-    }
-}
-
-/// The request as the cause of what the operator does by it.
-struct Requested(Cause);
-
-impl<S: Send + Sync> FromRequestParts<S> for Requested {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(cause(parts, Actor::Operator)))
-    }
 }
 
 async fn erase(

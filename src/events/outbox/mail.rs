@@ -18,14 +18,14 @@ use lettre::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{
-    contact::Contact,
-    notice::{About, Notice},
-    sent::Sent,
-};
+use super::sent::Sent;
 use crate::{
     clock::Timestamp,
     config::{Email, NoticeKind, SmtpTls},
+    events::{
+        contact::Contact,
+        notice::{About, Notice},
+    },
     id::Account,
     secret::{self, SecretString},
     words::{Facts, Loss, MailText, texts},

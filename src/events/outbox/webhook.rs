@@ -10,13 +10,11 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use sha2::Sha256;
 
-use super::{
-    notice::{About, Notice},
-    sent::Sent,
-};
+use super::sent::Sent;
 use crate::{
     clock::Timestamp,
     config::{NoticeKind, Webhook},
+    events::notice::{About, Notice},
     outbound::{CallLimits, Outbound},
     secret::{Secret, SecretString},
 };

@@ -13,11 +13,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    contact::Contacts,
     handover::{Content, Delivery, Handover},
     inbox::{Inbox, Work, channel},
     mail::{MailError, Mailer},
-    notice::{Notice, Surroundings},
     queue::{PATIENCE, Schedule},
     sent::Sent,
     webhook::{self, Endpoints},
@@ -25,6 +23,10 @@ use super::{
 use crate::{
     clock::Timestamp,
     config,
+    events::{
+        contact::Contacts,
+        notice::{Notice, Surroundings},
+    },
     outbound::Outbound,
     store::{Claim, Store},
     telemetry::metrics::{NoticeChannel, NoticeOutcome},
