@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod api_keys;
+mod audit;
 pub mod brand;
 mod context;
 mod document;
@@ -44,6 +45,7 @@ pub mod urls;
 mod validate;
 
 pub use api_keys::ApiKeys;
+pub use audit::{Audit, AuditFile};
 pub use brand::Brand;
 pub(crate) use context::{Context, or};
 pub use document::Env;
@@ -94,6 +96,8 @@ pub struct Config {
     pub refresh: Refresh,
     /// Who is told what happens to connections.
     pub notifications: Notifications,
+    /// How much is kept of what happened.
+    pub audit: Audit,
 }
 
 /// One listener.

@@ -67,6 +67,8 @@ pub struct Metrics {
     notifications: Family<NoticeLabels, Counter>,
     credential_cache: [Counter; CacheOutcome::ALL.len()],
     store_errors: Counter,
+    audit_dropped: Counter,
+    audit_lag: Gauge<f64, AtomicU64>,
     in_flight: Gauge,
     config_reload_successful: Gauge,
     config_reload_success: Gauge<f64, AtomicU64>,
@@ -108,6 +110,10 @@ impl Metrics {
         registry.register("credential_cache", "Look-ups of credentials in memory", cache.clone());
         let store_errors = Counter::default();
         registry.register("store_errors", "Store operations that failed", store_errors.clone());
+        let audit_dropped = Counter::default();
+        registry.register("audit_dropped", "Events that the audit log could not take", audit_dropped.clone());
+        let audit_lag = Gauge::<f64, AtomicU64>::default();
+        registry.register("audit_lag_seconds", "How long an event waits to be in the audit log", audit_lag.clone());
         let in_flight = Gauge::default();
         registry.register("in_flight", "Requests being served", in_flight.clone());
         let config_reload_successful = Gauge::default();
@@ -135,6 +141,8 @@ impl Metrics {
             notifications,
             credential_cache,
             store_errors,
+            audit_dropped,
+            audit_lag,
             in_flight,
             config_reload_successful,
             config_reload_success,
@@ -180,6 +188,16 @@ impl Metrics {
     /// Counts a store operation that failed.
     pub fn store_error(&self) {
         self.store_errors.inc();
+    }
+
+    /// So many events are lost that the audit log could not take for too long.
+    pub fn audit_dropped(&self, n: u64) {
+        self.audit_dropped.inc_by(n);
+    }
+
+    /// How long the oldest event has waited that is not in the audit log yet.
+    pub fn audit_lag(&self, lag: Duration) {
+        self.audit_lag.set(lag.as_secs_f64());
     }
 
     /// A configuration has been put in force.

@@ -13,11 +13,13 @@ use super::{
 };
 use crate::secret::SecretString;
 
+mod audit;
 mod kubernetes;
 mod notifications;
 mod service;
 mod storage;
 
+pub use audit::*;
 pub use kubernetes::*;
 pub use notifications::*;
 pub use service::*;
@@ -66,6 +68,8 @@ pub struct RawConfig {
     pub refresh: Option<RawRefresh>,
     /// Who is told what happens to connections: webhooks for operators, mail for callers. Nobody by default.
     pub notifications: Option<RawNotifications>,
+    /// The audit log: what happened to connections.
+    pub audit: Option<RawAudit>,
 }
 
 /// The application that people connect their accounts for, and how its pages look.
