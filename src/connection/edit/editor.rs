@@ -19,7 +19,7 @@ use crate::{
     },
     events::audit::SCOPES_EXPANDED,
     id::ConnectionId,
-    store::{Expect, OwnerId},
+    store::{Expect, Held, OwnerId},
 };
 
 use super::{moves::Moves, saver::Saver};
@@ -58,6 +58,20 @@ impl Editor {
         fact: &Fact<'_>,
         decide: impl Fn(&Record) -> Option<Change>,
     ) -> Result<Option<Record>, Unavailable> {
+        self.change_under(None, id, fact, decide).await
+    }
+
+    /// The same, where this lease is held until it is written.
+    ///
+    /// # Errors
+    /// [`Unavailable::Busy`], too, where it isn't: then nothing was written.
+    pub async fn change_under(
+        &self,
+        lease: Option<Held<'_>>,
+        id: &ConnectionId,
+        fact: &Fact<'_>,
+        decide: impl Fn(&Record) -> Option<Change>,
+    ) -> Result<Option<Record>, Unavailable> {
         let key = self.records.roots().key(id).await?;
         for _ in 0..ATTEMPTS {
             let prepared = self.records.facts().prepare(&key.owner, fact.kind).await?;
@@ -87,8 +101,8 @@ impl Editor {
             let added = record.scopes_added_by(&change);
             let told = Fact { scopes: &added, detail: Some(SCOPES_EXPANDED), ..*fact };
             let told = (prepared, if added.is_empty() { fact } else { &told });
-            let put =
-                self.records.put_prepared(key, expect, told, |version, now| record.apply(change, now, version)).await?;
+            let make = |version, now| record.apply(change, now, version);
+            let put = self.records.put_under(lease, key, expect, told, make).await?;
             if let Some((record, _)) = put {
                 self.know_at_once(key.owner, &record, self.records.now());
                 if let Some(grave) = grave {

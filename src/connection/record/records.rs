@@ -10,7 +10,7 @@ use crate::{
     connection::{cache::SnapshotCache, model::Unavailable},
     events::{Events, Gathered, Sealer},
     id::ConnectionId,
-    store::{Expect, Key, OwnerId, Put, Store, Version},
+    store::{self, Expect, Key, OwnerId, Put, Store, Version, Write},
     vault::Vault,
 };
 
@@ -167,26 +167,28 @@ impl Records {
         make: impl FnOnce(Version, Timestamp) -> Result<Record, IllegalTransition>,
     ) -> Result<Option<(Record, Version)>, Unavailable> {
         let told = self.prepared(&key.owner, fact).await?;
-        self.put_and(Held::Stale, key, expect, told, make).await
+        self.put_and(Held::Stale, None, key, expect, told, make).await
     }
 
-    /// The same for whom what the fact needs was prepared for before they decided.
+    /// The same, where this lease is still held, for whom what the fact needs was prepared for before they decided.
     ///
     /// # Errors
-    /// As [`Records::put`].
-    pub async fn put_prepared(
+    /// [`Unavailable::Busy`], too, where it isn't: then nothing was written.
+    pub async fn put_under(
         &self,
+        lease: Option<store::Held<'_>>,
         key: Key,
         expect: Expect,
         told: (Prepared, &Fact<'_>),
         make: impl FnOnce(Version, Timestamp) -> Result<Record, IllegalTransition>,
     ) -> Result<Option<(Record, Version)>, Unavailable> {
-        self.put_and(Held::Stale, key, expect, Some(told), make).await
+        self.put_and(Held::Stale, lease, key, expect, Some(told), make).await
     }
 
     async fn put_and(
         &self,
         held: Held,
+        under: Option<store::Held<'_>>,
         key: Key,
         expect: Expect,
         told: Option<(Prepared, &Fact<'_>)>,
@@ -201,8 +203,8 @@ impl Records {
             Some((prepared, fact)) => Some(self.facts.telling(prepared, &key.owner, &record.id, fact).await?),
             None => None,
         };
-        let due = due::at(&record, now);
-        let put = self.put_sealed(held, &key, expect, (version, &sealed), due, telling.as_ref()).await?;
+        let write = Write { under, ..Write::of(version, &sealed).due(due::at(&record, now).map(Timestamp::millis)) };
+        let put = self.put_sealed(held, &key, expect, write, telling.as_ref()).await?;
         Ok(matches!(put, Put::Stored).then_some((record, version)))
     }
 
@@ -234,7 +236,7 @@ impl Records {
         change: Change,
     ) -> Result<Option<(Record, Version)>, Unavailable> {
         let make = |version: Version, now| record.apply(change, now, version);
-        self.put_and(Held::Shows, key, Expect::Version(expect), None, make).await
+        self.put_and(Held::Shows, None, key, Expect::Version(expect), None, make).await
     }
 
     /// Deletes the record, where this version stands, and tells the fact of this connection where there is one. `false`:
@@ -305,15 +307,15 @@ impl Records {
         held: Held,
         key: &Key,
         expect: Expect,
-        (version, sealed): (Version, &[u8]),
-        due: Option<Timestamp>,
+        write: Write<'_>,
         telling: Option<&Telling>,
     ) -> Result<Put, Unavailable> {
+        let version = write.version;
         if let Held::Shows = held {
             self.own.notices.expect(*key, version);
         }
         let entries = telling.map_or(&[][..], Telling::entries);
-        let put = self.store.put(key, expect, version, sealed, due.map(Timestamp::millis), entries).await;
+        let put = self.store.put(key, expect, Write { entries, ..write }).await;
         match (&put, held) {
             (Ok(Put::Stored), Held::Shows) => {}
             (Ok(Put::Stored), Held::Stale) => self.is_stale(&key.owner),

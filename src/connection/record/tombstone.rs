@@ -1,9 +1,10 @@
 //! Making a record unusable whatever it holds, and whether or not it can be read: for a user who is erased.
 
 use crate::{
+    clock::Timestamp,
     connection::model::Unavailable,
     events::{Cause, Kind},
-    store::{Expect, Key, Put},
+    store::{Expect, Key, Put, Write},
 };
 
 use super::{
@@ -52,8 +53,8 @@ pub async fn retire(records: &Records, key: Key, cause: &Cause) -> Result<Retire
         } else {
             let sealed = records.seal(&gone, &key, version)?;
             let telling = records.telling(&key.owner, erased.as_ref().map(|fact| (&record.id, fact))).await?;
-            let (expect, due) = (Expect::Version(there), due::at(&gone, now));
-            let put = records.put_sealed(Held::Stale, &key, expect, (version, &sealed), due, telling.as_ref()).await?;
+            let write = Write::of(version, &sealed).due(due::at(&gone, now).map(Timestamp::millis));
+            let put = records.put_sealed(Held::Stale, &key, Expect::Version(there), write, telling.as_ref()).await?;
             matches!(put, Put::Stored)
         };
         if done {

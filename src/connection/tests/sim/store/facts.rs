@@ -47,6 +47,11 @@ pub struct Write {
 }
 
 impl Write {
+    /// Whether a connection was given up by it.
+    pub fn parted(&self, vault: &Vault) -> bool {
+        self.happened(vault).iter().any(|(_, happened)| matches!(happened, Happened::Parted))
+    }
+
     /// What happened, and to which service. An entry says of the person only who has their key; whose it is the owner tells.
     fn happened(&self, vault: &Vault) -> Vec<(Named, Happened)> {
         let open = |stored: &Versioned| Record::open(vault, &self.key, stored.version, &stored.value).ok();
