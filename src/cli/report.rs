@@ -5,11 +5,14 @@ use clap::Subcommand;
 
 use super::Outcome;
 
+mod audit;
 mod migration;
 
 /// What to report on.
 #[derive(Debug, Subcommand)]
 pub enum ReportCommand {
+    /// What happened to connections, and whether the log of it is as it was signed.
+    Audit(audit::AuditArgs),
     /// How far each service is on its way from API keys to OAuth, caller by caller.
     Migration(migration::MigrationArgs),
 }
@@ -17,6 +20,7 @@ pub enum ReportCommand {
 /// Does it.
 pub fn run(command: &ReportCommand) -> Outcome {
     match command {
+        ReportCommand::Audit(args) => audit::run(args),
         ReportCommand::Migration(args) => migration::run(args),
     }
 }

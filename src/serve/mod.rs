@@ -163,7 +163,8 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
     let generation = Arc::new(lasting.generation(loaded, None)?);
     lasting.current.set(Arc::clone(&generation));
     let (store, around) = (Arc::clone(&heart.store), Arc::clone(&lasting.around) as _);
-    Keeper::new(store, around, clock.clone(), &config.audit, lines.clone()).start(&on.background);
+    let keeper = Arc::new(Keeper::new(store, around, clock.clone(), &config.audit, lines.clone()));
+    keeper.start(&on.background);
     let notifier = notifications(&config, &lasting, inbox, generation.contacts.clone())?;
     let parts = proxy::Parts {
         connections: heart.connections.clone(),
@@ -199,6 +200,7 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
         if let Some(notifier) = notifier {
             notifier.drain(shutdown().grace.min(LAST_WORDS)).await;
         }
+        keeper.settle(LAST_WORDS).await;
         heart.close().await;
         if let Some(lines) = lines {
             let _ = tokio::task::spawn_blocking(move || lines.flush()).await;

@@ -26,7 +26,7 @@ use crate::{
     config::{Roles, SessionProof},
     connection::{Connections, Roots},
     consent::Consent,
-    events::{self, Actor, Cause, Contacts},
+    events::{self, Actor, Cause, Contacts, audit::AuditReader},
     id::{Issuer, RequestId},
     outbound::Outbound,
     provider::Services,
@@ -75,6 +75,8 @@ pub struct Parts {
     pub callers: Arc<Callers>,
     /// Where callers can be reached; forgotten with them.
     pub contacts: Contacts,
+    /// What happened.
+    pub audit: AuditReader,
     /// The shared secret, for form tokens.
     pub roots: Roots,
     /// Asks `connect.session.check_url`.

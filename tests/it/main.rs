@@ -58,6 +58,9 @@ mod in_python;
 /// Health, readiness, metrics.
 mod admin;
 
+/// The audit log: what is asked for, what is missing, what is forgotten, and who is found out.
+mod audit;
+
 /// What operators learn: log, metrics, readiness, `check`, and how `serve` ends.
 mod operators;
 

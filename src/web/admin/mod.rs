@@ -1,6 +1,6 @@
 //! What operators ask and order, under `/admin`. Guarded by `admin.token`; without one no route of it is there.
 //!
-//! - `erase`: all of a user goes
+//! - `audit`: what happened; `erase`: all of a user goes
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -13,10 +13,11 @@ use crate::{
     refusal::Refusal,
 };
 
+mod audit;
 mod erase;
 
 pub(super) fn routes() -> Router<Arc<State>> {
-    erase::routes()
+    erase::routes().merge(audit::routes())
 }
 
 /// Whether whoever asks is the operator.
