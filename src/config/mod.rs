@@ -35,6 +35,7 @@ mod reference;
 mod resolve;
 mod schema;
 mod service;
+mod telemetry;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -60,6 +61,7 @@ pub use provider::{ApiKeyPhase, ClientAuth, ErrorRules, Injection, Pkce, Provide
 pub(crate) use raw::{RawApiKeys, RawLimits, RawMatch, RawRateLimit, RawRule, RawService, RawTimeouts, RawUpstream};
 pub use schema::schema;
 pub use service::{Limits, PolicyRule, RateLimit, Timeouts, Upstream, UpstreamProtocol};
+pub use telemetry::{Otlp, Telemetry};
 
 /// A whole configuration, checked, but for its services, which are `provider`'s.
 #[derive(Debug, Clone)]
@@ -94,6 +96,8 @@ pub struct Config {
     pub refresh: Refresh,
     /// Who is told what happens to connections.
     pub notifications: Notifications,
+    /// What Valetkey tells of itself.
+    pub telemetry: Telemetry,
 }
 
 /// One listener.

@@ -1,6 +1,6 @@
 //! How far attempts to connect come: offered, opened, sent to the provider, back with a code, stored, or ended otherwise. An
 //! attempt goes by its ticket, and counts once at each stage, whoever tries again and whichever replica it meets: by hour and
-//! service, in the store. The metrics of this process count as well, each press of the button that begins something. Counting
+//! service, in the store. The metrics of this process count as well, each press of the button that shows or begins something. Counting
 //! is best effort: it never fails what is counted, and holds it up by one operation of the store at most.
 
 use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration};
@@ -59,14 +59,15 @@ impl Stage {
         }
     }
 
-    /// What of it this process's metrics count.
-    const fn outcome(self) -> Option<ConnectOutcome> {
+    /// As this process's metrics count it.
+    const fn outcome(self) -> ConnectOutcome {
         match self {
-            Self::Offered | Self::Opened => None,
-            Self::Initiated => Some(ConnectOutcome::Initiated),
-            Self::Authorized => Some(ConnectOutcome::Authorized),
-            Self::Completed => Some(ConnectOutcome::Completed),
-            Self::Failed(_) => Some(ConnectOutcome::Failed),
+            Self::Offered => ConnectOutcome::Offered,
+            Self::Opened => ConnectOutcome::Opened,
+            Self::Initiated => ConnectOutcome::Initiated,
+            Self::Authorized => ConnectOutcome::Authorized,
+            Self::Completed => ConnectOutcome::Completed,
+            Self::Failed(_) => ConnectOutcome::Failed,
         }
     }
 }
@@ -126,6 +127,7 @@ impl Funnel {
 
     /// A link was made. Gathered, as each refused call makes one: what a process that ends has not counted yet is lost.
     pub(super) fn offered(&self, service: &ServiceName, now: Timestamp) {
+        self.0.metrics.service(service).connect(Stage::Offered.outcome());
         let mut offers = self.0.offers.lock();
         let first = offers.is_empty();
         *offers.entry((service.clone(), hour(now))).or_default() += 1;
@@ -154,9 +156,7 @@ impl Funnel {
 
     /// An attempt has reached a stage.
     pub(super) async fn reached(&self, ticket: &Ticket, stage: Stage, now: Timestamp) {
-        if let Some(outcome) = stage.outcome() {
-            self.0.metrics.service(&ticket.service).connect(outcome);
-        }
+        self.0.metrics.service(&ticket.service).connect(stage.outcome());
         let Ok(root) = self.0.roots.get().await else { return };
         // For as long as anything may come of the ticket: its own life, a stay at the provider, and somebody's word.
         let known_for = ticket.expires.until(now) + STATE_TTL * 2 + DAY;

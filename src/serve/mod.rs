@@ -4,7 +4,7 @@
 //! - `load`: from a file to what everything can be made from; `heart`: what commands need, too
 //! - `generation`: a configuration made real; `lasting`: what it is made with; `reload`: another one in its place; `watch`: when
 //! - `doors`: listeners; `sockets`: Unix sockets among them; `health`: how the process is; `notices`: what messages say
-//! - `open`, `outgoing`, `runtimes`: the store, the way out, the threads
+//! - `open`, `outgoing`, `runtimes`: the store, the way out, the threads; `traces`: what leaves for a collector
 
 mod doors;
 mod generation;
@@ -18,6 +18,7 @@ mod outgoing;
 mod reload;
 mod runtimes;
 mod sockets;
+mod traces;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
@@ -36,7 +37,7 @@ use crate::{
     outbound,
     provider::Loaded,
     proxy,
-    telemetry::{Metrics, RequestIds},
+    telemetry::{Metrics, RequestIds, trace::Tracer},
 };
 
 pub use heart::Heart;
@@ -49,6 +50,7 @@ use lasting::Lasting;
 use notices::Around;
 use reload::Reloader;
 use runtimes::{CallRuntime, Handles};
+use traces::Exporter;
 
 /// Notices that are due get at most this long after everything else has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -136,6 +138,9 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
     let funnel =
         Funnel::new(heart.roots.clone(), Arc::clone(&heart.store), Arc::clone(&metrics), on.background.clone());
     heart.connections.api_keys.look_after();
+    if let Some(interval) = config.telemetry.census {
+        heart.connections.census.take_each(interval);
+    }
     let lasting = Arc::new(Lasting {
         around: Arc::new(Around::new(heart.roots.clone(), current.clone(), clock.clone())),
         health: health::Probe::start(&heart, current.clone(), drain.clone(), &on.background),
@@ -146,9 +151,13 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
         on: on.clone(),
         current,
         funnel,
+        collector: Arc::new(config.telemetry.otlp.clone().map(Arc::new).into()),
         heart,
     });
     let heart = &lasting.heart;
+    let (tracer, recorded) = Tracer::new();
+    let told_by = (heart.outbound.clone(), Arc::clone(&metrics));
+    let exporter = Exporter::start(recorded, Arc::clone(&lasting.collector), told_by, &on.background);
     let generation = Arc::new(lasting.generation(loaded, None)?);
     lasting.current.set(Arc::clone(&generation));
     let notifier = notifications(&config, &lasting, inbox, generation.contacts.clone())?;
@@ -157,6 +166,7 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
         clock: clock.clone(),
         request_ids: RequestIds::random().map_err(|_| Error::System("randomness"))?,
         metrics: Arc::clone(&metrics),
+        tracer: Arc::new(tracer),
         drain: drain.clone(),
     };
     let core = proxy::Core::new(parts, generation.settings());
@@ -186,6 +196,7 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
         if let Some(notifier) = notifier {
             notifier.drain(shutdown().grace.min(LAST_WORDS)).await;
         }
+        exporter.drain(shutdown().grace.min(LAST_WORDS)).await;
         heart.close().await;
         ended
     });

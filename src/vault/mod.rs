@@ -53,6 +53,8 @@ pub enum Purpose {
     Event,
     /// A person's word that pods may act for them.
     Allowance,
+    /// How many connections there are.
+    Census,
 }
 
 impl Purpose {
@@ -66,6 +68,7 @@ impl Purpose {
             Self::Session => "session",
             Self::Event => "event",
             Self::Allowance => "allowance",
+            Self::Census => "census",
         }
     }
 }

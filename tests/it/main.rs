@@ -58,6 +58,12 @@ mod in_python;
 /// Health, readiness, metrics.
 mod admin;
 
+/// Metrics, by promtool and a Prometheus.
+mod metrics;
+
+/// Traces, lines of calls in the log, and times in answers.
+mod traces;
+
 /// What operators learn: log, metrics, readiness, `check`, and how `serve` ends.
 mod operators;
 

@@ -17,11 +17,13 @@ mod kubernetes;
 mod notifications;
 mod service;
 mod storage;
+mod telemetry;
 
 pub use kubernetes::*;
 pub use notifications::*;
 pub use service::*;
 pub use storage::*;
+pub use telemetry::*;
 
 /// Valetkey's configuration.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -66,6 +68,8 @@ pub struct RawConfig {
     pub refresh: Option<RawRefresh>,
     /// Who is told what happens to connections: webhooks for operators, mail for callers. Nobody by default.
     pub notifications: Option<RawNotifications>,
+    /// What Valetkey tells of itself beside its metrics: traces, times in answers, lines in the log.
+    pub telemetry: Option<RawTelemetry>,
 }
 
 /// The application that people connect their accounts for, and how its pages look.

@@ -21,6 +21,7 @@ mod kubernetes;
 mod listeners;
 mod notifications;
 mod storage;
+mod telemetry;
 
 /// A shorter admin token is warned of.
 const SHORTEST_ADMIN_TOKEN: usize = 16;
@@ -68,6 +69,7 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
     let refresh = refresh(&raw.refresh.unwrap_or_default(), &root.key("refresh"), cx);
     let notifications =
         notifications::notifications(raw.notifications.unwrap_or_default(), &root.key("notifications"), cx);
+    let telemetry = telemetry::telemetry(raw.telemetry.unwrap_or_default(), &root.key("telemetry"), cx);
     Some(Config {
         public_url: public_url?,
         application: application.unwrap_or_else(|| APPLICATION.into()),
@@ -84,6 +86,7 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
         trusted_proxies,
         refresh,
         notifications,
+        telemetry,
     })
 }
 
