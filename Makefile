@@ -35,7 +35,7 @@ test-examples: ## The examples alone, each started and called as its README says
 	@cd tests/examples && PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -q -p no:cacheprovider
 
 .PHONY: chart
-chart: ## What is made: the Grafana dashboard; of the Helm chart its README and the schema's `config`
+chart: ## What is made: the Grafana dashboard; of the Helm chart its README, the schema's `config`, and dashboard and rules
 	@scripts/dashboard.py
 	@scripts/chart.py
 
