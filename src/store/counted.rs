@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 
 use super::{
     Change, Claim, Counters, Due, Entry, Error, Expect, Keep, Key, Log, Logged, Order, OwnerId, Page, Put, RecordId,
-    Shard, Store, Stream, Taken, Tally, Version, Versioned,
+    Shard, Store, Stream, Taken, Tally, Versioned, Write,
 };
 use crate::telemetry::{Metrics, metrics::StoreOperation};
 
@@ -34,7 +34,8 @@ impl Counted {
     ) -> Result<T, Error> {
         let began = Instant::now();
         let outcome = work.await;
-        self.metrics.store_operation(operation, began.elapsed(), outcome.is_err());
+        let failed = outcome.as_ref().is_err_and(|error| *error != Error::LeaseLost);
+        self.metrics.store_operation(operation, began.elapsed(), failed);
         outcome
     }
 }
@@ -49,16 +50,8 @@ impl Store for Counted {
         self.measured(StoreOperation::List, self.inner.list(owner)).await
     }
 
-    async fn put(
-        &self,
-        key: &Key,
-        expect: Expect,
-        version: Version,
-        value: &[u8],
-        due: Option<u64>,
-        entries: &[Entry],
-    ) -> Result<Put, Error> {
-        self.measured(StoreOperation::Put, self.inner.put(key, expect, version, value, due, entries)).await
+    async fn put(&self, key: &Key, expect: Expect, write: Write<'_>) -> Result<Put, Error> {
+        self.measured(StoreOperation::Put, self.inner.put(key, expect, write)).await
     }
 
     async fn delete(&self, key: &Key, expect: Expect, entries: &[Entry]) -> Result<Put, Error> {
