@@ -37,6 +37,8 @@ const REST: Duration = Duration::from_millis(5);
 const RESTS: u32 = 4;
 /// How often at most a replica looks for what another has counted.
 const LOOK: Duration = Duration::from_secs(60);
+/// How long a process serves at most before it looks for the first time.
+const FIRST: Duration = Duration::from_secs(15);
 /// The name of the turn to count.
 const TURN: &str = "census-turn";
 
@@ -69,12 +71,13 @@ impl CensusTaker {
     pub fn take_each(self: &Arc<Self>, interval: Duration) {
         let (taker, ending) = (Arc::clone(self), self.ending.clone());
         self.handle.spawn(ending.run_until_cancelled_owned(async move {
+            // A single process has nobody to look at.
+            let wait = if taker.records.store().is_shared() { interval.div_f64(5.0).min(LOOK) } else { interval };
+            sleep(wait.min(FIRST)).await;
             loop {
                 if let Err(error) = taker.look(interval).await {
                     tracing::debug!(%error, "connections could not be counted");
                 }
-                // A single process has nobody to look at.
-                let wait = if taker.records.store().is_shared() { interval.div_f64(5.0).min(LOOK) } else { interval };
                 sleep(wait).await;
             }
         }));

@@ -29,6 +29,7 @@ use super::{
     ready::{Logged, No, Phase, Yes, done},
     refuse::refuse,
     scrub::scrub_trailers,
+    told,
 };
 
 /// How many addresses of an upstream are tried.
@@ -218,7 +219,7 @@ impl ProxyHttp for Gate {
         Self: 's,
     {
         if is_answer(header.status) {
-            Self::upstream_answered(header.status, context);
+            told::upstream_answered(header.status, context);
         }
         done(self.look_at_head(session, header, context))
     }

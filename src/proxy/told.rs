@@ -16,7 +16,7 @@ use crate::{
 };
 
 use super::{
-    Gate, answer,
+    Core, Gate, answer,
     context::{Context, Way},
 };
 
@@ -41,6 +41,17 @@ fn state(headers: &HeaderMap) -> String {
     if state.len() > LONGEST_STATE { String::new() } else { state }
 }
 
+/// The upstream has answered with this status.
+pub fn upstream_answered(status: StatusCode, context: &mut Context) {
+    let now = Instant::now();
+    let asked = context.timing.answered(now);
+    if let (Some(asked), Some(trace), Way::Call(call)) = (asked, &mut context.trace, &context.way) {
+        let base = call.upstream().base();
+        let upstream = Upstreamed { method: &call.method, host: base.host(), port: base.port(), status: Some(status) };
+        trace.upstream(upstream, asked, now);
+    }
+}
+
 impl Gate {
     /// Settles what is told of a call that begins. `comes_from_a_span`: it has a `traceparent`.
     pub(super) fn choose(&self, head: &Parts, comes_from_a_span: bool, context: &mut Context) {
@@ -53,18 +64,6 @@ impl Gate {
         if parent.map_or(context.in_log, |parent| parent.sampled) {
             let parent = parent.map(|parent| (parent, state(&head.headers)));
             context.trace = Some(Trace::begin(parent, (context.timing.began, context.began)));
-        }
-    }
-
-    /// The upstream has answered with this status.
-    pub(super) fn upstream_answered(status: StatusCode, context: &mut Context) {
-        let now = Instant::now();
-        let asked = context.timing.answered(now);
-        if let (Some(asked), Some(trace), Way::Call(call)) = (asked, &mut context.trace, &context.way) {
-            let base = call.upstream().base();
-            let upstream =
-                Upstreamed { method: &call.method, host: base.host(), port: base.port(), status: Some(status) };
-            trace.upstream(upstream, asked, now);
         }
     }
 
@@ -115,36 +114,37 @@ impl Gate {
             tell(outcome, status, (total, took), context);
         }
         if context.trace.is_some() {
-            self.end_trace((outcome, status), session, (context, now));
+            end_trace(&self.core, (outcome, status), session, (context, now));
         }
     }
+}
 
-    fn end_trace(
-        &self,
-        (outcome, status): (RequestOutcome, Option<StatusCode>),
-        session: &Session,
-        (context, now): (&mut Context, Instant),
-    ) {
-        let Some(mut trace) = context.trace.take() else { return };
-        let service = context.route().map(|route| route.service.name.as_str());
-        let path = context.call().map(|call| call.target.path().as_str()).unwrap_or_default();
-        if let (Some(asked), Some(call)) = (context.timing.unanswered(), context.call()) {
-            let base = call.upstream().base();
-            let upstream = Upstreamed { method: &call.method, host: base.host(), port: base.port(), status: None };
-            trace.upstream(upstream, asked, now);
-        }
-        let ended = Ended {
-            method: &session.req_header().method,
-            path: format!("/proxy/{}{path}", service.unwrap_or_default()),
-            service,
-            status: status.filter(|_| outcome != RequestOutcome::ClientGone),
-            outcome: outcome.name(),
-            request_id: context.request_id.as_ref().map(RequestId::as_str),
-        };
-        trace.end(&ended, now);
-        if let Err(lost) = self.core.parts.tracer.record(trace) {
-            self.core.parts.metrics.spans_dropped(lost as u64);
-        }
+/// Ends the trace of a request that has ended, and hands it over.
+fn end_trace(
+    core: &Core,
+    (outcome, status): (RequestOutcome, Option<StatusCode>),
+    session: &Session,
+    (context, now): (&mut Context, Instant),
+) {
+    let Some(mut trace) = context.trace.take() else { return };
+    let service = context.route().map(|route| route.service.name.as_str());
+    let path = context.call().map(|call| call.target.path().as_str()).unwrap_or_default();
+    if let (Some(asked), Some(call)) = (context.timing.unanswered(), context.call()) {
+        let base = call.upstream().base();
+        let upstream = Upstreamed { method: &call.method, host: base.host(), port: base.port(), status: None };
+        trace.upstream(upstream, asked, now);
+    }
+    let ended = Ended {
+        method: &session.req_header().method,
+        path: format!("/proxy/{}{path}", service.unwrap_or_default()),
+        service,
+        status: status.filter(|_| outcome != RequestOutcome::ClientGone),
+        outcome: outcome.name(),
+        request_id: context.request_id.as_ref().map(RequestId::as_str),
+    };
+    trace.end(&ended, now);
+    if let Err(lost) = core.parts.tracer.record(trace) {
+        core.parts.metrics.spans_dropped(lost as u64);
     }
 }
 

@@ -61,6 +61,9 @@ mod admin;
 /// Metrics, by promtool and a Prometheus.
 mod metrics;
 
+/// What must never leave, searched for in all that does.
+mod redaction;
+
 /// Traces, lines of calls in the log, and times in answers.
 mod traces;
 
