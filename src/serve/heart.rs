@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 use super::{Error, open, outgoing, runtimes::Handles};
 use crate::{
     clock::Clock,
     connection::{self, Connections, Roots},
+    consent::Funnel,
     events::{AuditLog, Events, Sink},
     oauth,
     outbound::{Outbound, OutboundOptions},
@@ -77,6 +78,11 @@ impl Heart {
             public_url: config.public_url.clone(),
         });
         Ok(Self { connections, live, roots, store, vault, oauth, outbound })
+    }
+
+    /// What counts attempts to connect; on the runtime that this is called on.
+    pub fn funnel(&self) -> Funnel {
+        Funnel::new(self.roots.clone(), Arc::clone(&self.store), Arc::default(), Handle::current())
     }
 
     /// Ends connections to the store.

@@ -53,6 +53,9 @@ use runtimes::{CallRuntime, Handles};
 /// Notices that are due get at most this long after everything else has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// What has yet to be counted gets at most this long.
+const LAST_COUNTS: Duration = Duration::from_secs(3);
+
 /// Why Valetkey can't run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -183,6 +186,7 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
     let shutdown = || lasting.current.get().map_or(config.shutdown, |generation| generation.config.shutdown);
     let ended = runtime.block_on(async {
         let ended = drain.run(shutdown, &metrics, &heart.connections, &lasting.stop).await;
+        lasting.funnel.drain(LAST_COUNTS).await;
         if let Some(notifier) = notifier {
             notifier.drain(shutdown().grace.min(LAST_WORDS)).await;
         }
