@@ -11,6 +11,7 @@ use super::{
 };
 use crate::provider::{Service, Services};
 
+mod failures;
 mod funnel;
 mod migration;
 
@@ -21,6 +22,8 @@ pub enum ReportCommand {
     Migration(migration::MigrationArgs),
     /// How far attempts to connect come, and where people are lost.
     Funnel(funnel::FunnelArgs),
+    /// What failed lately, by service and error.
+    Failures(failures::FailuresArgs),
 }
 
 /// Does it.
@@ -28,6 +31,7 @@ pub fn run(command: &ReportCommand) -> Outcome {
     match command {
         ReportCommand::Migration(args) => migration::run(args),
         ReportCommand::Funnel(args) => funnel::run(args),
+        ReportCommand::Failures(args) => failures::run(args),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
     secret::{Secret, SecretString},
 };
 
+mod alerts;
 mod api_keys;
 pub mod brand;
 mod context;
@@ -43,6 +44,7 @@ pub mod units;
 pub mod urls;
 mod validate;
 
+pub use alerts::{AlertEmail, Alerts};
 pub use api_keys::ApiKeys;
 pub use brand::Brand;
 pub(crate) use context::{Context, or};
@@ -94,6 +96,8 @@ pub struct Config {
     pub refresh: Refresh,
     /// Who is told what happens to connections.
     pub notifications: Notifications,
+    /// Who is told when something fails too often.
+    pub alerts: Alerts,
 }
 
 /// One listener.

@@ -174,12 +174,19 @@ impl Consent {
         self.states.attempt_over(&ticket).await;
         let arrived = Arrived { service, client, browser, ticket: &ticket, state: &state };
         let outcome = self.go_on(&arrived, answer, cause, now).await;
-        self.count(&ticket, &state, &outcome, now).await;
+        self.count(&ticket, &state, &outcome, cause, now).await;
         outcome
     }
 
     /// Counts what came of it.
-    async fn count(&self, ticket: &Ticket, state: &State, outcome: &Result<Outcome, CallbackError>, now: Timestamp) {
+    async fn count(
+        &self,
+        ticket: &Ticket,
+        state: &State,
+        outcome: &Result<Outcome, CallbackError>,
+        cause: &Cause,
+        now: Timestamp,
+    ) {
         let (ended, authorized) = match outcome {
             Ok(_) => (None, true),
             Err(CallbackError::Ended { why, word, .. }) => {
@@ -192,7 +199,8 @@ impl Consent {
             self.funnel.authorized(ticket, now).await;
         }
         if let Some((why, word)) = ended {
-            self.funnel.failed(ticket, &state.beginning, why, word, now).await;
+            let request = cause.request.as_ref();
+            self.funnel.failed(ticket, &state.beginning, (why, word), request, now).await;
         } else if let Ok(Outcome::Stored(_)) = outcome {
             self.funnel.completed(ticket, &state.beginning, now).await;
         }

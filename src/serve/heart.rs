@@ -1,7 +1,7 @@
 //! The parts that serving and commands share: connections, and what they stand on. Made once a process; what they connect to
 //! may change.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::runtime::{Handle, Runtime};
 
@@ -10,7 +10,10 @@ use crate::{
     clock::Clock,
     connection::{self, Connections, Roots},
     consent::Funnel,
-    events::{AuditLog, Events, Sink},
+    events::{
+        AuditLog, Events, Sink,
+        failures::{FailureLog, Failures, Pace},
+    },
     oauth,
     outbound::{Outbound, OutboundOptions},
     provider::{Live, Loaded},
@@ -82,7 +85,13 @@ impl Heart {
 
     /// What counts attempts to connect; on the runtime that this is called on.
     pub fn funnel(&self) -> Funnel {
-        Funnel::new(self.roots.clone(), Arc::clone(&self.store), Arc::default(), Handle::current())
+        let failures = Failures::new(Clock::system(), Pace::for_window(Duration::from_secs(3600)));
+        Funnel::new(self.roots.clone(), Arc::clone(&self.store), Arc::default(), failures, Handle::current())
+    }
+
+    /// What failed, as all replicas stored it.
+    pub fn failures(&self) -> FailureLog {
+        FailureLog::new(Arc::clone(&self.store), Arc::clone(&self.vault))
     }
 
     /// Ends connections to the store.

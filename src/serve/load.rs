@@ -49,6 +49,7 @@ fn changed_for_good(running: &Config, new: &Config) -> Vec<&'static str> {
         ("cache", running.cache != new.cache),
         ("refresh", running.refresh != new.refresh),
         ("notifications", running.notifications != new.notifications),
+        ("alerts", running.alerts != new.alerts),
     ];
     differ.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
 }

@@ -17,7 +17,9 @@ use prometheus_client::{
 };
 
 use self::histogram::Histogram;
-pub use self::labels::{CacheOutcome, ConnectOutcome, NoticeChannel, NoticeOutcome, RefreshOutcome, RequestOutcome};
+pub use self::labels::{
+    AlertOutcome, CacheOutcome, ConnectOutcome, NoticeChannel, NoticeOutcome, RefreshOutcome, RequestOutcome,
+};
 use crate::{clock::Timestamp, id::ServiceName};
 
 /// Stands for the service where a request has none; no service can be named so.
@@ -65,6 +67,7 @@ pub struct Metrics {
     refresh_duration: Family<ServiceLabel, Histogram>,
     connects: Family<OutcomeLabels, Counter>,
     notifications: Family<NoticeLabels, Counter>,
+    alerts: [Counter; AlertOutcome::ALL.len()],
     credential_cache: [Counter; CacheOutcome::ALL.len()],
     store_errors: Counter,
     in_flight: Gauge,
@@ -104,6 +107,10 @@ impl Metrics {
                 drop(notifications.get_or_create(&labels));
             }
         }
+        let alerts = Family::<OutcomeLabel, Counter>::default();
+        registry.register("alerts", "Alerts that this process raised, and whose end it told", alerts.clone());
+        let alerts =
+            AlertOutcome::ALL.map(|outcome| alerts.get_or_create_owned(&OutcomeLabel { outcome: outcome.label() }));
         let cache = Family::<OutcomeLabel, Counter>::default();
         registry.register("credential_cache", "Look-ups of credentials in memory", cache.clone());
         let store_errors = Counter::default();
@@ -133,6 +140,7 @@ impl Metrics {
             refresh_duration,
             connects,
             notifications,
+            alerts,
             credential_cache,
             store_errors,
             in_flight,
@@ -175,6 +183,11 @@ impl Metrics {
     pub fn notification(&self, channel: NoticeChannel, outcome: NoticeOutcome) {
         let labels = NoticeLabels { channel: channel.label(), outcome: outcome.label() };
         self.notifications.get_or_create(&labels).inc();
+    }
+
+    /// Counts an alert.
+    pub fn alert(&self, outcome: AlertOutcome) {
+        self.alerts[outcome as usize].inc();
     }
 
     /// Counts a store operation that failed.
@@ -295,6 +308,7 @@ mod tests {
             r#"valetkey_credential_cache_total{outcome="hit"} 1"#,
             r#"valetkey_credential_cache_total{outcome="miss"} 0"#,
             r#"valetkey_notifications_total{channel="mail",outcome="delivered"} 1"#,
+            r#"valetkey_alerts_total{outcome="raised"} 0"#,
             "valetkey_store_errors_total 1",
             "valetkey_in_flight 0",
             "valetkey_config_last_reload_successful 1",

@@ -13,11 +13,13 @@ use super::{
 };
 use crate::secret::SecretString;
 
+mod alerts;
 mod kubernetes;
 mod notifications;
 mod service;
 mod storage;
 
+pub use alerts::*;
 pub use kubernetes::*;
 pub use notifications::*;
 pub use service::*;
@@ -66,6 +68,8 @@ pub struct RawConfig {
     pub refresh: Option<RawRefresh>,
     /// Who is told what happens to connections: webhooks for operators, mail for callers. Nobody by default.
     pub notifications: Option<RawNotifications>,
+    /// Who is told when something fails too often. The log and the metrics alone by default.
+    pub alerts: Option<RawAlerts>,
 }
 
 /// The application that people connect their accounts for, and how its pages look.

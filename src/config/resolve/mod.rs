@@ -14,6 +14,7 @@ use super::{
     urls::{PlainHttp, UrlRule},
 };
 
+mod alerts;
 mod brand;
 mod callers;
 mod issuers;
@@ -68,6 +69,8 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
     let refresh = refresh(&raw.refresh.unwrap_or_default(), &root.key("refresh"), cx);
     let notifications =
         notifications::notifications(raw.notifications.unwrap_or_default(), &root.key("notifications"), cx);
+    let mail = notifications.email.as_ref();
+    let alerts = alerts::alerts(raw.alerts.unwrap_or_default(), mail, &root.key("alerts"), cx);
     Some(Config {
         public_url: public_url?,
         application: application.unwrap_or_else(|| APPLICATION.into()),
@@ -84,6 +87,7 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
         trusted_proxies,
         refresh,
         notifications,
+        alerts,
     })
 }
 

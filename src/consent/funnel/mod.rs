@@ -28,7 +28,8 @@ use super::{Ended, STATE_TTL, Ticket, digest};
 use crate::{
     clock::Timestamp,
     connection::Roots,
-    id::ServiceName,
+    events::failures::Failures,
+    id::{RequestId, ServiceName},
     store::Store,
     telemetry::{Metrics, metrics::ConnectOutcome},
 };
@@ -108,17 +109,18 @@ struct Inner {
     roots: Roots,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
+    failures: Failures,
     tallies: Tallies,
     opened: Cache<String, ()>,
     generations: Generations,
 }
 
 impl Funnel {
-    /// In this store and these metrics; what nobody waits for runs on `handle`.
-    pub fn new(roots: Roots, store: Arc<dyn Store>, metrics: Arc<Metrics>, handle: Handle) -> Self {
+    /// In this store and these metrics; attempts that fail are noted in `failures`, too. What nobody waits for runs on `handle`.
+    pub fn new(roots: Roots, store: Arc<dyn Store>, metrics: Arc<Metrics>, failures: Failures, handle: Handle) -> Self {
         let tallies = Tallies::new(roots.clone(), Arc::clone(&store), handle);
         let generations = Generations::new(Arc::clone(&store));
-        Self(Arc::new(Inner { roots, store, metrics, tallies, opened: Cache::new(REMEMBERED), generations }))
+        Self(Arc::new(Inner { roots, store, metrics, failures, tallies, opened: Cache::new(REMEMBERED), generations }))
     }
 
     /// A link was given out. Never waits: each refused call gives one. Counted in the background at once, and together with
@@ -177,14 +179,15 @@ impl Funnel {
         &self,
         ticket: &Ticket,
         beginning: &Beginning,
-        why: Ended,
-        word: Option<&'static str>,
+        (why, word): (Ended, Option<&'static str>),
+        request: Option<&RequestId>,
         now: Timestamp,
     ) {
         self.measure(ticket, ConnectOutcome::Failed);
         let hour = hour(now);
         self.count(ticket, Counter::Failed, Counter::Failed.bucket(hour, 0), "", now).await;
         let (number, name) = error::of(why, word);
+        self.0.failures.note(&ticket.service, name.as_str().into(), request);
         self.count(ticket, Counter::Errors, Counter::Errors.bucket(hour, number), &name, now).await;
         if why == Ended::Denied {
             // Beside the attempt itself, which that counter has counted.

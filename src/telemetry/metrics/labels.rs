@@ -167,6 +167,16 @@ outcomes! {
 }
 
 outcomes! {
+    /// What became of an alert.
+    AlertOutcome {
+        /// Something fails too often.
+        Raised = "raised",
+        /// It no longer does.
+        Resolved = "resolved",
+    }
+}
+
+outcomes! {
     /// What the credential cache had.
     CacheOutcome {
         /// What is known to be current: a credential, or that there is none.

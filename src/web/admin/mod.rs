@@ -1,6 +1,7 @@
 //! What operators ask and order, under `/admin`. Guarded by `admin.token`; without one no route of it is there.
 //!
 //! - `erase`: all of a user goes
+//! - `failures`: what failed lately
 //! - `funnel`: how far attempts to connect come
 
 use std::{convert::Infallible, ops::RangeInclusive, sync::Arc};
@@ -20,10 +21,11 @@ use crate::{
 };
 
 mod erase;
+mod failures;
 mod funnel;
 
 pub(super) fn routes() -> Router<Arc<State>> {
-    erase::routes().merge(funnel::routes())
+    erase::routes().merge(failures::routes()).merge(funnel::routes())
 }
 
 /// Whether whoever asks is the operator.
