@@ -1,6 +1,7 @@
 //! The lease on a connection, between processes: taken for a short time, renewed while its holder works, given back when
 //! it is done, gone by itself when its holder dies. It keeps two processes from spending the same refresh token; that no
-//! older grant overwrites a newer one is the store's compare-and-set, which doesn't trust leases.
+//! older grant overwrites a newer one is the store's compare-and-set, which doesn't trust leases. What must not be written once
+//! a lease is lost, is written under it: then the store looks at it in the same step.
 
 use std::{
     sync::{
@@ -17,7 +18,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::store::{Error, Key, Store, Taken};
+use crate::store::{Error, Held, Key, Store, Taken};
 
 /// How long a lease outlives its holder.
 pub const TTL: Duration = Duration::from_secs(15);
@@ -117,6 +118,11 @@ impl Lease {
     /// As [`Lease::store_time_at_most`], and no earlier than this.
     pub fn store_time_at_least(&self) -> u64 {
         self.fence.saturating_add(micros(self.answered.elapsed()))
+    }
+
+    /// What a write under it asks the store for.
+    pub fn held(&self) -> Held<'_> {
+        Held { key: &self.key, holder: &self.holder }
     }
 
     /// Gives the lease back. If the store is away it runs out by itself.

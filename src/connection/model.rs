@@ -146,6 +146,9 @@ pub enum Unavailable {
 
 impl From<store::Error> for Unavailable {
     fn from(error: store::Error) -> Self {
+        if error == store::Error::LeaseLost {
+            return Self::Busy;
+        }
         tracing::warn!(%error, "the store failed");
         Self::Store
     }

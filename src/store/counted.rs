@@ -7,7 +7,7 @@ use tokio::sync::broadcast;
 
 use super::{
     Change, Claim, Counters, Due, Entry, Error, Expect, Keep, Key, Log, Logged, Order, OwnerId, Page, Put, RecordId,
-    Shard, Store, Stream, Taken, Tally, Version, Versioned,
+    Shard, Store, Stream, Taken, Tally, Versioned, Write,
 };
 use crate::telemetry::Metrics;
 
@@ -24,7 +24,7 @@ impl Counted {
     }
 
     fn counted<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
-        if outcome.is_err() {
+        if outcome.as_ref().is_err_and(|error| *error != Error::LeaseLost) {
             self.metrics.store_error();
         }
         outcome
@@ -41,16 +41,8 @@ impl Store for Counted {
         self.counted(self.inner.list(owner).await)
     }
 
-    async fn put(
-        &self,
-        key: &Key,
-        expect: Expect,
-        version: Version,
-        value: &[u8],
-        due: Option<u64>,
-        entries: &[Entry],
-    ) -> Result<Put, Error> {
-        self.counted(self.inner.put(key, expect, version, value, due, entries).await)
+    async fn put(&self, key: &Key, expect: Expect, write: Write<'_>) -> Result<Put, Error> {
+        self.counted(self.inner.put(key, expect, write).await)
     }
 
     async fn delete(&self, key: &Key, expect: Expect, entries: &[Entry]) -> Result<Put, Error> {

@@ -20,6 +20,9 @@ pub enum Error {
         /// Whether the same request may succeed later without anybody changing the configuration (memory or disk full).
         passing: bool,
     },
+    /// The lease under which something was to be written is another's by now, or nobody's: nothing was written.
+    #[error("a lease was lost before what was to be written under it was written")]
+    LeaseLost,
     /// What is stored cannot be what was written.
     #[error("the store holds something corrupt: {what}")]
     Corrupt {
@@ -36,7 +39,7 @@ impl Error {
     /// Whether trying again later can help without anybody's doing.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unavailable { .. } => true,
+            Self::Unavailable { .. } | Self::LeaseLost => true,
             Self::Refused { passing, .. } => *passing,
             Self::Corrupt { .. } => false,
         }

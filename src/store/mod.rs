@@ -42,6 +42,43 @@ pub enum Expect {
     Any,
 }
 
+/// What is written of a record, and what goes with it in the same step.
+#[derive(Clone, Copy, Debug)]
+pub struct Write<'a> {
+    /// Larger than the one that is stored.
+    pub version: Version,
+    /// The sealed bytes.
+    pub value: &'a [u8],
+    /// When [`Store::due`] should name the record, in milliseconds since the epoch; `None`: not at all.
+    pub due: Option<u64>,
+    /// Appended to the logs of the record's shard.
+    pub entries: &'a [Entry],
+    /// Nothing is written unless this lease is held.
+    pub under: Option<Held<'a>>,
+}
+
+impl<'a> Write<'a> {
+    /// This, and nothing with it.
+    pub const fn of(version: Version, value: &'a [u8]) -> Self {
+        Self { version, value, due: None, entries: &[], under: None }
+    }
+
+    /// The same, due then: milliseconds since the epoch.
+    #[must_use]
+    pub const fn due(self, at: Option<u64>) -> Self {
+        Self { due: at, ..self }
+    }
+}
+
+/// A lease in somebody's hands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Held<'a> {
+    /// On which record of the same owner as what is written under it.
+    pub key: &'a Key,
+    /// In whose.
+    pub holder: &'a str,
+}
+
 /// What became of a write.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Put {
@@ -95,19 +132,11 @@ pub trait Store: Log + Counters + Send + Sync + 'static {
     /// All records of an owner, in no order.
     async fn list(&self, owner: &OwnerId) -> Result<Vec<(RecordId, Versioned)>, Error>;
 
-    /// Writes `value` where `expect` holds and `version` is larger than the stored one; tells [`Store::changes`].
-    /// `due` (milliseconds since the epoch) says when [`Store::due`] should name the record; `None`: not at all.
-    /// What is already stored with this very version and value is [`Put::Stored`]. `entries` are appended to the logs of the
-    /// record's shard in the same step: with the write, and neither without it nor a second time when it is repeated.
-    async fn put(
-        &self,
-        key: &Key,
-        expect: Expect,
-        version: Version,
-        value: &[u8],
-        due: Option<u64>,
-        entries: &[Entry],
-    ) -> Result<Put, Error>;
+    /// Writes where `expect` holds and the version is larger than the stored one; tells [`Store::changes`]. What is already
+    /// stored with this very version and value is [`Put::Stored`]. The entries are appended in the same step: with the write,
+    /// and neither without it nor a second time when it is repeated. [`Error::LeaseLost`]: it was to be written under a lease
+    /// that isn't held.
+    async fn put(&self, key: &Key, expect: Expect, write: Write<'_>) -> Result<Put, Error>;
 
     /// Deletes the record, where `expect` holds, and its due time; tells [`Store::changes`]. An absent record is
     /// [`Put::Stored`] whatever was expected. `entries` are appended as by [`Store::put`]: none where there was no record.

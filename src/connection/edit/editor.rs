@@ -18,7 +18,7 @@ use crate::{
         revoke::Revoker,
     },
     id::ConnectionId,
-    store::{Expect, OwnerId},
+    store::{Expect, Held, OwnerId},
 };
 
 use super::{moves::Moves, saver::Saver};
@@ -57,6 +57,20 @@ impl Editor {
         fact: &Fact<'_>,
         decide: impl Fn(&Record) -> Option<Change>,
     ) -> Result<Option<Record>, Unavailable> {
+        self.change_under(None, id, fact, decide).await
+    }
+
+    /// The same, where this lease is held until it is written.
+    ///
+    /// # Errors
+    /// [`Unavailable::Busy`], too, where it isn't: then nothing was written.
+    pub async fn change_under(
+        &self,
+        lease: Option<Held<'_>>,
+        id: &ConnectionId,
+        fact: &Fact<'_>,
+        decide: impl Fn(&Record) -> Option<Change>,
+    ) -> Result<Option<Record>, Unavailable> {
         let key = self.records.roots().key(id).await?;
         for _ in 0..ATTEMPTS {
             // Nothing can be compared with a grant that the store doesn't have yet.
@@ -82,8 +96,8 @@ impl Editor {
                 None => None,
             };
             let expect = version.map_or(Expect::Absent, Expect::Version);
-            let put =
-                self.records.put(key, expect, Some(fact), |version, now| record.apply(change, now, version)).await?;
+            let make = |version, now| record.apply(change, now, version);
+            let put = self.records.put_under(lease, key, expect, fact, make).await?;
             if let Some((record, _)) = put {
                 self.know_at_once(key.owner, &record, self.records.now());
                 if let Some(grave) = grave {

@@ -2,10 +2,7 @@
 //! own beside whatever is connected under its label, serves no call and is never renewed. Who speaks for it in time takes
 //! it away again; otherwise whichever process notices first revokes it at the provider.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use crate::{
     clock::Timestamp,
@@ -133,19 +130,17 @@ impl Unconfirmed {
         arrival: &Arrival,
     ) -> Result<Option<Connection>, Unavailable> {
         let holds_it = |record: &Record| record.origin == Some(origin);
+        let decide = |record: &Record| (!holds_it(record)).then(&change);
         // Who was stopped since may find it given up: it is looked for again, guarded anew, rather than stored.
-        let lapsed = AtomicBool::new(false);
-        let decide = |record: &Record| {
-            lapsed.store(arrival.has_lapsed(), Ordering::Relaxed);
-            (!holds_it(record) && !lapsed.load(Ordering::Relaxed)).then(&change)
+        let connected = if self.is_there(waiting, name).await? {
+            self.editor.change_under(arrival.lease(), id, fact, decide).await?
+        } else {
+            None
         };
-        let connected =
-            if self.is_there(waiting, name).await? { self.editor.change(id, fact, decide).await? } else { None };
         let record = match connected {
             Some(record) => record,
             None => match self.records.read(&self.records.roots().key(id).await?).await? {
                 Some((record, _)) if holds_it(&record) && record.pending_revocation().is_none() => record,
-                _ if lapsed.load(Ordering::Relaxed) => return Err(Unavailable::Busy),
                 _ => return Ok(None),
             },
         };

@@ -3,8 +3,9 @@
 //! another is reconciled: who spent the token that the record still holds has the only valid one.
 
 use crate::{
+    clock::Timestamp,
     connection::model::Unavailable,
-    store::{Expect, Key, Put, Version},
+    store::{Expect, Key, Put, Version, Write},
 };
 
 use super::{
@@ -92,10 +93,9 @@ impl Records {
     ) -> Result<(Landed, Record), Unavailable> {
         loop {
             let now = self.now();
-            let due = due::at(&ours, now);
-            let put = self
-                .put_sealed(held, &key, Expect::Version(grant.expect), (grant.version, &grant.sealed), due, None)
-                .await?;
+            let due = due::at(&ours, now).map(Timestamp::millis);
+            let write = Write::of(grant.version, &grant.sealed).due(due);
+            let put = self.put_sealed(held, &key, Expect::Version(grant.expect), write, None).await?;
             let current = match put {
                 Put::Stored => {
                     let Grant { spends, version, sealed, .. } = grant;

@@ -10,7 +10,7 @@ use crate::{
     connection::{cache::SnapshotCache, model::Unavailable},
     events::{Event, Events},
     id::ConnectionId,
-    store::{Expect, Key, OwnerId, Put, Store, Version},
+    store::{self, Expect, Key, OwnerId, Put, Store, Version, Write},
     vault::Vault,
 };
 
@@ -166,12 +166,28 @@ impl Records {
         fact: Option<&Fact<'_>>,
         make: impl FnOnce(Version, Timestamp) -> Result<Record, IllegalTransition>,
     ) -> Result<Option<(Record, Version)>, Unavailable> {
-        self.put_and(Held::Stale, key, expect, fact, make).await
+        self.put_and(Held::Stale, None, key, expect, fact, make).await
+    }
+
+    /// The same, where this lease is still held.
+    ///
+    /// # Errors
+    /// [`Unavailable::Busy`], too, where it isn't: then nothing was written.
+    pub async fn put_under(
+        &self,
+        lease: Option<store::Held<'_>>,
+        key: Key,
+        expect: Expect,
+        fact: &Fact<'_>,
+        make: impl FnOnce(Version, Timestamp) -> Result<Record, IllegalTransition>,
+    ) -> Result<Option<(Record, Version)>, Unavailable> {
+        self.put_and(Held::Stale, lease, key, expect, Some(fact), make).await
     }
 
     async fn put_and(
         &self,
         held: Held,
+        under: Option<store::Held<'_>>,
         key: Key,
         expect: Expect,
         fact: Option<&Fact<'_>>,
@@ -183,8 +199,8 @@ impl Records {
         let record = make(version, now)?;
         let sealed = self.seal(&record, &key, version)?;
         let telling = fact.map(|fact| self.facts.telling(key.shard(), &record.id, fact)).transpose()?;
-        let due = due::at(&record, now);
-        let put = self.put_sealed(held, &key, expect, (version, &sealed), due, telling.as_ref()).await?;
+        let write = Write { under, ..Write::of(version, &sealed).due(due::at(&record, now).map(Timestamp::millis)) };
+        let put = self.put_sealed(held, &key, expect, write, telling.as_ref()).await?;
         Ok(matches!(put, Put::Stored).then_some((record, version)))
     }
 
@@ -216,7 +232,7 @@ impl Records {
         change: Change,
     ) -> Result<Option<(Record, Version)>, Unavailable> {
         let make = |version: Version, now| record.apply(change, now, version);
-        self.put_and(Held::Shows, key, Expect::Version(expect), None, make).await
+        self.put_and(Held::Shows, None, key, Expect::Version(expect), None, make).await
     }
 
     /// Deletes the record, where this version stands, and tells the fact of this connection where there is one. `false`:
@@ -277,15 +293,15 @@ impl Records {
         held: Held,
         key: &Key,
         expect: Expect,
-        (version, sealed): (Version, &[u8]),
-        due: Option<Timestamp>,
+        write: Write<'_>,
         telling: Option<&Telling>,
     ) -> Result<Put, Unavailable> {
+        let version = write.version;
         if let Held::Shows = held {
             self.own.notices.expect(*key, version);
         }
         let entries = telling.map_or(&[][..], Telling::entries);
-        let put = self.store.put(key, expect, version, sealed, due.map(Timestamp::millis), entries).await;
+        let put = self.store.put(key, expect, Write { entries, ..write }).await;
         match (&put, held) {
             (Ok(Put::Stored), Held::Shows) => {}
             (Ok(Put::Stored), Held::Stale) => self.is_stale(&key.owner),

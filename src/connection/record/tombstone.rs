@@ -1,9 +1,10 @@
 //! Making a record unusable whatever it holds, and whether or not it can be read: for a user who is erased.
 
 use crate::{
+    clock::Timestamp,
     connection::model::Unavailable,
     events::{Cause, Kind},
-    store::{Expect, Key, Put},
+    store::{Expect, Key, Put, Write},
 };
 
 use super::{
@@ -55,8 +56,8 @@ pub async fn retire(records: &Records, key: Key, cause: &Cause) -> Result<Retire
                 Some(fact) => Some(records.facts().telling(key.shard(), &record.id, fact)?),
                 None => None,
             };
-            let (expect, due) = (Expect::Version(there), due::at(&gone, now));
-            let put = records.put_sealed(Held::Stale, &key, expect, (version, &sealed), due, telling.as_ref()).await?;
+            let write = Write::of(version, &sealed).due(due::at(&gone, now).map(Timestamp::millis));
+            let put = records.put_sealed(Held::Stale, &key, Expect::Version(there), write, telling.as_ref()).await?;
             matches!(put, Put::Stored)
         };
         if done {

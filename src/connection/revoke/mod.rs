@@ -22,7 +22,7 @@ use crate::{
     id::{CallerId, ConnectionId},
     oauth::{self, TokenHint},
     provider::{Live, OAuth, Service},
-    store::{Expect, Key, OwnerId, RecordId, Version},
+    store::{Expect, Held, Key, OwnerId, RecordId, Version},
 };
 
 use super::{
@@ -45,8 +45,6 @@ const PATIENCE: Duration = Duration::from_secs(18);
 /// How long the lease is asked for again where the store fails without a break: one lost answer leaves nobody unguarded,
 /// however long another was waited for before it, and nobody waits long for a store that is away.
 const STORE_PATIENCE: Duration = Duration::from_secs(3);
-/// What storing a grant may take.
-const STORING: Duration = Duration::from_secs(2);
 /// Between two looks at it.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a grant that nobody can store is kept in mind to be revoked.
@@ -100,10 +98,9 @@ impl Arrival {
         self.0.is_some()
     }
 
-    /// Whether it kept revocations from being sent, and may do so no longer before a grant is stored: its process was
-    /// stopped, or the store was away. What was seen before that may be untrue.
-    pub fn has_lapsed(&self) -> bool {
-        self.0.as_ref().is_some_and(|guard| !guard.lease.covers(STORING))
+    /// The lease by which it does.
+    pub(super) fn lease(&self) -> Option<Held<'_>> {
+        self.0.as_ref().map(|guard| guard.lease.held())
     }
 }
 

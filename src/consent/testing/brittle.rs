@@ -8,7 +8,7 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::store::{
     Change, Claim, Counters, Due, EmbeddedStore, Entry, Error, Expect, Keep, Key, Log, Logged, Order, OwnerId, Page,
-    Put, RecordId, Shard, Store, Stream, Taken, Tally, Version, Versioned,
+    Put, RecordId, Shard, Store, Stream, Taken, Tally, Versioned, Write,
 };
 
 /// How it breaks.
@@ -101,16 +101,8 @@ impl Store for Brittle {
         self.act(self.inner.list(owner)).await
     }
 
-    async fn put(
-        &self,
-        key: &Key,
-        expect: Expect,
-        version: Version,
-        value: &[u8],
-        due: Option<u64>,
-        entries: &[Entry],
-    ) -> Result<Put, Error> {
-        self.act(self.inner.put(key, expect, version, value, due, entries)).await
+    async fn put(&self, key: &Key, expect: Expect, write: Write<'_>) -> Result<Put, Error> {
+        self.act(self.inner.put(key, expect, write)).await
     }
 
     async fn delete(&self, key: &Key, expect: Expect, entries: &[Entry]) -> Result<Put, Error> {

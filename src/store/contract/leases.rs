@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{eventually, key};
-use crate::store::{Key, Store, Taken};
+use super::{eventually, key, stored, version};
+use crate::store::{Error, Expect, Held, Key, Put, Store, Taken, Write};
 
 pub(super) const LONG: Duration = Duration::from_secs(60);
 pub(super) const SHORT: Duration = Duration::from_millis(80);
@@ -84,4 +84,23 @@ pub(crate) async fn of_many_who_want_a_lease_one_gets_it(store: &dyn Store) {
     for holder in &holders {
         store.release(&key, holder).await.expect("the store answers");
     }
+}
+
+pub(crate) async fn what_is_written_under_a_lease_needs_it(store: &dyn Store) {
+    let (lease, record) = (key(1, 1), key(1, 2));
+    let write = async |holder: &str, expect, number| {
+        let under = Some(Held { key: &lease, holder });
+        store.put(&record, expect, Write { under, ..Write::of(version(number), b"x") }).await
+    };
+    assert_eq!(write("a", Expect::Absent, 1).await, Err(Error::LeaseLost), "nobody has it");
+    fence(store, &lease, "a", LONG).await.expect("it is free");
+    assert_eq!(write("a", Expect::Absent, 1).await, Ok(Put::Stored));
+    store.release(&lease, "a").await.expect("the store answers");
+    fence(store, &lease, "b", LONG).await.expect("it is free");
+    let expect = Expect::Version(version(1));
+    assert_eq!(write("a", expect, 2).await, Err(Error::LeaseLost), "somebody else has it");
+    assert_eq!(write("a", Expect::Absent, 1).await, Ok(Put::Stored), "it was written while it was held");
+    assert_eq!(stored(store, record).await, Some((1, b"x".to_vec())));
+    assert_eq!(write("b", expect, 2).await, Ok(Put::Stored));
+    store.release(&lease, "b").await.expect("the store answers");
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{key, put, version};
-use crate::store::{Expect, Key, OwnerId, RecordId, Store};
+use crate::store::{Expect, Key, OwnerId, RecordId, Store, Write};
 
 pub(crate) async fn a_list_holds_an_owners_records_and_no_others(store: &dyn Store) {
     // All in one shard, with the neighbours that a careless range would include.
@@ -26,9 +26,12 @@ pub(crate) async fn a_list_holds_an_owners_records_and_no_others(store: &dyn Sto
 pub(crate) async fn due_records_come_oldest_first_until_the_time_and_limit_given(store: &dyn Store) {
     let times = [(3, 300), (200, 100), (77, 200), (9, 400)];
     for (owner, at) in times {
-        store.put(&key(owner, 1), Expect::Absent, version(1), b"x", Some(at), &[]).await.expect("the store answers");
+        store
+            .put(&key(owner, 1), Expect::Absent, Write::of(version(1), b"x").due(Some(at)))
+            .await
+            .expect("the store answers");
     }
-    store.put(&key(50, 1), Expect::Absent, version(1), b"x", None, &[]).await.expect("the store answers");
+    store.put(&key(50, 1), Expect::Absent, Write::of(version(1), b"x")).await.expect("the store answers");
     let due = |until, limit| async move { store.due(until, None, limit).await.expect("the store answers") };
     assert_eq!(due(99, 10).await, []);
     assert_eq!(due(300, 10).await, [(key(200, 1), 100), (key(77, 1), 200), (key(3, 1), 300)]);
@@ -41,7 +44,10 @@ pub(crate) async fn due_records_go_on_behind_the_last_one_seen(store: &dyn Store
     for (owner, at) in times {
         for record in [1, 2] {
             let key = key(owner, record);
-            store.put(&key, Expect::Absent, version(1), b"x", Some(at), &[]).await.expect("the store answers");
+            store
+                .put(&key, Expect::Absent, Write::of(version(1), b"x").due(Some(at)))
+                .await
+                .expect("the store answers");
         }
     }
     let mut expected: Vec<_> =
@@ -62,14 +68,14 @@ pub(crate) async fn due_records_go_on_behind_the_last_one_seen(store: &dyn Store
 pub(crate) async fn a_due_time_goes_with_the_write_and_the_delete(store: &dyn Store) {
     let key = key(1, 1);
     let all = || async { store.due(1 << 50, None, 10).await.expect("the store answers") };
-    store.put(&key, Expect::Absent, version(1), b"x", Some(100), &[]).await.expect("the store answers");
-    store.put(&key, Expect::Any, version(2), b"x", Some(200), &[]).await.expect("the store answers");
+    store.put(&key, Expect::Absent, Write::of(version(1), b"x").due(Some(100))).await.expect("the store answers");
+    store.put(&key, Expect::Any, Write::of(version(2), b"x").due(Some(200))).await.expect("the store answers");
     assert_eq!(all().await, [(key, 200)]);
-    store.put(&key, Expect::Any, version(1), b"stale", Some(50), &[]).await.expect("the store answers");
+    store.put(&key, Expect::Any, Write::of(version(1), b"stale").due(Some(50))).await.expect("the store answers");
     assert_eq!(all().await, [(key, 200)], "a refused write moves nothing");
-    store.put(&key, Expect::Any, version(3), b"x", None, &[]).await.expect("the store answers");
+    store.put(&key, Expect::Any, Write::of(version(3), b"x")).await.expect("the store answers");
     assert_eq!(all().await, []);
-    store.put(&key, Expect::Any, version(4), b"x", Some(300), &[]).await.expect("the store answers");
+    store.put(&key, Expect::Any, Write::of(version(4), b"x").due(Some(300))).await.expect("the store answers");
     store.delete(&key, Expect::Any, &[]).await.expect("the store answers");
     assert_eq!(all().await, []);
 }

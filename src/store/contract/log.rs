@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use futures_util::future::join_all;
 
 use super::{conflict_with, eventually, key, version};
-use crate::store::{Entry, EntryId, Expect, Keep, Key, LogName, Logged, Order, Position, Put, Store, Stream};
+use crate::store::{Entry, EntryId, Expect, Keep, Key, LogName, Logged, Order, Position, Put, Store, Stream, Write};
 
 const LOG: LogName = LogName::new("contract");
 const OTHER: LogName = LogName::new("other");
@@ -35,7 +35,7 @@ async fn numbers(store: &dyn Store, stream: &Stream) -> Vec<u8> {
 }
 
 async fn put_with(store: &dyn Store, key: Key, expect: Expect, number: u64, entries: &[Entry]) -> Put {
-    store.put(&key, expect, version(number), b"x", None, entries).await.expect("the store answers")
+    store.put(&key, expect, Write { entries, ..Write::of(version(number), b"x") }).await.expect("the store answers")
 }
 
 pub(crate) async fn an_entry_goes_with_the_write_and_with_no_other(store: &dyn Store) {

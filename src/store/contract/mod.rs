@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use super::{Expect, Key, OwnerId, Put, RecordId, Store, Version};
+use super::{Expect, Key, OwnerId, Put, RecordId, Store, Version, Write};
 
 mod counters;
 mod leases;
@@ -49,7 +49,7 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut
 }
 
 pub(crate) async fn put(store: &dyn Store, key: Key, expect: Expect, number: u64, value: &[u8]) -> Put {
-    store.put(&key, expect, version(number), value, None, &[]).await.expect("the store answers")
+    store.put(&key, expect, Write::of(version(number), value)).await.expect("the store answers")
 }
 
 pub(crate) async fn stored(store: &dyn Store, key: Key) -> Option<(u64, Vec<u8>)> {
@@ -102,6 +102,7 @@ macro_rules! each {
             a_lease_ends_by_itself
             a_renewed_lease_outlives_its_first_time
             a_fence_grows_with_each_acquisition
+            what_is_written_under_a_lease_needs_it
             of_many_who_want_a_lease_one_gets_it
             of_many_takers_one_gets_the_value
             of_many_who_claim_a_name_one_has_it

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use super::{conflict_with, key, put, stored, version};
-use crate::store::{Expect, Put, Store, Version};
+use crate::store::{Expect, Put, Store, Version, Write};
 
 pub(crate) async fn what_is_put_is_read_back(store: &dyn Store) {
     let key = key(1, 1);
@@ -88,7 +88,7 @@ pub(crate) async fn no_increment_of_a_hundred_is_lost(store: &dyn Store) {
             let count = u64::from_be_bytes(there.value.as_slice().try_into().expect("it is a number"));
             let next = (count + 1).to_be_bytes();
             let wrote = store
-                .put(&key, Expect::Version(there.version), Version::next(Some(there.version), 0), &next, None, &[])
+                .put(&key, Expect::Version(there.version), Write::of(Version::next(Some(there.version), 0), &next))
                 .await;
             if wrote.expect("the store answers") == Put::Stored {
                 return;

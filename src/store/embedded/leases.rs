@@ -47,6 +47,10 @@ impl Leases {
         }
     }
 
+    pub(super) fn is_held(&self, key: &Key, holder: &str, now: Instant) -> bool {
+        self.0.lock().held.get(key).is_some_and(|lease| lease.until > now && lease.holder == holder)
+    }
+
     pub(super) fn renew(&self, key: &Key, holder: &str, ttl: Duration, now: Instant) -> bool {
         let mut state = self.0.lock();
         match state.held.get_mut(key).filter(|lease| lease.until > now && lease.holder == holder) {

@@ -16,7 +16,7 @@ use self::tables::{DUE, NEVER, RECORDS, Tables};
 use self::writer::Writer;
 use super::notices::Notices;
 use super::{
-    Change, Claim, Due, Entry, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned,
+    Change, Claim, Due, Entry, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Versioned, Write,
     check_one_time_id,
 };
 use crate::clock::Clock;
@@ -55,7 +55,7 @@ impl From<Error> for Failure {
 pub struct EmbeddedStore {
     slot: Arc<Slot>,
     writer: Writer,
-    leases: Leases,
+    leases: Arc<Leases>,
     notices: Arc<Notices>,
 }
 
@@ -78,7 +78,7 @@ impl EmbeddedStore {
         notices.up();
         let writer = Writer::start(Arc::clone(&slot), Arc::clone(&notices))
             .map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
-        Ok(Self { slot, writer, leases: Leases::default(), notices })
+        Ok(Self { slot, writer, leases: Arc::default(), notices })
     }
 
     fn read<T>(&self, work: impl FnOnce(&redb::ReadTransaction) -> Result<T, Failure>) -> Result<T, Error> {
@@ -117,17 +117,16 @@ impl Store for EmbeddedStore {
         })
     }
 
-    async fn put(
-        &self,
-        key: &Key,
-        expect: Expect,
-        version: Version,
-        value: &[u8],
-        due: Option<u64>,
-        entries: &[Entry],
-    ) -> Result<Put, Error> {
-        let (key, value, entries) = (*key, value.to_vec(), entries.to_vec());
-        self.writer.write(move |tables| tables.put(key, expect, (version, &value), due, (&entries, now_ms()))).await
+    async fn put(&self, key: &Key, expect: Expect, write: Write<'_>) -> Result<Put, Error> {
+        let Write { version, due, under, .. } = write;
+        let (key, value, entries) = (*key, write.value.to_vec(), write.entries.to_vec());
+        let under = under.map(|held| (Arc::clone(&self.leases), *held.key, held.holder.to_owned()));
+        let put = move |tables: &mut Tables<'_>| {
+            let lost = under.as_ref().is_some_and(|(leases, key, holder)| !leases.is_held(key, holder, Instant::now()));
+            let write = Write { entries: &entries, ..Write::of(version, &value).due(due) };
+            tables.put(key, expect, write, lost, now_ms())
+        };
+        self.writer.write(put).await
     }
 
     async fn delete(&self, key: &Key, expect: Expect, entries: &[Entry]) -> Result<Put, Error> {

@@ -5,7 +5,7 @@ use redb::{ReadTransaction, ReadableTable, StorageError, Table, TableDefinition,
 use super::counters::CounterTables;
 use super::log::LogTables;
 use crate::store::version::encode;
-use crate::store::{Claim, Entry, Error, Expect, Key, Put, Version, Versioned};
+use crate::store::{Claim, Entry, Error, Expect, Key, Put, Version, Versioned, Write};
 
 type RecordKey = &'static [u8; 32];
 
@@ -86,18 +86,23 @@ impl<'a> Tables<'a> {
         })
     }
 
+    /// Writes a record. Where the lease was `lost` under which that was to be done, only what was written before is.
     pub(super) fn put(
         &mut self,
         key: Key,
         expect: Expect,
-        (version, value): (Version, &[u8]),
-        due: Option<u64>,
-        (entries, now_ms): (&[Entry], u64),
+        write: Write<'_>,
+        lost: bool,
+        now_ms: u64,
     ) -> Result<Put, super::Failure> {
+        let Write { version, value, due, entries, .. } = write;
         let name = key.to_bytes();
         let bytes = encode(version, value);
         let stored = self.record(&name)?;
         let repeated = stored.as_ref().is_some_and(|(_, stored)| *stored == bytes);
+        if lost && !repeated {
+            return Err(Error::LeaseLost.into());
+        }
         if let Some((old_due, stored)) = &stored {
             let there = Versioned::decode(stored)?;
             let fits = match expect {

@@ -7,6 +7,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
+use crate::store::Version;
 use crate::store::contract::{self, key, suite};
 
 async fn started() -> (EmbeddedStore, TempDir) {
@@ -74,7 +75,10 @@ async fn a_directory_that_is_not_there_is_an_error_that_names_it() {
 #[tokio::test]
 async fn everything_but_leases_is_there_after_reopening() {
     let (store, directory) = started().await;
-    store.put(&key(1, 1), Expect::Absent, Version(5), b"kept", Some(77), &[]).await.expect("the store answers");
+    store
+        .put(&key(1, 1), Expect::Absent, Write::of(Version(5), b"kept").due(Some(77)))
+        .await
+        .expect("the store answers");
     store.put_once("kept", b"state", None).await.expect("the store answers");
     store.close().await;
     assert!(matches!(store.get(&key(1, 1)).await, Err(Error::Unavailable { .. })));
@@ -119,7 +123,7 @@ async fn fills_its_disk() {
     let large = vec![7; 60_000];
     let mut written = 0;
     let error = loop {
-        match store.put(&key(written, 1), Expect::Absent, Version(1), &large, None, &[]).await {
+        match store.put(&key(written, 1), Expect::Absent, Write::of(Version(1), &large)).await {
             Ok(_) => written += 1,
             Err(error) => break error,
         }
@@ -128,13 +132,13 @@ async fn fills_its_disk() {
     assert!(error.to_string().contains("disk"), "{error}");
     assert!(written > 2, "{written}");
     assert!(
-        store.put(&key(written, 1), Expect::Absent, Version(1), &large, None, &[]).await.is_err(),
+        store.put(&key(written, 1), Expect::Absent, Write::of(Version(1), &large)).await.is_err(),
         "there is still no room"
     );
 
     fs::remove_file(filler).expect("it was just written");
     contract::eventually("a write", || async {
-        store.put(&key(written, 1), Expect::Absent, Version(1), &large, None, &[]).await.ok()
+        store.put(&key(written, 1), Expect::Absent, Write::of(Version(1), &large)).await.ok()
     })
     .await;
     for owner in 0..=written {
@@ -182,7 +186,7 @@ async fn writes_until_killed() {
     for number in first.. {
         let [.., high, low] = number.to_be_bytes();
         store
-            .put(&key(low, high), Expect::Absent, Version(1), &number.to_be_bytes(), None, &[])
+            .put(&key(low, high), Expect::Absent, Write::of(Version(1), &number.to_be_bytes()))
             .await
             .expect("the store answers");
         // Renamed, so that no half of a number is ever read.

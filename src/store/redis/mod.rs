@@ -22,7 +22,7 @@ use super::notices::Notices;
 use super::version::encode;
 use super::{
     Change, Claim, Due, Entry, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned,
-    check_one_time_id,
+    Write, check_one_time_id,
 };
 
 mod counters;
@@ -150,10 +150,11 @@ fn expectation(expect: Expect) -> (Vec<u8>, Vec<u8>) {
 
 /// What the writing scripts answer.
 fn written((done, there): (i64, Option<Vec<u8>>)) -> Result<Put, Error> {
-    if done == 1 {
-        return Ok(Put::Stored);
+    match done {
+        1 => Ok(Put::Stored),
+        2 => Err(Error::LeaseLost),
+        _ => Ok(Put::Conflict(there.map(|there| Versioned::decode(&there)).transpose()?)),
     }
-    Ok(Put::Conflict(there.map(|there| Versioned::decode(&there)).transpose()?))
 }
 
 /// The stored form of a one-time value.
@@ -203,15 +204,8 @@ impl Store for RedisStore {
         self.records_of(owner).await
     }
 
-    async fn put(
-        &self,
-        key: &Key,
-        expect: Expect,
-        version: Version,
-        value: &[u8],
-        due: Option<u64>,
-        entries: &[Entry],
-    ) -> Result<Put, Error> {
+    async fn put(&self, key: &Key, expect: Expect, write: Write<'_>) -> Result<Put, Error> {
+        let Write { version, value, due, entries, under } = write;
         let (expect, expected) = expectation(expect);
         let mut keys = self.keys_of(key);
         let mut arguments = vec![
@@ -224,8 +218,10 @@ impl Store for RedisStore {
             key.owner.0.to_vec(),
             self.layout.changes().into_bytes(),
             Change::text(key, Some(version)).into_bytes(),
+            under.map(|held| held.holder.into()).unwrap_or_default(),
         ];
         self.add_entries(key.shard(), entries, &mut keys, &mut arguments);
+        keys.extend(under.map(|held| self.layout.lease(held.key)));
         written(first_and_rest(self.script(&PUT, keys, arguments).await?)?)
     }
 

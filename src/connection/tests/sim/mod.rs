@@ -229,9 +229,11 @@ const ONCE_FAILED_MIXED: &[(Mix, u64)] = &[
     (Mix::Partings, 5_064_509),
     (Mix::Partings, 5_077_979),
     (Mix::Partings, 5_082_319),
+    (Mix::Partings, 5_087_372),
     (Mix::Partings, 5_091_059),
     (Mix::Confirms, 6_017_777),
     (Mix::Confirms, 6_065_288),
+    (Mix::Confirms, 6_090_543),
     (Mix::Confirms, 6_096_507),
     (Mix::Confirms, 6_098_492),
 ];

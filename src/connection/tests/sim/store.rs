@@ -170,6 +170,17 @@ impl Server {
         Some(Record::open(&self.vault, key, stored.version, &stored.value).unwrap())
     }
 
+    /// How much was written so far.
+    pub fn writes(&self) -> usize {
+        self.state.lock().writes.len()
+    }
+
+    /// Whether this record's connection was given up after so much was written.
+    pub fn parted_since(&self, writes: usize, key: &Key) -> bool {
+        let state = self.state.lock();
+        state.writes.iter().skip(writes).any(|write| write.key == *key && write.parted(&self.vault))
+    }
+
     /// All records that can be read.
     pub fn records(&self) -> Vec<Record> {
         self.records_where(|_, _| true)

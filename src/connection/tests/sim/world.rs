@@ -212,6 +212,7 @@ impl World {
             let named = identity.as_ref().zip(record.identity.as_ref());
             named.is_some_and(|(new, old)| new.id == old.id) && self.provider.can_renew(&record)
         });
+        let writes = self.server.writes();
         let connecting = connections.manager.connect(&user.id, grant.clone(), identity.clone(), &[], &CALLER);
         let outcome = timeout(Duration::from_secs(20), connecting).await;
         if far && matches!(outcome, Ok(Err(_))) {
@@ -228,7 +229,9 @@ impl World {
             }
             self.judge_arrival(family, &arrival, process, began);
             arrival.end();
-            if renews && self.provider.continued(family) && !self.renews(user) {
+            // What came before it, or was carried out late, may have taken it along.
+            let parted = self.server.parted_since(writes, &user.key);
+            if renews && !parted && self.provider.continued(family) && !self.renews(user) {
                 self.journal.violated(format!("a second consent took the refresh token of family {family} away"));
             }
         }

@@ -1,7 +1,8 @@
 -- Compare and set of one record, and what is appended to the logs with it.
--- KEYS: records of the owner, due index, index of owners, then the log of each entry.
--- ARGV: record, expectation, expected version, stored form, due time or '', key, owner, channel, notice, then each entry.
--- Answers {1} when the record is as asked, {0, what stands there} otherwise.
+-- KEYS: records of the owner, due index, index of owners, then the log of each entry, then the lease under which it is done.
+-- ARGV: record, expectation, expected version, stored form, due time or '', key, owner, channel, notice, holder or '', then
+-- each entry.
+-- Answers {1} when the record is as asked, {2} when somebody else holds the lease or nobody, {0, what stands there} otherwise.
 local function newer(a, b)
   for i = 1, 8 do
     local x, y = a:byte(i), b:byte(i)
@@ -14,6 +15,10 @@ local there = redis.call('HGET', KEYS[1], ARGV[1])
 local new = ARGV[4]
 -- The very same write again, after an answer was lost, is done already.
 if there ~= new then
+  if ARGV[10] ~= '' then
+    local held = redis.call('GET', KEYS[#KEYS])
+    if not held or held:sub(held:find(':', 1, true) + 1) ~= ARGV[10] then return {2} end
+  end
   local fits
   if not there then
     fits = ARGV[2] ~= 'version'
@@ -24,7 +29,7 @@ if there ~= new then
   end
   if not fits then return {0, there} end
   -- First of all: an account that may not append must not write either.
-  for i = 4, #KEYS do redis.call('XADD', KEYS[i], '*', 'e', ARGV[6 + i]) end
+  for i = 1, #ARGV - 10 do redis.call('XADD', KEYS[3 + i], '*', 'e', ARGV[10 + i]) end
 end
 redis.call('HSET', KEYS[1], ARGV[1], new)
 if ARGV[5] == '' then

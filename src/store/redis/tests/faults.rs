@@ -68,7 +68,7 @@ async fn a_stopped_server_fails_calls_fast_and_is_used_again() {
     trusted(&store).await;
     server.signal("STOP");
     let error =
-        failure(&store, async |store| store.put(&key(1, 1), Expect::Absent, Version(1), b"x", None, &[]).await).await;
+        failure(&store, async |store| store.put(&key(1, 1), Expect::Absent, Write::of(Version(1), b"x")).await).await;
     assert!(error.is_transient(), "{error}");
     channel_lost(&store).await;
     let begun = Instant::now();
@@ -92,7 +92,7 @@ async fn a_paused_server_does_a_write_once() {
         let expect = if round == 1 { Expect::Absent } else { Expect::Version(Version(round - 1)) };
         let value = round.to_be_bytes();
         let wrote = eventually("the write", || async {
-            store.put(&key(1, 1), expect, Version(round), &value, None, &[]).await.ok()
+            store.put(&key(1, 1), expect, Write::of(Version(round), &value)).await.ok()
         })
         .await;
         assert_eq!(wrote, Put::Stored, "round {round}");
@@ -108,7 +108,7 @@ async fn full_memory_refuses_writes_and_leaves_the_rest() {
     server.admin(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
     server.admin(&["CONFIG", "SET", "maxmemory", "1"]);
     let refused = Error::Refused { reason: "OOM".into(), passing: true };
-    assert_eq!(store.put(&key(1, 1), Expect::Any, Version(2), b"y", None, &[]).await, Err(refused.clone()));
+    assert_eq!(store.put(&key(1, 1), Expect::Any, Write::of(Version(2), b"y")).await, Err(refused.clone()));
     assert_eq!(store.lease(&key(1, 1), "a", Duration::from_secs(5)).await, Err(refused.clone()));
     assert_eq!(store.put_once("full", b"y", None).await, Err(refused));
     assert_eq!(store.get(&key(1, 1)).await.map(|record| record.map(|record| record.version)), Ok(Some(Version(1))));
@@ -125,7 +125,7 @@ async fn a_demoted_master_is_neither_written_nor_read() {
     put(&store, key(1, 1), Expect::Absent, 1, b"x").await;
     let nowhere = free_port().to_string();
     server.admin(&["REPLICAOF", "127.0.0.1", &nowhere]);
-    let error = store.put(&key(1, 1), Expect::Any, Version(2), b"y", None, &[]).await.expect_err("it is a replica");
+    let error = store.put(&key(1, 1), Expect::Any, Write::of(Version(2), b"y")).await.expect_err("it is a replica");
     assert!(error.is_transient(), "{error}");
     failure(&store, async |store| store.get(&key(1, 1)).await).await;
     channel_lost(&store).await;

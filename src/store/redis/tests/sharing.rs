@@ -15,7 +15,10 @@ fn deployment(options: &RedisOptions, prefix: &str) -> RedisStore {
 async fn neither_sees_the_other(options: &RedisOptions) {
     let (ours, theirs) = (deployment(options, "vk"), deployment(options, "vk-staging"));
     let hour = Duration::from_secs(3600);
-    theirs.put(&key(1, 1), Expect::Absent, Version(7), b"theirs", Some(1), &[]).await.expect("the store answers");
+    theirs
+        .put(&key(1, 1), Expect::Absent, Write::of(Version(7), b"theirs").due(Some(1)))
+        .await
+        .expect("the store answers");
     theirs.lease(&key(0xf1, 1), "a", hour).await.expect("the store answers");
     assert_eq!(theirs.put_once("root", b"theirs", None).await, Ok(Claim::Mine));
 

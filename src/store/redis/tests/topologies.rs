@@ -163,7 +163,7 @@ async fn a_failover_under_sentinel_is_followed() {
     watched.lose_a_sentinel();
     watched.master.kill();
     let wrote = eventually("a write to the new master", || async {
-        store.put(&key(1, 1), Expect::Version(Version(1)), Version(2), b"y", None, &[]).await.ok()
+        store.put(&key(1, 1), Expect::Version(Version(1)), Write::of(Version(2), b"y")).await.ok()
     })
     .await;
     assert_eq!(wrote, Put::Stored);
@@ -243,7 +243,7 @@ async fn a_dead_cluster_node_costs_its_own_shards_until_its_replica_takes_over()
     cluster.await_takeover();
     for owner in 0..=0xff {
         let wrote = eventually("a write to every shard", || async {
-            store.put(&key(owner, 1), Expect::Version(Version(1)), Version(2), b"y", None, &[]).await.ok()
+            store.put(&key(owner, 1), Expect::Version(Version(1)), Write::of(Version(2), b"y")).await.ok()
         })
         .await;
         assert_eq!(wrote, Put::Stored, "owner {owner:02x}");
@@ -287,7 +287,7 @@ async fn a_cluster_that_was_down_as_a_whole_is_found_again() {
     cluster.nodes.iter_mut().for_each(Server::restart);
     for owner in 0..=0xff {
         eventually("every shard", || async {
-            store.put(&key(owner, 1), Expect::Any, Version(1), b"x", None, &[]).await.ok()
+            store.put(&key(owner, 1), Expect::Any, Write::of(Version(1), b"x")).await.ok()
         })
         .await;
     }

@@ -45,6 +45,11 @@ pub struct Write {
 }
 
 impl Write {
+    /// Whether a connection was given up by it.
+    pub fn parted(&self, vault: &Vault) -> bool {
+        self.happened(vault).iter().any(|(_, happened)| matches!(happened, Happened::Parted))
+    }
+
     fn happened(&self, vault: &Vault) -> Vec<(ConnectionId, Happened)> {
         let open = |stored: &Versioned| Record::open(vault, &self.key, stored.version, &stored.value).ok();
         let (before, after) = (self.before.as_ref().and_then(open), self.after.as_ref().and_then(open));

@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{super::gate::Gate, Server, State};
 use crate::store::{
-    Change, Claim, Due, Entry, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Version, Versioned,
+    Change, Claim, Due, Entry, Error, Expect, Key, OwnerId, Page, Put, RecordId, Store, Taken, Versioned, Write,
 };
 
 /// How long a process waits for the store's answer.
@@ -117,23 +117,20 @@ impl Store for Handle {
         self.act("list", of_owner).await
     }
 
-    async fn put(
-        &self,
-        key: &Key,
-        expect: Expect,
-        version: Version,
-        value: &[u8],
-        due: Option<u64>,
-        entries: &[Entry],
-    ) -> Result<Put, Error> {
-        let (key, value, entries, asked) = (*key, value.to_vec(), entries.to_vec(), Instant::now());
+    async fn put(&self, key: &Key, expect: Expect, write: Write<'_>) -> Result<Put, Error> {
+        let Write { version, due, under, .. } = write;
+        let (key, value, entries, asked) = (*key, write.value.to_vec(), write.entries.to_vec(), Instant::now());
+        let under = under.map(|held| (*held.key, held.holder.to_owned()));
         let put = move |state: &mut State| {
             if asked.elapsed() > SURE {
                 state.held_up.insert(version);
             }
-            state.put(key, expect, Versioned { version, value }, due, &entries)
+            if under.is_some_and(|(key, holder)| state.held(&key, &holder).is_none()) {
+                return Err(Error::LeaseLost);
+            }
+            Ok(state.put(key, expect, Versioned { version, value }, due, &entries))
         };
-        self.act("put", put).await
+        self.act("put", put).await?
     }
 
     async fn delete(&self, key: &Key, expect: Expect, entries: &[Entry]) -> Result<Put, Error> {
