@@ -16,6 +16,7 @@ use crate::{
     secret::{Secret, SecretString},
 };
 
+mod alerts;
 mod api_keys;
 pub mod brand;
 mod context;
@@ -44,6 +45,7 @@ pub mod units;
 pub mod urls;
 mod validate;
 
+pub use alerts::{AlertEmail, Alerts};
 pub use api_keys::ApiKeys;
 pub use brand::Brand;
 pub(crate) use context::{Context, or};
@@ -98,6 +100,8 @@ pub struct Config {
     pub notifications: Notifications,
     /// What Valetkey tells of itself.
     pub telemetry: Telemetry,
+    /// Who is told when something fails too often.
+    pub alerts: Alerts,
 }
 
 /// One listener.

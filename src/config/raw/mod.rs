@@ -13,12 +13,14 @@ use super::{
 };
 use crate::secret::SecretString;
 
+mod alerts;
 mod kubernetes;
 mod notifications;
 mod service;
 mod storage;
 mod telemetry;
 
+pub use alerts::*;
 pub use kubernetes::*;
 pub use notifications::*;
 pub use service::*;
@@ -70,6 +72,8 @@ pub struct RawConfig {
     pub notifications: Option<RawNotifications>,
     /// What Valetkey tells of itself beside its metrics: traces, times in answers, lines in the log.
     pub telemetry: Option<RawTelemetry>,
+    /// Who is told when something fails too often. The log and the metrics alone by default.
+    pub alerts: Option<RawAlerts>,
 }
 
 /// The application that people connect their accounts for, and how its pages look.
