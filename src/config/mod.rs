@@ -18,6 +18,7 @@ use crate::{
 
 mod alerts;
 mod api_keys;
+mod audit;
 pub mod brand;
 mod context;
 mod document;
@@ -47,6 +48,7 @@ mod validate;
 
 pub use alerts::{AlertEmail, Alerts};
 pub use api_keys::ApiKeys;
+pub use audit::{Audit, AuditFile};
 pub use brand::Brand;
 pub(crate) use context::{Context, or};
 pub use document::Env;
@@ -102,6 +104,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Who is told when something fails too often.
     pub alerts: Alerts,
+    /// How much is kept of what happened.
+    pub audit: Audit,
 }
 
 /// One listener.

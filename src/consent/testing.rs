@@ -226,6 +226,7 @@ impl Rig {
             handle: Handle::current(),
             cache: config.cache,
             refresh: config.refresh,
+            log_kept: config.audit.retention,
             public_url: config.public_url.clone(),
         });
         let metrics = Arc::new(Metrics::new());

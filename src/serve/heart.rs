@@ -78,6 +78,7 @@ impl Heart {
             handle: on.background.clone(),
             cache: config.cache,
             refresh: config.refresh,
+            log_kept: config.audit.retention,
             public_url: config.public_url.clone(),
         });
         Ok(Self { connections, live, roots, store, vault, oauth, outbound })

@@ -52,6 +52,7 @@ fn changed_for_good(running: &Config, new: &Config) -> Vec<&'static str> {
         ("notifications", running.notifications != new.notifications),
         ("telemetry.census", running.telemetry.census != new.telemetry.census),
         ("alerts", running.alerts != new.alerts),
+        ("audit", running.audit != new.audit),
     ];
     differ.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
 }

@@ -35,6 +35,7 @@ use crate::{
     events::{
         self, Contacts, Inbox, Notifier, Sink,
         alerts::Watch,
+        audit::{self, AuditWriter},
         failures::{Failures, Keeper, Pace},
     },
     id::ServiceName,
@@ -89,6 +90,9 @@ pub enum Error {
     /// The HTTP client for calls of our own can't be made.
     #[error(transparent)]
     Outbound(#[from] outbound::SetupError),
+    /// The audit file can't be written to.
+    #[error("audit.file: {0}")]
+    AuditFile(std::io::Error),
     /// The system lacks something that everything needs.
     #[error("the system gives no {0}")]
     System(&'static str),
@@ -105,6 +109,7 @@ impl Error {
             | Self::Listen(..)
             | Self::ListenerLost(_)
             | Self::Outbound(_)
+            | Self::AuditFile(_)
             | Self::System(_) => false,
         }
     }
@@ -137,9 +142,12 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
     let metrics = Arc::new(Metrics::new());
     let (config, files) = (loaded.config.clone(), loaded.files.clone());
     let inbox = (!config.notifications.is_empty()).then(|| Inbox::new(clock.clone(), Arc::clone(&metrics)));
+    let lines = config.audit.file.as_ref().map(|to| AuditWriter::open(to, clock.clone()));
+    let lines = lines.transpose().map_err(Error::AuditFile)?;
     let failures = Failures::new(clock.clone(), Pace::for_window(config.alerts.window));
     let mut more: Vec<Box<dyn Sink>> = vec![Box::new(failures.clone())];
     more.extend(inbox.iter().map(|inbox| Box::new(inbox.clone()) as Box<dyn Sink>));
+    more.extend(lines.iter().map(|lines| Box::new(lines.clone()) as Box<dyn Sink>));
     let heart = Heart::of(&loaded, &on, Connections::new, more, Arc::clone(&metrics))?;
     doors::check_addresses(&config.listeners)?;
     let drain = proxy::Drain::default();
@@ -175,6 +183,8 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
     let exporter = Exporter::start(recorded, Arc::clone(&lasting.collector), told_by, &on.background);
     let generation = Arc::new(lasting.generation(loaded, None)?);
     lasting.current.set(Arc::clone(&generation));
+    let (store, around) = (Arc::clone(&heart.store), Arc::clone(&lasting.around) as _);
+    audit::Keeper::new(store, around, clock.clone(), &config.audit, lines.clone()).start(&on.background);
     let notifier = notifications(&config, &lasting, inbox, generation.contacts.clone())?;
     let watch = alerts(&config, &lasting)?;
     let parts = proxy::Parts {
@@ -218,6 +228,9 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
         }
         exporter.drain(shutdown().grace.min(LAST_WORDS)).await;
         heart.close().await;
+        if let Some(lines) = lines {
+            let _ = tokio::task::spawn_blocking(move || lines.flush()).await;
+        }
         ended
     });
     drop((calls, claims));

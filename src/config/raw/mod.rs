@@ -14,6 +14,7 @@ use super::{
 use crate::secret::SecretString;
 
 mod alerts;
+mod audit;
 mod kubernetes;
 mod notifications;
 mod service;
@@ -21,6 +22,7 @@ mod storage;
 mod telemetry;
 
 pub use alerts::*;
+pub use audit::*;
 pub use kubernetes::*;
 pub use notifications::*;
 pub use service::*;
@@ -74,6 +76,8 @@ pub struct RawConfig {
     pub telemetry: Option<RawTelemetry>,
     /// Who is told when something fails too often. The log and the metrics alone by default.
     pub alerts: Option<RawAlerts>,
+    /// The audit log: what happened to connections.
+    pub audit: Option<RawAudit>,
 }
 
 /// The application that people connect their accounts for, and how its pages look.

@@ -15,6 +15,7 @@ use super::{
 };
 
 mod alerts;
+mod audit;
 mod brand;
 mod callers;
 mod issuers;
@@ -73,6 +74,7 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
     let telemetry = telemetry::telemetry(raw.telemetry.unwrap_or_default(), &root.key("telemetry"), cx);
     let mail = notifications.email.as_ref();
     let alerts = alerts::alerts(raw.alerts.unwrap_or_default(), mail, &root.key("alerts"), cx);
+    let audit = audit::audit(raw.audit.unwrap_or_default(), &root.key("audit"), cx);
     Some(Config {
         public_url: public_url?,
         application: application.unwrap_or_else(|| APPLICATION.into()),
@@ -91,6 +93,7 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
         notifications,
         telemetry,
         alerts,
+        audit,
     })
 }
 

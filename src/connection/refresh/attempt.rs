@@ -188,12 +188,12 @@ impl Refresher {
         let Sent { key, id, record, version, interrupted, began, .. } = sent;
         let token_version = record.grant.as_ref().map(|grant| grant.token_version);
         match &error.kind {
-            oauth::Kind::InvalidGrant { .. } => {
+            oauth::Kind::InvalidGrant { code } => {
                 self.answered(pass, id);
                 let reason = if interrupted { Reason::RefreshInterrupted } else { Reason::Revoked };
                 // The comparison of versions is the second reading: a record that moved is not changed.
-                let fact =
-                    Fact { token_version, detail: Some(reason.name()), ..Fact::new(Kind::Invalidated, &REFUSED) };
+                let (detail, provider_error) = (Some(reason.name()), Some(code.as_str()));
+                let fact = Fact { token_version, detail, provider_error, ..Fact::new(Kind::Invalidated, &REFUSED) };
                 let change = Change::Invalidated(reason);
                 if self.parts.records.write(key, record, version, change, Some(&fact)).await?.is_none() {
                     return Ok(Step::Again);

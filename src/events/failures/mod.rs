@@ -31,7 +31,7 @@ pub use log::{Failure, FailureLog, HOURS_MAX};
 pub const FAILURES: LogName = LogName::new("failures");
 
 /// What of it is kept of each stream: about six megabytes at most.
-const KEPT: Keep = Keep { age: Some(Duration::from_secs(32 * 86_400)), entries: Some(20_000) };
+const KEPT: Keep = Keep { age: Some(Duration::from_secs(32 * 86_400)), entries: Some(20_000), behind: None };
 
 /// How long failures are gathered before they are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
