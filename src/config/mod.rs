@@ -16,6 +16,7 @@ use crate::{
     secret::{Secret, SecretString},
 };
 
+mod alerts;
 mod api_keys;
 mod audit;
 pub mod brand;
@@ -36,6 +37,7 @@ mod reference;
 mod resolve;
 mod schema;
 mod service;
+mod telemetry;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -44,6 +46,7 @@ pub mod units;
 pub mod urls;
 mod validate;
 
+pub use alerts::{AlertEmail, Alerts};
 pub use api_keys::ApiKeys;
 pub use audit::{Audit, AuditFile};
 pub use brand::Brand;
@@ -62,6 +65,7 @@ pub use provider::{ApiKeyPhase, ClientAuth, ErrorRules, Injection, Pkce, Provide
 pub(crate) use raw::{RawApiKeys, RawLimits, RawMatch, RawRateLimit, RawRule, RawService, RawTimeouts, RawUpstream};
 pub use schema::schema;
 pub use service::{Limits, PolicyRule, RateLimit, Timeouts, Upstream, UpstreamProtocol};
+pub use telemetry::{Otlp, Telemetry};
 
 /// A whole configuration, checked, but for its services, which are `provider`'s.
 #[derive(Debug, Clone)]
@@ -96,6 +100,10 @@ pub struct Config {
     pub refresh: Refresh,
     /// Who is told what happens to connections.
     pub notifications: Notifications,
+    /// What Valetkey tells of itself.
+    pub telemetry: Telemetry,
+    /// Who is told when something fails too often.
+    pub alerts: Alerts,
     /// How much is kept of what happened.
     pub audit: Audit,
 }

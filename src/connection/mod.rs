@@ -8,7 +8,7 @@
 //! - `refresh`: one refresh everywhere; `keys`: API keys
 //! - `resolve`: (caller, service, account) → credential, and what an upstream's refusal means
 //! - `manage`: connect, list, rename, disconnect, erase, and grants that wait for somebody's word
-//! - `heal`: ahead of time, and what others left
+//! - `heal`: ahead of time, and what others left; `census`: how many there are
 //!
 //! Each room has one type that owns its part; this file puts them together and says when they begin and end. Nothing here
 //! knows HTTP requests, pages or how a refusal is worded; nothing above may touch a credential but through here.
@@ -32,6 +32,7 @@ use crate::{
 };
 
 mod cache;
+mod census;
 mod edit;
 mod flight;
 mod heal;
@@ -48,12 +49,13 @@ mod revoke;
 mod tests;
 
 pub use cache::Credential;
+pub use census::CensusTaker;
 pub use edit::Renamed;
 pub use keys::{ApiKeys, Holder, Standing};
 pub use manage::{Erased, LABELS_MAX, Manager, Unconfirmed, UnconfirmedGrant};
 pub use model::{AuthKind, Connection, KeyFacts, Reason, Status, Unavailable, Unusable};
 pub use record::root::Roots;
-pub use resolve::{AfterRejection, Decision, Resolver, Want};
+pub use resolve::{AfterRejection, Decision, Resolver, Waited, Want};
 pub use revoke::{Arrival, Revoker};
 
 use cache::SnapshotCache;
@@ -113,6 +115,8 @@ pub struct Connections {
     pub api_keys: Arc<ApiKeys>,
     /// Parting with grants.
     pub revoker: Arc<Revoker>,
+    /// How many connections there are.
+    pub census: Arc<CensusTaker>,
     records: Arc<Records>,
     reader: Arc<Reader>,
     saver: Arc<Saver>,
@@ -156,7 +160,7 @@ impl Connections {
 
     fn at_rest(parts: Parts, process: String) -> Self {
         let Parts { store, vault, roots, live, oauth, events, metrics, clock, calls, handle, .. } = parts;
-        let capacity = parts.cache.credentials;
+        let (capacity, counted_in) = (parts.cache.credentials, Arc::clone(&metrics));
         let ending = CancellationToken::new();
         let cache = Arc::new(SnapshotCache::new(capacity, parts.cache.offline_max));
         let leases = Arc::new(Leases::new(Arc::clone(&store), process.clone(), handle.clone()));
@@ -213,6 +217,8 @@ impl Connections {
             Arc::clone(&api_keys),
             metrics,
         );
+        let census =
+            CensusTaker::new((Arc::clone(&records), counted_in), process.clone(), (ending.clone(), handle.clone()));
         let unconfirmed =
             Unconfirmed::new(Arc::clone(&records), Arc::clone(&editor), (Arc::clone(&revoker), leases), live.clone());
         let healer = Healer::new(
@@ -241,6 +247,7 @@ impl Connections {
             unconfirmed,
             api_keys,
             revoker,
+            census,
             records,
             reader,
             saver,

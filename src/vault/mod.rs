@@ -59,6 +59,8 @@ pub enum Purpose {
     PersonalKey,
     /// A person's word that pods may act for them.
     Allowance,
+    /// How many connections there are.
+    Census,
 }
 
 impl Purpose {
@@ -73,6 +75,7 @@ impl Purpose {
             Self::Event => "event",
             Self::PersonalKey => "personal key",
             Self::Allowance => "allowance",
+            Self::Census => "census",
         }
     }
 }

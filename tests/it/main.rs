@@ -61,6 +61,15 @@ mod admin;
 /// The audit log: what is asked for, what is missing, what is forgotten, and who is found out.
 mod audit;
 
+/// Metrics, by promtool and a Prometheus.
+mod metrics;
+
+/// What must never leave, searched for in all that does.
+mod redaction;
+
+/// Traces, lines of calls in the log, and times in answers.
+mod traces;
+
 /// What operators learn: log, metrics, readiness, `check`, and how `serve` ends.
 mod operators;
 

@@ -14,6 +14,7 @@ use super::{
     urls::{PlainHttp, UrlRule},
 };
 
+mod alerts;
 mod audit;
 mod brand;
 mod callers;
@@ -22,6 +23,7 @@ mod kubernetes;
 mod listeners;
 mod notifications;
 mod storage;
+mod telemetry;
 
 /// A shorter admin token is warned of.
 const SHORTEST_ADMIN_TOKEN: usize = 16;
@@ -69,6 +71,9 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
     let refresh = refresh(&raw.refresh.unwrap_or_default(), &root.key("refresh"), cx);
     let notifications =
         notifications::notifications(raw.notifications.unwrap_or_default(), &root.key("notifications"), cx);
+    let telemetry = telemetry::telemetry(raw.telemetry.unwrap_or_default(), &root.key("telemetry"), cx);
+    let mail = notifications.email.as_ref();
+    let alerts = alerts::alerts(raw.alerts.unwrap_or_default(), mail, &root.key("alerts"), cx);
     let audit = audit::audit(raw.audit.unwrap_or_default(), &root.key("audit"), cx);
     Some(Config {
         public_url: public_url?,
@@ -86,6 +91,8 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
         trusted_proxies,
         refresh,
         notifications,
+        telemetry,
+        alerts,
         audit,
     })
 }

@@ -18,7 +18,10 @@ use crate::{
     provider::{Live, Service, Services},
 };
 
-use super::form::{Record, StoredGrant, StoredKey};
+use super::{
+    form::{Record, StoredGrant, StoredKey},
+    state::State,
+};
 
 /// What people may see of a record.
 pub fn view(record: &Record, now: Timestamp) -> Connection {
@@ -58,6 +61,20 @@ pub fn rests_on(record: &Record, now: Timestamp) -> Result<AuthKind, Reason> {
         Some(key) if !key.refused => Ok(AuthKind::ApiKey),
         Some(_) => Err(record.invalid.unwrap_or(Reason::RejectedByUpstream)),
         None => Err(record.invalid.unwrap_or(Reason::NotConnected)),
+    }
+}
+
+/// How a record stands as a connection, at this moment; `None`: it is none, or none yet that anybody waits for.
+pub fn status(record: &Record, now: Timestamp) -> Option<Status> {
+    match record.state {
+        State::Unconfirmed(_) => Some(Status::Pending),
+        State::Reserved(_) | State::PendingRevocation(_) => None,
+        State::Connected | State::Moving(_) if !record.stands() => None,
+        State::Connected | State::Moving(_) => Some(match rests_on(record, now) {
+            Ok(AuthKind::OAuth) if has_ended(record, now) => Status::Invalid,
+            Ok(_) => Status::Active,
+            Err(_) => Status::Invalid,
+        }),
     }
 }
 
