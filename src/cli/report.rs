@@ -11,6 +11,7 @@ use super::{
 };
 use crate::provider::{Service, Services};
 
+mod audit;
 mod failures;
 mod funnel;
 mod migration;
@@ -18,6 +19,8 @@ mod migration;
 /// What to report on.
 #[derive(Debug, Subcommand)]
 pub enum ReportCommand {
+    /// What happened to connections, and whether the log of it is as it was signed.
+    Audit(audit::AuditArgs),
     /// How far each service is on its way from API keys to OAuth, caller by caller.
     Migration(migration::MigrationArgs),
     /// How far attempts to connect come, and where people are lost.
@@ -29,6 +32,7 @@ pub enum ReportCommand {
 /// Does it.
 pub fn run(command: &ReportCommand) -> Outcome {
     match command {
+        ReportCommand::Audit(args) => audit::run(args),
         ReportCommand::Migration(args) => migration::run(args),
         ReportCommand::Funnel(args) => funnel::run(args),
         ReportCommand::Failures(args) => failures::run(args),

@@ -8,18 +8,20 @@ use tokio::runtime::{Handle, Runtime};
 use super::{Error, open, outgoing, runtimes::Handles};
 use crate::{
     clock::Clock,
-    connection::{self, Connections, Roots},
+    connection::{self, Connections, Roots, Unavailable},
     consent::Funnel,
     events::{
         AuditLog, Events, Sink,
+        audit::AuditReader,
         failures::{FailureLog, Failures, Pace},
     },
+    id::CallerId,
     oauth,
     outbound::{Outbound, OutboundOptions},
     provider::{Live, Loaded},
-    store::{Counted, Store},
+    store::{Counted, OwnerId, Store},
     telemetry::Metrics,
-    vault::Vault,
+    vault::{Root, Vault},
 };
 
 /// The heart and what it stands on.
@@ -93,6 +95,31 @@ impl Heart {
     /// What failed, as all replicas stored it.
     pub fn failures(&self) -> FailureLog {
         FailureLog::new(Arc::clone(&self.store), Arc::clone(&self.vault))
+    }
+
+    /// What reads the audit log.
+    pub fn audit(&self) -> AuditReader {
+        AuditReader::new(Arc::clone(&self.store), Arc::clone(&self.vault))
+    }
+
+    /// The shared secret.
+    ///
+    /// # Errors
+    /// While the store is away, or no key opens it.
+    pub async fn root(&self) -> Result<Arc<Root>, Unavailable> {
+        self.roots.get().await
+    }
+
+    /// What these callers are called in the store.
+    ///
+    /// # Errors
+    /// As [`Heart::root`].
+    pub async fn owners(&self, callers: &[CallerId]) -> Result<Vec<OwnerId>, Unavailable> {
+        let mut owners = Vec::with_capacity(callers.len());
+        for caller in callers {
+            owners.push(self.roots.owner(caller).await?);
+        }
+        Ok(owners)
     }
 
     /// Ends connections to the store.

@@ -111,6 +111,7 @@ impl Lasting {
             services: Arc::clone(&generation.services),
             callers: Arc::clone(&generation.callers),
             contacts: generation.contacts.clone(),
+            audit: self.heart.audit(),
             roots: self.heart.roots.clone(),
             outbound: self.heart.outbound.clone(),
             metrics: Arc::clone(&self.metrics),

@@ -32,7 +32,7 @@ use crate::{
     config::{Roles, SessionProof},
     connection::{Connections, Roots},
     consent::Consent,
-    events::{self, Actor, Cause, Contacts, failures::FailureLog},
+    events::{self, Actor, Cause, Contacts, audit::AuditReader, failures::FailureLog},
     id::{Issuer, RequestId},
     outbound::Outbound,
     provider::Services,
@@ -83,6 +83,8 @@ pub struct Parts {
     pub callers: Arc<Callers>,
     /// Where callers can be reached; forgotten with them.
     pub contacts: Contacts,
+    /// What happened.
+    pub audit: AuditReader,
     /// The shared secret, for form tokens.
     pub roots: Roots,
     /// Asks `connect.session.check_url`.

@@ -28,6 +28,9 @@ NOT_TYPED = {
     ("docs/KUBERNETES.md", "helm -n identity install try helm/valetkey --values trial.yaml --wait"): "as above",
     ("docs/KUBERNETES.md", "kubectl -n identity port-forward service/try-valetkey 8080 &"): "as above",
     ("docs/PERFORMANCE.md", "make bench                                             # Valetkey, two bare proxies and three peers, hot and cold: some four minutes"): "it measures for minutes",
+    ("docs/AUDIT.md", 'curl -H "Authorization: Bearer $ADMIN_TOKEN" "http://127.0.0.1:9090/admin/audit?user=ada&since=7d"'): "tests/it/audit.rs asks all of it",
+    ("docs/AUDIT.md", "valetkey report audit --verify --config valetkey.yaml"): "as above",
+    ("docs/AUDIT.md", "valetkey report audit --raw --config valetkey.yaml > export.jsonl"): "as above",
     ("docs/OPERATIONS.md", "date --utc; curl --silent --head https://api.github.com | grep --ignore-case ^date"): "it asks a server elsewhere",
 }
 TYPED = {"README.md": 1, "docs/START.md": 4, "docs/API.md": 1, "docs/PROVIDERS.md": 1, "docs/OPERATIONS.md": 12}

@@ -64,6 +64,8 @@ mod metrics;
 /// What must never leave, searched for in all that does.
 mod redaction;
 
+/// The audit log: what is asked for, what is missing, what is forgotten, and who is found out.
+mod audit;
 /// Traces, lines of calls in the log, and times in answers.
 mod traces;
 

@@ -1,12 +1,15 @@
 //! Whether the log is what was signed: each shard's entries are held against its marks, against what is signed over all shards,
 //! and against anchors that were kept elsewhere. Pure: it is told the entries, in order, and says what is wrong and where.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+};
 
 use super::chain::{Anchor, Hash, Head, Heads, Mark, signed};
 use crate::{
     clock::Timestamp,
-    store::{Logged, Position, Shard},
+    store::{EntryId, Logged, Position, Shard},
     vault::PublicKey,
 };
 
@@ -46,8 +49,10 @@ pub struct Checked {
     pub findings: Vec<Finding>,
     /// How many entries a signature speaks for.
     pub signed: u64,
-    /// How many have come since.
+    /// How many have come since, …
     pub unsigned: u64,
+    /// … and since when.
+    pub unsigned_since: Option<Timestamp>,
 }
 
 /// What is signed over all shards, and the anchors.
@@ -169,6 +174,7 @@ pub struct ShardCheck {
     ahead: Vec<Mark>,
     passed: Mark,
     last: Option<Position>,
+    ids: HashSet<EntryId>,
     expected: BTreeMap<u64, Vec<Expected>>,
     checked: Checked,
 }
@@ -184,6 +190,7 @@ impl ShardCheck {
             ahead: Vec::new(),
             passed: beginning,
             last: None,
+            ids: HashSet::new(),
             expected: BTreeMap::new(),
             checked: Checked::default(),
         }
@@ -213,9 +220,11 @@ impl ShardCheck {
             return;
         }
         self.last = Some(position);
+        if !self.ids.insert(logged.id) {
+            self.say(Some((position, position)), "an entry is there twice");
+        }
         if !self.is_known {
-            self.checked.unsigned += 1;
-            return;
+            return self.not_signed(position);
         }
         // Left over from cutting, and soon gone.
         if position <= self.floor.position() {
@@ -225,12 +234,17 @@ impl ShardCheck {
             self.pass();
         }
         if self.ahead.is_empty() {
-            self.checked.unsigned += 1;
+            self.not_signed(position);
         } else {
             self.checked.signed += 1;
         }
         self.now = self.now.then(logged);
         self.hold_against();
+    }
+
+    fn not_signed(&mut self, position: Position) {
+        self.checked.unsigned += 1;
+        self.checked.unsigned_since.get_or_insert(Timestamp::from_millis(position.at_ms));
     }
 
     /// There are no more.

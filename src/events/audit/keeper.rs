@@ -5,7 +5,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
-use tokio::{runtime::Handle, time::interval};
+use tokio::{
+    runtime::Handle,
+    time::{interval, timeout},
+};
 
 use super::{
     AUDIT,
@@ -86,13 +89,14 @@ impl Keeper {
     }
 
     /// Keeps it for as long as the process lives.
-    pub fn start(self, handle: &Handle) {
+    pub fn start(self: &Arc<Self>, handle: &Handle) {
+        let keeper = Arc::clone(self);
         handle.spawn(async move {
             let mut tick = interval(INTERVAL);
             tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 tick.tick().await;
-                match self.store.put_once("audit-keeper", b"taken", Some(TURN)).await {
+                match keeper.store.put_once("audit-keeper", b"taken", Some(TURN)).await {
                     Ok(Claim::Mine) => {}
                     Ok(Claim::Theirs(_)) => continue,
                     Err(error) => {
@@ -100,15 +104,24 @@ impl Keeper {
                         continue;
                     }
                 }
-                match self.keep(self.clock.now().before(SETTLED)).await {
-                    Ok(_) | Err(KeepError::Conflict) => {}
-                    Err(KeepError::Store(error)) => tracing::debug!(%error, "the log is signed later"),
-                    Err(error) => {
-                        tracing::error!(%error, "the log is not signed: see `valetkey report audit --verify`")
-                    }
-                }
+                keeper.keep_or_say(keeper.clock.now().before(SETTLED)).await;
             }
         });
+    }
+
+    /// The process is about to end: what it wrote is signed, at most for so long. Another replica would do it, but there may be none.
+    pub async fn settle(&self, limit: Duration) {
+        let _ = timeout(limit, self.keep_or_say(self.clock.now().plus(INTERVAL))).await;
+    }
+
+    async fn keep_or_say(&self, until: Timestamp) {
+        match self.keep(until).await {
+            Ok(_) | Err(KeepError::Conflict) => {}
+            Err(KeepError::Store(error)) => tracing::debug!(%error, "the log is signed later"),
+            Err(error) => {
+                tracing::error!(%error, "the log is not signed: see `valetkey report audit --verify`");
+            }
+        }
     }
 
     /// Signs what was appended up to then, and cuts off what goes. What has moved on, if anything has.
@@ -116,13 +129,18 @@ impl Keeper {
     /// # Errors
     /// While the store is away; where what is signed over all shards was changed.
     pub async fn keep(&self, until: Timestamp) -> Result<Option<Anchor>, KeepError> {
+        let minute = self.clock.now().seconds() / INTERVAL.as_secs();
+        self.keep_in_turn(until, u8::try_from(minute % u64::from(ROUNDS)).unwrap_or(0)).await
+    }
+
+    /// The same, where it is this turn of shards to be looked at for what is too old.
+    pub(super) async fn keep_in_turn(&self, until: Timestamp, turn: u8) -> Result<Option<Anchor>, KeepError> {
         let Some(root) = self.surroundings.root().await else { return Ok(None) };
         let signer = signer(&root);
         let key = signer.public_key();
         let stored = self.store.peek(HEADS_NAME).await?;
         let before: Heads = stored.as_deref().map(|bytes| signed(&key, bytes)).transpose()?.unwrap_or_default();
         let level = self.max_entries.map_or(u64::MAX, |most| level(&before, most));
-        let turn = u8::try_from(self.clock.now().seconds() / INTERVAL.as_secs() % u64::from(ROUNDS)).unwrap_or(0);
         let round = Round { signer, key, now: until, before, level, turn };
         let standings: BTreeMap<u8, Standing> = stream::iter(Shard::all())
             .map(|shard| self.attend(&round, shard))
@@ -242,7 +260,7 @@ impl Keeper {
 
     /// Moves the floor up to what is kept.
     async fn cut(&self, round: &Round, stream: &Stream, head: &mut Head) -> Result<(), KeepError> {
-        let oldest = round.now.before(self.retention).millis();
+        let oldest = self.clock.now().before(self.retention).millis();
         let kept_from = head.head().count.saturating_sub(round.level);
         let goes = |mark: &Mark| mark.position().at_ms < oldest || mark.count <= kept_from;
         let (floor, last) = (head.floor(), head.head());

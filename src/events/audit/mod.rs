@@ -5,12 +5,14 @@
 //! - `entry`: an event as the store keeps it; `person`: the key that says whom it was about; `sealer`: from one to the other
 //! - `gathered`: what goes with no change of a record, appended each second
 //! - `chain`: hashes over entries, and what is signed of them; `keeper`: signing and cutting; `check`: whether it holds
-//! - `shown`: an event as operators see it; `query`: finding them; `file`: lines of JSON for collectors
+//! - `verify`: the whole log of a store, looked at
+//! - `shown`: an event as operators see it; `query`: finding them, `filter`: which; `file`: lines of JSON for collectors
 
 pub mod chain;
 pub mod check;
 mod entry;
 mod file;
+mod filter;
 mod gathered;
 mod keeper;
 mod line;
@@ -20,15 +22,18 @@ mod sealer;
 mod shown;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 pub use entry::{AUDIT, KeptError, KeptEvent, Opened, Person, may_be_about};
 pub use file::AuditWriter;
+pub use filter::{Asked, Filter};
 pub use gathered::Gathered;
 pub use keeper::{KeepError, Keeper};
 pub use line::AuditLog;
 #[cfg(test)]
 pub(crate) use person::once_stored;
 pub use person::{KeyError, PersonalKeys};
-pub use query::{AuditReader, Cursor, Filter, Page, Scan};
+pub use query::{AuditReader, Cursor, Page, Scan};
 pub use sealer::Sealer;
 pub use shown::{SCOPES_EXPANDED, ShownEvent, TYPES, type_of};
+pub use verify::{Report, verify};

@@ -9,17 +9,16 @@ use std::{
 };
 
 use data_encoding::BASE64URL_NOPAD;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 
 use super::{
     AUDIT, KeptError, KeptEvent, Opened,
+    chain::{HEADS_NAME, head_name},
     entry::{Tag, may_be_about},
+    filter::Filter,
     person::PersonalKeys,
-    shown::type_of,
 };
 use crate::{
-    clock::Timestamp,
-    id::{Account, Issuer, ServiceName, Subject},
     store::{self, Logged, Order, OwnerId, Position, Shard, Store, Stream},
     vault::{PersonalKey, Vault},
 };
@@ -34,47 +33,6 @@ const AT_ONCE: usize = 32;
 const PATIENCE: u64 = 100_000;
 /// An event is never younger than its entry by more than clocks differ.
 const SKEW: Duration = Duration::from_secs(600);
-
-/// Which events are wanted: all that a field says nothing against.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Of these people: their names in the store.
-    pub owners: Option<Vec<OwnerId>>,
-    /// Of this user.
-    pub user: Option<Subject>,
-    /// Of this issuer.
-    pub issuer: Option<Issuer>,
-    /// To this service.
-    pub service: Option<ServiceName>,
-    /// Under this label.
-    pub account: Option<Account>,
-    /// Of this type, as the contract calls it.
-    pub kind: Option<&'static str>,
-    /// Then or later.
-    pub since: Option<Timestamp>,
-    /// Before then.
-    pub until: Option<Timestamp>,
-}
-
-impl Filter {
-    /// Whether it lets this one through that says nothing of the person yet.
-    fn may_pass(&self, event: &KeptEvent) -> bool {
-        let kind = type_of(&event.kind, event.detail.as_deref());
-        self.service.as_ref().is_none_or(|service| event.service.as_ref() == Some(service))
-            && self.kind.is_none_or(|wanted| kind == Some(wanted))
-            && self.since.is_none_or(|since| event.at >= since)
-            && self.until.is_none_or(|until| event.at < until)
-    }
-
-    fn passes(&self, event: &KeptEvent) -> bool {
-        let wants_none = self.user.is_none() && self.issuer.is_none() && self.account.is_none();
-        event.person.as_ref().map_or(wants_none, |person| {
-            self.user.as_ref().is_none_or(|user| *user == person.user)
-                && self.issuer.as_ref().is_none_or(|issuer| *issuer == person.issuer)
-                && self.account.as_ref().is_none_or(|account| *account == person.account)
-        })
-    }
-}
 
 /// An entry behind which to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,15 +126,40 @@ impl AuditReader {
         Ok(page)
     }
 
+    /// Some entries of a shard as they are stored, the oldest first, behind that position.
+    ///
+    /// # Errors
+    /// While the store is away.
+    pub async fn stored(&self, shard: Shard, behind: Option<Position>) -> Result<Vec<Logged>, store::Error> {
+        self.store.read(&Stream { log: AUDIT, shard }, Order::Oldest(behind), PAGE).await
+    }
+
+    /// What is signed of a shard; of all, where none is named.
+    ///
+    /// # Errors
+    /// While the store is away.
+    pub async fn signed(&self, shard: Option<Shard>) -> Result<Option<Vec<u8>>, store::Error> {
+        let name = shard.map_or_else(|| HEADS_NAME.to_owned(), head_name);
+        self.store.peek(&name).await
+    }
+
+    /// Why an entry can't be read, where it can't.
+    ///
+    /// # Errors
+    /// That.
+    pub fn try_open(&self, shard: Shard, logged: &Logged) -> Result<(), KeptError> {
+        Opened::open(&self.vault, &Stream { log: AUDIT, shard }, logged).map(drop)
+    }
+
     /// Begins to read behind `after`.
     ///
     /// # Errors
     /// While the store is away.
-    pub async fn scan<'f>(&self, filter: &'f Filter, after: Option<Cursor>) -> Result<Scan<'f>, store::Error> {
+    pub async fn scan(&self, filter: &Filter, after: Option<Cursor>) -> Result<Scan, store::Error> {
         let mut held = HashMap::new();
-        let (mut tags, mut shards): (Option<Vec<Tag>>, Vec<Shard>) = (None, Shard::all().collect());
+        let (mut tags, mut shards): (Option<Arc<[Tag]>>, Vec<Shard>) = (None, Shard::all().collect());
         if let Some(owners) = &filter.owners {
-            let mut all = Vec::new();
+            let mut all: Vec<Tag> = Vec::new();
             for owner in owners {
                 let key = self.keys.find(owner).await?;
                 all.extend(key.as_ref().map(PersonalKey::tag));
@@ -185,14 +168,14 @@ impl AuditReader {
             shards = owners.iter().map(|owner| Shard(owner.0[0])).collect();
             shards.sort_unstable();
             shards.dedup();
-            tags = Some(all);
+            tags = Some(all.into());
         }
         let first = if tags.is_some() { PAGE } else { FIRST };
         let sources =
             shards.into_iter().map(|shard| (shard, Source::new(after.map(|after| after.before(shard)), first)));
         let mut scan = Scan {
             reader: self.clone(),
-            filter,
+            filter: filter.clone(),
             tags,
             held,
             sources: sources.collect(),
@@ -221,11 +204,11 @@ impl Source {
 }
 
 /// Goes through the log, the newest first.
-pub struct Scan<'f> {
+pub struct Scan {
     reader: AuditReader,
-    filter: &'f Filter,
+    filter: Filter,
     /// Only entries with one of these, where people are asked for.
-    tags: Option<Vec<Tag>>,
+    tags: Option<Arc<[Tag]>>,
     held: HashMap<OwnerId, Option<PersonalKey>>,
     sources: BTreeMap<Shard, Source>,
     /// The first entry of each source.
@@ -236,7 +219,7 @@ pub struct Scan<'f> {
     pub unreadable: u64,
 }
 
-impl Scan<'_> {
+impl Scan {
     /// The next event that passes; none: that was all.
     ///
     /// # Errors
@@ -301,45 +284,58 @@ impl Scan<'_> {
 
     /// Reads on in these shards, which have nothing waiting.
     async fn fill(&mut self, shards: &[Shard]) -> Result<(), store::Error> {
-        let asked = shards.iter().filter_map(|shard| {
-            let source = self.sources.get(shard)?;
-            Some((*shard, source.before, source.size))
-        });
-        let (reader, tags, looked_at) = (&self.reader, &self.tags, &mut self.looked_at);
-        let read: Vec<(Shard, VecDeque<Logged>, Option<Position>, bool, u64)> = stream::iter(asked)
-            .map(|(shard, mut before, size)| async move {
-                let (mut waiting, mut passed_over) = (VecDeque::new(), 0);
-                loop {
-                    let page = reader.store.read(&Stream { log: AUDIT, shard }, Order::Newest(before), size).await?;
-                    let is_over = page.len() < size;
-                    before = page.last().map(|logged| logged.position).or(before);
-                    for logged in page {
-                        let wanted = tags.as_ref().is_none_or(|tags| {
-                            tags.iter().any(|tag| may_be_about(&logged, Some(*tag))) || may_be_about(&logged, None)
-                        });
-                        if wanted {
-                            waiting.push_back(logged);
-                        } else {
-                            passed_over += 1;
-                        }
-                    }
-                    if is_over || !waiting.is_empty() {
-                        return Ok::<_, store::Error>((shard, waiting, before, is_over, passed_over));
-                    }
-                }
-            })
-            .buffer_unordered(AT_ONCE)
-            .try_collect()
-            .await?;
-        for (shard, waiting, before, is_over, passed_over) in read {
-            // To pass an entry over by its tag costs a hundredth of opening it.
-            *looked_at += passed_over / 100;
-            if let Some(source) = self.sources.get_mut(&shard) {
-                *source = Source { waiting, before, size: (source.size * 2).min(PAGE), is_over };
+        let mut reads: Vec<BoxFuture<'static, Result<ReadOn, store::Error>>> = Vec::with_capacity(shards.len());
+        for shard in shards {
+            if let Some(source) = self.sources.get(shard) {
+                let from = (source.before, source.size);
+                reads.push(read_on(Arc::clone(&self.reader.store), self.tags.clone(), *shard, from).boxed());
             }
-            let first = self.sources.get(&shard).and_then(|source| source.waiting.front());
-            self.ahead.extend(first.map(|logged| Cursor { position: logged.position, shard }));
+        }
+        let read: Vec<ReadOn> = stream::iter(reads).buffer_unordered(AT_ONCE).try_collect().await?;
+        for ReadOn { shard, source, passed_over } in read {
+            // To pass an entry over by its tag costs a hundredth of opening it.
+            self.looked_at += passed_over / 100;
+            self.sources.insert(shard, source);
+            self.queue(shard);
         }
         Ok(())
     }
+}
+
+/// What was read of a shard.
+struct ReadOn {
+    shard: Shard,
+    source: Source,
+    passed_over: u64,
+}
+
+/// Reads until there is something to look at, or no more.
+async fn read_on(
+    store: Arc<dyn Store>,
+    tags: Option<Arc<[Tag]>>,
+    shard: Shard,
+    (mut before, size): (Option<Position>, usize),
+) -> Result<ReadOn, store::Error> {
+    let (mut waiting, mut passed_over) = (VecDeque::new(), 0);
+    loop {
+        let page = store.read(&Stream { log: AUDIT, shard }, Order::Newest(before), size).await?;
+        let is_over = page.len() < size;
+        before = page.last().map(|logged| logged.position).or(before);
+        for logged in page {
+            if is_wanted(&logged, tags.as_deref()) {
+                waiting.push_back(logged);
+            } else {
+                passed_over += 1;
+            }
+        }
+        if is_over || !waiting.is_empty() {
+            let source = Source { waiting, before, size: (size * 2).min(PAGE), is_over };
+            return Ok(ReadOn { shard, source, passed_over });
+        }
+    }
+}
+
+fn is_wanted(logged: &Logged, tags: Option<&[Tag]>) -> bool {
+    let Some(tags) = tags else { return true };
+    may_be_about(logged, None) || tags.iter().any(|tag| may_be_about(logged, Some(*tag)))
 }

@@ -1,6 +1,6 @@
 //! What operators ask and order, under `/admin`. Guarded by `admin.token`; without one no route of it is there.
 //!
-//! - `erase`: all of a user goes
+//! - `audit`: what happened; `erase`: all of a user goes
 //! - `failures`: what failed lately
 //! - `funnel`: how far attempts to connect come
 
@@ -20,12 +20,13 @@ use crate::{
     refusal::Refusal,
 };
 
+mod audit;
 mod erase;
 mod failures;
 mod funnel;
 
 pub(super) fn routes() -> Router<Arc<State>> {
-    erase::routes().merge(failures::routes()).merge(funnel::routes())
+    audit::routes().merge(erase::routes()).merge(failures::routes()).merge(funnel::routes())
 }
 
 /// Whether whoever asks is the operator.

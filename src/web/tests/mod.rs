@@ -251,6 +251,10 @@ fn parts(rig: &Rig, readily: Readily) -> Parts {
     Parts {
         contacts,
         failures,
+        audit: crate::events::audit::AuditReader::new(
+            Arc::clone(&rig.store),
+            Arc::new(crate::vault::Vault::new(&rig.config.vault)),
+        ),
         consent: Arc::clone(&rig.consent),
         connections: rig.connections.clone(),
         services: Arc::clone(&rig.services),

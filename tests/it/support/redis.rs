@@ -187,6 +187,7 @@ impl Redis {
             elseif t == 'hash' then for _, v in ipairs(redis.call('HGETALL', k)) do out[#out+1] = v end \
             elseif t == 'set' then for _, v in ipairs(redis.call('SMEMBERS', k)) do out[#out+1] = v end \
             elseif t == 'zset' then for _, v in ipairs(redis.call('ZRANGE', k, 0, -1)) do out[#out+1] = v end \
+            elseif t == 'stream' then for _, e in ipairs(redis.call('XRANGE', k, '-', '+')) do out[#out+1] = e[2][2] end \
             elseif t == 'list' then for _, v in ipairs(redis.call('LRANGE', k, 0, -1)) do out[#out+1] = v end \
             end end return out";
         self.command(&["EVAL", SCRIPT, "0"]).await.expect("redis answers")

@@ -1,5 +1,10 @@
 //! Facts of what the log keeps, and of what it forgets.
 
+mod asking;
+mod keeping;
+mod scale;
+mod tampering;
+
 use std::{sync::Arc, time::Duration};
 
 use super::{
