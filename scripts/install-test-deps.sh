@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need and this machine lacks: the build's needs, redis-server, Node.js with npm, libfaketime,
-# Chromium, valgrind (which counts instructions), Prometheus, curl and git, and the packages of the folders of tests, and of the
-# examples, from their lock files.
+# Chromium, valgrind (which counts instructions), curl and git, Prometheus with promtool, and the packages of the folders of tests,
+# and of the examples, from their lock files.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -16,14 +16,8 @@ compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(fake
 command -v chromium >/dev/null || missing+=(chromium)
 command -v curl >/dev/null || missing+=(curl)
 command -v git >/dev/null || missing+=(git)
-command -v prometheus >/dev/null && command -v promtool >/dev/null || missing+=(prometheus)
 "$here/apt-install.sh" "${missing[@]}"
-# Its package starts a service, which the tests don't need: they start servers of their own.
-if [[ " ${missing[*]-} " == *" prometheus "* ]] && command -v systemctl >/dev/null; then
-  root=()
-  ((EUID == 0)) || root=(sudo)
-  "${root[@]}" systemctl disable --quiet --now prometheus 2>/dev/null || true
-fi
+"$here/install-prometheus.sh"
 
 for node in "$here/../tests/node" "$here/../examples/express-octokit"; do
   # The mark is younger than the lock file: nothing to do.

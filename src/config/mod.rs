@@ -16,7 +16,9 @@ use crate::{
     secret::{Secret, SecretString},
 };
 
+mod alerts;
 mod api_keys;
+mod audit;
 pub mod brand;
 mod context;
 mod document;
@@ -44,7 +46,9 @@ pub mod units;
 pub mod urls;
 mod validate;
 
+pub use alerts::{AlertEmail, Alerts};
 pub use api_keys::ApiKeys;
+pub use audit::{Audit, AuditFile};
 pub use brand::Brand;
 pub(crate) use context::{Context, or};
 pub use document::Env;
@@ -98,6 +102,10 @@ pub struct Config {
     pub notifications: Notifications,
     /// What Valetkey tells of itself.
     pub telemetry: Telemetry,
+    /// Who is told when something fails too often.
+    pub alerts: Alerts,
+    /// How much is kept of what happened.
+    pub audit: Audit,
 }
 
 /// One listener.

@@ -21,7 +21,14 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
-    clock::Clock, config, events::Events, oauth, provider::Live, store::Store, telemetry::Metrics, vault::Vault,
+    clock::Clock,
+    config,
+    events::{Events, Gathered, Sealer},
+    oauth,
+    provider::Live,
+    store::Store,
+    telemetry::Metrics,
+    vault::Vault,
 };
 
 mod cache;
@@ -60,7 +67,7 @@ use recall::{LastUse, Reader};
 use record::{records::Records, view::Projector};
 use refresh::{Refresher, RefresherParts};
 
-/// How long a process that ends writes when connections were last used.
+/// How long a process that ends writes what it has gathered for the log, and when connections were last used.
 const LAST_WRITES: Duration = Duration::from_secs(2);
 
 /// What connections are made of; `serve` hands it in.
@@ -89,6 +96,8 @@ pub struct Parts {
     pub cache: config::Cache,
     /// When tokens are renewed.
     pub refresh: config::Refresh,
+    /// How long the log keeps its entries.
+    pub log_kept: Duration,
     /// `public_url`, from which redirect URIs are made.
     pub public_url: Url,
 }
@@ -140,6 +149,7 @@ impl Connections {
         connections.saver.repair_after_gaps(&connections.handle);
         connections.healer.heal();
         connections.last_use.keep_writing(&connections.handle);
+        connections.records.facts().keep_writing(&connections.handle);
         connections
     }
 
@@ -156,6 +166,10 @@ impl Connections {
         let leases = Arc::new(Leases::new(Arc::clone(&store), process.clone(), handle.clone()));
         let projector = Arc::new(Projector::new(live.clone(), parts.refresh.window));
         let named = (process.as_str(), capacity);
+        let sealer = Arc::new(Sealer::new(Arc::clone(&store), Arc::clone(&vault), clock.clone(), parts.log_kept));
+        let gathered =
+            Gathered::new(Arc::clone(&sealer), Arc::clone(&store), Arc::clone(&metrics), clock.clone(), &process);
+        let events = (events, (sealer, gathered));
         let records = Arc::new(Records::new(store, vault, roots, clock, Arc::clone(&cache), events, named));
 
         let server = (Arc::clone(&oauth), parts.refresh.timeout);
@@ -202,7 +216,6 @@ impl Connections {
             Arc::clone(&refresher),
             Arc::clone(&api_keys),
             metrics,
-            handle.clone(),
         );
         let census =
             CensusTaker::new((Arc::clone(&records), counted_in), process.clone(), (ending.clone(), handle.clone()));
@@ -258,6 +271,7 @@ impl Connections {
         self.rest();
         let settled = self.refresher.drain(limit).await;
         let settled = self.records.own().unsaved.settle(limit).await && settled;
+        self.records.facts().settle(LAST_WRITES.min(limit)).await;
         self.last_use.write_all(LAST_WRITES.min(limit)).await;
         settled
     }

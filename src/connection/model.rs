@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::{
     clock::Timestamp,
+    events::KeyError,
     id::{Account, ServiceName},
     store, vault,
 };
@@ -158,6 +159,16 @@ impl From<vault::Error> for Unavailable {
     fn from(error: vault::Error) -> Self {
         tracing::error!(%error, "sealing or opening failed");
         Self::Keys
+    }
+}
+
+impl From<KeyError> for Unavailable {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Store(error) => error.into(),
+            KeyError::Vault(error) => error.into(),
+            KeyError::Busy => Self::Busy,
+        }
     }
 }
 

@@ -2,11 +2,12 @@
 //! secret and never an HTTP status. Sinks are best effort and never hold up a call. Links to pages are made by whoever
 //! composes the sinks, not here.
 //!
-//! - `cause`: who or what acted; `event_id`: names of events; `kept`: events as the store's log keeps them
-//! - `audit`: a line in the log
+//! - `cause`: who or what acted; `event_id`: names of events
+//! - `audit`: the log of events, sealed in the store, and a line of each in this process's own
 //! - `notice`: which events are worth telling somebody, whom, and what makes two of them the same
 //! - `contact`: callers' mail addresses, kept sealed
 //! - `outbox`: what waits to be told, and the ways it goes
+//! - `failures`: what fails, gathered and kept; `alerts`: tells operators where it fails too often
 
 use std::{
     fmt,
@@ -19,23 +20,27 @@ use quick_cache::sync::Cache;
 use crate::store::Version;
 use crate::{clock::Timestamp, id::ConnectionId};
 
-mod audit;
+pub mod alerts;
+pub mod audit;
 mod cause;
 mod contact;
 mod event_id;
-mod kept;
+pub mod failures;
 mod notice;
 mod outbox;
 #[cfg(test)]
 mod tests;
 
-pub use audit::AuditLog;
+#[cfg(test)]
+pub(crate) use audit::once_stored;
+pub use audit::{
+    AUDIT, AuditLog, Gathered, KeptError, KeptEvent, KeyError, Opened, Person, PersonalKeys, Sealer, may_be_about,
+};
 #[cfg(test)]
 pub(crate) use cause::CALLER;
 pub use cause::{Actor, CLIENT_ADDRESS, Cause};
 pub use contact::{Contact, Contacts};
 pub use event_id::{EventId, EventIds};
-pub use kept::{AUDIT, KEPT, KeptError, KeptEvent};
 pub use notice::{About, Link, Surroundings};
 pub use outbox::{Inbox, MailError, Notifier, Parts};
 
@@ -59,8 +64,10 @@ pub struct Event {
     pub detail: Option<&'static str>,
     /// Which of the connection's successive grants or keys it happened to, where that makes a difference.
     pub token_version: Option<Version>,
-    /// Scopes that a call lacked.
+    /// Scopes that a call lacked, or that a consent added.
     pub scopes: Vec<String>,
+    /// The provider's own word, where it refused something.
+    pub provider_error: Option<String>,
 }
 
 /// Kinds of events, named as the audit log names them.
@@ -127,6 +134,22 @@ impl Kind {
             Self::ApiKeyReminder { .. } => "api_key_reminder",
             Self::ClientRefused => "client_refused",
         }
+    }
+}
+
+impl Kind {
+    /// Whether the store's log keeps it although it goes with no change of a record.
+    pub const fn is_kept_alone(self) -> bool {
+        matches!(
+            self,
+            Self::Refreshed
+                | Self::Expired
+                | Self::ScopesMissing
+                | Self::ApiKeyUsed
+                | Self::ApiKeyDeprecated { .. }
+                | Self::ActedFor
+                | Self::RevocationFailed
+        )
     }
 }
 

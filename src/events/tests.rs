@@ -185,6 +185,7 @@ fn event(kind: Kind, user: &str, token_version: u64) -> Event {
         detail: Some("revoked"),
         token_version: Some(crate::store::Version(token_version)),
         scopes: Vec::new(),
+        provider_error: None,
     }
 }
 

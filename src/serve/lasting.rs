@@ -107,6 +107,7 @@ impl Lasting {
         Arc::new(web::State::new(web::Parts {
             consent: Arc::clone(&generation.consent),
             connections: self.heart.connections.clone(),
+            failures: self.heart.failures(),
             services: Arc::clone(&generation.services),
             callers: Arc::clone(&generation.callers),
             contacts: generation.contacts.clone(),

@@ -51,6 +51,8 @@ fn changed_for_good(running: &Config, new: &Config) -> Vec<&'static str> {
         ("refresh", running.refresh != new.refresh),
         ("notifications", running.notifications != new.notifications),
         ("telemetry.census", running.telemetry.census != new.telemetry.census),
+        ("alerts", running.alerts != new.alerts),
+        ("audit", running.audit != new.audit),
     ];
     differ.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
 }

@@ -32,7 +32,12 @@ use crate::{
     config::{Config, Listen},
     connection::Connections,
     consent::Funnel,
-    events::{self, Contacts, Inbox, Notifier, Sink},
+    events::{
+        self, Contacts, Inbox, Notifier, Sink,
+        alerts::Watch,
+        audit::{self, AuditWriter},
+        failures::{Failures, Keeper, Pace},
+    },
     id::ServiceName,
     outbound,
     provider::Loaded,
@@ -54,6 +59,9 @@ use traces::Exporter;
 
 /// Notices that are due get at most this long after everything else has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// What has yet to be counted gets at most this long.
+const LAST_COUNTS: Duration = Duration::from_secs(3);
 
 /// Why Valetkey can't run.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +90,9 @@ pub enum Error {
     /// The HTTP client for calls of our own can't be made.
     #[error(transparent)]
     Outbound(#[from] outbound::SetupError),
+    /// The audit file can't be written to.
+    #[error("audit.file: {0}")]
+    AuditFile(std::io::Error),
     /// The system lacks something that everything needs.
     #[error("the system gives no {0}")]
     System(&'static str),
@@ -98,6 +109,7 @@ impl Error {
             | Self::Listen(..)
             | Self::ListenerLost(_)
             | Self::Outbound(_)
+            | Self::AuditFile(_)
             | Self::System(_) => false,
         }
     }
@@ -130,13 +142,24 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
     let metrics = Arc::new(Metrics::new());
     let (config, files) = (loaded.config.clone(), loaded.files.clone());
     let inbox = (!config.notifications.is_empty()).then(|| Inbox::new(clock.clone(), Arc::clone(&metrics)));
-    let more = inbox.iter().map(|inbox| Box::new(inbox.clone()) as Box<dyn Sink>).collect();
+    let lines = config.audit.file.as_ref().map(|to| AuditWriter::open(to, clock.clone()));
+    let lines = lines.transpose().map_err(Error::AuditFile)?;
+    let failures = Failures::new(clock.clone(), Pace::for_window(config.alerts.window));
+    let mut more: Vec<Box<dyn Sink>> = vec![Box::new(failures.clone())];
+    more.extend(inbox.iter().map(|inbox| Box::new(inbox.clone()) as Box<dyn Sink>));
+    more.extend(lines.iter().map(|lines| Box::new(lines.clone()) as Box<dyn Sink>));
     let heart = Heart::of(&loaded, &on, Connections::new, more, Arc::clone(&metrics))?;
     doors::check_addresses(&config.listeners)?;
     let drain = proxy::Drain::default();
     let current = Current::default();
-    let funnel =
-        Funnel::new(heart.roots.clone(), Arc::clone(&heart.store), Arc::clone(&metrics), on.background.clone());
+    let funnel = Funnel::new(
+        heart.roots.clone(),
+        Arc::clone(&heart.store),
+        Arc::clone(&metrics),
+        failures.clone(),
+        on.background.clone(),
+    );
+    let keeper = Keeper::start(failures, Arc::clone(&heart.store), Arc::clone(&heart.vault), &on.background);
     heart.connections.api_keys.look_after();
     if let Some(interval) = config.telemetry.census {
         heart.connections.census.take_each(interval);
@@ -160,7 +183,10 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
     let exporter = Exporter::start(recorded, Arc::clone(&lasting.collector), told_by, &on.background);
     let generation = Arc::new(lasting.generation(loaded, None)?);
     lasting.current.set(Arc::clone(&generation));
+    let (store, around) = (Arc::clone(&heart.store), Arc::clone(&lasting.around) as _);
+    audit::Keeper::new(store, around, clock.clone(), &config.audit, lines.clone()).start(&on.background);
     let notifier = notifications(&config, &lasting, inbox, generation.contacts.clone())?;
+    let watch = alerts(&config, &lasting)?;
     let parts = proxy::Parts {
         connections: heart.connections.clone(),
         clock: clock.clone(),
@@ -193,16 +219,39 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
     let shutdown = || lasting.current.get().map_or(config.shutdown, |generation| generation.config.shutdown);
     let ended = runtime.block_on(async {
         let ended = drain.run(shutdown, &metrics, &heart.connections, &lasting.stop).await;
+        tokio::join!(lasting.funnel.drain(LAST_COUNTS), keeper.drain(LAST_COUNTS));
+        if let Some(watch) = watch {
+            watch.drain(LAST_COUNTS).await;
+        }
         if let Some(notifier) = notifier {
             notifier.drain(shutdown().grace.min(LAST_WORDS)).await;
         }
         exporter.drain(shutdown().grace.min(LAST_WORDS)).await;
         heart.close().await;
+        if let Some(lines) = lines {
+            let _ = tokio::task::spawn_blocking(move || lines.flush()).await;
+        }
         ended
     });
     drop((calls, claims));
     runtime.shutdown_background();
     Ok(ended?)
+}
+
+/// Begins to watch for what fails too often, where that is configured.
+fn alerts(config: &Config, lasting: &Lasting) -> Result<Option<Watch>, Error> {
+    let heart = &lasting.heart;
+    let parts = events::alerts::Parts {
+        store: Arc::clone(&heart.store),
+        vault: Arc::clone(&heart.vault),
+        live: heart.live.clone(),
+        outbound: heart.outbound.clone(),
+        settings: config.alerts.clone(),
+        metrics: Arc::clone(&lasting.metrics),
+        clock: lasting.clock.clone(),
+        handle: lasting.on.background.clone(),
+    };
+    Ok(Watch::start(parts)?)
 }
 
 /// Begins to tell operators and callers what happens, where that is configured.

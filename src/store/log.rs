@@ -151,6 +151,8 @@ pub struct Keep {
     pub age: Option<Duration>,
     /// At most this many entries, the newest; `None`: however many.
     pub entries: Option<u64>,
+    /// What was appended behind this one; `None`: wherever.
+    pub behind: Option<Position>,
 }
 
 /// A store's log.

@@ -10,7 +10,7 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
-use super::{Error, Purpose, aead, prefixed, random};
+use super::{Error, Purpose, Signer, aead, prefixed, random};
 use crate::secret::{Secret, SecretBytes};
 
 /// What every text sealed by a root begins with.
@@ -87,6 +87,11 @@ impl Root {
         let (salt, rest) = bytes.split_first_chunk::<SALT>().ok_or(Error::Corrupt)?;
         let (nonce, ciphertext) = rest.split_first_chunk::<{ aead::NONCE }>().ok_or(Error::Corrupt)?;
         aead::open(&self.sealing_key(purpose, salt), nonce, &bound(purpose, aad), ciphertext)
+    }
+
+    /// Signs for all replicas, for what `label` says; the key is HKDF-SHA256(root, `valetkey signing key v1 ‖ label`).
+    pub fn signer(&self, label: &str) -> Signer {
+        Signer::from_seed(&derive(self.secret.expose(), &[], &format!("valetkey signing key v1 {label}")))
     }
 
     fn sealing_key(&self, purpose: Purpose, salt: &[u8; SALT]) -> Zeroizing<[u8; 32]> {

@@ -1,6 +1,6 @@
 //! Sealing and opening: turns plaintext into bytes that say nothing, and back, under keys that the operator configured.
 //! What is sealed is bound to a [`Context`]: bytes that are moved to another caller, service or use don't open. Owns the
-//! envelope's layout, the key ring and the keys derived from the shared root secret. Never stores anything, never logs,
+//! envelope's layout, the key ring, the keys derived from the shared root secret and those of single persons. Never stores anything, never logs,
 //! never tries a key that an envelope does not name (GCM commits to no key), and takes no plaintext for sealed.
 //!
 //! # The envelope, version 1
@@ -28,13 +28,17 @@ use crate::{
 mod aead;
 mod derive;
 mod envelope;
+mod personal;
 mod ring;
+mod sign;
 #[cfg(test)]
 mod tests;
 
 pub use derive::Root;
 use envelope::Envelope;
+pub use personal::PersonalKey;
 use ring::{DataKey, KeyRing};
+pub use sign::{PublicKey, SIGNATURE, Signer};
 
 /// What a sealed value is for. A value sealed for one purpose never opens for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,8 +53,10 @@ pub enum Purpose {
     State,
     /// A browser's session or binding.
     Session,
-    /// Personal data of an audit event.
+    /// An event, or where somebody can be reached.
     Event,
+    /// The key of one person's events.
+    PersonalKey,
     /// A person's word that pods may act for them.
     Allowance,
     /// How many connections there are.
@@ -67,6 +73,7 @@ impl Purpose {
             Self::State => "state",
             Self::Session => "session",
             Self::Event => "event",
+            Self::PersonalKey => "personal key",
             Self::Allowance => "allowance",
             Self::Census => "census",
         }

@@ -32,7 +32,7 @@ use crate::{
     config::{Roles, SessionProof},
     connection::{Connections, Roots},
     consent::Consent,
-    events::{self, Actor, Cause, Contacts},
+    events::{self, Actor, Cause, Contacts, failures::FailureLog},
     id::{Issuer, RequestId},
     outbound::Outbound,
     provider::Services,
@@ -75,6 +75,8 @@ pub struct Parts {
     pub consent: Arc<Consent>,
     /// What callers have.
     pub connections: Connections,
+    /// What failed lately.
+    pub failures: FailureLog,
     /// What there is to connect to.
     pub services: Arc<Services>,
     /// Who is believed.

@@ -13,12 +13,16 @@ use super::{
 };
 use crate::secret::SecretString;
 
+mod alerts;
+mod audit;
 mod kubernetes;
 mod notifications;
 mod service;
 mod storage;
 mod telemetry;
 
+pub use alerts::*;
+pub use audit::*;
 pub use kubernetes::*;
 pub use notifications::*;
 pub use service::*;
@@ -70,6 +74,10 @@ pub struct RawConfig {
     pub notifications: Option<RawNotifications>,
     /// What Valetkey tells of itself beside its metrics: traces, times in answers, lines in the log.
     pub telemetry: Option<RawTelemetry>,
+    /// Who is told when something fails too often. The log and the metrics alone by default.
+    pub alerts: Option<RawAlerts>,
+    /// The audit log: what happened to connections.
+    pub audit: Option<RawAudit>,
 }
 
 /// The application that people connect their accounts for, and how its pages look.

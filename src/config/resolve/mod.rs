@@ -14,6 +14,8 @@ use super::{
     urls::{PlainHttp, UrlRule},
 };
 
+mod alerts;
+mod audit;
 mod brand;
 mod callers;
 mod issuers;
@@ -70,6 +72,9 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
     let notifications =
         notifications::notifications(raw.notifications.unwrap_or_default(), &root.key("notifications"), cx);
     let telemetry = telemetry::telemetry(raw.telemetry.unwrap_or_default(), &root.key("telemetry"), cx);
+    let mail = notifications.email.as_ref();
+    let alerts = alerts::alerts(raw.alerts.unwrap_or_default(), mail, &root.key("alerts"), cx);
+    let audit = audit::audit(raw.audit.unwrap_or_default(), &root.key("audit"), cx);
     Some(Config {
         public_url: public_url?,
         application: application.unwrap_or_else(|| APPLICATION.into()),
@@ -87,6 +92,8 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
         refresh,
         notifications,
         telemetry,
+        alerts,
+        audit,
     })
 }
 

@@ -17,6 +17,7 @@ use crate::{
         },
         revoke::Revoker,
     },
+    events::audit::SCOPES_EXPANDED,
     id::ConnectionId,
     store::{Expect, Held, OwnerId},
 };
@@ -73,6 +74,7 @@ impl Editor {
     ) -> Result<Option<Record>, Unavailable> {
         let key = self.records.roots().key(id).await?;
         for _ in 0..ATTEMPTS {
+            let prepared = self.records.facts().prepare(&key.owner, fact.kind).await?;
             // Nothing can be compared with a grant that the store doesn't have yet.
             self.saver.save_first(key).await?;
             let (record, version, unreadable) = unreadable::read_or_replace(&self.records, &key, id).await?;
@@ -96,8 +98,11 @@ impl Editor {
                 None => None,
             };
             let expect = version.map_or(Expect::Absent, Expect::Version);
+            let added = record.scopes_added_by(&change);
+            let told = Fact { scopes: &added, detail: Some(SCOPES_EXPANDED), ..*fact };
+            let told = (prepared, if added.is_empty() { fact } else { &told });
             let make = |version, now| record.apply(change, now, version);
-            let put = self.records.put_under(lease, key, expect, fact, make).await?;
+            let put = self.records.put_under(lease, key, expect, told, make).await?;
             if let Some((record, _)) = put {
                 self.know_at_once(key.owner, &record, self.records.now());
                 if let Some(grave) = grave {

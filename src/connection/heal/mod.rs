@@ -1,5 +1,5 @@
 //! Ahead of time: the healer renews what expires soon, so that nobody waits for it, and finishes what a replica that died
-//! left behind: refreshes that were cut off, revocations that were not done. It also trims the log to what is kept. A few replicas
+//! left behind: refreshes that were cut off, revocations that were not done. A few replicas
 //! at a time look at what is due (`turns`); they share the work through the same leases as everything else, and each provider is
 //! asked only so often at a time.
 
@@ -15,10 +15,9 @@ use tokio::{runtime::Handle, sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    events::{AUDIT, KEPT},
     id::ServiceName,
     provider::Live,
-    store::{Expect, Key, Shard, Stream},
+    store::{Expect, Key},
 };
 
 use super::{
@@ -83,7 +82,7 @@ impl Healer {
             let mut tick = tokio::time::interval(INTERVAL);
             tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             let turns = Turns::new(Arc::clone(healer.records.store()), &healer.process, TURN);
-            let (mut after, mut shards) = (None, healer.shards());
+            let mut after = None;
             let mut services = healer.live.services().number();
             loop {
                 tick.tick().await;
@@ -99,7 +98,6 @@ impl Healer {
                         continue;
                     }
                 }
-                healer.trim_log(shards.next()).await;
                 match healer.records.store().due(healer.records.now().millis(), after, PAGE).await {
                     Ok(due) => {
                         let (free, last) = rounds.free(due, Instant::now());
@@ -110,23 +108,6 @@ impl Healer {
                 }
             }
         }));
-    }
-
-    /// All shards, again and again. Where each of many replicas has a turn now and then, they begin at different ones.
-    fn shards(&self) -> impl Iterator<Item = Shard> + use<> {
-        let mut hasher = DefaultHasher::new();
-        self.process.hash(&mut hasher);
-        Shard::all().cycle().skip(usize::from(hasher.finish().to_be_bytes()[0]))
-    }
-
-    /// Cuts the oldest entries off one shard's part of the log. One a round: all have had their turn within the hour.
-    async fn trim_log(&self, shard: Option<Shard>) {
-        let Some(shard) = shard else { return };
-        match self.records.store().trim(&Stream { log: AUDIT, shard }, KEPT).await {
-            Ok(0) => {}
-            Ok(gone) => tracing::debug!(gone, "the oldest entries of the log are gone"),
-            Err(error) => tracing::debug!(%error, "the healer could not trim the log"),
-        }
     }
 
     /// Reads what is due and hands it to its provider's worker: none waits for another's provider.

@@ -51,6 +51,8 @@ impl Manager {
             erased.revocation_pending = left.len();
             if left.iter().all(|key| keys.contains(key)) {
                 self.parts.last_use.forget(owner).await?;
+                // Last of all: what the log says of the person is in by now, and goes with their key.
+                self.parts.records.facts().personal_keys().destroy(&owner).await?;
                 return Ok(erased);
             }
         }

@@ -1,5 +1,6 @@
 //! What a process does when the store says that something changed: what it holds of that caller is no longer believed, and
-//! read again before anybody asks, unless the change is its own and in there already. Never decides what a call gets.
+//! read again before anybody asks, unless the change is its own and in there already; and the person's key for the log is looked
+//! for anew, as they may have been erased. Never decides what a call gets.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,13 +31,22 @@ impl Reader {
                     change = changes.recv() => match change {
                         Ok(Change::Record(key, version)) => {
                             let own = version.is_some_and(|version| reader.records.own().notices.is_own(&key, version));
+                            if !own {
+                                reader.records.facts().personal_keys().changed(&key.owner);
+                            }
                             if !own && reader.cache.changed(&key.owner) {
                                 on.spawn(Arc::clone(&reader).read_again(key.owner));
                             }
                         }
-                        // Nothing to do: stamps of the broken stretch no longer compare equal.
-                        Ok(Change::Gap) => reader.records.own().unsaved.gap(),
-                        Err(RecvError::Lagged(_)) => reader.cache.changed_all(),
+                        // Nothing to do for what is held: stamps of the broken stretch no longer compare equal.
+                        Ok(Change::Gap) => {
+                            reader.records.facts().personal_keys().all_changed();
+                            reader.records.own().unsaved.gap();
+                        }
+                        Err(RecvError::Lagged(_)) => {
+                            reader.records.facts().personal_keys().all_changed();
+                            reader.cache.changed_all();
+                        }
                         Err(RecvError::Closed) => return,
                     },
                     _ = tick.tick() => {

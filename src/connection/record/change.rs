@@ -92,6 +92,21 @@ impl Change {
 }
 
 impl Record {
+    /// The scopes that a consent adds to a connection that works, where both are named.
+    pub fn scopes_added_by(&self, change: &Change) -> Vec<String> {
+        let (grant, requested) = match change {
+            Change::Connected { grant, requested, .. } => (grant, requested),
+            Change::Kept(_, inner) => return self.scopes_added_by(inner),
+            _ => return Vec::new(),
+        };
+        let before = self.grant.as_ref().filter(|_| self.stands() && self.invalid.is_none());
+        let Some(before) = before.and_then(|before| before.scopes.as_ref()) else { return Vec::new() };
+        let after = grant.scopes.as_ref().unwrap_or(requested);
+        let is_wider = before.iter().all(|scope| after.contains(scope));
+        let added = after.iter().filter(|scope| is_wider && !before.contains(scope));
+        added.cloned().collect()
+    }
+
     /// The record after `change`, at `now`, to be stored as `version`.
     ///
     /// # Errors

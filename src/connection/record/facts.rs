@@ -1,18 +1,21 @@
 //! Telling what happens to connections: a fact becomes an event with an id, a time and a cause. One that goes with a change
-//! of a record is sealed and appended to the log in the same step, and sinks are told once that is stored; nothing here
-//! decides what is worth telling.
+//! of a record is sealed and appended to the log in the same step, and sinks are told once that is stored; one that goes with
+//! none is gathered for the log. Nothing here decides what is worth telling.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use tokio::runtime::Handle;
 
 use crate::{
     clock::{Clock, Timestamp},
-    events::{Cause, Event, EventId, EventIds, Events, Kind},
+    connection::model::Unavailable,
+    events::{Cause, Event, EventId, EventIds, Events, Gathered, Kind, PersonalKeys, Sealer},
     id::ConnectionId,
-    store::{Entry, Shard, Version},
-    vault::{Root, Vault},
+    store::{Entry, OwnerId, Version},
+    vault::{PersonalKey, Root},
 };
 
-use super::form::SealError;
+use super::root::{self, Roots};
 
 /// What there is to tell of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -25,16 +28,22 @@ pub struct Fact<'a> {
     pub detail: Option<&'static str>,
     /// To which of the connection's successive grants or keys, where that makes a difference.
     pub token_version: Option<Version>,
-    /// Scopes that a call lacked.
+    /// Scopes that a call lacked, or that a consent added.
     pub scopes: &'a [String],
+    /// The provider's own word, where it refused something.
+    pub provider_error: Option<&'a str>,
 }
 
 impl<'a> Fact<'a> {
     /// The bare fact.
     pub const fn new(kind: Kind, cause: &'a Cause) -> Self {
-        Self { kind, cause, detail: None, token_version: None, scopes: &[] }
+        Self { kind, cause, detail: None, token_version: None, scopes: &[], provider_error: None }
     }
 }
+
+/// What telling of something needs of the store, as far as it was there.
+#[derive(Clone)]
+pub struct Prepared(Option<PersonalKey>);
 
 /// An event that is told once the change that makes it is stored, and its entry in the log.
 pub struct Telling {
@@ -52,31 +61,42 @@ impl Telling {
 /// Tells what happens to connections.
 pub struct Facts {
     events: Events,
-    vault: Arc<Vault>,
+    sealer: Arc<Sealer>,
+    gathered: Arc<Gathered>,
+    roots: Roots,
     clock: Clock,
     ids: EventIds,
 }
 
 impl Facts {
     /// Tells these sinks, in the name of the process of this name, which no other has.
-    pub fn new(events: Events, vault: Arc<Vault>, clock: Clock, process: &str) -> Self {
-        Self { events, vault, clock, ids: EventIds::new(process) }
+    pub fn new(
+        events: Events,
+        (sealer, gathered): (Arc<Sealer>, Arc<Gathered>),
+        roots: Roots,
+        clock: Clock,
+        process: &str,
+    ) -> Self {
+        Self { events, sealer, gathered, roots, clock, ids: EventIds::new(process) }
     }
 
-    /// Tells a fact that changes no record; what came of it.
-    pub fn tell(&self, id: &ConnectionId, fact: &Fact<'_>) -> Event {
+    /// Tells a fact that changes no record.
+    pub fn tell(&self, id: &ConnectionId, fact: &Fact<'_>) {
         let event = self.event(id, fact);
         self.events.tell(&event);
-        event
+        self.gather(&event);
     }
 
     /// The same of what recurs with every call: this process tells it once.
     pub fn tell_once(&self, id: &ConnectionId, fact: &Fact<'_>) {
-        self.events.tell_once(&self.event(id, fact));
+        let event = self.event(id, fact);
+        if self.events.tell_once(&event) {
+            self.gather(&event);
+        }
     }
 
-    /// The same of what every process may notice: all give it the same id and time. `None`: this process told it before.
-    pub fn tell_once_agreed(&self, id: &ConnectionId, fact: &Fact<'_>, at: Timestamp, root: &Root) -> Option<Event> {
+    /// The same of what every process may notice: all give it the same id and time, and the log has it once.
+    pub fn tell_once_agreed(&self, id: &ConnectionId, fact: &Fact<'_>, at: Timestamp, root: &Root) {
         let ConnectionId { caller, service, account } = id;
         let token_version = fact.token_version.unwrap_or_default().0.to_be_bytes();
         let parts: [&[u8]; 6] = [
@@ -90,16 +110,33 @@ impl Facts {
         let mut distinct = [0; 10];
         distinct.copy_from_slice(&root.blind("event", &parts)[..10]);
         let event = of(id, fact, EventId::agreed(at, distinct), at);
-        self.events.tell_once(&event).then_some(event)
+        if self.events.tell_once(&event) {
+            self.gather(&event);
+        }
     }
 
-    /// What is to be told once a change of a record in this shard is stored.
+    /// What telling of this kind may need of the store. Asked for ahead of the decision that is told of, so that nothing comes
+    /// between that and its write.
     ///
     /// # Errors
-    /// Where it can't be sealed.
-    pub(super) fn telling(&self, shard: Shard, id: &ConnectionId, fact: &Fact<'_>) -> Result<Telling, SealError> {
+    /// While the store or the keys are away.
+    pub async fn prepare(&self, owner: &OwnerId, kind: Kind) -> Result<Prepared, Unavailable> {
+        Ok(Prepared(self.sealer.prepare(owner, kind).await?))
+    }
+
+    /// What is to be told once a change of one of this owner's records is stored.
+    ///
+    /// # Errors
+    /// As [`Facts::prepare`].
+    pub(super) async fn telling(
+        &self,
+        prepared: Prepared,
+        owner: &OwnerId,
+        id: &ConnectionId,
+        fact: &Fact<'_>,
+    ) -> Result<Telling, Unavailable> {
         let event = self.event(id, fact);
-        let entry = self.entry(shard, &event)?;
+        let entry = self.sealer.entry_with(prepared.0, owner, &event).await?;
         Ok(Telling { event, entry })
     }
 
@@ -108,12 +145,26 @@ impl Facts {
         self.events.tell(&telling.event);
     }
 
-    /// An event's entry in this shard's part of the log.
-    ///
-    /// # Errors
-    /// Where it can't be sealed.
-    pub(super) fn entry(&self, shard: Shard, event: &Event) -> Result<Entry, SealError> {
-        Ok(event.entry(&self.vault, shard)?)
+    /// The keys under which the log says whom it is about.
+    pub fn personal_keys(&self) -> &PersonalKeys {
+        self.sealer.keys()
+    }
+
+    /// Appends to the log what goes with no change, for as long as the process lives.
+    pub fn keep_writing(&self, handle: &Handle) {
+        self.gathered.keep_writing(handle);
+    }
+
+    /// Appends what was gathered, at most for so long. Says whether it is all there.
+    pub async fn settle(&self, limit: Duration) -> bool {
+        self.gathered.settle(limit).await
+    }
+
+    /// Whoever tells of a connection has found it by the root.
+    fn gather(&self, event: &Event) {
+        if let (true, Some(root)) = (event.kind.is_kept_alone(), self.roots.known()) {
+            self.gathered.add(root::owner(root, &event.connection.caller), event);
+        }
     }
 
     fn event(&self, id: &ConnectionId, fact: &Fact<'_>) -> Event {
@@ -123,7 +174,8 @@ impl Facts {
 }
 
 fn of(connection: &ConnectionId, fact: &Fact<'_>, id: EventId, at: Timestamp) -> Event {
-    let Fact { kind, cause, detail, token_version, scopes } = *fact;
+    let Fact { kind, cause, detail, token_version, scopes, provider_error } = *fact;
     let (connection, cause, scopes) = (connection.clone(), cause.clone(), scopes.to_vec());
-    Event { id, at, cause, connection, kind, detail, token_version, scopes }
+    let provider_error = provider_error.map(str::to_owned);
+    Event { id, at, cause, connection, kind, detail, token_version, scopes, provider_error }
 }

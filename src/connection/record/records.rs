@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::{
     clock::{Clock, Timestamp},
     connection::{cache::SnapshotCache, model::Unavailable},
-    events::{Event, Events},
+    events::{Events, Gathered, Sealer},
     id::ConnectionId,
     store::{self, Expect, Key, OwnerId, Put, Store, Version, Write},
     vault::Vault,
@@ -17,7 +17,7 @@ use crate::{
 use super::{
     change::Change,
     due,
-    facts::{Fact, Facts, Telling},
+    facts::{Fact, Facts, Prepared, Telling},
     form::{Record, SealError},
     root::Roots,
     state::IllegalTransition,
@@ -58,18 +58,18 @@ pub struct Listed {
 }
 
 impl Records {
-    /// Over this store; what happens is told to `events`. `process` names this process, and no other; what was written lately is kept for at most `capacity` records.
+    /// Over this store; what happens is told to `events`, and goes into the log. `process` names this process, and no other; what was written lately is kept for at most `capacity` records.
     pub fn new(
         store: Arc<dyn Store>,
         vault: Arc<Vault>,
         roots: Roots,
         clock: Clock,
         cache: Arc<SnapshotCache>,
-        events: Events,
+        (events, log): (Events, (Arc<Sealer>, Arc<Gathered>)),
         (process, capacity): (&str, usize),
     ) -> Self {
         let versions = Versions::new(process.to_owned());
-        let facts = Facts::new(events, Arc::clone(&vault), clock.clone(), process);
+        let facts = Facts::new(events, log, roots.clone(), clock.clone(), process);
         Self { store, vault, roots, clock, cache, versions, own: OwnGrants::new(capacity), facts }
     }
 
@@ -166,10 +166,11 @@ impl Records {
         fact: Option<&Fact<'_>>,
         make: impl FnOnce(Version, Timestamp) -> Result<Record, IllegalTransition>,
     ) -> Result<Option<(Record, Version)>, Unavailable> {
-        self.put_and(Held::Stale, None, key, expect, fact, make).await
+        let told = self.prepared(&key.owner, fact).await?;
+        self.put_and(Held::Stale, None, key, expect, told, make).await
     }
 
-    /// The same, where this lease is still held.
+    /// The same, where this lease is still held, for whom what the fact needs was prepared for before they decided.
     ///
     /// # Errors
     /// [`Unavailable::Busy`], too, where it isn't: then nothing was written.
@@ -178,10 +179,10 @@ impl Records {
         lease: Option<store::Held<'_>>,
         key: Key,
         expect: Expect,
-        fact: &Fact<'_>,
+        told: (Prepared, &Fact<'_>),
         make: impl FnOnce(Version, Timestamp) -> Result<Record, IllegalTransition>,
     ) -> Result<Option<(Record, Version)>, Unavailable> {
-        self.put_and(Held::Stale, lease, key, expect, Some(fact), make).await
+        self.put_and(Held::Stale, lease, key, expect, Some(told), make).await
     }
 
     async fn put_and(
@@ -190,7 +191,7 @@ impl Records {
         under: Option<store::Held<'_>>,
         key: Key,
         expect: Expect,
-        fact: Option<&Fact<'_>>,
+        told: Option<(Prepared, &Fact<'_>)>,
         make: impl FnOnce(Version, Timestamp) -> Result<Record, IllegalTransition>,
     ) -> Result<Option<(Record, Version)>, Unavailable> {
         let before = if let Expect::Version(version) = expect { Some(version) } else { None };
@@ -198,7 +199,10 @@ impl Records {
         let version = self.versions.after(before, now);
         let record = make(version, now)?;
         let sealed = self.seal(&record, &key, version)?;
-        let telling = fact.map(|fact| self.facts.telling(key.shard(), &record.id, fact)).transpose()?;
+        let telling = match told {
+            Some((prepared, fact)) => Some(self.facts.telling(prepared, &key.owner, &record.id, fact).await?),
+            None => None,
+        };
         let write = Write { under, ..Write::of(version, &sealed).due(due::at(&record, now).map(Timestamp::millis)) };
         let put = self.put_sealed(held, &key, expect, write, telling.as_ref()).await?;
         Ok(matches!(put, Put::Stored).then_some((record, version)))
@@ -246,7 +250,7 @@ impl Records {
         version: Version,
         fact: Option<(&ConnectionId, &Fact<'_>)>,
     ) -> Result<bool, Unavailable> {
-        let telling = fact.map(|(id, fact)| self.facts.telling(key.shard(), id, fact)).transpose()?;
+        let telling = self.telling(&key.owner, fact).await?;
         let entries = telling.as_ref().map_or(&[][..], Telling::entries);
         let put = self.store.delete(key, Expect::Version(version), entries).await?;
         self.cache.changed(&key.owner);
@@ -255,16 +259,6 @@ impl Records {
             self.facts.stored(&telling);
         }
         Ok(deleted)
-    }
-
-    /// Appends an event that goes with no change to the log; done again, it is there once.
-    ///
-    /// # Errors
-    /// While the store or the keys are away: whether it was appended is unknown then.
-    pub async fn append(&self, event: &Event) -> Result<(), Unavailable> {
-        let shard = self.roots.key(&event.connection).await?.shard();
-        let entry = self.facts.entry(shard, event)?;
-        Ok(self.store.append(shard, &[entry]).await?)
     }
 
     /// Something of this owner changed elsewhere, or may have: what is held of them is read again.
@@ -285,6 +279,26 @@ impl Records {
 
     pub(super) fn seal(&self, record: &Record, key: &Key, version: Version) -> Result<Vec<u8>, SealError> {
         record.seal(&self.vault, key, version)
+    }
+
+    /// What is to be told once it is stored.
+    pub(super) async fn telling(
+        &self,
+        owner: &OwnerId,
+        fact: Option<(&ConnectionId, &Fact<'_>)>,
+    ) -> Result<Option<Telling>, Unavailable> {
+        let Some((id, fact)) = fact else { return Ok(None) };
+        let prepared = self.facts.prepare(owner, fact.kind).await?;
+        Ok(Some(self.facts.telling(prepared, owner, id, fact).await?))
+    }
+
+    async fn prepared<'f, 'a>(
+        &self,
+        owner: &OwnerId,
+        fact: Option<&'f Fact<'a>>,
+    ) -> Result<Option<(Prepared, &'f Fact<'a>)>, Unavailable> {
+        let Some(fact) = fact else { return Ok(None) };
+        Ok(Some((self.facts.prepare(owner, fact.kind).await?, fact)))
     }
 
     /// The last step of each write. What is to be told is appended with it, and told once it is stored.

@@ -54,7 +54,7 @@ impl Roots {
     ///
     /// # Errors
     /// As [`Roots::get`].
-    pub(in crate::connection) async fn owner(&self, caller: &CallerId) -> Result<OwnerId, Unavailable> {
+    pub async fn owner(&self, caller: &CallerId) -> Result<OwnerId, Unavailable> {
         Ok(owner(self.get().await?.as_ref(), caller))
     }
 

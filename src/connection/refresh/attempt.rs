@@ -188,12 +188,12 @@ impl Refresher {
         let Sent { key, id, record, version, interrupted, began, .. } = sent;
         let token_version = record.grant.as_ref().map(|grant| grant.token_version);
         match &error.kind {
-            oauth::Kind::InvalidGrant { .. } => {
+            oauth::Kind::InvalidGrant { code } => {
                 self.answered(pass, id);
                 let reason = if interrupted { Reason::RefreshInterrupted } else { Reason::Revoked };
                 // The comparison of versions is the second reading: a record that moved is not changed.
-                let fact =
-                    Fact { token_version, detail: Some(reason.name()), ..Fact::new(Kind::Invalidated, &REFUSED) };
+                let (detail, provider_error) = (Some(reason.name()), Some(code.as_str()));
+                let fact = Fact { token_version, detail, provider_error, ..Fact::new(Kind::Invalidated, &REFUSED) };
                 let change = Change::Invalidated(reason);
                 if self.parts.records.write(key, record, version, change, Some(&fact)).await?.is_none() {
                     return Ok(Step::Again);
@@ -205,12 +205,12 @@ impl Refresher {
                 if error.is_about_client() {
                     self.ended(id, RefreshOutcome::ClientRefused, began);
                     tracing::error!(service = %id.service, code, "the provider refuses this client: check client_id and client_secret");
-                    self.tell(id, Kind::ClientRefused, None, token_version);
+                    self.tell(id, Kind::ClientRefused, error.word(), token_version);
                     self.failed(pass, id, Concerns::All(None));
                 } else {
                     self.ended(id, RefreshOutcome::Failed, began);
                     tracing::warn!(service = %id.service, code, "the provider refuses this refresh with an unknown error code; the connection stays");
-                    self.tell(id, Kind::RefreshFailed, None, token_version);
+                    self.tell(id, Kind::RefreshFailed, error.word(), token_version);
                     self.failed(pass, id, Concerns::Grant);
                 }
                 self.unanswered(key, record, version, interrupted).await;
@@ -218,7 +218,7 @@ impl Refresher {
             }
             oauth::Kind::Unavailable { retry_after, .. } => {
                 tracing::warn!(service = %id.service, %error, "the token endpoint failed; the connection stays");
-                self.tell(id, Kind::RefreshFailed, None, token_version);
+                self.tell(id, Kind::RefreshFailed, error.word(), token_version);
                 let unknown = error.may_have_happened();
                 let outcome = if unknown { RefreshOutcome::Interrupted } else { RefreshOutcome::Failed };
                 self.ended(id, outcome, began);

@@ -1,10 +1,8 @@
 //! Who acted for whom, and when: told of each connection, actor and day once by a process, and kept in the log.
 
-use std::sync::Arc;
-
 use quick_cache::sync::Cache;
 
-use super::{Resolver, append};
+use super::Resolver;
 use crate::{
     clock::Timestamp,
     connection::record::facts::Fact,
@@ -44,7 +42,6 @@ impl Resolver {
         if !self.told.is_news(connection, actor, at) {
             return;
         }
-        let event = self.records.facts().tell(connection, &Fact::new(Kind::ActedFor, &cause().by(actor)));
-        self.handle.spawn(append(Arc::clone(&self.records), event));
+        self.records.facts().tell(connection, &Fact::new(Kind::ActedFor, &cause().by(actor)));
     }
 }

@@ -9,14 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    runtime::Handle,
-    time::{sleep, timeout},
-};
+use tokio::time::timeout;
 
 use crate::{
     clock::Timestamp,
-    events::{Actor, Cause, Event, Kind},
+    events::{Actor, Cause, Kind},
     id::{Account, CallerId},
     provider::Service,
     store::{OwnerId, Version},
@@ -44,10 +41,6 @@ pub use rejection::AfterRejection;
 
 /// How long a call waits for a refresh.
 const PATIENCE: Duration = Duration::from_secs(25);
-/// How often it is tried to append to the log what changes no record, …
-const APPENDS: u32 = 30;
-/// … and how long is waited between.
-const BETWEEN_APPENDS: Duration = Duration::from_secs(10);
 /// How often the record is looked at again when it changes under a call.
 const ROUNDS: u32 = 6;
 
@@ -59,12 +52,11 @@ pub struct Resolver {
     refresher: Arc<Refresher>,
     api_keys: Arc<ApiKeys>,
     metrics: Arc<Metrics>,
-    handle: Handle,
     told: acting::Told,
 }
 
 impl Resolver {
-    /// In these records; what nobody waits for runs on `handle`.
+    /// In these records.
     pub(super) fn new(
         records: Arc<Records>,
         reader: Arc<Reader>,
@@ -72,9 +64,8 @@ impl Resolver {
         refresher: Arc<Refresher>,
         api_keys: Arc<ApiKeys>,
         metrics: Arc<Metrics>,
-        handle: Handle,
     ) -> Arc<Self> {
-        Arc::new(Self { records, reader, editor, refresher, api_keys, metrics, handle, told: acting::Told::default() })
+        Arc::new(Self { records, reader, editor, refresher, api_keys, metrics, told: acting::Told::default() })
     }
 
     /// A caller's name in the store, once the root that it derives from is known. Worth keeping: it costs an HMAC.
@@ -224,20 +215,6 @@ impl Resolver {
         let (detail, token_version) = (Some(Reason::Expired.name()), Some(credential.token_version));
         let fact = Fact { detail, token_version, ..Fact::new(Kind::Expired, &cause) };
         let at = credential.expires_at.unwrap_or_else(|| self.records.now());
-        if let Some(event) = self.records.facts().tell_once_agreed(&credential.id, &fact, at, root) {
-            self.handle.spawn(append(Arc::clone(&self.records), event));
-        }
+        self.records.facts().tell_once_agreed(&credential.id, &fact, at, root);
     }
-}
-
-/// Appends an event to the log, also where the store is away for a while.
-async fn append(records: Arc<Records>, event: Event) {
-    for _ in 0..APPENDS {
-        match records.append(&event).await {
-            Ok(()) => return,
-            Err(error) => tracing::debug!(%error, "an event is not in the log yet"),
-        }
-        sleep(BETWEEN_APPENDS).await;
-    }
-    tracing::warn!(event = event.kind.name(), id = %event.id, "an event could not be appended to the log");
 }

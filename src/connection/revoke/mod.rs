@@ -211,9 +211,7 @@ impl Revoker {
                     Ok(grave) => return revoker.finish(grave).await,
                     Err(error) if began.elapsed() > KEPT_IN_MIND => {
                         tracing::error!(%error, service = %id.service, "a grant that could not be stored was not revoked");
-                        let told = revoker.records.facts().tell(&id, &Fact::new(Kind::RevocationFailed, &FAILED));
-                        // The store has been away all the while: it may be still.
-                        let _ = revoker.records.append(&told).await;
+                        revoker.records.facts().tell(&id, &Fact::new(Kind::RevocationFailed, &FAILED));
                         return;
                     }
                     Err(_) => sleep(PAUSE).await,

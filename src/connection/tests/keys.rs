@@ -109,6 +109,7 @@ impl World {
                 handle: Handle::current(),
                 cache: config.cache,
                 refresh: config.refresh,
+                log_kept: config.audit.retention,
                 public_url: config.public_url.clone(),
             })
         };

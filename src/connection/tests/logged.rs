@@ -23,7 +23,7 @@ use crate::{
 
 const LIFE: Duration = Duration::from_secs(300);
 
-fn said(log: &[KeptEvent<'_>]) -> Vec<(String, String)> {
+fn said(log: &[KeptEvent]) -> Vec<(String, String)> {
     log.iter().map(|event| (event.kind.to_string(), event.actor.to_string())).collect()
 }
 
@@ -60,10 +60,11 @@ async fn each_change_is_in_the_log_with_who_made_it_and_by_which_request() {
     assert_eq!(said(&log), facts(&expected));
     let revoked = &log[3];
     assert_eq!(revoked.request.as_deref(), cause.request.as_ref().map(RequestId::as_str));
-    assert_eq!((revoked.address, log[0].request.as_deref()), (cause.address, None));
-    assert_eq!((revoked.user.as_str(), revoked.service.as_str()), (id.caller.subject.as_str(), "crm"));
+    let person = revoked.person.as_ref().unwrap();
+    assert_eq!((person.address, log[0].request.as_deref()), (cause.address, None));
+    assert_eq!((&person.user, revoked.service.as_ref().unwrap().as_str()), (&id.caller.subject, "crm"));
     assert_eq!(log[2].detail.as_deref(), Some("retired"));
-    assert!(log.is_sorted_by_key(KeptEvent::at));
+    assert!(log.is_sorted_by_key(|event| event.at));
     rig.assert_sound();
 }
 
@@ -77,6 +78,7 @@ async fn a_refresh_that_is_refused_is_the_providers_doing() {
     let log = rig.world.server.log();
     assert_eq!(said(&log), facts(&[("connected", "caller"), ("invalidated", "provider")]));
     assert_eq!(log[1].detail.as_deref(), Some("revoked"));
+    assert_eq!(log[1].provider_error.as_deref(), Some("invalid_grant"));
     rig.assert_sound();
 }
 

@@ -9,7 +9,7 @@ use crate::store::{Entry, EntryId, Expect, Keep, Key, LogName, Logged, Order, Po
 
 const LOG: LogName = LogName::new("contract");
 const OTHER: LogName = LogName::new("other");
-const NOTHING: Keep = Keep { age: None, entries: Some(0) };
+const NOTHING: Keep = Keep { age: None, entries: Some(0), behind: None };
 
 pub(crate) fn entry(number: u8) -> Entry {
     Entry { log: LOG, id: EntryId([number; 16]), sealed: vec![0, number, 0xff] }
@@ -128,9 +128,9 @@ pub(crate) async fn a_log_keeps_its_newest_entries(store: &dyn Store) {
         store.append(stream.shard, &[entry(number)]).await.expect("the store answers");
     }
     let last = read(store, &stream, Order::Newest(None), 1).await[0].position;
-    let long = Keep { age: Some(Duration::from_secs(3600)), entries: Some(5) };
+    let long = Keep { age: Some(Duration::from_secs(3600)), entries: Some(5), behind: None };
     assert_eq!(store.trim(&stream, long).await, Ok(0));
-    assert_eq!(store.trim(&stream, Keep { age: None, entries: Some(2) }).await, Ok(3));
+    assert_eq!(store.trim(&stream, Keep { age: None, entries: Some(2), behind: None }).await, Ok(3));
     assert_eq!(numbers(store, &stream).await, [4, 5]);
     // What is kept is known still; once all is gone, nothing is.
     store.append(stream.shard, &[entry(4), entry(5)]).await.expect("the store answers");
@@ -141,10 +141,25 @@ pub(crate) async fn a_log_keeps_its_newest_entries(store: &dyn Store) {
     assert!(first.len() == 1 && first[0].position > last, "no position is given twice: {first:?}");
 }
 
+pub(crate) async fn a_log_is_cut_up_to_an_entry(store: &dyn Store) {
+    let stream = stream_of(store, &key(0x39, 1)).await;
+    for number in 1..=5 {
+        store.append(stream.shard, &[entry(number)]).await.expect("the store answers");
+    }
+    let all = read(store, &stream, Order::Oldest(None), 9).await;
+    let behind = |logged: &Logged| Keep { behind: Some(logged.position), ..Keep::default() };
+    assert_eq!(store.trim(&stream, behind(&all[1])).await, Ok(2));
+    assert_eq!(numbers(store, &stream).await, [3, 4, 5]);
+    assert_eq!(store.trim(&stream, behind(&all[1])).await, Ok(0), "once more is no loss");
+    assert_eq!(store.trim(&stream, behind(&all[4])).await, Ok(3));
+    store.append(stream.shard, &[entry(5)]).await.expect("the store answers");
+    assert_eq!(numbers(store, &stream).await, [5]);
+}
+
 pub(crate) async fn a_log_loses_what_is_too_old(store: &dyn Store) {
     let stream = stream_of(store, &key(0x38, 1)).await;
     store.append(stream.shard, &[entry(1)]).await.expect("the store answers");
-    let brief = Keep { age: Some(Duration::from_millis(40)), entries: None };
+    let brief = Keep { age: Some(Duration::from_millis(40)), entries: None, behind: None };
     eventually("the end of its time", || async {
         (store.trim(&stream, brief).await.expect("the store answers") == 1).then_some(())
     })

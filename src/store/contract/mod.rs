@@ -125,6 +125,7 @@ macro_rules! each {
             of_many_writers_each_entry_is_there_once_and_in_order
             a_log_keeps_its_newest_entries
             a_log_loses_what_is_too_old
+            a_log_is_cut_up_to_an_entry
             what_is_counted_twice_counts_once
             counts_are_read_by_range
             of_many_that_count_at_once_none_is_lost

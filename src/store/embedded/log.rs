@@ -71,6 +71,9 @@ impl<'a> LogTables<'a> {
         if let Some(age) = keep.age {
             gone += self.remove(stream, (kept_from(age, now_ms), 0), u64::MAX)?;
         }
+        if let Some(Position { at_ms, nth }) = keep.behind {
+            gone += self.remove(stream, (at_ms, nth.saturating_add(1)), u64::MAX)?;
+        }
         if let Some(entries) = keep.entries {
             let there = self.log.range(place(stream, FIRST)..=place(stream, BEYOND))?.count() as u64;
             gone += self.remove(stream, BEYOND, there.saturating_sub(entries))?;
@@ -127,10 +130,10 @@ fn read(transaction: &ReadTransaction, stream: &Stream, order: Order, limit: usi
 fn is_too_long(transaction: &ReadTransaction, stream: &Stream, keep: Keep, now_ms: u64) -> Result<bool, Failure> {
     let table = transaction.open_table(LOG)?;
     let all = place(stream, FIRST)..=place(stream, BEYOND);
-    let Some(oldest) = table.range(all.clone())?.next().transpose()?.map(|(position, _)| position.value().2) else {
-        return Ok(false);
-    };
-    if keep.age.is_some_and(|age| oldest < kept_from(age, now_ms)) {
+    let Some((oldest, _)) = table.range(all.clone())?.next().transpose()? else { return Ok(false) };
+    let (_, _, at_ms, nth) = oldest.value();
+    let too_old = keep.age.is_some_and(|age| at_ms < kept_from(age, now_ms));
+    if too_old || keep.behind.is_some_and(|behind| Position { at_ms, nth } <= behind) {
         return Ok(true);
     }
     let Some(entries) = keep.entries else { return Ok(false) };

@@ -73,6 +73,9 @@ impl Log for RedisStore {
     async fn trim(&self, stream: &Stream, keep: Keep) -> Result<u64, Error> {
         let keys = vec![self.layout.log(stream), self.layout.appended(stream)];
         let age = keep.age.map(milliseconds).unwrap_or_default();
-        self.script(&TRIM, keys, vec![age, keep.entries.map(decimal).unwrap_or_default()]).await
+        let first = keep.behind.map(|Position { at_ms, nth }| format!("{at_ms}-{}", nth.saturating_add(1)));
+        let arguments =
+            vec![age, keep.entries.map(decimal).unwrap_or_default(), first.unwrap_or_default().into_bytes()];
+        self.script(&TRIM, keys, arguments).await
     }
 }

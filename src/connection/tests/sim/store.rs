@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::{gate::Gate, journal::Journal, provider::Provider};
 use crate::{
     connection::record::form::Record,
-    events::{AUDIT, KeptEvent},
+    events::{AUDIT, KeptEvent, Opened, may_be_about, once_stored},
     store::{Change, Entry, EntryId, Expect, Key, OwnerId, Put, RecordId, Stream, Taken, Version, Versioned},
     vault::Vault,
 };
@@ -46,6 +46,8 @@ pub struct State {
     records: BTreeMap<Key, Stored>,
     leases: HashMap<Key, (String, Instant, u64)>,
     once: HashMap<String, Vec<u8>>,
+    /// All that was ever stored of persons' keys: judges know whom the log was about, also after that was forgotten.
+    keys: Vec<(String, Vec<u8>)>,
     /// Which healers have a turn, and until when.
     turns: HashMap<String, (Vec<u8>, Instant)>,
     fence: u64,
@@ -250,12 +252,20 @@ impl Server {
     }
 
     /// What the log of events says, the oldest first.
-    pub fn log(&self) -> Vec<KeptEvent<'static>> {
+    pub fn log(&self) -> Vec<KeptEvent> {
         let state = self.state.lock();
         let mut entries: Vec<_> = state.log.all().filter(|(stream, _)| stream.log == AUDIT).collect();
         entries.sort_by_key(|(_, appended)| appended.logged.position);
-        let open = |(stream, appended): (&Stream, &Appended)| KeptEvent::open(&self.vault, stream, &appended.logged);
-        entries.into_iter().map(|entry| open(entry).unwrap()).collect()
+        let open = |(stream, appended): (&Stream, &Appended)| {
+            let opened = Opened::open(&self.vault, stream, &appended.logged).unwrap();
+            let Some(owner) = opened.owner().copied() else { return opened.with(None) };
+            let name = format!("audit-key-{owner}");
+            let keys = state.keys.iter().filter(|(of, _)| *of == name);
+            let mut keys = keys.filter_map(|(_, sealed)| once_stored(&self.vault, &owner, sealed));
+            let right = keys.find(|key| may_be_about(&appended.logged, Some(key.tag())));
+            opened.with(right.as_ref())
+        };
+        entries.into_iter().map(open).collect()
     }
 
     /// Where the log says something else than what was changed.
@@ -294,6 +304,7 @@ impl State {
             records: BTreeMap::new(),
             leases: HashMap::new(),
             once: HashMap::new(),
+            keys: vec![],
             turns: HashMap::new(),
             fence: 0,
             began: Instant::now(),
@@ -324,6 +335,13 @@ impl State {
         let before = self.records.insert(key, (new, due));
         self.written(key, before, entries);
         Put::Stored
+    }
+
+    /// Notes what is stored of a person's key.
+    fn note(&mut self, id: &str, value: &[u8]) {
+        if id.starts_with("audit-key-") {
+            self.keys.push((id.to_owned(), value.to_vec()));
+        }
     }
 
     fn written(&mut self, key: Key, before: Option<Stored>, entries: &[Entry]) {

@@ -176,6 +176,7 @@ impl World {
             handle: Handle::current(),
             cache: config::Cache { offline_max: Duration::from_secs(300), credentials: 16, callers: 16 },
             refresh: config::Refresh::default(),
+            log_kept: Duration::from_secs(400 * 86_400),
             public_url: Url::parse("https://connect.example.com").unwrap(),
         };
         let connections = make(parts, name.to_owned());

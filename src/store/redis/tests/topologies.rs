@@ -132,7 +132,7 @@ async fn no_name_in_redis_is_longer_lived_than_documented() {
     let life = Duration::from_secs(60);
     let tally = Tally { name: "counter", bucket: 1, id: "one", n: 1, known_for: life, kept_for: life };
     store.count_up(&tally).await.expect("the store answers");
-    let nothing = Keep { age: None, entries: Some(0) };
+    let nothing = Keep { entries: Some(0), ..Keep::default() };
     store.trim(&Stream { log: contract::entry(1).log, shard }, nothing).await.expect("the store answers");
     for name in server.admin(&["KEYS", "*"]) {
         let lasting = server.admin(&["PTTL", &name]) == [":-1"];

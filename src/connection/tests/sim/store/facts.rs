@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::{
     connection::record::form::Record,
-    events::{AUDIT, KeptEvent},
-    id::ConnectionId,
-    store::{Key, Version, Versioned},
+    events::{AUDIT, Opened},
+    store::{Key, OwnerId, Version, Versioned},
     vault::Vault,
 };
 
@@ -37,6 +36,9 @@ impl Happened {
     }
 }
 
+/// An owner and a service.
+type Named = (OwnerId, String);
+
 /// What stood somewhere before a write and after it.
 pub struct Write {
     pub key: Key,
@@ -50,17 +52,19 @@ impl Write {
         self.happened(vault).iter().any(|(_, happened)| matches!(happened, Happened::Parted))
     }
 
-    fn happened(&self, vault: &Vault) -> Vec<(ConnectionId, Happened)> {
+    /// What happened, and to which service. An entry says of the person only who has their key; whose it is the owner tells.
+    fn happened(&self, vault: &Vault) -> Vec<(Named, Happened)> {
         let open = |stored: &Versioned| Record::open(vault, &self.key, stored.version, &stored.value).ok();
         let (before, after) = (self.before.as_ref().and_then(open), self.after.as_ref().and_then(open));
-        between(before.as_ref(), after.as_ref(), self.after.as_ref().map(|after| after.version))
+        let happened = between(before.as_ref(), after.as_ref(), self.after.as_ref().map(|after| after.version));
+        happened.into_iter().map(|(service, what)| ((self.key.owner, service), what)).collect()
     }
 }
 
 /// What happened between these, the later of which was written as this version.
-fn between(before: Option<&Record>, after: Option<&Record>, version: Option<Version>) -> Vec<(ConnectionId, Happened)> {
+fn between(before: Option<&Record>, after: Option<&Record>, version: Option<Version>) -> Vec<(String, Happened)> {
     let mut happened = Vec::new();
-    let mut is = |record: &Record, what| happened.push((record.id.clone(), what));
+    let mut is = |record: &Record, what| happened.push((record.id.service.to_string(), what));
     if let (Some(after), Some(version)) = (after, version) {
         // Under another label it begins nothing, and loses nothing.
         let arrived = after.moved_by != before.and_then(|before| before.moved_by);
@@ -92,23 +96,25 @@ fn between(before: Option<&Record>, after: Option<&Record>, version: Option<Vers
 
 /// Where changes and entries differ, in words.
 pub fn differences(writes: &[Write], logs: &Logs, vault: &Vault) -> Vec<String> {
-    let mut counts: BTreeMap<(String, Happened), (usize, usize)> = BTreeMap::new();
-    let name = |id: &ConnectionId| format!("{} {} {}", id.caller.subject, id.service, id.account);
-    for (id, happened) in writes.iter().flat_map(|write| write.happened(vault)) {
-        counts.entry((name(&id), happened)).or_default().0 += 1;
+    let mut counts: BTreeMap<(Named, Happened), (usize, usize)> = BTreeMap::new();
+    for happened in writes.iter().flat_map(|write| write.happened(vault)) {
+        counts.entry(happened).or_default().0 += 1;
     }
     for (stream, appended) in logs.all().filter(|(stream, _)| stream.log == AUDIT) {
-        let event = KeptEvent::open(vault, stream, &appended.logged).unwrap();
+        let opened = Opened::open(vault, stream, &appended.logged).unwrap();
+        let (event, owner) = (opened.event(), opened.owner());
         // What changed no record: that a token has ended is a matter of the clock.
         let Some(happened) = Happened::of(&event.kind).filter(|_| appended.with_change || event.kind != "expired")
         else {
             continue;
         };
-        let name = format!("{} {} {}", event.user, event.service, event.account);
-        counts.entry((name, happened)).or_default().1 += 1;
+        let (owner, service) = (*owner.unwrap(), event.service.as_ref().unwrap().to_string());
+        counts.entry(((owner, service), happened)).or_default().1 += 1;
     }
     let differ = counts.into_iter().filter(|(_, (changes, entries))| changes != entries);
     differ
-        .map(|((id, what), (changes, entries))| format!("{what:?} of {id}: {changes} changes, {entries} entries"))
+        .map(|(((owner, service), what), (changes, entries))| {
+            format!("{what:?} of {owner} at {service}: {changes} changes, {entries} entries")
+        })
         .collect()
 }

@@ -179,6 +179,7 @@ impl Store for Handle {
         let claim = move |state: &mut State| match state.once.get(&id) {
             Some(stored) => Claim::Theirs(stored.clone()),
             None => {
+                state.note(&id, &value);
                 state.once.insert(id, value);
                 Claim::Mine
             }
@@ -198,12 +199,13 @@ impl Store for Handle {
 
     async fn replace(&self, id: &str, expected: &[u8], value: &[u8], _: Option<Duration>) -> Result<bool, Error> {
         let (id, expected, value) = (id.to_owned(), expected.to_vec(), value.to_vec());
-        let replace = move |state: &mut State| match state.once.get_mut(&id) {
-            Some(stored) if *stored == expected => {
-                *stored = value;
-                true
+        let replace = move |state: &mut State| {
+            if state.once.get(&id) != Some(&expected) {
+                return false;
             }
-            _ => false,
+            state.note(&id, &value);
+            state.once.insert(id, value);
+            true
         };
         self.act("replace", replace).await
     }

@@ -90,6 +90,9 @@ impl Logs {
             let from = now_ms.saturating_sub(u64::try_from(age.as_millis()).unwrap());
             entries.retain(|appended| appended.logged.position.at_ms >= from);
         }
+        if let Some(behind) = keep.behind {
+            entries.retain(|appended| appended.logged.position > behind);
+        }
         if let Some(most) = keep.entries {
             entries.drain(..entries.len().saturating_sub(usize::try_from(most).unwrap()));
         }
@@ -169,6 +172,7 @@ async fn the_contract_of_logs_and_counters_holds() {
     contract::of_many_writers_each_entry_is_there_once_and_in_order(store).await;
     contract::a_log_keeps_its_newest_entries(store).await;
     contract::a_log_loses_what_is_too_old(store).await;
+    contract::a_log_is_cut_up_to_an_entry(store).await;
     contract::what_is_counted_twice_counts_once(store).await;
     contract::counts_are_read_by_range(store).await;
     contract::of_many_that_count_at_once_none_is_lost(store).await;

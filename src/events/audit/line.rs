@@ -1,6 +1,6 @@
 //! One audit line an event in the log.
 
-use super::{Event, Kind, Sink};
+use crate::events::{Event, Kind, Sink};
 use crate::id::ConnectionId;
 
 /// Writes one audit line an event to the log.
