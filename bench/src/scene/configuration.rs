@@ -89,10 +89,7 @@ services:
         if let (true, Some(service)) = (TELLING.load(Ordering::Relaxed), services.first()) {
             // The upstream knows no such caller, and refuses: delivering costs the same.
             let collector = service.upstream;
-            write!(
-                text,
-                "  server_timing: true\n  sample: 0.01\n  otlp: {{ endpoint: \"http://{collector}\" }}\n"
-            )?;
+            write!(text, "  server_timing: true\n  sample: 0.01\n  otlp: {{ endpoint: \"http://{collector}\" }}\n")?;
         }
         Ok(Self { file: folder.write(&format!("{name}.yaml"), &text)?, calls, admin })
     }
