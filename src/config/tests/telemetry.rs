@@ -46,7 +46,7 @@ fn what_cannot_be_meant_is_told_and_no_header_with_it() {
     for (text, path) in [
         ("sample: 1.5".to_owned(), "telemetry.sample"),
         ("census: 0s".to_owned(), "telemetry.census"),
-        ("otlp: { headers: { a: hush-hush } }".to_owned(), "telemetry.otlp"),
+        ("otlp: { headers: { a: hush-hush } }".to_owned(), "telemetry.otlp.endpoint"),
         ("otlp: { endpoint: 'http://c.example.com' }".to_owned(), "telemetry.otlp.endpoint"),
         (otlp("headers: { 'a b': hush-hush }"), "telemetry.otlp.headers.a b"),
         (otlp("headers: { a: \"hush-hush\\n\" }"), "telemetry.otlp.headers.a"),
