@@ -46,6 +46,12 @@ mod verdicts;
 /// Every framing, encoding and protocol of an answer, and one verdict.
 mod judging;
 
+/// How far attempts to connect come, and what fails: exactly, whatever befalls replicas and store.
+mod funnel;
+
+/// Operators are told when something fails too often, and when that is over.
+mod alerts;
+
 /// The command line and its exit codes.
 mod cli;
 
