@@ -180,7 +180,7 @@ async fn verify(heart: &Heart, anchors: &str) -> Result<Outcome, Unavailable> {
 }
 
 async fn raw(heart: &Heart) -> Result<Outcome, Unavailable> {
-    let (reader, key) = (heart.audit(), signer(&*heart.root().await?).public_key());
+    let (reader, key) = (heart.audit(), signer(&heart.root().await?).public_key());
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     say(json!({ "format": "valetkey audit 1", "public_key": key.to_string() }));
     let heads = reader.signed(None).await?;

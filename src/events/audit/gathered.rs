@@ -141,7 +141,7 @@ impl Gathered {
         let _writing = self.writing.lock().await;
         let written = self.write_all().await;
         let mut waiting = self.waiting.lock();
-        if waiting.len() == 0 {
+        if waiting.is_empty() {
             waiting.since = None;
         }
         let lag = waiting.since.map_or(Duration::ZERO, |since| self.clock.now().since(since));

@@ -10,7 +10,6 @@ use super::{entry::KeptEvent, gathered::DROPPED};
 use crate::{
     clock::Timestamp,
     events::{Event, Kind},
-    store::EntryId,
 };
 
 /// What a type of event is called.
@@ -146,7 +145,7 @@ impl From<KeptEvent> for ShownEvent {
             None => (None, None, None, None, None),
         };
         Self {
-            id: EntryId::to_string(&id),
+            id: id.to_string(),
             time: at,
             kind: shown.unwrap_or(kind),
             issuer,

@@ -77,15 +77,14 @@ async fn list(
 
 /// The first form that is named.
 fn form(accept: Option<&str>) -> Form {
-    let named = accept.unwrap_or_default().split(',').filter_map(|range| range.split(';').next());
+    let mut named = accept.unwrap_or_default().split(',').filter_map(|range| range.split(';').next());
     named
-        .filter_map(|range| match range.trim() {
+        .find_map(|range| match range.trim() {
             "application/json" => Some(Form::Json),
             "application/x-ndjson" => Some(Form::Lines),
             "text/csv" => Some(Form::Csv),
             _ => None,
         })
-        .next()
         .unwrap_or(Form::Json)
 }
 

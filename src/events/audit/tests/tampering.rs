@@ -202,7 +202,7 @@ fn what_is_wrong_is_said_with_its_place() {
 fn a_log_that_was_put_back_whole_is_found_by_its_anchors_alone() {
     let (before, after) = (stored(20), stored(0));
     assert_eq!(look(&before).0, [], "by itself it is right");
-    let anchored = Stored { anchors: after.anchors.replace(" 9 ", " 9 "), ..before };
+    let anchored = Stored { anchors: after.anchors, ..before };
     let said: Vec<String> = look(&anchored).0.iter().map(ToString::to_string).collect();
     assert_eq!(said, Vec::<String>::new(), "its entries are all there, signed or not");
     let mut cut = anchored;
