@@ -80,6 +80,7 @@ struct Arrived<'a> {
     browser: &'a Browser,
     ticket: &'a Ticket,
     state: &'a State,
+    cause: &'a Cause,
 }
 
 impl Answer {
@@ -172,8 +173,8 @@ impl Consent {
         }
         // From here on the attempt is over, whatever comes.
         self.states.attempt_over(&ticket).await;
-        let arrived = Arrived { service, client, browser, ticket: &ticket, state: &state };
-        let outcome = self.go_on(&arrived, answer, cause, now).await;
+        let arrived = Arrived { service, client, browser, ticket: &ticket, state: &state, cause };
+        let outcome = self.go_on(&arrived, answer, now).await;
         self.count(&ticket, &state, &outcome, cause, now).await;
         outcome
     }
@@ -207,15 +208,9 @@ impl Consent {
     }
 
     /// From a state that is spent to whatever comes of it.
-    async fn go_on(
-        &self,
-        arrived: &Arrived<'_>,
-        answer: Answer,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<Outcome, CallbackError> {
-        let Arrived { service, client, browser, ticket, state } = *arrived;
-        let end_saying = |why: Ended, word| self.ended((why, word), service, ticket, state, now);
+    async fn go_on(&self, arrived: &Arrived<'_>, answer: Answer, now: Timestamp) -> Result<Outcome, CallbackError> {
+        let Arrived { service, client, browser, ticket, state, cause } = *arrived;
+        let end_saying = |why: Ended, word| self.ended(why, word, arrived, now);
         let end = |why: Ended| end_saying(why, None);
         if let Some(error) = &answer.error {
             // Words of the provider's, through the browser: cut short, and with control characters escaped.
@@ -270,15 +265,10 @@ impl Consent {
         Ok(settled)
     }
 
-    fn ended(
-        &self,
-        (why, word): (Ended, Option<&'static str>),
-        service: &Service,
-        ticket: &Ticket,
-        state: &State,
-        now: Timestamp,
-    ) -> CallbackError {
-        tracing::info!(service = %service.name, why = ?why, "connect: ended without a grant");
+    fn ended(&self, why: Ended, word: Option<&'static str>, arrived: &Arrived<'_>, now: Timestamp) -> CallbackError {
+        let Arrived { service, ticket, state, cause, .. } = *arrived;
+        let request_id = cause.request.as_ref().map(tracing::field::display);
+        tracing::info!(service = %service.name, why = why.name(), word, request_id, "connect: ended without a grant");
         let again = (why != Ended::Used && !ticket.has_expired(now))
             .then(|| self.links.connect_url(&service.name, &state.ticket));
         let back = self.back(state.return_to.as_deref()).map(|url| url.with(&[("error", why.code())]));

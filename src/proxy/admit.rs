@@ -5,7 +5,7 @@ use bytes::Bytes;
 use pingora::proxy::Session;
 
 use crate::{
-    connection::{Decision, Unusable},
+    connection::{Decision, Unusable, Want},
     events::{Actor, Cause},
     refusal::Refusal,
     telemetry::metrics::CacheOutcome,
@@ -118,7 +118,8 @@ impl Gate {
                 let Some(call) = context.call() else { return Ok(()) };
                 let resolver = &self.core.parts.connections.resolver;
                 let owner = call.caller.owner(|id| resolver.owner(id));
-                let resolved = resolver.resolve_of(owner, &call.want()).await;
+                let want = Want { waited: Some(&context.waited), ..call.want() };
+                let resolved = resolver.resolve_of(owner, &want).await;
                 context.credential_settled();
                 match resolved {
                     Ok(credential) => {

@@ -11,7 +11,7 @@ use crate::{
     caller::{Caller, likely},
     clock::Timestamp,
     config::UpstreamProtocol,
-    connection::{Credential, Waited, Want},
+    connection::{Credential, Want},
     id::{Account, CallerId},
     operation::Operation,
     policy::{self, Question},
@@ -73,8 +73,6 @@ pub struct Call {
     pub credential: Option<Arc<Credential>>,
     /// How far the upstream's refusals have been followed.
     pub recovery: Recovery,
-    /// What was waited for on the way to its credential.
-    pub waited: Waited,
     /// Where it goes, as it came.
     pub target: Proxied,
 }
@@ -116,7 +114,7 @@ impl Call {
             account: self.account.as_ref(),
             scopes: &self.scopes,
             operation: Some(self.operation()),
-            waited: Some(&self.waited),
+            waited: None,
         }
     }
 
@@ -285,7 +283,6 @@ impl Unclaimed {
             target,
             credential: None,
             recovery: Recovery::None,
-            waited: Waited::default(),
         };
         match call.may_go_on(rates, unusual) {
             Ok(()) => Ok(call),

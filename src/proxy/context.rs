@@ -8,7 +8,7 @@ use pingora::http::ResponseHeader;
 
 use crate::{
     clock::Timestamp,
-    connection::Credential,
+    connection::{Credential, Waited},
     id::RequestId,
     refusal::Refusal,
     telemetry::{
@@ -53,6 +53,8 @@ pub struct Context {
     pub head_only: bool,
     /// What is recorded of it, where it is.
     pub trace: Option<Box<Trace>>,
+    /// What was waited for on the way to its credential.
+    pub waited: Waited,
     /// It has a line in the log, also where all goes well.
     pub in_log: bool,
     /// The sign by which the upstream's last answer was taken for a refusal of the credential.
@@ -114,6 +116,7 @@ impl Context {
             finding: None,
             head_only: false,
             trace: None,
+            waited: Waited::default(),
             in_log: false,
             sign: None,
             held: None,
@@ -129,9 +132,9 @@ impl Context {
 
     /// Its credential has been looked for, and a refresh perhaps waited for: for its trace.
     pub fn credential_settled(&mut self) {
-        if let (Some(trace), Way::Call(call)) = (&mut self.trace, &self.way) {
+        if let Some(trace) = &mut self.trace {
             trace.lap("resolve", Instant::now());
-            if let Some((from, to)) = call.waited.for_refresh() {
+            if let Some((from, to)) = self.waited.for_refresh() {
                 trace.part("refresh", from, to);
             }
         }

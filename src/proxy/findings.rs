@@ -4,7 +4,7 @@
 use pingora::{Error, ErrorSource, ErrorType, Result, http::ResponseHeader, proxy::Session};
 
 use crate::{
-    connection::{AfterRejection, Unusable},
+    connection::{AfterRejection, Unusable, Want},
     events::{Actor, Cause},
     refusal::Refusal,
 };
@@ -47,12 +47,13 @@ impl Gate {
         let Some(call) = context.call() else { return Ok(()) };
         let now = self.core.parts.clock.now();
         let connections = &self.core.parts.connections;
+        let want = Want { waited: Some(&context.waited), ..call.want() };
         let after = match call.recovery {
             Recovery::None | Recovery::Replaced => {
-                connections.resolver.rejected(&call.want(), &credential, began, &cause).await
+                connections.resolver.rejected(&want, &credential, began, &cause).await
             }
             Recovery::Renewed | Recovery::PassOn => {
-                connections.resolver.rejected_again(&call.want(), &credential, began, &cause).await
+                connections.resolver.rejected_again(&want, &credential, began, &cause).await
             }
         };
         context.credential_settled();

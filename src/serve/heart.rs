@@ -86,6 +86,17 @@ impl Heart {
         Ok(Self { connections, live, roots, store, vault, oauth, outbound })
     }
 
+    /// What counts attempts to connect; on the runtime that this is called on.
+    pub fn funnel(&self) -> Funnel {
+        let failures = Failures::new(Clock::system(), Pace::for_window(Duration::from_secs(3600)));
+        Funnel::new(self.roots.clone(), Arc::clone(&self.store), Arc::default(), failures, Handle::current())
+    }
+
+    /// What failed, as all replicas stored it.
+    pub fn failures(&self) -> FailureLog {
+        FailureLog::new(Arc::clone(&self.store), Arc::clone(&self.vault))
+    }
+
     /// What reads the audit log.
     pub fn audit(&self) -> AuditReader {
         AuditReader::new(Arc::clone(&self.store), Arc::clone(&self.vault))
@@ -109,17 +120,6 @@ impl Heart {
             owners.push(self.roots.owner(caller).await?);
         }
         Ok(owners)
-    }
-
-    /// What counts attempts to connect; on the runtime that this is called on.
-    pub fn funnel(&self) -> Funnel {
-        let failures = Failures::new(Clock::system(), Pace::for_window(Duration::from_secs(3600)));
-        Funnel::new(self.roots.clone(), Arc::clone(&self.store), Arc::default(), failures, Handle::current())
-    }
-
-    /// What failed, as all replicas stored it.
-    pub fn failures(&self) -> FailureLog {
-        FailureLog::new(Arc::clone(&self.store), Arc::clone(&self.vault))
     }
 
     /// Ends connections to the store.

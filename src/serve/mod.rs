@@ -184,8 +184,8 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
     let generation = Arc::new(lasting.generation(loaded, None)?);
     lasting.current.set(Arc::clone(&generation));
     let (store, around) = (Arc::clone(&heart.store), Arc::clone(&lasting.around) as _);
-    let signing = Arc::new(audit::Keeper::new(store, around, clock.clone(), &config.audit, lines.clone()));
-    signing.start(&on.background);
+    let audit_log = Arc::new(audit::Keeper::new(store, around, clock.clone(), &config.audit, lines.clone()));
+    audit_log.start(&on.background);
     let notifier = notifications(&config, &lasting, inbox, generation.contacts.clone())?;
     let watch = alerts(&config, &lasting)?;
     let parts = proxy::Parts {
@@ -227,8 +227,8 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
         if let Some(notifier) = notifier {
             notifier.drain(shutdown().grace.min(LAST_WORDS)).await;
         }
-        signing.settle(LAST_WORDS).await;
         exporter.drain(shutdown().grace.min(LAST_WORDS)).await;
+        audit_log.settle(LAST_WORDS).await;
         heart.close().await;
         if let Some(lines) = lines {
             let _ = tokio::task::spawn_blocking(move || lines.flush()).await;

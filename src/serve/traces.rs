@@ -89,7 +89,7 @@ impl Delivery {
         loop {
             match self.ending.run_until_cancelled(recorded.recv()).await {
                 Some(Some(first)) => {
-                    batch.push(first);
+                    batch.push(*first);
                     // All that comes within this time goes together.
                     let more = self.ending.run_until_cancelled(gather(&mut recorded, &mut batch));
                     let _ = timeout(GATHERED, more).await;
@@ -100,7 +100,7 @@ impl Delivery {
             while batch.len() < BATCH
                 && let Ok(trace) = recorded.try_recv()
             {
-                batch.push(trace);
+                batch.push(*trace);
             }
             // Only at the end: else there was a first one.
             if batch.is_empty() {
@@ -110,7 +110,7 @@ impl Delivery {
         }
     }
 
-    async fn deliver(&self, batch: Vec<Box<Trace>>) {
+    async fn deliver(&self, batch: Vec<Trace>) {
         let spans = batch.iter().map(|trace| trace.len() as u64).sum();
         let body = self.resource.request(batch);
         for doublings in 0..TRIES {
@@ -169,9 +169,9 @@ impl Delivery {
 }
 
 /// Gathers traces until there is a batch, or nobody records any more.
-async fn gather(recorded: &mut Receiver<Box<Trace>>, batch: &mut Vec<Box<Trace>>) {
+async fn gather(recorded: &mut Receiver<Box<Trace>>, batch: &mut Vec<Trace>) {
     while batch.len() < BATCH {
         let Some(trace) = recorded.recv().await else { return };
-        batch.push(trace);
+        batch.push(*trace);
     }
 }

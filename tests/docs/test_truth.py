@@ -7,7 +7,7 @@ import re
 from pages import ROOT
 
 DOCS = ROOT / "docs"
-OPERATIONS = (DOCS / "OPERATIONS.md").read_text()
+OPERATIONS, OBSERVABILITY = ((DOCS / name).read_text() for name in ("OPERATIONS.md", "OBSERVABILITY.md"))
 BEGIN, END = (f"<!-- made by tests/docs from `valetkey providers`: {word} -->\n" for word in ("begin", "end"))
 
 
@@ -34,19 +34,17 @@ def test_the_list_of_providers_is_what_there_is(valetkey):
 
 
 def test_every_metric_is_explained_and_no_other():
-    source = (ROOT / "src/telemetry/metrics.rs").read_text()
-    # The library adds how a counter and an info end.
-    there = {f"valetkey_{name}" for name in re.findall(r'\.register\(\s*"([a-z_]+)"', source)}
-    assert len(there) > 10
-    table = OPERATIONS.split("### Metrics")[1].split("### ")[0]
-    assert {bare(name) for name in re.findall(r"^\| `(valetkey_\w+)`", table, re.M)} == there
-    # Those that alerts are made of are among them.
-    assert {bare(name) for name in re.findall(r"\bvaletkey_[a-z_]+", OPERATIONS)} <= there
-
-
-def bare(name: str) -> str:
-    """A metric's name as it is registered."""
-    return re.sub(r"_(total|info)$", "", name)
+    room = ROOT / "src/telemetry/metrics"
+    source = (room / "gather.rs").read_text() + (room / "process.rs").read_text().split("#[cfg(test)]")[0]
+    there = set(re.findall(r'"((?:valetkey|process)_[a-z_]+)"', source))
+    assert len(there) > 30
+    tables = OBSERVABILITY.split("## Metrics")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (`(?:valetkey|process)_[^|]*) \|", tables, re.M)
+    assert {name for row in rows for name in re.findall(r"\w+", row)} == there
+    # Those that alerts and runbooks go by are among them.
+    histogram = re.compile(r"_(bucket|count|sum)$")
+    named = re.findall(r"\bvaletkey_[a-z_]+", OPERATIONS + OBSERVABILITY)
+    assert {name if name in there else histogram.sub("", name) for name in named} <= there
 
 
 def test_every_label_of_a_metric_that_is_explained_is_one():
@@ -54,10 +52,12 @@ def test_every_label_of_a_metric_that_is_explained_is_one():
     there = set(re.findall(r' = "([a-z_]+)"', labels))
     named = set(re.findall(r'outcome="([a-z_]+)"', OPERATIONS))
     assert named and named <= there
-    for kind in ("RefreshOutcome", "ConnectOutcome", "NoticeChannel", "NoticeOutcome", "CacheOutcome"):
+    kinds = set(re.findall(r"^    (\w+) \{$", labels, re.M)) - {"RequestOutcome"}
+    assert len(kinds) > 7
+    for kind in kinds:
         block = re.search(rf"\b{kind} \{{(.*?)\n    \}}", labels, re.S)[1]
         for label in re.findall(r' = "([a-z_]+)"', block):
-            assert f"`{label}`" in OPERATIONS, f"{kind}: {label}"
+            assert f"`{label}`" in OBSERVABILITY, f"{kind}: {label}"
 
 
 def test_every_reason_of_readyz_is_explained_and_no_other():

@@ -124,6 +124,7 @@ PLACES = {
     "VaultKey.key": ({"vault": {"keys": [{"id": "1", "key": SECRET}]}}, "config.vault.keys[0].key"),
     "Service.client_secret": ({"services": {"github": {"client_secret": SECRET}}}, "config.services.github.client_secret"),
     "Webhook.secret": ({"notifications": {"webhooks": [{"url": "https://x.example", "secret": SECRET}]}}, "config.notifications.webhooks[0].secret"),
+    "Otlp.headers": ({"telemetry": {"otlp": {"endpoint": "https://x.example", "headers": {"x-whatever": SECRET}}}}, "config.telemetry.otlp.headers"),
     "Email.password": ({"notifications": {"email": {"smtp_url": "smtps://x.example", "from": "a@b.example", "password": SECRET}}}, "config.notifications.email.password"),
 }
 

@@ -46,6 +46,12 @@ mod verdicts;
 /// Every framing, encoding and protocol of an answer, and one verdict.
 mod judging;
 
+/// How far attempts to connect come, and what fails: exactly, whatever befalls replicas and store.
+mod funnel;
+
+/// Operators are told when something fails too often, and when that is over.
+mod alerts;
+
 /// The command line and its exit codes.
 mod cli;
 
@@ -58,15 +64,14 @@ mod in_python;
 /// Health, readiness, metrics.
 mod admin;
 
-/// The audit log: what is asked for, what is missing, what is forgotten, and who is found out.
-mod audit;
-
 /// Metrics, by promtool and a Prometheus.
 mod metrics;
 
 /// What must never leave, searched for in all that does.
 mod redaction;
 
+/// The audit log: what is asked for, what is missing, what is forgotten, and who is found out.
+mod audit;
 /// Traces, lines of calls in the log, and times in answers.
 mod traces;
 

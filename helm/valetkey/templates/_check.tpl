@@ -38,7 +38,9 @@ show together, and all that is secret in a ConfigMap.
 {{- $at := printf "%s.%s" $path $key -}}
 {{- $secret := or (has $key (list "token" "secret" "password" "client_secret" "secret_id")) (and (eq $key "key") (regexMatch "\\.keys\\[[0-9]+\\]$" $path)) -}}
 {{- $named := regexMatch "\\.(headers|token_params|authorize_params)$" $path | ternary (regexMatch "(?i)^(authorization|cookie|.*(secret|password|api[-_]?key|token))$" $key) $secret -}}
-{{- if and $named (kindIs "string" $value) -}}
+{{- /* Whatever a collector's headers are called: they are there to prove who sends. */ -}}
+{{- $collectors := and (eq $key "headers") (hasSuffix ".otlp" $path) -}}
+{{- if or $collectors (and $named (kindIs "string" $value)) -}}
 {{- fail (printf "%s would stand in a ConfigMap for all to read: put it into a Secret, name that under secrets, and write %s_file: /etc/valetkey/secrets/<name>/<file>" $at $at) -}}
 {{- end -}}
 {{- if not (regexMatch "\\.(claims|scope_titles|scope_includes|scope_aliases)$" $at) -}}
@@ -88,7 +90,7 @@ show together, and all that is secret in a ConfigMap.
 {{- $what = "secrets" -}}
 {{- else if hasPrefix "/etc/valetkey/files/" .file -}}
 {{- $what = "files" -}}
-{{- if regexMatch "\\.(token|secret|password|client_secret|key|client_key|secret_id)_file$" .path -}}
+{{- if regexMatch "\\.(token|secret|password|client_secret|key|client_key|secret_id|headers)_file$" .path -}}
 {{- fail (printf "%s names a file of a ConfigMap: what is secret belongs into a Secret, named under secrets" .path) -}}
 {{- end -}}
 {{- else if and (hasPrefix "/" .file) .context.Values.extraVolumeMounts -}}

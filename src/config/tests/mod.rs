@@ -7,6 +7,7 @@ mod generated;
 mod meaning;
 mod notifications;
 mod problems;
+mod telemetry;
 mod text;
 
 use super::testing::{KEY, env};

@@ -131,9 +131,9 @@ impl News {
         Self { kind: "alert.digest", subject, text: text.trim_end().to_owned(), data }
     }
 
-    /// Its text, for the log.
-    pub fn text(&self) -> &str {
-        &self.text
+    /// Its text as one line, for the log.
+    pub fn line(&self) -> String {
+        self.text.replace('\n', " ")
     }
 
     /// As messages for everybody who is to be told.

@@ -85,6 +85,8 @@ struct Inner {
 struct Hand {
     window: Window,
     sending: JoinSet<(String, Recipient, Sent)>,
+    /// What was sent, until the store knows it.
+    sent: Vec<(String, Recipient, Sent)>,
     under_way: BTreeSet<(String, String)>,
 }
 
@@ -129,10 +131,17 @@ impl Watch {
         let mut tick = interval(self.0.tick);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let term = (self.0.tick * 3).max(Duration::from_secs(3));
-        let mut hand = None;
+        let mut hand: Option<Hand> = None;
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
+                // At once: whoever takes over would send it again.
+                () = sent(&mut hand) => {
+                    if let Some(hand) = &mut hand {
+                        let _ = self.note_sent(hand).await;
+                    }
+                    continue;
+                }
                 () = self.0.stop.cancelled() => break,
             }
             match self.0.store.lease(&LEASE, &self.0.holder, term).await {
@@ -179,7 +188,7 @@ impl Watch {
         }
         let mut lines = Vec::new();
         for (outcome, news, spike, sum) in told {
-            lines.push((outcome, news.text().to_owned(), spike, sum));
+            lines.push((outcome, news.line(), spike, sum));
             self.queue(&mut state, news, now);
         }
         self.digest(&mut state, &services, now).await?;
@@ -239,7 +248,7 @@ impl Watch {
         let (first_at, last_at) = (sum.first_at, sum.last_at);
         match outcome {
             AlertOutcome::Raised => {
-                tracing::error!(target: "valetkey::alert", alert = "raised", service, error, count, %first_at, %last_at, request_id, "{text}");
+                tracing::warn!(target: "valetkey::alert", alert = "raised", service, error, count, %first_at, %last_at, request_id, "{text}");
             }
             AlertOutcome::Resolved => {
                 tracing::info!(target: "valetkey::alert", alert = "resolved", service, error, count, %first_at, %last_at, request_id, "{text}");
@@ -267,7 +276,9 @@ impl Watch {
     /// Notes what became of what was sent.
     async fn note_sent(&self, hand: &mut Hand) -> Result<(), store::Error> {
         while let Some(done) = hand.sending.try_join_next() {
-            let Ok((id, recipient, sent)) = done else { continue };
+            hand.sent.extend(done);
+        }
+        while let Some((id, recipient, sent)) = hand.sent.last().cloned() {
             let now = self.0.clock.now();
             let noted = loop {
                 let mut stored = Stored::read(&self.0.store, &self.0.vault).await?;
@@ -279,6 +290,7 @@ impl Watch {
                     break Some(message);
                 }
             };
+            hand.sent.pop();
             hand.under_way.remove(&name(&id, &recipient));
             if let Some((message, Some(why))) = noted {
                 dead(&message, why);
@@ -290,7 +302,7 @@ impl Watch {
 
 impl Hand {
     fn new(window: Duration) -> Self {
-        Self { window: Window::new(window), sending: JoinSet::new(), under_way: BTreeSet::new() }
+        Self { window: Window::new(window), sending: JoinSet::new(), sent: Vec::new(), under_way: BTreeSet::new() }
     }
 }
 
@@ -308,6 +320,18 @@ fn note(messages: &mut Vec<Message>, at: usize, sent: Sent, now: Timestamp) -> (
             messages.push(message.clone());
             (message, None)
         }
+    }
+}
+
+/// Comes when a message was sent.
+async fn sent(hand: &mut Option<Hand>) {
+    match hand {
+        Some(hand) if !hand.sending.is_empty() => {
+            if let Some(Ok(done)) = hand.sending.join_next().await {
+                hand.sent.push(done);
+            }
+        }
+        _ => std::future::pending().await,
     }
 }
 

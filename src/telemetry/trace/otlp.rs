@@ -24,9 +24,9 @@ impl Resource {
     }
 
     /// The body of a request that delivers these traces.
-    pub fn request(&self, traces: Vec<Box<Trace>>) -> Vec<u8> {
+    pub fn request(&self, traces: Vec<Trace>) -> Vec<u8> {
         let scope = Scope { name: "valetkey".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
-        let spans = traces.into_iter().flat_map(|trace| trace.spans()).collect();
+        let spans = traces.into_iter().flat_map(Trace::spans).collect();
         let request = Request {
             resource_spans: vec![ResourceSpans {
                 resource: Some(ResourceMessage { attributes: self.0.clone() }),

@@ -1,7 +1,6 @@
 //! What operators ask and order, under `/admin`. Guarded by `admin.token`; without one no route of it is there.
 //!
-//! - `audit`: what happened
-//! - `erase`: all of a user goes
+//! - `audit`: what happened; `erase`: all of a user goes
 //! - `failures`: what failed lately
 //! - `funnel`: how far attempts to connect come
 
@@ -27,7 +26,7 @@ mod failures;
 mod funnel;
 
 pub(super) fn routes() -> Router<Arc<State>> {
-    erase::routes().merge(audit::routes()).merge(failures::routes()).merge(funnel::routes())
+    audit::routes().merge(erase::routes()).merge(failures::routes()).merge(funnel::routes())
 }
 
 /// Whether whoever asks is the operator.

@@ -250,11 +250,11 @@ fn parts(rig: &Rig, readily: Readily) -> Parts {
     let contacts = Contacts::new(&[], 1, store, Arc::new(Silence), rig.clock.clone(), runtime.clone());
     Parts {
         contacts,
+        failures,
         audit: crate::events::audit::AuditReader::new(
             Arc::clone(&rig.store),
             Arc::new(crate::vault::Vault::new(&rig.config.vault)),
         ),
-        failures,
         consent: Arc::clone(&rig.consent),
         connections: rig.connections.clone(),
         services: Arc::clone(&rig.services),

@@ -4,6 +4,7 @@
 //! with a deadline, never by a fixed sleep.
 
 pub(crate) mod answer;
+pub(crate) mod attempts;
 pub(crate) mod authorization_server;
 pub(crate) mod balancer;
 pub(crate) mod browser;
