@@ -44,7 +44,7 @@ pub use cache::Credential;
 pub use edit::Renamed;
 pub use keys::{ApiKeys, Holder, Standing};
 pub use manage::{Erased, LABELS_MAX, Manager, Unconfirmed, UnconfirmedGrant};
-pub use model::{AuthKind, Connection, KeyFacts, Reason, Status, Unavailable, Unusable};
+pub use model::{AuthKind, Connection, End, EndReason, KeyFacts, Reason, Status, Unavailable, Unusable};
 pub use record::root::Roots;
 pub use resolve::{AfterRejection, Decision, Resolver, Want};
 pub use revoke::{Arrival, Revoker};

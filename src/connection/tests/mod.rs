@@ -5,6 +5,7 @@ mod changing;
 mod clocks;
 mod continuing;
 mod deciding;
+mod ends;
 mod erasing;
 mod fleet;
 mod freshness;
