@@ -5,6 +5,7 @@ use clap::Subcommand;
 
 use super::Outcome;
 
+mod connections;
 mod migration;
 
 /// What to report on.
@@ -12,11 +13,14 @@ mod migration;
 pub enum ReportCommand {
     /// How far each service is on its way from API keys to OAuth, caller by caller.
     Migration(migration::MigrationArgs),
+    /// All connections, those that end first first.
+    Connections(connections::ConnectionsArgs),
 }
 
 /// Does it.
 pub fn run(command: &ReportCommand) -> Outcome {
     match command {
         ReportCommand::Migration(args) => migration::run(args),
+        ReportCommand::Connections(args) => connections::run(args),
     }
 }

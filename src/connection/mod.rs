@@ -8,7 +8,7 @@
 //! - `refresh`: one refresh everywhere; `keys`: API keys
 //! - `resolve`: (caller, service, account) → credential, and what an upstream's refusal means
 //! - `manage`: connect, list, rename, disconnect, erase, and grants that wait for somebody's word
-//! - `heal`: ahead of time, and what others left
+//! - `heal`: ahead of time, and what others left; `survey`: all connections at once, and which of them end
 //!
 //! Each room has one type that owns its part; this file puts them together and says when they begin and end. Nothing here
 //! knows HTTP requests, pages or how a refusal is worded; nothing above may touch a credential but through here.
@@ -37,6 +37,7 @@ mod record;
 mod refresh;
 mod resolve;
 mod revoke;
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +49,9 @@ pub use model::{AuthKind, Connection, End, EndReason, KeyFacts, Reason, Status, 
 pub use record::root::Roots;
 pub use resolve::{AfterRejection, Decision, Resolver, Want};
 pub use revoke::{Arrival, Revoker};
+pub use survey::{
+    Census, Counted, Filter, PartError, Parted, Reminders, Survey, SurveyError, SurveyPage, Surveyed, Tally,
+};
 
 use cache::SnapshotCache;
 use edit::{Editor, Moves, Saver};
@@ -104,6 +108,10 @@ pub struct Connections {
     pub api_keys: Arc<ApiKeys>,
     /// Parting with grants.
     pub revoker: Arc<Revoker>,
+    /// All connections at once, for operators.
+    pub survey: Arc<Survey>,
+    /// Tells people of connections that will end.
+    pub reminders: Arc<Reminders>,
     records: Arc<Records>,
     reader: Arc<Reader>,
     saver: Arc<Saver>,
@@ -200,6 +208,7 @@ impl Connections {
             metrics,
             handle.clone(),
         );
+        let own_leases = Arc::clone(&leases);
         let unconfirmed =
             Unconfirmed::new(Arc::clone(&records), Arc::clone(&editor), (Arc::clone(&revoker), leases), live.clone());
         let healer = Healer::new(
@@ -210,6 +219,9 @@ impl Connections {
             process,
             (ending.clone(), handle.clone()),
         );
+        let looking = Arc::clone(&last_use);
+        let survey = Survey::new((Arc::clone(&records), Arc::clone(&editor)), looking, live.clone(), handle.clone());
+        let reminders = Reminders::new(Arc::clone(&survey), Arc::clone(&own_leases));
         let manager = Manager::new(ManagerParts {
             records: Arc::clone(&records),
             reader: Arc::clone(&reader),
@@ -228,6 +240,8 @@ impl Connections {
             unconfirmed,
             api_keys,
             revoker,
+            survey,
+            reminders,
             records,
             reader,
             saver,

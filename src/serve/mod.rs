@@ -136,6 +136,9 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
     let funnel =
         Funnel::new(heart.roots.clone(), Arc::clone(&heart.store), Arc::clone(&metrics), on.background.clone());
     heart.connections.api_keys.look_after();
+    if inbox.is_some() {
+        heart.connections.reminders.look_after(config.notifications.before_end.clone());
+    }
     let lasting = Arc::new(Lasting {
         around: Arc::new(Around::new(heart.roots.clone(), current.clone(), clock.clone())),
         health: health::Probe::start(&heart, current.clone(), drain.clone(), &on.background),

@@ -53,6 +53,8 @@ pub enum Purpose {
     Event,
     /// A person's word that pods may act for them.
     Allowance,
+    /// Which connections an operator has counted, to give them up.
+    Survey,
 }
 
 impl Purpose {
@@ -66,6 +68,7 @@ impl Purpose {
             Self::Session => "session",
             Self::Event => "event",
             Self::Allowance => "allowance",
+            Self::Survey => "survey",
         }
     }
 }

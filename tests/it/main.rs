@@ -58,6 +58,9 @@ mod in_python;
 /// Health, readiness, metrics.
 mod admin;
 
+/// Connections that end by themselves: who is told, and what operators see and do of all of them.
+mod ends;
+
 /// What operators learn: log, metrics, readiness, `check`, and how `serve` ends.
 mod operators;
 

@@ -20,6 +20,7 @@ mod renaming;
 mod rig;
 mod sim;
 mod sparing;
+mod surveying;
 mod thrift;
 mod using;
 mod waiting;

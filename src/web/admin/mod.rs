@@ -1,22 +1,28 @@
 //! What operators ask and order, under `/admin`. Guarded by `admin.token`; without one no route of it is there.
 //!
-//! - `erase`: all of a user goes
+//! - `connections`: all of them, listed and given up; `erase`: all of a user goes
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, ops::RangeInclusive, sync::Arc};
 
-use axum::{Router, extract::FromRequestParts};
-use http::{HeaderMap, header, request::Parts};
+use axum::{
+    Router,
+    extract::FromRequestParts,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderValue, header, request::Parts};
+use serde_json::Value;
 
-use super::{State, cause};
+use super::{State, cause, consent_pages::parameter, page};
 use crate::{
     events::{Actor, Cause},
     refusal::Refusal,
 };
 
+mod connections;
 mod erase;
 
 pub(super) fn routes() -> Router<Arc<State>> {
-    erase::routes()
+    erase::routes().merge(connections::routes())
 }
 
 /// Whether whoever asks is the operator.
@@ -28,6 +34,25 @@ fn admit(state: &State, headers: &HeaderMap) -> Result<(), Refusal> {
         Some((scheme, presented)) if scheme.eq_ignore_ascii_case(b"bearer ") && token.matches(presented) => Ok(()),
         Some(_) => Err(Refusal::unauthenticated("invalid", "This is not the admin token")),
     }
+}
+
+/// A whole number of the query; none where it isn't given.
+///
+/// # Errors
+/// Where it is none, or lies outside.
+fn number(query: Option<&str>, name: &str, within: RangeInclusive<u32>) -> Result<Option<u32>, Refusal> {
+    let Some(text) = parameter(query, name) else { return Ok(None) };
+    let found = text.parse().ok().filter(|number| within.contains(number));
+    let wrong = || format!("`{name}` should be a whole number from {} to {}", within.start(), within.end());
+    found.map(Some).ok_or_else(|| Refusal::bad_request(wrong()))
+}
+
+/// What was asked for.
+fn answered(body: &Value) -> Response {
+    let mut response = body.to_string().into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    page::seal(response.headers_mut());
+    response
 }
 
 /// The request as the cause of what the operator does by it.
