@@ -35,8 +35,15 @@ test-examples: ## The examples alone, each started and called as its README says
 	@cd tests/examples && PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -q -p no:cacheprovider
 
 .PHONY: chart
-chart: ## What of the Helm chart is made: its README and the part of its schema that is the configuration's
+chart: ## What is made: the Grafana dashboard; of the Helm chart its README, the schema's `config`, and dashboard and rules
+	@scripts/dashboard.py
 	@scripts/chart.py
+
+.PHONY: test-monitoring
+test-monitoring: ## Dashboard and rules alone, with a real Prometheus and the real binary; `make test` runs them, too
+	@scripts/install-test-deps.sh
+	@cargo build --quiet --locked
+	@cd tests/monitoring && PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -q -p no:cacheprovider
 
 MDBOOK := target/mdbook/bin/mdbook
 .PHONY: docs

@@ -148,7 +148,7 @@ fn resolve(bencher: Bencher<'_, '_>) {
     let path = CallPath::parse("/user").unwrap();
     let operation = Some(Operation { methods: "GET", path: &path });
     let services = &loaded.services;
-    let want = Want { caller: &caller, services, service, account: None, scopes: &[], operation };
+    let want = Want { caller: &caller, services, service, account: None, scopes: &[], operation, waited: None };
     let held = runtime.block_on(heart.connections.resolver.resolve(&want)).unwrap();
     let owner = heart.connections.resolver.owner(&caller).unwrap();
     let at = now();

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Makes what of the chart is made: README.md from the comments of values.yaml, and of values.schema.json the part for
-`config` from config/valetkey.schema.json. `--check` only says whether something is stale. Needs nothing but Python."""
+"""Makes what of the chart is made: README.md from the comments of values.yaml, of values.schema.json the part for
+`config` from config/valetkey.schema.json, and copies of dashboard and rules, as a chart reads its own files only. `--check` only says whether something is stale. Needs nothing but Python."""
 
 import json
 import re
@@ -100,12 +100,14 @@ def readme() -> str:
 def main() -> int:
     """Writes, or checks."""
     made = {CHART / "values.schema.json": schema(), CHART / "README.md": readme()}
+    made |= {CHART / "monitoring" / name: (ROOT / "monitoring" / name).read_text() for name in ("dashboard.json", "rules.yaml")}
     stale = [file for file, text in made.items() if not file.exists() or file.read_text() != text]
     if "--check" in sys.argv[1:]:
         for file in stale:
             print(f"{file.relative_to(ROOT)} is stale: run scripts/chart.py", file=sys.stderr)
         return 1 if stale else 0
     for file in stale:
+        file.parent.mkdir(exist_ok=True)
         file.write_text(made[file])
         print(f"made {file.relative_to(ROOT)}")
     return 0

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need and this machine lacks: the build's needs, redis-server, Node.js with npm, libfaketime,
-# Chromium, valgrind (which counts instructions), curl and git, and the packages of the folders of tests, and of the
-# examples, from their lock files.
+# Chromium, valgrind (which counts instructions), curl and git, Prometheus with promtool, and the packages of the folders of tests,
+# and of the examples, from their lock files.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -17,6 +17,7 @@ command -v chromium >/dev/null || missing+=(chromium)
 command -v curl >/dev/null || missing+=(curl)
 command -v git >/dev/null || missing+=(git)
 "$here/apt-install.sh" "${missing[@]}"
+"$here/install-prometheus.sh"
 
 for node in "$here/../tests/node" "$here/../examples/express-octokit"; do
   # The mark is younger than the lock file: nothing to do.

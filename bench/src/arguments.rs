@@ -63,6 +63,9 @@ pub struct Arguments {
     /// algorithm (scripts/count-instructions.sh)
     #[arg(long)]
     pub emulated: bool,
+    /// Valetkey tells all that it can: how long what took, in each answer, and of one call in a hundred a trace and a line in the log
+    #[arg(long)]
+    pub telling: bool,
     /// Keep callgrind's files in this folder, for `callgrind_annotate`
     #[arg(long, value_name = "FOLDER")]
     pub keep: Option<PathBuf>,

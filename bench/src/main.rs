@@ -5,7 +5,7 @@
 //! docs/PERFORMANCE.md.
 #![forbid(unsafe_code)]
 
-use std::{process::ExitCode, time::Duration};
+use std::{process::ExitCode, sync::atomic::Ordering, time::Duration};
 
 use clap::Parser;
 
@@ -18,7 +18,7 @@ use crate::{
     progress::Progress,
     race::Race,
     report::{Fact, Report},
-    scene::Scene,
+    scene::{Scene, configuration::TELLING},
     users::Signing,
 };
 
@@ -55,6 +55,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.emulated && std::thread::available_parallelism().map_or(1, usize::from) < 2 {
         return Err("two cores are needed: one for the proxy, one for everything else".into());
     }
+    TELLING.store(arguments.telling, Ordering::Relaxed);
     let (progress, mut report) = (Progress::new(), Report::default());
     if arguments.races() {
         race(arguments, &progress, &mut report)?;

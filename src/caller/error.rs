@@ -1,6 +1,6 @@
 //! Why a caller is not believed, and why an issuer can't be.
 
-use crate::id::Issuer;
+use crate::{id::Issuer, telemetry::metrics::CallerRejection};
 
 /// No caller could be told from what was presented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +47,19 @@ impl Reason {
             Self::NotYetValid => "not_yet_valid",
             Self::Invalid => "invalid",
             Self::KeysUnavailable => "keys_unavailable",
+        }
+    }
+
+    /// As the metrics count it.
+    pub(super) fn rejection(self) -> CallerRejection {
+        match self {
+            Self::Missing => CallerRejection::Missing,
+            Self::Malformed => CallerRejection::Malformed,
+            Self::TooLong => CallerRejection::TooLong,
+            Self::Expired => CallerRejection::Expired,
+            Self::NotYetValid => CallerRejection::NotYetValid,
+            Self::Invalid => CallerRejection::Invalid,
+            Self::KeysUnavailable => CallerRejection::KeysUnavailable,
         }
     }
 

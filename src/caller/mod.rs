@@ -26,6 +26,7 @@ use std::{
     time::Duration,
 };
 
+use http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 
@@ -45,6 +46,7 @@ use crate::{
     outbound::Outbound,
     secret::Secret,
     store::OwnerId,
+    telemetry::Metrics,
 };
 
 /// How far clocks may be apart, in seconds.
@@ -140,6 +142,7 @@ pub struct Callers {
     actors: bool,
     verified: VerifiedTokens,
     observer: Option<Observer>,
+    metrics: Option<Arc<Metrics>>,
     longest: Option<u64>,
 }
 
@@ -209,7 +212,15 @@ impl Callers {
         let issuers = configured.iter().enumerate().map(issuer).collect::<Result<_, _>>()?;
         let verified = VerifiedTokens::new(cache_size);
         let actors = configured.iter().any(acts_for_others);
-        Ok(Self { issuers, configured: configured.to_vec(), actors, verified, observer: None, longest: None })
+        Ok(Self {
+            issuers,
+            configured: configured.to_vec(),
+            actors,
+            verified,
+            observer: None,
+            metrics: None,
+            longest: None,
+        })
     }
 
     /// Also tells of each JWT when it is verified, which is once for as long as it is remembered. What is told must not
@@ -217,6 +228,13 @@ impl Callers {
     #[must_use]
     pub fn telling(mut self, observer: impl Fn(&Caller) + Send + Sync + 'static) -> Self {
         self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Counts there who is not believed.
+    #[must_use]
+    pub fn counting(mut self, metrics: Arc<Metrics>) -> Self {
+        self.metrics = Some(metrics);
         self
     }
 
@@ -247,6 +265,26 @@ impl Callers {
         None
     }
 
+    /// The caller whose JWT these headers present ([`presented`]).
+    ///
+    /// # Errors
+    /// As [`Callers::authenticate`], and where there is none, or more than one.
+    pub async fn presented_by(
+        &self,
+        headers: &HeaderMap,
+        service_header: Option<&HeaderName>,
+        now: Timestamp,
+    ) -> Result<Arc<Caller>, Unauthenticated> {
+        let token = presented(headers, service_header).inspect_err(|error| self.count(*error))?;
+        self.authenticate(&token, now).await
+    }
+
+    fn count(&self, error: Unauthenticated) {
+        if let Some(metrics) = &self.metrics {
+            metrics.caller_rejected(error.reason.rejection());
+        }
+    }
+
     /// The caller whose JWT this is. Waits, for some seconds at most, where the issuer's
     /// keys have to be fetched first.
     ///
@@ -256,6 +294,11 @@ impl Callers {
         if let Some(caller) = self.cached(token.as_bytes(), now) {
             return Ok(caller);
         }
+        let verified = self.verify(token, now).await;
+        verified.inspect_err(|error| self.count(*error))
+    }
+
+    async fn verify(&self, token: &str, now: Timestamp) -> Result<Arc<Caller>, Unauthenticated> {
         if self.longest.is_some_and(|longest| token.len() as u64 > longest) {
             return Err(Reason::TooLong.into());
         }

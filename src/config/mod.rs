@@ -16,6 +16,7 @@ use crate::{
     secret::{Secret, SecretString},
 };
 
+mod alerts;
 mod api_keys;
 pub mod brand;
 mod context;
@@ -35,6 +36,7 @@ mod reference;
 mod resolve;
 mod schema;
 mod service;
+mod telemetry;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -43,6 +45,7 @@ pub mod units;
 pub mod urls;
 mod validate;
 
+pub use alerts::{AlertEmail, Alerts};
 pub use api_keys::ApiKeys;
 pub use brand::Brand;
 pub(crate) use context::{Context, or};
@@ -60,6 +63,7 @@ pub use provider::{ApiKeyPhase, ClientAuth, ErrorRules, Injection, Pkce, Provide
 pub(crate) use raw::{RawApiKeys, RawLimits, RawMatch, RawRateLimit, RawRule, RawService, RawTimeouts, RawUpstream};
 pub use schema::schema;
 pub use service::{Limits, PolicyRule, RateLimit, Timeouts, Upstream, UpstreamProtocol};
+pub use telemetry::{Otlp, Telemetry};
 
 /// A whole configuration, checked, but for its services, which are `provider`'s.
 #[derive(Debug, Clone)]
@@ -94,6 +98,10 @@ pub struct Config {
     pub refresh: Refresh,
     /// Who is told what happens to connections.
     pub notifications: Notifications,
+    /// What Valetkey tells of itself.
+    pub telemetry: Telemetry,
+    /// Who is told when something fails too often.
+    pub alerts: Alerts,
 }
 
 /// One listener.

@@ -52,6 +52,11 @@ impl JsonSchema for Span {
     }
 }
 
+/// A duration as the operator would write it.
+pub fn shown(time: Duration) -> String {
+    humantime::format_duration(time).to_string()
+}
+
 /// A duration, or `none` for never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpanOrNone(pub Option<Duration>);

@@ -8,7 +8,8 @@
 //! - `refresh`: one refresh everywhere; `keys`: API keys
 //! - `resolve`: (caller, service, account) → credential, and what an upstream's refusal means
 //! - `manage`: connect, list, rename, disconnect, erase, and grants that wait for somebody's word
-//! - `heal`: ahead of time, and what others left; `survey`: all connections at once, and which of them end
+//! - `heal`: ahead of time, and what others left; `survey`: all connections at once, and which of them end; `census`: how many
+//!   there are
 //!
 //! Each room has one type that owns its part; this file puts them together and says when they begin and end. Nothing here
 //! knows HTTP requests, pages or how a refusal is worded; nothing above may touch a credential but through here.
@@ -25,6 +26,7 @@ use crate::{
 };
 
 mod cache;
+mod census;
 mod edit;
 mod flight;
 mod heal;
@@ -42,16 +44,15 @@ mod survey;
 mod tests;
 
 pub use cache::Credential;
+pub use census::CensusTaker;
 pub use edit::Renamed;
 pub use keys::{ApiKeys, Holder, Standing};
 pub use manage::{Erased, LABELS_MAX, Manager, Unconfirmed, UnconfirmedGrant};
 pub use model::{AuthKind, Connection, End, EndReason, KeyFacts, Reason, Status, Unavailable, Unusable};
 pub use record::root::Roots;
-pub use resolve::{AfterRejection, Decision, Resolver, Want};
+pub use resolve::{AfterRejection, Decision, Resolver, Waited, Want};
 pub use revoke::{Arrival, Revoker};
-pub use survey::{
-    Census, Counted, Filter, PartError, Parted, Reminders, Survey, SurveyError, SurveyPage, Surveyed, Tally,
-};
+pub use survey::{Counted, Filter, PartError, Parted, Reminders, Survey, SurveyError, SurveyPage, Surveyed};
 
 use cache::SnapshotCache;
 use edit::{Editor, Moves, Saver};
@@ -112,6 +113,8 @@ pub struct Connections {
     pub survey: Arc<Survey>,
     /// Tells people of connections that will end.
     pub reminders: Arc<Reminders>,
+    /// How many connections there are.
+    pub census: Arc<CensusTaker>,
     records: Arc<Records>,
     reader: Arc<Reader>,
     saver: Arc<Saver>,
@@ -154,7 +157,7 @@ impl Connections {
 
     fn at_rest(parts: Parts, process: String) -> Self {
         let Parts { store, vault, roots, live, oauth, events, metrics, clock, calls, handle, .. } = parts;
-        let capacity = parts.cache.credentials;
+        let (capacity, counted_in) = (parts.cache.credentials, Arc::clone(&metrics));
         let ending = CancellationToken::new();
         let cache = Arc::new(SnapshotCache::new(capacity, parts.cache.offline_max));
         let leases = Arc::new(Leases::new(Arc::clone(&store), process.clone(), handle.clone()));
@@ -208,7 +211,7 @@ impl Connections {
             metrics,
             handle.clone(),
         );
-        let own_leases = Arc::clone(&leases);
+        let (own_leases, counting) = (Arc::clone(&leases), process.clone());
         let unconfirmed =
             Unconfirmed::new(Arc::clone(&records), Arc::clone(&editor), (Arc::clone(&revoker), leases), live.clone());
         let healer = Healer::new(
@@ -221,6 +224,7 @@ impl Connections {
         );
         let looking = Arc::clone(&last_use);
         let survey = Survey::new((Arc::clone(&records), Arc::clone(&editor)), looking, live.clone(), handle.clone());
+        let census = CensusTaker::new((Arc::clone(&survey), counted_in), counting, (ending.clone(), handle.clone()));
         let reminders = Reminders::new(Arc::clone(&survey), Arc::clone(&own_leases));
         let manager = Manager::new(ManagerParts {
             records: Arc::clone(&records),
@@ -242,6 +246,7 @@ impl Connections {
             revoker,
             survey,
             reminders,
+            census,
             records,
             reader,
             saver,

@@ -3,7 +3,7 @@
 
 use url::Url;
 
-use super::{Browser, Consent, ReturnTo, Stage, Ticket, TicketError, state::State};
+use super::{Browser, Consent, Family, Fingerprint, ReturnTo, Ticket, TicketError, state::State};
 use crate::{
     clock::Timestamp,
     config::Binding,
@@ -26,6 +26,19 @@ pub struct Plan {
     pub return_to: Option<ReturnTo>,
     /// What is connected under this label now.
     pub existing: Option<Connection>,
+    /// In which browser it was opened.
+    pub family: Family,
+}
+
+/// Who is at a link, as far as that is known.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Guest<'a> {
+    /// The browser, where it was here before.
+    pub browser: Option<&'a Browser>,
+    /// What it says it is: for counting alone.
+    pub family: Family,
+    /// Whom it has proved to be.
+    pub proven: Option<&'a CallerId>,
 }
 
 /// Why a browser can't go on with a link.
@@ -56,7 +69,7 @@ pub enum BeginError {
 
 impl Consent {
     /// Opens a link. `service` is the one in the link's path, `return_to` the link's own (one that is not allowed is
-    /// passed over), `proven` whom this browser has proved to be.
+    /// passed over).
     ///
     /// # Errors
     /// Where this browser could not go on with it either.
@@ -65,17 +78,16 @@ impl Consent {
         service: &Service,
         text: &str,
         return_to: Option<&str>,
-        browser: Option<&Browser>,
-        proven: Option<&CallerId>,
+        guest: Guest<'_>,
         now: Timestamp,
     ) -> Result<Plan, BeginError> {
         let root = self.roots.get().await?;
         let ticket = Ticket::open(&root, text, &service.name, now)?;
         let oauth = service.oauth.as_deref().ok_or(BeginError::NoOAuth)?;
-        if self.settings.connect.binding == Binding::Session && proven != Some(&ticket.caller) {
+        if self.settings.connect.binding == Binding::Session && guest.proven != Some(&ticket.caller) {
             return Err(BeginError::NotYours);
         }
-        self.uses.usable(&ticket, browser).await?;
+        self.uses.usable(&ticket, guest.browser).await?;
         let id = connection_id(&ticket);
         let all = self.connections.manager.list(&id.caller).await?;
         let of_service = |connection: &&Connection| connection.service == id.service;
@@ -96,8 +108,8 @@ impl Consent {
         }
         let wanted = return_to.or(ticket.return_to.as_deref());
         let return_to = wanted.and_then(|text| self.links.return_to(text).ok());
-        self.funnel.reached(&ticket, Stage::Opened, now).await;
-        Ok(Plan { ticket, text: text.to_owned(), scopes, return_to, existing })
+        self.funnel.opened(&ticket, guest.family, now).await;
+        Ok(Plan { ticket, text: text.to_owned(), scopes, return_to, existing, family: guest.family })
     }
 
     /// Goes on: binds the ticket to this browser, keeps the state, and tells where to send the browser: to the provider.
@@ -117,15 +129,13 @@ impl Consent {
         let ticket = plan.ticket.clone();
         let verifier = oauth::Verifier::generate().map_err(|_| Unavailable::Keys)?;
         let challenge = verifier.challenge();
-        let state = State::new(browser, service.name.clone(), &verifier, plan, now);
-        let (handle, begins) = self.states.keep(&root, &ticket, &state).await?;
+        let asked = Fingerprint::of(&oauth.scopes);
+        let mut state = State::new(browser, service.name.clone(), &verifier, plan, asked, now);
+        let (handle, begins) = self.states.keep(&root, &ticket, &mut state, now).await?;
         let redirect_uri = self.links.redirect_uri(&service.name);
         let url = oauth::authorize_url(oauth, &redirect_uri, &handle, Some(&challenge), &state.scopes, &[]);
         tracing::info!(service = %service.name, "connect: sent to the provider");
-        // Where an attempt with this ticket is under way already, no other begins.
-        if begins {
-            self.funnel.reached(&ticket, Stage::Initiated, now).await;
-        }
+        self.funnel.initiated(&ticket, &state.beginning, &oauth.scopes, begins, now).await;
         Ok(url)
     }
 }

@@ -5,7 +5,7 @@
 use url::Url;
 
 use super::{
-    BeginError, Browser, Consent, Ended, Outcome, Stage, Ticket,
+    BeginError, Browser, Consent, Ended, Outcome, Ticket,
     begin::connection_id,
     held::{Around, Held},
     state::{Handle, State},
@@ -54,6 +54,8 @@ pub enum CallbackError {
     Ended {
         /// How.
         why: Ended,
+        /// What the provider or the call to it said, in a word of the closed list, where it did.
+        word: Option<&'static str>,
         /// What the person can do.
         retry: Box<Retry>,
     },
@@ -140,20 +142,6 @@ fn is_a_no(error: &str) -> bool {
     NO.contains(&word.as_str())
 }
 
-/// The stages that an attempt has reached which ended at the callback like this; none where it goes on.
-const fn stages(outcome: &Result<Outcome, CallbackError>) -> [Option<Stage>; 2] {
-    match outcome {
-        Ok(Outcome::Stored(_)) => [Some(Stage::Authorized), Some(Stage::Completed)],
-        Ok(Outcome::Question(_) | Outcome::Pending(_)) => [Some(Stage::Authorized), None],
-        Err(CallbackError::Ended { why: why @ (Ended::Denied | Ended::ProviderError), .. }) => {
-            [Some(Stage::Failed(*why)), None]
-        }
-        Err(CallbackError::Ended { why, .. }) => [Some(Stage::Authorized), Some(Stage::Failed(*why))],
-        // Not the owner's callback.
-        Err(_) => [None, None],
-    }
-}
-
 impl Consent {
     /// Takes an answer at the callback of `service` from `browser`.
     ///
@@ -186,10 +174,36 @@ impl Consent {
         self.states.attempt_over(&ticket).await;
         let arrived = Arrived { service, client, browser, ticket: &ticket, state: &state };
         let outcome = self.go_on(&arrived, answer, cause, now).await;
-        for stage in stages(&outcome).into_iter().flatten() {
-            self.funnel.reached(&ticket, stage, now).await;
-        }
+        self.count(&ticket, &state, &outcome, cause, now).await;
         outcome
+    }
+
+    /// Counts what came of it.
+    async fn count(
+        &self,
+        ticket: &Ticket,
+        state: &State,
+        outcome: &Result<Outcome, CallbackError>,
+        cause: &Cause,
+        now: Timestamp,
+    ) {
+        let (ended, authorized) = match outcome {
+            Ok(_) => (None, true),
+            Err(CallbackError::Ended { why, word, .. }) => {
+                (Some((*why, *word)), !matches!(why, Ended::Denied | Ended::ProviderError))
+            }
+            // Not the owner's callback.
+            Err(_) => return,
+        };
+        if authorized {
+            self.funnel.authorized(ticket, now).await;
+        }
+        if let Some((why, word)) = ended {
+            let request = cause.request.as_ref();
+            self.funnel.failed(ticket, &state.beginning, (why, word), request, now).await;
+        } else if let Ok(Outcome::Stored(_)) = outcome {
+            self.funnel.completed(ticket, &state.beginning, now).await;
+        }
     }
 
     /// From a state that is spent to whatever comes of it.
@@ -201,12 +215,14 @@ impl Consent {
         now: Timestamp,
     ) -> Result<Outcome, CallbackError> {
         let Arrived { service, client, browser, ticket, state } = *arrived;
-        let end = |why: Ended| self.ended(why, service, ticket, state, now);
+        let end_saying = |why: Ended, word| self.ended((why, word), service, ticket, state, now);
+        let end = |why: Ended| end_saying(why, None);
         if let Some(error) = &answer.error {
             // Words of the provider's, through the browser: cut short, and with control characters escaped.
             let said: String = error.chars().take(100).collect();
             tracing::info!(service = %service.name, error = ?said, "connect: the provider answered with an error");
-            return Err(end(if is_a_no(error) { Ended::Denied } else { Ended::ProviderError }));
+            let why = if is_a_no(error) { Ended::Denied } else { Ended::ProviderError };
+            return Err(end_saying(why, oauth::listed(error)));
         }
         let code = answer.code.ok_or_else(|| end(Ended::ProviderError))?;
         match self.uses.usable(ticket, Some(browser)).await {
@@ -222,7 +238,8 @@ impl Consent {
             Err(error) => {
                 arrival.end();
                 tracing::warn!(service = %service.name, %error, "connect: the code exchange failed");
-                return Err(end(if error.is_transient() { Ended::ExchangeFailed } else { Ended::ExchangeRefused }));
+                let why = if error.is_transient() { Ended::ExchangeFailed } else { Ended::ExchangeRefused };
+                return Err(end_saying(why, error.word()));
             }
         };
         let identity = self.oauth.granted_by(client, &grant).await;
@@ -234,6 +251,7 @@ impl Consent {
             application: ticket.application.clone(),
             ticket: state.ticket.clone(),
             return_to: state.return_to.clone(),
+            beginning: state.beginning,
         };
         let (id, identity) = (around.id.clone(), around.identity.clone());
         let held = Held::new(around, &grant, browser, now);
@@ -252,11 +270,19 @@ impl Consent {
         Ok(settled)
     }
 
-    fn ended(&self, why: Ended, service: &Service, ticket: &Ticket, state: &State, now: Timestamp) -> CallbackError {
+    fn ended(
+        &self,
+        (why, word): (Ended, Option<&'static str>),
+        service: &Service,
+        ticket: &Ticket,
+        state: &State,
+        now: Timestamp,
+    ) -> CallbackError {
         tracing::info!(service = %service.name, why = ?why, "connect: ended without a grant");
         let again = (why != Ended::Used && !ticket.has_expired(now))
             .then(|| self.links.connect_url(&service.name, &state.ticket));
         let back = self.back(state.return_to.as_deref()).map(|url| url.with(&[("error", why.code())]));
-        CallbackError::Ended { why, retry: Box::new(Retry { again, back, application: ticket.application.clone() }) }
+        let retry = Box::new(Retry { again, back, application: ticket.application.clone() });
+        CallbackError::Ended { why, word, retry }
     }
 }

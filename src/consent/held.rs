@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Browser, Consent, STATE_TTL, digest, token};
+use super::{Beginning, Browser, Consent, STATE_TTL, digest, token};
 use crate::{
     clock::Timestamp,
     connection::{Connection, Unavailable, UnconfirmedGrant},
@@ -41,6 +41,9 @@ pub(super) struct Held {
     pub return_to: Option<String>,
     /// For what it waits.
     pub waits_for: WaitsFor,
+    /// How the attempt began, for whoever counts.
+    #[serde(default)]
+    pub beginning: Beginning,
     browser: String,
     #[serde(serialize_with = "secret::reveal")]
     access_token: SecretString,
@@ -80,12 +83,13 @@ pub(super) struct Around {
     pub application: Option<String>,
     pub ticket: String,
     pub return_to: Option<String>,
+    pub beginning: Beginning,
 }
 
 impl Held {
     pub fn new(around: Around, grant: &Grant, browser: &Browser, now: Timestamp) -> Self {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let Around { id, identity, requested, name, application, ticket, return_to } = around;
+        let Around { id, identity, requested, name, application, ticket, return_to, beginning } = around;
         Self {
             asked: id.account.clone(),
             id,
@@ -96,6 +100,7 @@ impl Held {
             ticket,
             return_to,
             waits_for: WaitsFor::Person,
+            beginning,
             browser: browser.hash(),
             access_token: grant.access_token.clone(),
             refresh_token: grant.refresh_token.clone(),

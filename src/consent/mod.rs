@@ -35,13 +35,14 @@ mod tests;
 mod ticket;
 
 pub use away::Allowances;
-pub use begin::{BeginError, Plan};
+pub use begin::{BeginError, Guest, Plan};
 pub use binding::Browser;
 use binding::Uses;
 pub use callback::{Answer, CallbackError, Retry};
 pub use ended::Ended;
 pub use forget::Erasures;
-pub use funnel::{Funnel, Stage};
+use funnel::{Beginning, Fingerprint};
+pub use funnel::{DAYS_MAX, Family, Funnel, Report};
 pub use link::{Link, Links, Wish};
 pub use remedy::{RefusedCall, Remedy};
 pub use return_to::{Refused, ReturnTo};

@@ -4,7 +4,7 @@
 use url::Url;
 
 use super::{
-    Browser, Consent, ReturnTo, Stage, Ticket,
+    Browser, Consent, ReturnTo, Ticket,
     held::{Held, Waiting, WaitsFor},
 };
 use crate::{
@@ -166,7 +166,7 @@ impl Consent {
             return Err(HeldError::Unknown);
         }
         let from = Waiting { code: code.to_owned(), id: held.id.clone() };
-        let (ticket, mut held) = (self.ticket_of(&held).await, held);
+        let (ticket, beginning, mut held) = (self.ticket_of(&held).await, held.beginning, held);
         let outcome = match choice {
             Choice::Beside(account) => {
                 held.id.account = account.clone();
@@ -177,7 +177,7 @@ impl Consent {
             Choice::Replace => self.keep_or_confirm(Some(&from), held, browser, cause, now).await,
         };
         if let (Ok(Outcome::Stored(_)), Some(ticket)) = (&outcome, ticket) {
-            self.funnel.reached(&ticket, Stage::Completed, now).await;
+            self.funnel.completed(&ticket, &beginning, now).await;
         }
         outcome
     }
@@ -201,7 +201,7 @@ impl Consent {
         let from = Waiting { code: code.to_owned(), id: held.id.clone() };
         let connection = self.keep_held(&from, &held, cause, now).await?.ok_or(HeldError::Unknown)?;
         if let Some(ticket) = self.ticket_of(&held).await {
-            self.funnel.reached(&ticket, Stage::Completed, now).await;
+            self.funnel.completed(&ticket, &held.beginning, now).await;
         }
         Ok(connection)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Browser, Plan, STATE_TTL, Ticket, digest, token};
+use super::{Beginning, Browser, Fingerprint, Plan, STATE_TTL, Ticket, digest, token};
 use crate::{
     clock::Timestamp,
     connection::Unavailable,
@@ -23,8 +23,10 @@ const STATES_MAX: usize = 5;
 const TRIES: usize = 8;
 /// How the list of a ticket's states begins while an attempt is under way …
 const OPEN: &str = "open";
-/// … and once one has come to its end.
+/// … and once one has come to its end; …
 const OVER: &str = "over";
+/// … and what is before the time at which it was begun.
+const SINCE: char = '@';
 
 /// The sealed record behind a `state`.
 #[derive(Serialize, Deserialize)]
@@ -47,6 +49,9 @@ pub(super) struct State {
     pub return_to: Option<String>,
     #[serde(rename = "e", with = "crate::clock::seconds")]
     expires: Timestamp,
+    /// How the attempt began, for whoever counts.
+    #[serde(rename = "a", default)]
+    pub beginning: Beginning,
 }
 
 /// The name under which the store keeps a state.
@@ -60,7 +65,14 @@ impl Handle {
 }
 
 impl State {
-    pub fn new(browser: &Browser, service: ServiceName, verifier: &Verifier, plan: Plan, now: Timestamp) -> Self {
+    pub fn new(
+        browser: &Browser,
+        service: ServiceName,
+        verifier: &Verifier,
+        plan: Plan,
+        asked: Fingerprint,
+        now: Timestamp,
+    ) -> Self {
         Self {
             browser: browser.hash(),
             service,
@@ -69,6 +81,7 @@ impl State {
             scopes: plan.scopes,
             return_to: plan.return_to.map(|url| url.to_string()),
             expires: now.plus(STATE_TTL),
+            beginning: Beginning { browser: plan.family, since: None, asked },
         }
     }
 
@@ -103,17 +116,20 @@ impl States {
         Self { store }
     }
 
-    /// Keeps a state; what comes back is the `state` parameter, and whether an attempt begins with it.
+    /// Keeps a state, which learns when the person was first sent off with this ticket; what comes back is the `state` parameter,
+    /// and whether an attempt begins with it.
     pub(super) async fn keep(
         &self,
         root: &Root,
         ticket: &Ticket,
-        state: &State,
+        state: &mut State,
+        now: Timestamp,
     ) -> Result<(String, bool), Unavailable> {
         let value = token::<32>()?;
         let handle = Handle::of(&value);
         // Listed before it is there: what is in the store is never missing in the list.
-        let begins = self.enlist(ticket, &handle).await?;
+        let (begins, since) = self.enlist(ticket, &handle, now).await?;
+        state.beginning.since = Some(since);
         let plaintext =
             zeroize::Zeroizing::new(serde_json::to_vec(state).expect("texts, numbers and lists of texts are JSON"));
         let sealed = root.seal(Purpose::State, &plaintext, &[handle.0.as_bytes()])?;
@@ -125,28 +141,30 @@ impl States {
     }
 
     /// Puts a state on its ticket's list, and the oldest out of the store where there are too many. Whether no other attempt
-    /// is under way.
-    async fn enlist(&self, ticket: &Ticket, handle: &Handle) -> Result<bool, Unavailable> {
+    /// is under way, and when the list was begun.
+    async fn enlist(&self, ticket: &Ticket, handle: &Handle, now: Timestamp) -> Result<(bool, Timestamp), Unavailable> {
         let id = list_of(ticket);
         for _ in 0..TRIES {
             let Some(old) = self.store.peek(&id).await? else {
-                let first = format!("{OPEN} {}", handle.0);
+                let first = format!("{OPEN}{SINCE}{} {}", now.millis(), handle.0);
                 match self.store.put_once(&id, first.as_bytes(), Some(STATE_TTL)).await? {
-                    Claim::Mine => return Ok(true),
+                    Claim::Mine => return Ok((true, now)),
                     Claim::Theirs(_) => continue,
                 }
             };
             let text = String::from_utf8_lossy(&old);
-            let (under_way, names) = text.split_once(' ').unwrap_or((OVER, ""));
+            let (head, names) = text.split_once(' ').unwrap_or((OVER, ""));
+            let (under_way, since) = head.split_once(SINCE).unwrap_or((head, ""));
+            let since = since.parse().map_or(now, Timestamp::from_millis);
             let mut names: Vec<&str> = names.split(' ').filter(|name| !name.is_empty()).collect();
             names.push(&handle.0);
             let newest = names.split_off(names.len().saturating_sub(STATES_MAX));
-            let new = format!("{OPEN} {}", newest.join(" "));
+            let new = format!("{OPEN}{SINCE}{} {}", since.millis(), newest.join(" "));
             if self.store.replace(&id, &old, new.as_bytes(), Some(STATE_TTL)).await? {
                 for name in names {
                     self.store.take(name).await?;
                 }
-                return Ok(under_way != OPEN);
+                return Ok((under_way != OPEN, since));
             }
         }
         Err(Unavailable::Busy)

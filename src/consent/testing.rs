@@ -23,7 +23,10 @@ use crate::{
     clock::{Clock, Timestamp},
     config::{self, Config},
     connection::{self, Connection, Connections, Roots, Status},
-    events::Events,
+    events::{
+        Events,
+        failures::{Failures, Pace},
+    },
     id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
     oauth::{self, Fault, Transport, TransportError},
     provider::{Live, Loaded, Services},
@@ -226,7 +229,8 @@ impl Rig {
             public_url: config.public_url.clone(),
         });
         let metrics = Arc::new(Metrics::new());
-        let funnel = Funnel::new(roots.clone(), Arc::clone(&store), Arc::clone(&metrics), Handle::current());
+        let failures = Failures::new(clock.clone(), Pace::for_window(config.alerts.window));
+        let funnel = Funnel::new(roots.clone(), Arc::clone(&store), Arc::clone(&metrics), failures, Handle::current());
         let settings = Settings { public_url: config.public_url.clone(), connect: config.connect.clone() };
         let consent = Consent::new(roots.clone(), Arc::clone(&store), oauth, connections.clone(), funnel, settings);
         Self {

@@ -7,6 +7,7 @@
 //! - `notice`: which events are worth telling somebody, whom, and what makes two of them the same
 //! - `contact`: callers' mail addresses, kept sealed
 //! - `outbox`: what waits to be told, and the ways it goes
+//! - `failures`: what fails, gathered and kept; `alerts`: tells operators where it fails too often
 
 use std::{
     fmt,
@@ -19,10 +20,12 @@ use quick_cache::sync::Cache;
 use crate::store::Version;
 use crate::{clock::Timestamp, id::ConnectionId};
 
+pub mod alerts;
 mod audit;
 mod cause;
 mod contact;
 mod event_id;
+pub mod failures;
 mod kept;
 mod notice;
 mod outbox;

@@ -101,7 +101,8 @@ impl Judge {
         let reason = match event.kind {
             // Told by this word from other failures to renew, in the notice's identity, too.
             Kind::ClientRefused => Some(CLIENT_REFUSED),
-            Kind::RefreshFailed => event.detail.or(Some("refresh_failed")),
+            // Whatever the provider said.
+            Kind::RefreshFailed => Some("refresh_failed"),
             Kind::Expired => event.detail.or(Some("expired")),
             _ => event.detail,
         };

@@ -12,6 +12,7 @@ mod revoke;
 #[cfg(test)]
 mod tests;
 mod token;
+mod word;
 mod words;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -23,6 +24,7 @@ pub use error::{Fault, Kind, TokenError, TransportError};
 pub use identify::Identity;
 pub use pkce::Verifier;
 pub use revoke::{Revocation, TokenHint};
+pub use word::listed;
 
 use crate::secret::SecretString;
 

@@ -32,4 +32,4 @@ pub use scopes::{ScopeFacts, ScopeSet};
 pub use service::{API_KEY_MAX, Lifetimes, OAuth, Service};
 pub use services::{Difference, Services};
 pub use upstream::Upstream;
-pub use verdict::{Verdict, is_open_without_body, verdict, wants_body};
+pub use verdict::{Verdict, is_open_without_body, sign, verdict, wants_body};

@@ -58,6 +58,8 @@ pub struct Service {
     pub transport: config::Upstream,
     /// Whether the upstream's `Set-Cookie` is passed on.
     pub response_cookies: bool,
+    /// Whether the upstream learns which trace a call is part of.
+    pub trace_context: bool,
     /// At most this many calls a caller.
     pub rate_limit: Option<RateLimit>,
     /// First match decides; default allow.

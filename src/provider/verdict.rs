@@ -214,6 +214,24 @@ pub fn verdict(service: &Service, status: StatusCode, headers: &HeaderMap, body:
     Verdict::Fine
 }
 
+/// The sign by which an answer says what [`verdict`] reads from it, as the operator knows it: `dead_token[1]` is the provider's second
+/// under `errors.dead_token`. For the log; of an answer that says nothing there is none.
+pub fn sign(service: &Service, status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>) -> Option<String> {
+    let body = body.map(|body| body.get(..BODY_PREFIX_MAX).unwrap_or(body));
+    let holds = |sign: &Compiled| sign.holds(status, headers, body);
+    if insufficient_scope(status, headers).is_some() {
+        return Some("insufficient_scope".to_owned());
+    }
+    let lacks = |sign: &Compiled| sign.scopes(service, status, headers, body).is_some();
+    if let Some(at) = service.signs.missing_scopes.iter().position(lacks) {
+        return Some(format!("missing_scopes[{at}]"));
+    }
+    match service.signs.dead_token.iter().position(holds) {
+        Some(at) => Some(format!("dead_token[{at}]")),
+        None => (status == StatusCode::UNAUTHORIZED).then(|| "status 401".to_owned()),
+    }
+}
+
 /// Whether only a body could tell a dead token from missing scopes or too many calls under this status. An answer to `HEAD`
 /// has none: to take it for a dead token might end a grant that is alive.
 pub fn is_open_without_body(service: &Service, status: StatusCode, headers: &HeaderMap) -> bool {

@@ -54,8 +54,10 @@ impl Gate {
             context.way = Way::Own;
             return Ok(Left::Nothing);
         };
+        self.choose(head, unclaimed.is_in_trace(), context);
         let known = if unclaimed.is_for_another() { None } else { unclaimed.known_caller(head, context.began) };
         let Some(caller) = known else { return Ok(Left::Authenticate(unclaimed)) };
+        context.lap("caller");
         let claimed = unclaimed.claimed(&self.core.rates, head, caller);
         let call = claimed.map_err(|refused| context.refused(refused))?;
         Ok(self.claim(call, context))
@@ -80,6 +82,9 @@ impl Gate {
         };
         self.core.parts.metrics.credential_cache(outcome);
         context.way = Way::Call(call);
+        if !matches!(left, Left::Resolve) {
+            context.lap("resolve");
+        }
         left
     }
 
@@ -93,6 +98,7 @@ impl Gate {
                     Ok(caller) => unclaimed.meant(head, caller, now).await,
                     Err(refusal) => Err(refusal),
                 };
+                context.lap("caller");
                 let claimed = match caller {
                     Ok(caller) => unclaimed.claimed(&self.core.rates, head, caller),
                     Err(refusal) => Err(unclaimed.refused(refusal)),
@@ -102,7 +108,6 @@ impl Gate {
             }
             left => left,
         };
-        let Some(call) = context.call_mut() else { return Ok(()) };
         let unusable = match left {
             Left::Nothing | Left::Authenticate(_) => {
                 self.tell_of_actor(session, context);
@@ -110,11 +115,16 @@ impl Gate {
             }
             Left::Refuse(unusable) => unusable,
             Left::Resolve => {
+                let Some(call) = context.call() else { return Ok(()) };
                 let resolver = &self.core.parts.connections.resolver;
                 let owner = call.caller.owner(|id| resolver.owner(id));
-                match resolver.resolve_of(owner, &call.want()).await {
+                let resolved = resolver.resolve_of(owner, &call.want()).await;
+                context.credential_settled();
+                match resolved {
                     Ok(credential) => {
-                        call.credential = Some(credential);
+                        if let Some(call) = context.call_mut() {
+                            call.credential = Some(credential);
+                        }
                         self.tell_of_actor(session, context);
                         return Ok(());
                     }
@@ -122,6 +132,7 @@ impl Gate {
                 }
             }
         };
+        let Some(call) = context.call() else { return Ok(()) };
         Err(self.core.refusal(call, &unusable).await)
     }
 

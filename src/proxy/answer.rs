@@ -8,7 +8,7 @@ use pingora::{Error, ErrorType, Result, http::ResponseHeader};
 
 use crate::{
     connection::AuthKind,
-    provider::{Verdict, is_open_without_body, verdict},
+    provider::{self, Verdict, is_open_without_body, verdict},
 };
 
 use super::{
@@ -38,7 +38,15 @@ pub fn judge(
     let began = context.began;
     let Some(call) = context.call() else { return true };
     let Some(credential) = &call.credential else { return true };
-    match verdict(&call.route.service, header.status, &header.headers, body) {
+    let service = &call.route.service;
+    let verdict = verdict(service, header.status, &header.headers, body);
+    let sign = match &verdict {
+        Verdict::Fine | Verdict::RateLimited => None,
+        Verdict::InvalidToken | Verdict::MissingScopes { .. } => {
+            provider::sign(service, header.status, &header.headers, body)
+        }
+    };
+    let may_pass = match verdict {
         Verdict::Fine | Verdict::RateLimited => {
             if header.status.as_u16() < 400 {
                 core.parts.connections.resolver.accepted(credential, began);
@@ -74,7 +82,11 @@ pub fn judge(
             context.finding = Some(Finding::MissingScopes(scopes));
             false
         }
+    };
+    if !may_pass {
+        context.sign = sign;
     }
+    may_pass
 }
 
 /// The error that makes Pingora drop an answer: retried where the request can be sent again.
@@ -96,11 +108,13 @@ fn named(scopes: Vec<String>, call: &Call) -> Vec<String> {
     }
 }
 
-/// Takes out of an answer what must not reach the client, rewrites its URLs, and guards what a browser might run.
+/// Takes out of an answer what must not reach the client, rewrites its URLs, and guards what a browser might run. `server_timing` is
+/// asked when nearly all of that is done.
 pub fn rewrite_headers<'a>(
     call: &Call,
     header: &mut ResponseHeader,
     origin: impl FnOnce() -> Origin<'a>,
+    server_timing: impl FnOnce() -> Option<HeaderValue>,
 ) -> Result<()> {
     let tunnel = header.status == StatusCode::SWITCHING_PROTOCOLS;
     let answered = Answered { cookies: call.route.service.response_cookies, tunnel };
@@ -145,6 +159,10 @@ pub fn rewrite_headers<'a>(
     header.insert_header("X-Content-Type-Options", scrub::NOSNIFF)?;
     let cache_control = if seen.cache_control { scrub::cache_control(&header.headers) } else { scrub::PRIVATE };
     header.insert_header("Cache-Control", cache_control)?;
+    if let Some(timing) = server_timing() {
+        // Beside what the upstream says of itself.
+        header.append_header("Server-Timing", timing)?;
+    }
     make_room(header);
     if let Some(sandbox) = scrub::markup_guard(header.status, seen.tame) {
         header.insert_header("Content-Security-Policy", sandbox)?;

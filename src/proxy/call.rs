@@ -8,10 +8,10 @@ use bytestring::ByteString;
 use http::{HeaderName, Method, Version, header, request::Parts, uri::PathAndQuery};
 
 use crate::{
-    caller::{Caller, likely, presented},
+    caller::{Caller, likely},
     clock::Timestamp,
     config::UpstreamProtocol,
-    connection::{Credential, Want},
+    connection::{Credential, Waited, Want},
     id::{Account, CallerId},
     operation::Operation,
     policy::{self, Question},
@@ -73,6 +73,8 @@ pub struct Call {
     pub credential: Option<Arc<Credential>>,
     /// How far the upstream's refusals have been followed.
     pub recovery: Recovery,
+    /// What was waited for on the way to its credential.
+    pub waited: Waited,
     /// Where it goes, as it came.
     pub target: Proxied,
 }
@@ -114,6 +116,7 @@ impl Call {
             account: self.account.as_ref(),
             scopes: &self.scopes,
             operation: Some(self.operation()),
+            waited: Some(&self.waited),
         }
     }
 
@@ -225,6 +228,11 @@ impl Unclaimed {
         self.traits.for_another
     }
 
+    /// Whether it comes from a span of somebody's trace.
+    pub fn is_in_trace(&self) -> bool {
+        self.traits.in_trace
+    }
+
     /// The caller for whom it is, where one was verified who acts for them.
     ///
     /// # Errors
@@ -250,8 +258,7 @@ impl Unclaimed {
         let service = &self.route.service;
         let own = service.api_key.header();
         let own = if *own == header::AUTHORIZATION { service.inject.header() } else { own };
-        let token = presented(&head.headers, Some(own))?;
-        Ok(self.generation.settings.callers.authenticate(&token, now).await?)
+        Ok(self.generation.settings.callers.presented_by(&head.headers, Some(own), now).await?)
     }
 
     /// The call of this caller, if it may go on.
@@ -278,6 +285,7 @@ impl Unclaimed {
             target,
             credential: None,
             recovery: Recovery::None,
+            waited: Waited::default(),
         };
         match call.may_go_on(rates, unusual) {
             Ok(()) => Ok(call),

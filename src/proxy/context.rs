@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::BytesMut;
+use data_encoding::HEXLOWER;
 use pingora::http::ResponseHeader;
 
 use crate::{
@@ -10,12 +11,16 @@ use crate::{
     connection::Credential,
     id::RequestId,
     refusal::Refusal,
-    telemetry::metrics::{InFlight, RequestOutcome},
+    telemetry::{
+        metrics::{InFlight, RequestOutcome},
+        trace::Trace,
+    },
 };
 
 use super::{
     call::{Call, RefusedRequest},
     generation::{Generation, Route},
+    timing::Timing,
 };
 
 /// One request.
@@ -24,8 +29,8 @@ pub struct Context {
     pub generation: Arc<Generation>,
     /// When it began.
     pub began: Timestamp,
-    /// The same, for durations.
-    pub started: Instant,
+    /// Where its time goes.
+    pub timing: Timing,
     /// Counted as in flight for as long as this lives.
     pub in_flight: Option<InFlight>,
     /// Its name, made when it is first needed.
@@ -46,6 +51,12 @@ pub struct Context {
     pub finding: Option<Finding>,
     /// The answer's head is all of it.
     pub head_only: bool,
+    /// What is recorded of it, where it is.
+    pub trace: Option<Box<Trace>>,
+    /// It has a line in the log, also where all goes well.
+    pub in_log: bool,
+    /// The sign by which the upstream's last answer was taken for a refusal of the credential.
+    pub sign: Option<String>,
     /// An answer that is held until enough of its body is known.
     pub held: Option<Box<Held>>,
 }
@@ -91,7 +102,7 @@ impl Context {
         Self {
             generation,
             began: now,
-            started: Instant::now(),
+            timing: Timing::new(Instant::now()),
             in_flight: None,
             request_id: None,
             way: Way::Unknown,
@@ -102,8 +113,33 @@ impl Context {
             replaying: false,
             finding: None,
             head_only: false,
+            trace: None,
+            in_log: false,
+            sign: None,
             held: None,
         }
+    }
+
+    /// A part of it has ended: for its trace, where there is one.
+    pub fn lap(&mut self, name: &'static str) {
+        if let Some(trace) = &mut self.trace {
+            trace.lap(name, Instant::now());
+        }
+    }
+
+    /// Its credential has been looked for, and a refresh perhaps waited for: for its trace.
+    pub fn credential_settled(&mut self) {
+        if let (Some(trace), Way::Call(call)) = (&mut self.trace, &self.way) {
+            trace.lap("resolve", Instant::now());
+            if let Some((from, to)) = call.waited.for_refresh() {
+                trace.part("refresh", from, to);
+            }
+        }
+    }
+
+    /// The name of its trace, where it has one.
+    pub fn trace_id(&self) -> Option<String> {
+        self.trace.as_ref().map(|trace| HEXLOWER.encode(&trace.id()))
     }
 
     /// It is refused before it became a call. The answer.

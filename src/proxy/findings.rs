@@ -44,7 +44,7 @@ impl Gate {
     pub(super) async fn act_on_finding(&self, session: &Session, context: &mut Context) -> Result<(), Refusal> {
         let Some(Finding::Rejected { credential, .. }) = context.finding.take() else { return Ok(()) };
         let (began, cause) = (context.began, self.refusal_of_upstream(session, context));
-        let Some(call) = context.call_mut() else { return Ok(()) };
+        let Some(call) = context.call() else { return Ok(()) };
         let now = self.core.parts.clock.now();
         let connections = &self.core.parts.connections;
         let after = match call.recovery {
@@ -55,6 +55,8 @@ impl Gate {
                 connections.resolver.rejected_again(&call.want(), &credential, began, &cause).await
             }
         };
+        context.credential_settled();
+        let Some(call) = context.call_mut() else { return Ok(()) };
         match after {
             AfterRejection::Replay(next) => {
                 let renewed = next.issued_at.is_some_and(|issued| issued >= now);

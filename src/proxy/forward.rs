@@ -5,15 +5,15 @@ use std::sync::Arc;
 use http::{Method, header, uri::PathAndQuery};
 use pingora::{Error, ErrorType, Result, http::RequestHeader, proxy::Session, upstreams::peer::HttpPeer};
 
-use crate::{events::CLIENT_ADDRESS, provider::coding, refusal::REQUEST_ID};
+use crate::{events::CLIENT_ADDRESS, provider::coding, refusal::REQUEST_ID, telemetry::trace::Trace};
 
-use super::{Gate, call::Call, context::Context, cookies, lines, scrub, traits::HopByHop, upstream::Protocol};
+use super::{Gate, call::Call, context::Context, cookies, lines, scrub, told, traits::HopByHop, upstream::Protocol};
 
 impl Gate {
     /// The peer, where the upstream's addresses are known.
     pub(super) fn peer_at_once(&self, context: &Context) -> Option<Box<HttpPeer>> {
         let call = context.call()?;
-        let address = call.route.destination.name().at_once(context.unreachable, context.started)?;
+        let address = call.route.destination.name().at_once(context.unreachable, context.timing.began)?;
         Some(Box::new(call.route.destination.at(address, call.protocol, call.hop_by_hop)))
     }
 
@@ -33,7 +33,12 @@ impl Gate {
 
     /// The hop-by-hop headers are out by now but for a plain `Connection`, so nothing that it names can remove what is put
     /// in.
-    pub(super) fn send_call(&self, session: &mut Session, request: &mut RequestHeader, call: &Call) -> Result<()> {
+    pub(super) fn send_call(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        (call, trace): (&Call, Option<&Trace>),
+    ) -> Result<()> {
         let Some(credential) = &call.credential else {
             return Error::e_explain(ErrorType::InternalError, "a call without a credential");
         };
@@ -43,7 +48,9 @@ impl Gate {
         let cookies = (service.response_cookies && !credentials.contains(&&header::COOKIE))
             .then(|| cookies::for_upstream(&request.headers, call.generation.settings.session_cookie.as_deref()))
             .flatten();
-        for name in scrub::request_headers_to_drop(&request.headers, credentials, &credential.headers) {
+        for name in
+            scrub::request_headers_to_drop(&request.headers, credentials, &credential.headers, service.trace_context)
+        {
             request.remove_header(&name);
         }
         if call.hop_by_hop == HopByHop::ConnectionOnly {
@@ -61,6 +68,9 @@ impl Gate {
             && let Some(readable) = coding::readable_only(&request.headers)
         {
             request.insert_header(header::ACCEPT_ENCODING, readable)?;
+        }
+        if service.trace_context {
+            in_trace(request, trace)?;
         }
         // Pingora's maps grow when they are full, even for a name that they hold.
         if request.headers.len() >= request.headers.capacity() {
@@ -98,4 +108,24 @@ impl Gate {
         // In place of whatever the client said.
         request.insert_header(CLIENT_ADDRESS, context.generation.client(session).to_string())
     }
+}
+
+/// Tells the upstream which trace it is part of: what the caller said of that, and Valetkey's own span where there is one.
+fn in_trace(request: &mut RequestHeader, trace: Option<&Trace>) -> Result<()> {
+    match trace {
+        Some(trace) => {
+            request.insert_header(told::TRACEPARENT, trace.traceparent())?;
+            match trace.state() {
+                "" => drop(request.remove_header(&told::TRACESTATE)),
+                state => request.insert_header(told::TRACESTATE, state)?,
+            }
+        }
+        // What can't be read is nobody's trace.
+        None if told::parent(&request.headers).is_none() => {
+            request.remove_header(&told::TRACEPARENT);
+            request.remove_header(&told::TRACESTATE);
+        }
+        None => {}
+    }
+    Ok(())
 }

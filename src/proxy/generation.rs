@@ -9,11 +9,11 @@ use pingora::proxy::Session;
 
 use crate::{
     caller::Callers,
-    config::Limits,
+    config::{self, Limits},
     consent::Consent,
     id::ServiceName,
     provider::{Service, Services},
-    telemetry::{Metrics, metrics::ServiceMetrics},
+    telemetry::{Metrics, metrics::ServiceMetrics, trace::Share},
 };
 
 use super::{
@@ -35,6 +35,29 @@ pub struct Settings {
     pub trusted: Trusted,
     /// The cookie that proves to Valetkey's pages who the application's user is: no service's to read or to set.
     pub session_cookie: Option<String>,
+    /// What is told of calls.
+    pub telling: Telling,
+}
+
+/// What the configuration says is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Telling {
+    /// Of which part of calls.
+    pub share: Share,
+    /// Whether anybody takes traces.
+    pub traces: bool,
+    /// Whether answers say how long what took.
+    pub server_timing: bool,
+}
+
+impl From<&config::Telemetry> for Telling {
+    fn from(telemetry: &config::Telemetry) -> Self {
+        Self {
+            share: Share::new(telemetry.sample),
+            traces: telemetry.otlp.is_some(),
+            server_timing: telemetry.server_timing,
+        }
+    }
 }
 
 /// The settings, and what follows from them.
@@ -57,7 +80,7 @@ pub struct Route {
     /// Where it lies, and how it is spoken to.
     pub destination: Destination,
     /// Where its calls are counted.
-    pub metrics: ServiceMetrics,
+    pub metrics: Arc<ServiceMetrics>,
     /// Whether its provider's answers have to be read for signs of a dead token.
     pub judged_by_body: bool,
 }

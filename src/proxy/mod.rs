@@ -16,7 +16,7 @@ use crate::{
     consent::RefusedCall,
     id::ServiceName,
     refusal::Refusal,
-    telemetry::{Metrics, RequestIds, metrics::ServiceMetrics},
+    telemetry::{Metrics, RequestIds, metrics::ServiceMetrics, trace::Tracer},
 };
 
 mod acting;
@@ -46,6 +46,8 @@ mod scrub;
 mod server;
 mod streams;
 pub mod target;
+mod timing;
+mod told;
 mod traits;
 mod upstream;
 mod vary;
@@ -54,7 +56,7 @@ mod wording;
 pub use certificate::{Certificate, Shown};
 pub use drain::{Drain, ListenerLost};
 pub use forwarded::Trusted;
-pub use generation::{Generation, Settings};
+pub use generation::{Generation, Settings, Telling};
 pub use rate::Rates;
 pub use server::{Door, ServeError, serve};
 pub use streams::ServePipe;
@@ -68,7 +70,7 @@ pub struct Core {
     rates: Rates,
     generation: ArcSwap<Generation>,
     /// Counts what reaches no service.
-    nowhere: ServiceMetrics,
+    nowhere: Arc<ServiceMetrics>,
 }
 
 /// What stays for as long as the process lives; `serve` hands it in.
@@ -81,6 +83,8 @@ pub struct Parts {
     pub request_ids: RequestIds,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Chooses the calls that are told of, and takes their traces.
+    pub tracer: Arc<Tracer>,
     /// Whether the process is stopping.
     pub drain: Drain,
 }

@@ -33,7 +33,7 @@ impl Gate {
             session.as_downstream_mut().write_continue_response().await?;
         }
         match context.call() {
-            Some(call) => self.send_call(session, request, call),
+            Some(call) => self.send_call(session, request, (call, context.trace.as_deref())),
             None => Ok(()),
         }
     }

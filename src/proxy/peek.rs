@@ -109,7 +109,7 @@ impl Gate {
     }
 
     /// The real header, as it goes to the client. What stands in for it goes on being ignored.
-    fn ready(&self, session: &Session, mut header: ResponseHeader, context: &Context) -> Result<ResponseHeader> {
+    fn ready(&self, session: &Session, mut header: ResponseHeader, context: &mut Context) -> Result<ResponseHeader> {
         if header.version >= Version::HTTP_2 {
             header.set_version(Version::HTTP_11);
         }

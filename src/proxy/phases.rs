@@ -2,33 +2,34 @@
 
 use std::{
     future::{Future, ready},
+    os::fd::RawFd,
     pin::Pin,
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use pingora::{
     Error, Result,
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
+    protocols::Digest,
     proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
     upstreams::peer::HttpPeer,
 };
 
-use crate::telemetry::metrics::RequestOutcome;
-
 use super::{
     Gate,
     admit::Left,
-    answer::{self, DEAD, REFUSED},
+    answer::{DEAD, REFUSED},
     call,
     context::{Context, Way},
     patience,
     ready::{Logged, No, Phase, Yes, done},
     refuse::refuse,
     scrub::scrub_trailers,
+    told,
 };
 
 /// How many addresses of an upstream are tried.
@@ -109,6 +110,7 @@ impl ProxyHttp for Gate {
         Self: 's,
     {
         if let (None, Some(peer)) = (&context.finding, self.peer_at_once(context)) {
+            context.timing.goes(Instant::now());
             return Box::pin(ready(Ok(peer)));
         }
         Box::pin(async move {
@@ -116,8 +118,29 @@ impl ProxyHttp for Gate {
                 context.refusal = Some(refusal);
                 return Error::e_explain(REFUSED, "no credential to go on with");
             }
-            self.peer(context).await
+            let peer = self.peer(context).await;
+            context.timing.goes(Instant::now());
+            peer
         })
+    }
+
+    /// Said here, too, because the default allocates for it.
+    fn connected_to_upstream<'a: 's, 'b: 's, 'c: 's, 'd: 's, 'e: 's, 's>(
+        &'a self,
+        _session: &'b mut Session,
+        reused: bool,
+        _peer: &'c HttpPeer,
+        _socket: RawFd,
+        _digest: Option<&'d Digest>,
+        context: &'e mut Box<Context>,
+    ) -> Phase<'s, ()>
+    where
+        Self: 's,
+    {
+        if !reused {
+            context.timing.connected(Instant::now());
+        }
+        done(Ok(()))
     }
 
     fn upstream_request_filter<'a: 's, 'b: 's, 'c: 's, 'd: 's, 's>(
@@ -142,7 +165,7 @@ impl ProxyHttp for Gate {
             }
         }
         done(match &context.way {
-            Way::Call(call) => self.send_call(session, request, call),
+            Way::Call(call) => self.send_call(session, request, (call, context.trace.as_deref())),
             Way::Own | Way::Unknown | Way::Refused(_) => self.send_own(session, request, context),
         })
     }
@@ -195,6 +218,9 @@ impl ProxyHttp for Gate {
     where
         Self: 's,
     {
+        if is_answer(header.status) {
+            told::upstream_answered(header.status, context);
+        }
         done(self.look_at_head(session, header, context))
     }
 
@@ -212,6 +238,7 @@ impl ProxyHttp for Gate {
         }
         // What stands in for a held answer's head is not sent.
         if context.held.is_some() {
+            context.timing.held();
             return done(Ok(()));
         }
         done(self.rewrite_headers(session, header, context))
@@ -303,24 +330,7 @@ impl ProxyHttp for Gate {
     where
         Self: 's,
     {
-        let now = Instant::now();
-        self.deadlines.answer_is_done(now);
-        if let Some(call) = context.call() {
-            let status = session.response_written().map(|header| header.status);
-            let outcome = match (context.outcome, status, error) {
-                (Some(outcome), _, _) => outcome,
-                (None, Some(status), None) => RequestOutcome::answered(status),
-                (None, _, _) => RequestOutcome::ClientGone,
-            };
-            let took = now.saturating_duration_since(context.started);
-            call.route.metrics.request(outcome, took.as_secs_f64());
-        } else if let Some(outcome) = context.outcome {
-            let took = now.saturating_duration_since(context.started).as_secs_f64();
-            match context.route() {
-                Some(route) => route.metrics.request(outcome, took),
-                None => self.core.nowhere.request(outcome, took),
-            }
-        }
+        self.ended(session, error, context);
         Box::pin(Logged)
     }
 
@@ -344,14 +354,7 @@ impl ProxyHttp for Gate {
     }
 }
 
-impl Gate {
-    pub(super) fn rewrite_headers(
-        &self,
-        session: &Session,
-        header: &mut ResponseHeader,
-        context: &Context,
-    ) -> Result<()> {
-        let Some(call) = context.call() else { return Ok(()) };
-        answer::rewrite_headers(call, header, || self.origin(session, &context.generation.settings.trusted))
-    }
+/// Whether this is the head of an answer, and not of what comes before one.
+fn is_answer(status: StatusCode) -> bool {
+    !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS
 }

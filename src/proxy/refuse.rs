@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::refusal::Refusal;
 
-use super::{Core, context::Context};
+use super::{Core, context::Context, told::millis};
 
 /// How much of a refused request's body is read.
 const READ_ON_BYTES: usize = 16 * 1024 * 1024;
@@ -24,7 +24,21 @@ pub async fn refuse(core: &Core, session: &mut Session, context: &mut Context, r
     context.outcome = Some(refusal.code.into());
     let service = context.route().map(|route| route.service.name.as_str());
     let client = context.generation.client(session);
-    tracing::info!(%request_id, %client, service, status = refusal.code.as_str(), http = refusal.status.as_u16(), "refused");
+    let now = Instant::now().into_std();
+    let took = now.saturating_duration_since(context.timing.began);
+    tracing::info!(
+        %request_id,
+        %client,
+        service,
+        status = refusal.code.as_str(),
+        http = refusal.status.as_u16(),
+        reason = refusal.reason(),
+        sign = context.sign.as_deref(),
+        took_ms = millis(took),
+        upstream_ms = context.timing.took(now).map(|took| millis(took.upstream)),
+        trace_id = context.trace_id(),
+        "refused"
+    );
     let accept = session.req_header().headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let (parts, body) = refusal.render(&request_id, accept).into_parts();
     let mut answer = ResponseHeader::build(parts.status, Some(parts.headers.len() + 1))?;

@@ -12,8 +12,10 @@ pub const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// Whether a header of the client's request goes upstream, beside hop-by-hop headers, which Pingora strips, and the
 /// credentials' own. A match on texts, which the compiler sorts by length: this is asked of every header.
-fn is_sent(name: &str) -> bool {
+fn is_sent(name: &str, in_trace: bool) -> bool {
     match name {
+        // Who traces whom is nobody's business but the operator's.
+        "traceparent" | "tracestate" | "baggage" => in_trace,
         "authorization" | "cookie" | "cookie2" | "forwarded" | "via" | "x-real-ip" | "keep-alive" => false,
         // They name another path than the one that was judged.
         "x-original-url" | "x-rewrite-url" | "x-override-url" => false,
@@ -39,15 +41,17 @@ fn reaches_beyond(name: &str) -> bool {
 }
 
 /// The headers of a request that don't go upstream. `credentials` are the headers that the service's own credentials
-/// travel in: the client's are its own token, or nothing that an upstream should see. `replaced` will be overwritten. Allocates
-/// only where there is something to drop.
+/// travel in: the client's are its own token, or nothing that an upstream should see. `replaced` will be overwritten. `in_trace`: the
+/// upstream may know which trace it is part of. Allocates only where there is something to drop.
 pub fn request_headers_to_drop(
     headers: &HeaderMap,
     credentials: [&HeaderName; 2],
     replaced: &[(Arc<HeaderName>, HeaderValue)],
+    in_trace: bool,
 ) -> Vec<HeaderName> {
     let stays = |name: &HeaderName| replaced.iter().any(|(replaced, _)| **replaced == *name);
-    let unwanted = |name: &&HeaderName| (!is_sent(name.as_str()) || credentials.contains(name)) && !stays(name);
+    let unwanted =
+        |name: &&HeaderName| (!is_sent(name.as_str(), in_trace) || credentials.contains(name)) && !stays(name);
     headers.keys().filter(unwanted).cloned().collect()
 }
 
@@ -269,13 +273,22 @@ mod tests {
         let key = HeaderName::from_static("x-api-key");
         let dropped = |replaced| {
             let replaced = [(Arc::new(replaced), HeaderValue::from_static("t"))];
-            names(request_headers_to_drop(&request, [&header::AUTHORIZATION, &key], &replaced))
+            names(request_headers_to_drop(&request, [&header::AUTHORIZATION, &key], &replaced, true))
         };
         assert_eq!(dropped(key.clone()).len(), 5, "what is set anyway need not be dropped");
         assert_eq!(
             dropped(header::ACCEPT_RANGES),
             ["authorization", "cookie", "proxy-foo", "valetkey-scopes", "x-api-key", "x-forwarded-anything"]
         );
+    }
+
+    #[test]
+    fn a_trace_is_nobodys_business_unless_the_operator_says_so() {
+        let request =
+            headers(&[("traceparent", "00"), ("tracestate", "a=b"), ("baggage", "user=ada"), ("accept", "*/*")]);
+        let dropped = |in_trace| names(request_headers_to_drop(&request, [&header::AUTHORIZATION; 2], &[], in_trace));
+        assert_eq!(dropped(false), ["baggage", "traceparent", "tracestate"]);
+        assert_eq!(dropped(true), Vec::<String>::new());
     }
 
     #[test]

@@ -141,7 +141,7 @@ fn refused_unread(core: &Arc<Core>) -> Refuse {
         let request_id = core.parts.request_ids.next();
         let http = refusal.status.as_u16();
         tracing::info!(%request_id, status = refusal.code.as_str(), http, "refused unread");
-        core.nowhere.request(refusal.code.into(), 0.0);
+        core.nowhere.request(refusal.code.into(), Duration::ZERO);
         refusal.on_the_wire(&request_id)
     })
 }

@@ -19,6 +19,8 @@ pub struct Traits {
     pub overridden: bool,
     /// There is a header that decides the [`Protocol`].
     pub decides_protocol: bool,
+    /// It comes from a span of somebody's trace.
+    pub in_trace: bool,
     /// What its hop-by-hop headers leave to do.
     pub hop_by_hop: HopByHop,
 }
@@ -50,6 +52,7 @@ impl Traits {
                 "connection" => traits.hop_by_hop = traits.hop_by_hop.and(HopByHop::named_by(value)),
                 "te" | "trailer" | "transfer-encoding" | "http2-settings" => traits.hop_by_hop = HopByHop::Other,
                 "upgrade" => (traits.decides_protocol, traits.hop_by_hop) = (true, HopByHop::Other),
+                "traceparent" => traits.in_trace = true,
                 "valetkey-user" => (traits.ours, traits.for_another) = (true, true),
                 _ => traits.ours |= text.starts_with("valetkey-"),
             }

@@ -111,6 +111,11 @@ impl Refusal {
         self
     }
 
+    /// Its `reason`, where it has one: a word for programs.
+    pub fn reason(&self) -> Option<&str> {
+        self.members.iter().find(|(name, _)| *name == "reason").and_then(|(_, value)| value.as_str())
+    }
+
     /// The names of its further members, in the order in which they are written.
     pub fn member_names(&self) -> impl Iterator<Item = &'static str> {
         self.members.iter().map(|(name, _)| *name)

@@ -57,6 +57,7 @@ impl Generation {
                 Some(SessionProof::Cookie(name)) => Some(name.clone()),
                 Some(SessionProof::Header(_) | SessionProof::CheckUrl(_)) | None => None,
             },
+            telling: proxy::Telling::from(&self.config.telemetry),
         }
     }
 }

@@ -1,15 +1,19 @@
 //! The parts that serving and commands share: connections, and what they stand on. Made once a process; what they connect to
 //! may change.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 use super::{Error, open, outgoing, runtimes::Handles};
 use crate::{
     clock::Clock,
     connection::{self, Connections, Roots},
-    events::{AuditLog, Events, Sink},
+    consent::Funnel,
+    events::{
+        AuditLog, Events, Sink,
+        failures::{FailureLog, Failures, Pace},
+    },
     oauth,
     outbound::{Outbound, OutboundOptions},
     provider::{Live, Loaded},
@@ -77,6 +81,17 @@ impl Heart {
             public_url: config.public_url.clone(),
         });
         Ok(Self { connections, live, roots, store, vault, oauth, outbound })
+    }
+
+    /// What counts attempts to connect; on the runtime that this is called on.
+    pub fn funnel(&self) -> Funnel {
+        let failures = Failures::new(Clock::system(), Pace::for_window(Duration::from_secs(3600)));
+        Funnel::new(self.roots.clone(), Arc::clone(&self.store), Arc::default(), failures, Handle::current())
+    }
+
+    /// What failed, as all replicas stored it.
+    pub fn failures(&self) -> FailureLog {
+        FailureLog::new(Arc::clone(&self.store), Arc::clone(&self.vault))
     }
 
     /// Ends connections to the store.

@@ -11,6 +11,7 @@ use super::{
     heart::Heart,
     notices::Around,
     runtimes::Handles,
+    traces::Collector,
 };
 use crate::{
     caller::Callers,
@@ -35,6 +36,8 @@ pub struct Lasting {
     pub around: Arc<Around>,
     /// How the process is.
     pub health: Arc<Probe>,
+    /// Where traces go.
+    pub collector: Collector,
     /// The time.
     pub clock: Clock,
     /// What is counted.
@@ -93,6 +96,7 @@ impl Lasting {
         let noting = contacts.clone();
         let callers = callers
             .no_longer_than(config.limits.jwt_bytes)
+            .counting(Arc::clone(&self.metrics))
             .telling(move |caller| noting.note(&caller.id, || caller.claims(), caller.expires_at));
         Ok((Arc::new(callers), contacts))
     }
@@ -103,6 +107,7 @@ impl Lasting {
         Arc::new(web::State::new(web::Parts {
             consent: Arc::clone(&generation.consent),
             connections: self.heart.connections.clone(),
+            failures: self.heart.failures(),
             services: Arc::clone(&generation.services),
             callers: Arc::clone(&generation.callers),
             contacts: generation.contacts.clone(),

@@ -33,7 +33,8 @@ pub fn reload(file: &FilePath, env: Env<'_>, running: &Config) -> Result<Loaded,
     let mut draft = config::load(file, env);
     for key in draft.config().map(|config| changed_for_good(running, config)).unwrap_or_default() {
         let finding = finding("This can't change while Valetkey runs");
-        draft.problem(&Path::default().key(key), finding.hint("restart Valetkey for it, or put it back as it was"));
+        let path = key.split('.').fold(Path::default(), |path, step| path.key(step));
+        draft.problem(&path, finding.hint("restart Valetkey for it, or put it back as it was"));
     }
     settle(draft)
 }
@@ -49,6 +50,8 @@ fn changed_for_good(running: &Config, new: &Config) -> Vec<&'static str> {
         ("cache", running.cache != new.cache),
         ("refresh", running.refresh != new.refresh),
         ("notifications", running.notifications != new.notifications),
+        ("telemetry.census", running.telemetry.census != new.telemetry.census),
+        ("alerts", running.alerts != new.alerts),
     ];
     differ.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
 }

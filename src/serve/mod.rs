@@ -4,7 +4,7 @@
 //! - `load`: from a file to what everything can be made from; `heart`: what commands need, too
 //! - `generation`: a configuration made real; `lasting`: what it is made with; `reload`: another one in its place; `watch`: when
 //! - `doors`: listeners; `sockets`: Unix sockets among them; `health`: how the process is; `notices`: what messages say
-//! - `open`, `outgoing`, `runtimes`: the store, the way out, the threads
+//! - `open`, `outgoing`, `runtimes`: the store, the way out, the threads; `traces`: what leaves for a collector
 
 mod doors;
 mod generation;
@@ -18,6 +18,7 @@ mod outgoing;
 mod reload;
 mod runtimes;
 mod sockets;
+mod traces;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
@@ -31,12 +32,16 @@ use crate::{
     config::{Config, Listen},
     connection::Connections,
     consent::Funnel,
-    events::{self, Contacts, Inbox, Notifier, Sink},
+    events::{
+        self, Contacts, Inbox, Notifier, Sink,
+        alerts::Watch,
+        failures::{Failures, Keeper, Pace},
+    },
     id::ServiceName,
     outbound,
     provider::Loaded,
     proxy,
-    telemetry::{Metrics, RequestIds},
+    telemetry::{Metrics, RequestIds, trace::Tracer},
 };
 
 pub use heart::Heart;
@@ -49,9 +54,13 @@ use lasting::Lasting;
 use notices::Around;
 use reload::Reloader;
 use runtimes::{CallRuntime, Handles};
+use traces::Exporter;
 
 /// Notices that are due get at most this long after everything else has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// What has yet to be counted gets at most this long.
+const LAST_COUNTS: Duration = Duration::from_secs(3);
 
 /// Why Valetkey can't run.
 #[derive(Debug, thiserror::Error)]
@@ -128,16 +137,27 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
     let metrics = Arc::new(Metrics::new());
     let (config, files) = (loaded.config.clone(), loaded.files.clone());
     let inbox = (!config.notifications.is_empty()).then(|| Inbox::new(clock.clone(), Arc::clone(&metrics)));
-    let more = inbox.iter().map(|inbox| Box::new(inbox.clone()) as Box<dyn Sink>).collect();
+    let failures = Failures::new(clock.clone(), Pace::for_window(config.alerts.window));
+    let mut more: Vec<Box<dyn Sink>> = vec![Box::new(failures.clone())];
+    more.extend(inbox.iter().map(|inbox| Box::new(inbox.clone()) as Box<dyn Sink>));
     let heart = Heart::of(&loaded, &on, Connections::new, more, Arc::clone(&metrics))?;
     doors::check_addresses(&config.listeners)?;
     let drain = proxy::Drain::default();
     let current = Current::default();
-    let funnel =
-        Funnel::new(heart.roots.clone(), Arc::clone(&heart.store), Arc::clone(&metrics), on.background.clone());
+    let funnel = Funnel::new(
+        heart.roots.clone(),
+        Arc::clone(&heart.store),
+        Arc::clone(&metrics),
+        failures.clone(),
+        on.background.clone(),
+    );
+    let keeper = Keeper::start(failures, Arc::clone(&heart.store), Arc::clone(&heart.vault), &on.background);
     heart.connections.api_keys.look_after();
     if inbox.is_some() {
         heart.connections.reminders.look_after(config.notifications.before_end.clone());
+    }
+    if let Some(interval) = config.telemetry.census {
+        heart.connections.census.take_each(interval);
     }
     let lasting = Arc::new(Lasting {
         around: Arc::new(Around::new(heart.roots.clone(), current.clone(), clock.clone())),
@@ -149,17 +169,23 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
         on: on.clone(),
         current,
         funnel,
+        collector: Arc::new(config.telemetry.otlp.clone().map(Arc::new).into()),
         heart,
     });
     let heart = &lasting.heart;
+    let (tracer, recorded) = Tracer::new();
+    let told_by = (heart.outbound.clone(), Arc::clone(&metrics));
+    let exporter = Exporter::start(recorded, Arc::clone(&lasting.collector), told_by, &on.background);
     let generation = Arc::new(lasting.generation(loaded, None)?);
     lasting.current.set(Arc::clone(&generation));
     let notifier = notifications(&config, &lasting, inbox, generation.contacts.clone())?;
+    let watch = alerts(&config, &lasting)?;
     let parts = proxy::Parts {
         connections: heart.connections.clone(),
         clock: clock.clone(),
         request_ids: RequestIds::random().map_err(|_| Error::System("randomness"))?,
         metrics: Arc::clone(&metrics),
+        tracer: Arc::new(tracer),
         drain: drain.clone(),
     };
     let core = proxy::Core::new(parts, generation.settings());
@@ -186,15 +212,36 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
     let shutdown = || lasting.current.get().map_or(config.shutdown, |generation| generation.config.shutdown);
     let ended = runtime.block_on(async {
         let ended = drain.run(shutdown, &metrics, &heart.connections, &lasting.stop).await;
+        tokio::join!(lasting.funnel.drain(LAST_COUNTS), keeper.drain(LAST_COUNTS));
+        if let Some(watch) = watch {
+            watch.drain(LAST_COUNTS).await;
+        }
         if let Some(notifier) = notifier {
             notifier.drain(shutdown().grace.min(LAST_WORDS)).await;
         }
+        exporter.drain(shutdown().grace.min(LAST_WORDS)).await;
         heart.close().await;
         ended
     });
     drop((calls, claims));
     runtime.shutdown_background();
     Ok(ended?)
+}
+
+/// Begins to watch for what fails too often, where that is configured.
+fn alerts(config: &Config, lasting: &Lasting) -> Result<Option<Watch>, Error> {
+    let heart = &lasting.heart;
+    let parts = events::alerts::Parts {
+        store: Arc::clone(&heart.store),
+        vault: Arc::clone(&heart.vault),
+        live: heart.live.clone(),
+        outbound: heart.outbound.clone(),
+        settings: config.alerts.clone(),
+        metrics: Arc::clone(&lasting.metrics),
+        clock: lasting.clock.clone(),
+        handle: lasting.on.background.clone(),
+    };
+    Ok(Watch::start(parts)?)
 }
 
 /// Begins to tell operators and callers what happens, where that is configured.

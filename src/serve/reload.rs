@@ -140,6 +140,7 @@ impl Reloader {
             routes.replace(Arc::clone(&state));
         }
         self.served.certificates.put_in_force(certificates);
+        self.lasting.collector.store(generation.config.telemetry.otlp.clone().map(Arc::new));
         self.lasting.current.set(Arc::new(generation));
         Ok(difference)
     }

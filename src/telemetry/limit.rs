@@ -38,6 +38,8 @@ const TOLD: usize = 160;
 /// The target of the lines that say how many others were left out.
 pub(super) const LEFT_OUT: &str = "valetkey::left_out";
 const AUDIT: &str = "valetkey::audit";
+/// Lines of calls that went well: how many there are, the operator says (`telemetry.sample`).
+const CALLS: &str = "valetkey::calls";
 
 /// A place in the code, and the hash of the telling fields.
 type Kind = (Identifier, u64);
@@ -79,7 +81,7 @@ impl Gate {
 
     /// Whether lines of this place have an end.
     fn counts(&self, metadata: &Metadata<'_>) -> bool {
-        !self.unlimited && *metadata.level() <= Level::INFO && !matches!(metadata.target(), AUDIT | LEFT_OUT)
+        !self.unlimited && *metadata.level() <= Level::INFO && !matches!(metadata.target(), AUDIT | CALLS | LEFT_OUT)
     }
 }
 

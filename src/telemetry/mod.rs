@@ -7,8 +7,10 @@ mod limit;
 pub mod logs;
 pub mod metrics;
 pub mod request_id;
+pub mod trace;
 
 pub use limit::Logging;
 pub use logs::{Format, InitError, LogOptions, init};
 pub use metrics::Metrics;
 pub use request_id::RequestIds;
+pub use trace::TraceId;

@@ -55,6 +55,8 @@ pub enum Purpose {
     Allowance,
     /// Which connections an operator has counted, to give them up.
     Survey,
+    /// How many connections there are.
+    Census,
 }
 
 impl Purpose {
@@ -69,6 +71,7 @@ impl Purpose {
             Self::Event => "event",
             Self::Allowance => "allowance",
             Self::Survey => "survey",
+            Self::Census => "census",
         }
     }
 }

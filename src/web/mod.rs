@@ -5,7 +5,13 @@
 //! Every answer passes the door below: it has a request id, a panic in a handler becomes a 500, and what no route takes
 //! becomes a refusal.
 
-use std::{fmt, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    net::IpAddr,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -26,7 +32,7 @@ use crate::{
     config::{Roles, SessionProof},
     connection::{Connections, Roots},
     consent::Consent,
-    events::{self, Actor, Cause, Contacts},
+    events::{self, Actor, Cause, Contacts, failures::FailureLog},
     id::{Issuer, RequestId},
     outbound::Outbound,
     provider::Services,
@@ -69,6 +75,8 @@ pub struct Parts {
     pub consent: Arc<Consent>,
     /// What callers have.
     pub connections: Connections,
+    /// What failed lately.
+    pub failures: FailureLog,
     /// What there is to connect to.
     pub services: Arc<Services>,
     /// Who is believed.
@@ -122,7 +130,7 @@ pub struct State {
     brand: brand::BrandAssets,
     words: vouch::Words,
     /// Counts refusals.
-    nowhere: ServiceMetrics,
+    nowhere: Arc<ServiceMetrics>,
 }
 
 impl State {
@@ -145,7 +153,7 @@ impl State {
         let request_id = self.parts.request_ids.next();
         let http = refusal.status.as_u16();
         tracing::info!(%request_id, status = refusal.code.as_str(), http, "refused unread");
-        self.nowhere.request(refusal.code.into(), 0.0);
+        self.nowhere.request(refusal.code.into(), Duration::ZERO);
         refusal.on_the_wire(&request_id)
     }
 
@@ -222,7 +230,7 @@ async fn door(
     response = in_our_words(response, &id, accept);
     let code = response.headers().get(refusal::STATUS).and_then(|value| value.to_str().ok());
     if let Some(code) = code.and_then(|text| refusal::Code::ALL.into_iter().find(|code| code.as_str() == text)) {
-        state.nowhere.request(code.into(), began.elapsed().as_secs_f64());
+        state.nowhere.request(code.into(), began.elapsed());
     }
     if let Ok(value) = HeaderValue::try_from(id.as_str()) {
         response.headers_mut().insert(refusal::REQUEST_ID, value);

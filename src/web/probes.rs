@@ -8,11 +8,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::{State, page};
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::Scrape;
 
 type Shared = axum::extract::State<Arc<State>>;
 
@@ -75,9 +75,13 @@ fn json(status: StatusCode, body: Vec<u8>) -> Response {
     response
 }
 
-async fn metrics_page(axum::extract::State(state): Shared) -> Response {
-    let mut response = state.parts.metrics.encode().into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+async fn metrics_page(axum::extract::State(state): Shared, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    state.parts.metrics.ready(state.parts.health.readiness().status.status().is_success());
+    let Scrape { content_type, body } = state.parts.metrics.scrape(accept);
+    let mut response = body.into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     page::seal(response.headers_mut());
     response
 }

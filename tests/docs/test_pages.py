@@ -34,7 +34,7 @@ def test_each_link_leads_to_a_page_of_the_book_and_a_heading_of_it(page):
 def test_each_file_of_the_repository_that_is_named_is_there(page):
     if page.name == "CHANGELOG.md":
         return  # It tells of what has gone, too.
-    for path in re.findall(r"`((?:src|tests|scripts|config|examples|helm)/[\w./-]+)`", page.read_text()):
+    for path in re.findall(r"`((?:src|tests|scripts|config|examples|helm|monitoring)/[\w./-]+)`", page.read_text()):
         assert (ROOT / path).exists(), path
 
 

@@ -45,6 +45,12 @@ def test_the_way_of_secrets_renders(stage):
     assert stage.check(render(merged(values_of("minimum"), BLOCKS["secrets.yaml"])))["ok"]
 
 
+def test_monitoring_renders_with_alerts_and_the_dashboard(stage):
+    rendered = render(merged(BLOCKS["gateway.yaml"], BLOCKS["monitoring.yaml"]))
+    assert stage.check(rendered)["ok"]
+    assert rendered.one("PrometheusRule") and rendered.one("ConfigMap", "-dashboard")
+
+
 @pytest.mark.parametrize("name", SIZING)
 def test_the_values_of_the_sizing_guide_render_beside_a_gateways(stage, name):
     said = stage.check(render(merged(BLOCKS["gateway.yaml"], SIZING[name])))

@@ -72,6 +72,10 @@ REFUSED = {
     "sidecar, IPv6": ("sidecar", {"sidecar": {"address": "::"}}, ["sidecar.address: :: is not on loopback"]),
     "sidecar, like loopback": ("sidecar", {"sidecar": {"address": "127.0.0.1.example.com"}}, ["is not on loopback"]),
     "sidecar, Ingress": ("sidecar", ingress(), ["ingress.enabled with mode: sidecar"]),
+    "rules, unscraped": ("minimum", {"monitoring": {"rules": {"enabled": True}}}, ["monitoring.rules.enabled without monitoring.enabled"]),
+    "dashboard, unscraped": ("minimum", {"monitoring": {"dashboards": {"enabled": True}}}, ["monitoring.dashboards.enabled without monitoring.enabled"]),
+    "no such alert": ("monitoring", {"monitoring": {"rules": {"leaveOut": ["ValetkeyDwon"]}}}, ['there is no alert "ValetkeyDwon"', "ValetkeyDown"]),
+    "runbook with its own anchor": ("monitoring", {"monitoring": {"rules": {"runbookUrl": "https://wiki.example.com/x#y"}}}, ["/monitoring/rules/runbookUrl"]),
     "sidecar, metrics": ("sidecar", {"monitoring": {"enabled": True}}, ["monitoring.enabled with mode: sidecar"]),
     # Routes.
     "Ingress /": ("minimum", ingress(paths=["/"]), ['ingress.paths: "/" is not for browsers']),

@@ -1,6 +1,7 @@
 //! Tests in Python, where what they need can be had there and not here: the Helm chart, rendered by Helm's own engine
-//! (tests/helm), the examples, with the SDKs that they are about (tests/examples),
-//! the documentation's links and commands (tests/docs), and the image, as far as it is one with a debug binary (tests/dist).
+//! (tests/helm), the examples, with the SDKs that they are about (tests/examples), the documentation's links and commands
+//! (tests/docs), the image, as far as it is one with a debug binary (tests/dist), and dashboard and rules, with a real
+//! Prometheus (tests/monitoring).
 
 use std::path::Path;
 use std::process::Command;
@@ -34,6 +35,11 @@ fn the_examples_run() {
 #[test]
 fn the_documentation_holds_together_and_its_commands_run() {
     pass("docs");
+}
+
+#[test]
+fn prometheus_has_data_for_every_query_of_dashboard_and_rules() {
+    pass("monitoring");
 }
 
 #[test]

@@ -61,6 +61,15 @@ mod admin;
 /// Connections that end by themselves: who is told, and what operators see and do of all of them.
 mod ends;
 
+/// Metrics, by promtool and a Prometheus.
+mod metrics;
+
+/// What must never leave, searched for in all that does.
+mod redaction;
+
+/// Traces, lines of calls in the log, and times in answers.
+mod traces;
+
 /// What operators learn: log, metrics, readiness, `check`, and how `serve` ends.
 mod operators;
 

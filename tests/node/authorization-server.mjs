@@ -72,7 +72,10 @@ servers.authorization.on('request', async (request, response) => {
   const form = new URLSearchParams(body.toString());
   const grant = form.get('grant_type') ?? 'none';
   state.tokenRequests[grant] = (state.tokenRequests[grant] ?? 0) + 1;
-  if (grant === 'authorization_code' && !form.get('code_verifier')) state.verifiersMissing += 1;
+  const verifier = form.get('code_verifier');
+  if (grant === 'authorization_code' && !verifier) state.verifiersMissing += 1;
+  // It was given to nobody else, and is a secret like those that are issued.
+  if (verifier && options.issued_file) appendFileSync(options.issued_file, `${verifier}\n`);
   request.body = Object.fromEntries(form);
   const via = url.searchParams.get('via') ?? undefined;
   logged(request, response, { grant, via, user: ownerOf(form.get('refresh_token')) });

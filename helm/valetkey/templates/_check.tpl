@@ -10,6 +10,7 @@ show together, and all that is secret in a ConfigMap.
 {{- include "valetkey.check.config" . -}}
 {{- include "valetkey.check.image" . -}}
 {{- include "valetkey.check.mode" . -}}
+{{- include "valetkey.check.monitoring" . -}}
 {{- include "valetkey.check.ports" . -}}
 {{- include "valetkey.check.grace" . -}}
 {{- include "valetkey.check.browsers" . -}}
@@ -143,6 +144,14 @@ show together, and all that is secret in a ConfigMap.
 {{- if (index $.Values $key).enabled -}}
 {{- fail (printf "%s.enabled with mode: sidecar: a sidecar is reached from its own pod only; install a gateway beside it" $key) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "valetkey.check.monitoring" -}}
+{{- range $key := list "rules" "dashboards" -}}
+{{- if and (index $.Values.monitoring $key).enabled (not $.Values.monitoring.enabled) -}}
+{{- fail (printf "monitoring.%s.enabled without monitoring.enabled: nothing would be scraped, and so nothing shown: set monitoring.enabled, too" $key) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -47,6 +47,10 @@ begin alike stay two. Takes {context, suffix, max}.
 {{- include "valetkey.object" (dict "context" . "suffix" "metrics") -}}
 {{- end -}}
 
+{{- define "valetkey.dashboardName" -}}
+{{- include "valetkey.object" (dict "context" . "suffix" "dashboard") -}}
+{{- end -}}
+
 {{- define "valetkey.configName" -}}
 {{- include "valetkey.object" (dict "context" . "suffix" "config") -}}
 {{- end -}}

@@ -5,6 +5,7 @@ use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
+use super::{chosen, printed};
 use crate::{
     cli::{
         ConfigFile, Outcome, census,
@@ -14,7 +15,7 @@ use crate::{
     clock::{Clock, Timestamp},
     config::ApiKeyPhase,
     connection::{Connections, Holder, Standing, Unavailable},
-    provider::{Service, Services},
+    provider::Service,
     serve::Heart,
 };
 
@@ -91,15 +92,6 @@ pub fn run(args: &MigrationArgs) -> Outcome {
             }
         }
     })
-}
-
-/// The services to report on: those that own connections, or the owner of the one that is named.
-fn chosen<'s>(services: &'s Services, name: Option<&str>) -> Result<Vec<&'s Service>, String> {
-    let Some(name) = name else {
-        return Ok(services.iter().filter(|service| service.owner == service.name).map(AsRef::as_ref).collect());
-    };
-    let owner = services.get(name).and_then(|service| services.owner(service));
-    owner.map(|owner| vec![owner.as_ref()]).ok_or_else(|| "There is no service of this name".to_owned())
 }
 
 async fn report(connections: &Connections, wanted: &[&Service], now: Timestamp) -> Result<Report, Unavailable> {
@@ -181,16 +173,7 @@ fn percent(part: usize, whole: usize) -> f64 {
 
 fn show(report: &Report, json: bool) -> Outcome {
     if json {
-        return match serde_json::to_string(report) {
-            Ok(text) => {
-                say(text);
-                Outcome::Done
-            }
-            Err(error) => {
-                complain(error);
-                Outcome::Failed
-            }
-        };
+        return printed(report);
     }
     if report.services.is_empty() {
         say("No services are configured");

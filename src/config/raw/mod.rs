@@ -13,15 +13,19 @@ use super::{
 };
 use crate::secret::SecretString;
 
+mod alerts;
 mod kubernetes;
 mod notifications;
 mod service;
 mod storage;
+mod telemetry;
 
+pub use alerts::*;
 pub use kubernetes::*;
 pub use notifications::*;
 pub use service::*;
 pub use storage::*;
+pub use telemetry::*;
 
 /// Valetkey's configuration.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -66,6 +70,10 @@ pub struct RawConfig {
     pub refresh: Option<RawRefresh>,
     /// Who is told what happens to connections: webhooks for operators, mail for callers. Nobody by default.
     pub notifications: Option<RawNotifications>,
+    /// What Valetkey tells of itself beside its metrics: traces, times in answers, lines in the log.
+    pub telemetry: Option<RawTelemetry>,
+    /// Who is told when something fails too often. The log and the metrics alone by default.
+    pub alerts: Option<RawAlerts>,
 }
 
 /// The application that people connect their accounts for, and how its pages look.

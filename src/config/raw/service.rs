@@ -45,6 +45,10 @@ pub struct RawService {
     /// domain, and the client's `Cookie`, without Valetkey's own cookies and the one that `connect.session` names.
     #[schemars(extend("default" = false))]
     pub response_cookies: Option<bool>,
+    /// Whether the upstream learns which trace a call is part of: `traceparent`, `tracestate` and `baggage` pass, with Valetkey's own span
+    /// in between where the call is traced. They may tell of other programs and people.
+    #[schemars(extend("default" = false))]
+    pub trace_context: Option<bool>,
     /// How many calls a caller may make.
     pub rate_limit: Option<RawRateLimit>,
     /// Who may call what: the first rule that matches decides; where none does, the call is allowed.

@@ -14,6 +14,7 @@ use super::{
     urls::{PlainHttp, UrlRule},
 };
 
+mod alerts;
 mod brand;
 mod callers;
 mod issuers;
@@ -21,6 +22,7 @@ mod kubernetes;
 mod listeners;
 mod notifications;
 mod storage;
+mod telemetry;
 
 /// A shorter admin token is warned of.
 const SHORTEST_ADMIN_TOKEN: usize = 16;
@@ -68,6 +70,9 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
     let refresh = refresh(&raw.refresh.unwrap_or_default(), &root.key("refresh"), cx);
     let notifications =
         notifications::notifications(raw.notifications.unwrap_or_default(), &root.key("notifications"), cx);
+    let telemetry = telemetry::telemetry(raw.telemetry.unwrap_or_default(), &root.key("telemetry"), cx);
+    let mail = notifications.email.as_ref();
+    let alerts = alerts::alerts(raw.alerts.unwrap_or_default(), mail, &root.key("alerts"), cx);
     Some(Config {
         public_url: public_url?,
         application: application.unwrap_or_else(|| APPLICATION.into()),
@@ -84,6 +89,8 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
         trusted_proxies,
         refresh,
         notifications,
+        telemetry,
+        alerts,
     })
 }
 

@@ -57,7 +57,7 @@ fn ahead(spans: &[Span], path: &Path, cx: &mut Context<'_>) -> Vec<Duration> {
     ahead
 }
 
-fn webhook(raw: RawWebhook, path: &Path, cx: &mut Context<'_>) -> Option<Webhook> {
+pub(super) fn webhook(raw: RawWebhook, path: &Path, cx: &mut Context<'_>) -> Option<Webhook> {
     let allow_plain_http = raw.allow_plain_http.unwrap_or(false);
     let plain_http = if allow_plain_http { PlainHttp::Allowed } else { PlainHttp::Loopback };
     let url = raw.url.and_then(|text| cx.url(&path.key("url"), &text, UrlRule { plain_http, query: true }));
@@ -91,7 +91,7 @@ fn key(text: &str) -> Option<Secret<Vec<u8>>> {
     KEY_BYTES.contains(&bytes.expose().len()).then_some(bytes)
 }
 
-fn email(raw: RawEmail, path: &Path, cx: &mut Context<'_>) -> Option<Email> {
+pub(super) fn email(raw: RawEmail, path: &Path, cx: &mut Context<'_>) -> Option<Email> {
     let password = cx.secret(path, "password", raw.password, raw.password_file);
     let ca = raw.ca_file.and_then(|file| cx.authorities(&path.key("ca_file"), file));
     let smtp = raw.smtp_url.and_then(|text| smtp(&text, password, ca, path, cx));
@@ -107,7 +107,7 @@ fn email(raw: RawEmail, path: &Path, cx: &mut Context<'_>) -> Option<Email> {
     Some(Email { smtp: smtp?, from: from?, reply_to, language: raw.language.unwrap_or_default(), events })
 }
 
-fn mailbox(text: String, path: &Path, cx: &mut Context<'_>) -> Option<String> {
+pub(super) fn mailbox(text: String, path: &Path, cx: &mut Context<'_>) -> Option<String> {
     if text.parse::<Mailbox>().is_err() {
         let finding = finding("This is no mail address");
         cx.report.problem(path, finding.hint("such as `no-reply@example.com` or `Acme <no-reply@example.com>`"));

@@ -124,7 +124,7 @@ impl Refresher {
         tracing::debug!(service = %id.service, took = ?sent.began.elapsed(), ok = answer.is_ok(), "asked the token endpoint");
         match answer {
             Ok(grant) => {
-                pass.answered();
+                self.answered(pass, id);
                 self.renewed(sent, grant).await
             }
             Err(error) => self.refused(sent, &error, pass).await,
@@ -186,11 +186,10 @@ impl Refresher {
 
     async fn refused(&self, sent: Sent<'_>, error: &oauth::TokenError, pass: Pass<'_>) -> Result<Step, Failure> {
         let Sent { key, id, record, version, interrupted, began, .. } = sent;
-        let now = self.parts.records.now();
         let token_version = record.grant.as_ref().map(|grant| grant.token_version);
         match &error.kind {
             oauth::Kind::InvalidGrant { .. } => {
-                pass.answered();
+                self.answered(pass, id);
                 let reason = if interrupted { Reason::RefreshInterrupted } else { Reason::Revoked };
                 // The comparison of versions is the second reading: a record that moved is not changed.
                 let fact =
@@ -203,26 +202,27 @@ impl Refresher {
                 Ok(Step::Done)
             }
             oauth::Kind::Client { code } | oauth::Kind::Denied { code } => {
-                self.ended(id, RefreshOutcome::Failed, began);
                 if error.is_about_client() {
+                    self.ended(id, RefreshOutcome::ClientRefused, began);
                     tracing::error!(service = %id.service, code, "the provider refuses this client: check client_id and client_secret");
-                    self.tell(id, Kind::ClientRefused, None, token_version);
-                    pass.failed(Concerns::All(None), Instant::now(), self.chance(now));
+                    self.tell(id, Kind::ClientRefused, error.word(), token_version);
+                    self.failed(pass, id, Concerns::All(None));
                 } else {
+                    self.ended(id, RefreshOutcome::Failed, began);
                     tracing::warn!(service = %id.service, code, "the provider refuses this refresh with an unknown error code; the connection stays");
-                    self.tell(id, Kind::RefreshFailed, None, token_version);
-                    pass.failed(Concerns::Grant, Instant::now(), self.chance(now));
+                    self.tell(id, Kind::RefreshFailed, error.word(), token_version);
+                    self.failed(pass, id, Concerns::Grant);
                 }
                 self.unanswered(key, record, version, interrupted).await;
                 Err(Failure::Provider)
             }
             oauth::Kind::Unavailable { retry_after, .. } => {
                 tracing::warn!(service = %id.service, %error, "the token endpoint failed; the connection stays");
-                self.tell(id, Kind::RefreshFailed, None, token_version);
+                self.tell(id, Kind::RefreshFailed, error.word(), token_version);
                 let unknown = error.may_have_happened();
                 let outcome = if unknown { RefreshOutcome::Interrupted } else { RefreshOutcome::Failed };
                 self.ended(id, outcome, began);
-                pass.failed(Concerns::All(*retry_after), Instant::now(), self.chance(now));
+                self.failed(pass, id, Concerns::All(*retry_after));
                 self.unanswered(key, record, version, interrupted || unknown).await;
                 Err(Failure::Provider)
             }
@@ -250,13 +250,26 @@ impl Refresher {
         }
     }
 
+    /// The endpoint answered: it is asked as usual.
+    fn answered(&self, pass: Pass<'_>, id: &ConnectionId) {
+        pass.answered();
+        self.parts.metrics.service(&id.service).circuit_open_until(None);
+    }
+
+    /// The endpoint failed: perhaps it is given a pause.
+    fn failed(&self, pass: Pass<'_>, id: &ConnectionId, concerns: Concerns) {
+        pass.failed(concerns, Instant::now(), self.chance(self.parts.records.now()));
+        let until = self.circuits.open_until(&id.service).map(Instant::into_std);
+        self.parts.metrics.service(&id.service).circuit_open_until(until);
+    }
+
     /// A number from 0 to 1 that spreads replicas out: another for each process and moment.
     fn chance(&self, now: Timestamp) -> f64 {
         backoff::chance(&(self.parts.leases.process(), now.millis()))
     }
 
     pub(super) fn ended(&self, id: &ConnectionId, outcome: RefreshOutcome, began: Instant) {
-        self.parts.metrics.service(&id.service).refresh(outcome, began.elapsed().as_secs_f64());
+        self.parts.metrics.service(&id.service).refresh(outcome, began.elapsed());
     }
 
     /// Tells what happened to this one of a connection's successive grants.

@@ -111,6 +111,11 @@ impl Circuits {
         self.circuits.lock().get(service).map_or(State::Closed, |circuit| circuit.state(now))
     }
 
+    /// Until when nobody asks the endpoint, where it is given a pause.
+    pub fn open_until(&self, service: &ServiceName) -> Option<Instant> {
+        self.circuits.lock().get(service)?.open_until
+    }
+
     /// Whether the endpoint may be asked now for this connection.
     pub fn state_of(&self, service: &ServiceName, key: &Key, now: Instant) -> State {
         let open = self.own.get(key).is_some_and(|own| own.until.is_some_and(|until| until > now));

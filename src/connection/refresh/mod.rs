@@ -163,6 +163,7 @@ impl Refresher {
         let service = services.get(id.service.as_str());
         let Some(oauth) = service.and_then(|service| service.oauth.clone()) else { return Err(Failure::Provider) };
         let (began, mut looked, mut waited) = (Instant::now(), false, false);
+        let mut asked = None;
         let deadline = began + PATIENCE;
         let mut notices = self.parts.records.store().changes();
         loop {
@@ -171,6 +172,7 @@ impl Refresher {
             let known = !std::mem::replace(&mut looked, true) && self.holds(&key.owner, id, used);
             if !known && !self.may_be_renewed(&key, &oauth, used).await? {
                 if waited {
+                    self.lease_waited(asked.take());
                     self.ended(id, RefreshOutcome::Adopted, began);
                 }
                 return Ok(());
@@ -186,8 +188,10 @@ impl Refresher {
                     continue;
                 }
             }
+            asked.get_or_insert_with(Instant::now);
             match self.parts.leases.ask(key).await? {
                 Asked::Mine(lease) => {
+                    self.lease_waited(asked.take());
                     let step = self.renew(key, id, &oauth, used, &lease, &mut notices).await;
                     lease.release().await;
                     match step? {
@@ -204,6 +208,13 @@ impl Refresher {
             if Instant::now() > deadline {
                 return Err(Failure::Unavailable(Unavailable::Busy));
             }
+        }
+    }
+
+    /// The lease that was first asked for at this moment is ours, or no longer needed.
+    fn lease_waited(&self, asked: Option<Instant>) {
+        if let Some(asked) = asked {
+            self.parts.metrics.lease_waited(asked.elapsed());
         }
     }
 

@@ -1,7 +1,10 @@
 //! What a caller's connections are good for at one moment. Pure: it reads a snapshot and the time it is given, and
 //! changes, asks and waits for nothing.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use crate::{
     clock::Timestamp,
@@ -29,6 +32,25 @@ pub struct Want<'a> {
     pub scopes: &'a [String],
     /// What it asks of the service's API; `None`: that isn't known yet.
     pub operation: Option<Operation<'a>>,
+    /// Where it is noted what was waited for, if anybody wants to know.
+    pub waited: Option<&'a Waited>,
+}
+
+/// What a call has waited for on the way to its credential.
+#[derive(Debug, Default)]
+pub struct Waited(OnceLock<(Instant, Instant)>);
+
+impl Waited {
+    /// It has waited for a refresh, from then on until now.
+    pub(super) fn for_a_refresh_since(&self, began: Instant) {
+        // A second one is rare, and tells no more.
+        let _ = self.0.set((began, Instant::now()));
+    }
+
+    /// From when until when it waited for a refresh.
+    pub fn for_refresh(&self) -> Option<(Instant, Instant)> {
+        self.0.get().copied()
+    }
 }
 
 /// What a held connection is good for at this moment.

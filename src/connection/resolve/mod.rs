@@ -4,7 +4,10 @@
 //!
 //! - `decide`: the pure part; `acting`: who acted for whom; `rejection`: when the upstream refuses what was found
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     runtime::Handle,
@@ -36,7 +39,7 @@ mod rejection;
 
 use decide::decide;
 
-pub use decide::{Decision, Want};
+pub use decide::{Decision, Waited, Want};
 pub use rejection::AfterRejection;
 
 /// How long a call waits for a refresh.
@@ -123,7 +126,7 @@ impl Resolver {
                     let owner = self.records.roots().key(&credential.id).await?.owner;
                     self.records.is_stale(&owner);
                 }
-                Decision::Refresh(credential) => self.refreshed(&credential).await?,
+                Decision::Refresh(credential) => self.refreshed(&credential, want).await?,
                 Decision::Outdated => {
                     let owner = self.records.roots().owner(want.caller).await?;
                     self.records.is_stale(&owner);
@@ -190,8 +193,13 @@ impl Resolver {
         self.records.facts().tell_once(&held.id, &fact);
     }
 
-    async fn refreshed(&self, credential: &Arc<Credential>) -> Result<(), Unusable> {
-        match timeout(PATIENCE, self.refresher.refresh(&credential.id, credential.token_version)).await {
+    async fn refreshed(&self, credential: &Arc<Credential>, want: &Want<'_>) -> Result<(), Unusable> {
+        let began = Instant::now();
+        let refreshed = timeout(PATIENCE, self.refresher.refresh(&credential.id, credential.token_version)).await;
+        if let Some(waited) = want.waited {
+            waited.for_a_refresh_since(began);
+        }
+        match refreshed {
             Ok(Ok(())) => Ok(()),
             Ok(Err(Failure::Provider)) => Err(Unusable::RefreshFailed),
             Ok(Err(Failure::Unavailable(unavailable))) => Err(unavailable.into()),

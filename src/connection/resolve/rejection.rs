@@ -115,7 +115,7 @@ impl Resolver {
         cause: &Cause,
     ) -> Result<Arc<Credential>, Unusable> {
         match refused.kind {
-            AuthKind::OAuth if refused.refreshable => self.refreshed(refused).await?,
+            AuthKind::OAuth if refused.refreshable => self.refreshed(refused, want).await?,
             // The provider's clock may be a little ahead: a token refused at its very end has ended.
             AuthKind::OAuth if refused.has_expired(self.records.now().plus(CLOCKS_APART)) => {
                 self.invalidate(refused, Reason::Expired, &Cause { actor: Actor::Nobody, ..cause.clone() }).await?;

@@ -1,10 +1,7 @@
-//! How many connections there are, by service: how they stand, and how many end before long. One walk over all records; whoever
-//! publishes it decides how often, and who of several replicas counts.
+//! How many connections there are, by service: how they stand, and how many end before long. One walk over all records; how often
+//! that is done and by whom is the affair of whoever publishes it (`connection::census`).
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
@@ -12,7 +9,7 @@ use super::{Filter, Survey, Uses};
 use crate::{
     clock::Timestamp,
     connection::model::{AuthKind, Connection, Status, Unavailable},
-    id::ServiceName,
+    telemetry::metrics::{Census, ConnectionState, EndsWithin, Tally},
 };
 
 /// Between two batches at least this is rested, and …
@@ -21,50 +18,8 @@ const REST: Duration = Duration::from_millis(5);
 const RESTS: u32 = 4;
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// All connections, counted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Census {
-    /// When counting began.
-    pub at: Timestamp,
-    /// By the service that owns them.
-    pub services: BTreeMap<ServiceName, Tally>,
-    /// How many records no key of the vault opens: nobody knows whose they are.
-    pub unreadable: usize,
-}
-
-/// The connections of one service, counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Those that calls can use, those that wait for a confirmation, and those that were lost.
-    pub by_status: [u64; 3],
-    /// Those whose calls go out with an API key.
-    pub on_api_key: u64,
-    /// Those that end within 1, 7 and 30 days, each also counted in the longer spans; what should have ended already is in all.
-    pub ending: [u64; 3],
-}
-
-impl Tally {
-    /// In this order the spans of [`Tally::ending`] are.
-    pub const WITHIN: [Duration; 3] = [DAY, DAY.saturating_mul(7), DAY.saturating_mul(30)];
-
-    /// One more.
-    pub fn count(&mut self, connection: &Connection, now: Timestamp) {
-        self.by_status[match connection.status {
-            Status::Active => 0,
-            Status::Pending => 1,
-            Status::Invalid => 2,
-        }] += 1;
-        self.on_api_key += u64::from(connection.status == Status::Active && connection.auth_kind == AuthKind::ApiKey);
-        if let Some(end) = connection.expected_end {
-            for (count, within) in self.ending.iter_mut().zip(Self::WITHIN) {
-                *count += u64::from(end.until(now) <= within);
-            }
-        }
-    }
-}
-
 impl Survey {
-    /// Counts all connections, resting longer than it works.
+    /// Counts all connections, resting longer than it works. What no key opens is not known to be anybody's.
     ///
     /// # Errors
     /// While the store or the keys are away.
@@ -74,10 +29,9 @@ impl Survey {
         loop {
             let began = Instant::now();
             let batch = self.batch(&Filter::default(), cursor, Uses::WhereTheyDecide).await?;
-            census.unreadable += batch.unreadable;
             for (_, one) in batch.found {
                 let tally = census.services.entry(one.id.service).or_default();
-                tally.count(&one.connection, census.at);
+                count(tally, &one.connection, census.at);
             }
             cursor = batch.next;
             if cursor.is_none() {
@@ -85,5 +39,21 @@ impl Survey {
             }
             sleep((began.elapsed() * RESTS).max(REST)).await;
         }
+    }
+}
+
+/// One more connection, as it is at `now`. What ends within a day is also counted in the longer spans; what should have ended
+/// already, and hasn't, in none.
+fn count(tally: &mut Tally, connection: &Connection, now: Timestamp) {
+    tally.count(match connection.status {
+        Status::Active => ConnectionState::Active,
+        Status::Pending => ConnectionState::Pending,
+        Status::Invalid => ConnectionState::Invalid,
+    });
+    let on_key = connection.status == Status::Active && connection.auth_kind == AuthKind::ApiKey;
+    tally.on_api_key += u64::from(on_key);
+    let Some(end) = connection.expected_end.filter(|end| !end.reached(now)) else { return };
+    for (within, days) in [(EndsWithin::Day, 1), (EndsWithin::Week, 7), (EndsWithin::Month, 30)] {
+        tally.ending[within as usize] += u64::from(end.until(now) <= DAY * days);
     }
 }

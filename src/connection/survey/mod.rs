@@ -31,7 +31,6 @@ mod page;
 mod part;
 mod remind;
 
-pub use census::{Census, Tally};
 pub use filter::Filter;
 pub use page::{SurveyError, SurveyPage};
 pub use part::{Counted, PartError, Parted};
@@ -105,6 +104,11 @@ impl Survey {
         handle: Handle,
     ) -> Arc<Self> {
         Arc::new(Self { records, editor, last_use, live, handle })
+    }
+
+    /// What is looked at.
+    pub(in crate::connection) const fn records(&self) -> &Arc<Records> {
+        &self.records
     }
 
     /// The batch that begins there, and of it what is meant.

@@ -154,8 +154,15 @@ impl World {
     async fn resolve(&self, user: &str, service: &str) -> Result<Arc<Credential>, Unusable> {
         let service = self.services.get(service).unwrap();
         let caller = id(user).caller;
-        let want =
-            Want { caller: &caller, services: &self.services, service, account: None, scopes: &[], operation: None };
+        let want = Want {
+            caller: &caller,
+            services: &self.services,
+            service,
+            account: None,
+            scopes: &[],
+            operation: None,
+            waited: None,
+        };
         self.replicas[1].resolver.resolve(&want).await
     }
 
@@ -286,8 +293,15 @@ async fn the_use_of_a_key_is_told_once_a_day_by_whichever_replica() {
     world.told.take();
     let caller = id("ada").caller;
     let service = world.services.get("crm").unwrap();
-    let want =
-        Want { caller: &caller, services: &world.services, service, account: None, scopes: &[], operation: None };
+    let want = Want {
+        caller: &caller,
+        services: &world.services,
+        service,
+        account: None,
+        scopes: &[],
+        operation: None,
+        waited: None,
+    };
     let credential = world.replicas[0].resolver.resolve(&want).await.unwrap();
     world.replicas[0].resolver.accepted(&credential, start());
     // It is noted behind the call's back.
@@ -314,8 +328,15 @@ async fn a_lost_grant_falls_back_to_the_key_until_keys_retire() {
     assert_eq!(world.call("ada", "crm").await, Ok(AuthKind::OAuth));
     let caller = id("ada").caller;
     let service = world.services.get("crm").unwrap();
-    let want =
-        Want { caller: &caller, services: &world.services, service, account: None, scopes: &[], operation: None };
+    let want = Want {
+        caller: &caller,
+        services: &world.services,
+        service,
+        account: None,
+        scopes: &[],
+        operation: None,
+        waited: None,
+    };
     let credential = world.replicas[1].resolver.resolve(&want).await.unwrap();
     let began = world.clock.now();
     let after = world.replicas[1].resolver.rejected(&want, &credential, began, &CALLER).await;

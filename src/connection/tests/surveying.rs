@@ -4,10 +4,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::keys::{World, id};
 use crate::{
-    connection::{Filter, PartError, Reason, Status, SurveyError, Tally},
+    connection::{Filter, PartError, Reason, Status, SurveyError},
     events::{Actor, CALLER, Cause},
     id::ServiceName,
     secret::SecretString,
+    telemetry::metrics::Tally,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -112,9 +113,9 @@ async fn connections_are_counted_by_how_they_stand_and_when_they_end() {
         let census = world.replicas[0].survey.census().await.unwrap();
         census.services[&ServiceName::parse("crm").unwrap()]
     };
-    assert_eq!(count().await, Tally { by_status: [4, 0, 0], on_api_key: 1, ending: [1, 2, 3] });
+    assert_eq!(count().await, Tally { by_state: [4, 0, 0], on_api_key: 1, ending: [1, 2, 3] });
     world.clock.advance(DAY);
-    assert_eq!(count().await, Tally { by_status: [3, 0, 1], on_api_key: 1, ending: [0, 1, 2] });
+    assert_eq!(count().await, Tally { by_state: [3, 0, 1], on_api_key: 1, ending: [0, 1, 2] });
 }
 
 #[tokio::test]

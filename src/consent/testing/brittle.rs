@@ -26,18 +26,30 @@ pub(crate) enum Break {
 pub(crate) struct Brittle {
     inner: EmbeddedStore,
     breaks: Mutex<Option<(usize, Break)>>,
+    counters: Mutex<Option<Break>>,
     broken: Notify,
     mended: Notify,
 }
 
 impl Brittle {
     pub fn new(inner: EmbeddedStore) -> Self {
-        Self { inner, breaks: Mutex::default(), broken: Notify::new(), mended: Notify::new() }
+        Self {
+            inner,
+            breaks: Mutex::default(),
+            counters: Mutex::default(),
+            broken: Notify::new(),
+            mended: Notify::new(),
+        }
     }
 
     /// Breaks after so many operations.
     pub fn break_after(&self, operations: usize, how: Break) {
         *self.breaks.lock() = Some((operations, how));
+    }
+
+    /// Counts nothing from now on, or does again.
+    pub fn counters_break(&self, how: Option<Break>) {
+        *self.counters.lock() = how;
     }
 
     /// Works again. Says whether it was broken.
@@ -177,7 +189,11 @@ impl Log for Brittle {
 #[async_trait]
 impl Counters for Brittle {
     async fn count_up(&self, tally: &Tally<'_>) -> Result<(), Error> {
-        self.inner.count_up(tally).await
+        let broken = *self.counters.lock();
+        if broken != Some(Break::Before) {
+            self.inner.count_up(tally).await?;
+        }
+        broken.map_or(Ok(()), |_| Err(Error::Unavailable { reason: "as told".into() }))
     }
 
     async fn counts(&self, name: &str, buckets: RangeInclusive<u64>) -> Result<Vec<(u64, u64)>, Error> {

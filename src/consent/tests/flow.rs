@@ -15,7 +15,7 @@ async fn a_link_opens_for_its_own_service_until_it_expires_and_as_it_was_made() 
         let refused = rig.plan(&changed, None).await;
         assert_eq!(refused.map(|_| ()), Err(BeginError::Ticket(TicketError::Invalid)), "{at}");
     }
-    let elsewhere = rig.consent.plan(&rig.service("calendar"), &text, None, None, None, START).await;
+    let elsewhere = rig.consent.plan(&rig.service("calendar"), &text, None, Guest::default(), START).await;
     assert_eq!(elsewhere.map(|_| ()), Err(BeginError::Ticket(TicketError::Invalid)));
     rig.clock.advance(Duration::from_secs(599));
     assert!(rig.plan(&text, None).await.is_ok());
@@ -116,7 +116,7 @@ async fn the_owners_callback_spends_the_state_also_with_an_error_and_the_ticket_
     let url = rig.begin(&ticket, &browser).await.unwrap();
     let query = format!("error=access_denied&error_description=no&state={}", parameter(&url, "state"));
     match rig.call_back("crm", &query, Some(&browser)).await {
-        Err(CallbackError::Ended { why: Ended::Denied, retry }) => {
+        Err(CallbackError::Ended { why: Ended::Denied, retry, .. }) => {
             assert_eq!(retry.again.unwrap(), format!("https://connect.example.com/connect/crm?ticket={ticket}"));
             assert_eq!(retry.back, None);
         }
@@ -152,7 +152,7 @@ async fn a_token_endpoint_that_fails_stores_nothing_and_the_person_may_try_again
         set();
         let url = rig.begin(&ticket, &browser).await.unwrap();
         match rig.call_back("crm", &answer(&url), Some(&browser)).await {
-            Err(CallbackError::Ended { why, retry }) => {
+            Err(CallbackError::Ended { why, retry, .. }) => {
                 assert_eq!(why, expected);
                 assert!(retry.again.is_some());
             }
@@ -182,7 +182,7 @@ async fn return_to_is_told_what_happened_and_is_checked_when_it_is_used() {
     assert_eq!(parameter(&url, "scope"), "contacts calendar");
     let query = format!("error=server_error&state={}", parameter(&url, "state"));
     match rig.call_back("crm", &query, Some(&browser)).await {
-        Err(CallbackError::Ended { why: Ended::ProviderError, retry }) => {
+        Err(CallbackError::Ended { why: Ended::ProviderError, retry, .. }) => {
             assert_eq!(retry.back.unwrap().as_str(), "https://app.example.com/after?tab=1&error=server_error");
         }
         other => panic!("{other:?}"),
@@ -193,7 +193,8 @@ async fn return_to_is_told_what_happened_and_is_checked_when_it_is_used() {
     // One that is not on the list is passed over.
     let ticket = rig.ticket("ada").await;
     let foreign = Some("https://evil.example/");
-    let plan = rig.consent.plan(&service, &ticket, foreign, Some(&browser), None, START).await.unwrap();
+    let guest = Guest { browser: Some(&browser), ..Guest::default() };
+    let plan = rig.consent.plan(&service, &ticket, foreign, guest, START).await.unwrap();
     assert_eq!(plan.return_to, None);
 }
 
@@ -214,7 +215,8 @@ async fn under_binding_session_only_the_callers_own_browser_goes_on() {
     let rig = Rig::with(|config| config.connect.binding = config::Binding::Session);
     let (ticket, service) = (rig.ticket("mallory").await, rig.service("crm"));
     for (proven, allowed) in [(None, false), (Some(caller("ada")), false), (Some(caller("mallory")), true)] {
-        let plan = rig.consent.plan(&service, &ticket, None, None, proven.as_ref(), START).await;
+        let guest = Guest { proven: proven.as_ref(), ..Guest::default() };
+        let plan = rig.consent.plan(&service, &ticket, None, guest, START).await;
         assert_eq!(plan.is_ok(), allowed, "{proven:?}");
     }
 }

@@ -18,7 +18,8 @@ async fn granted(rig: &Rig, service: &str, browser: &Browser) -> Outcome {
         return_to: None,
     };
     let ticket = rig.consent.links.ticket(&wish, rig.clock.now()).await.unwrap();
-    let plan = rig.consent.plan(&service, &ticket, None, Some(browser), None, rig.clock.now()).await.unwrap();
+    let guest = Guest { browser: Some(browser), ..Guest::default() };
+    let plan = rig.consent.plan(&service, &ticket, None, guest, rig.clock.now()).await.unwrap();
     let url = rig.leave(&service, plan, browser).await.unwrap();
     let query = format!("code=the-code&state={}", parameter(&url, "state"));
     rig.outcome(service.name.as_str(), &query, Some(browser)).await.unwrap()

@@ -170,7 +170,8 @@ async fn under_a_new_label_all_is_asked_for_that_the_account_may_have_granted_al
     };
     rig.connections.manager.connect(&id, grant(&["contacts", "notes"]), None, &[], &CALLER).await.unwrap();
     let ticket = rig.ticket("ada").await;
-    let plan = async || rig.consent.plan(&rig.service("crm"), &ticket, None, Some(&browser), None, now).await.unwrap();
+    let guest = Guest { browser: Some(&browser), ..Guest::default() };
+    let plan = async || rig.consent.plan(&rig.service("crm"), &ticket, None, guest, now).await.unwrap();
     assert_eq!(plan().await.scopes, ["contacts", "notes"]);
     // One that is there under this label tells what is asked for.
     rig.connections

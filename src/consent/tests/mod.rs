@@ -35,7 +35,8 @@ impl Rig {
     }
 
     async fn plan(&self, ticket: &str, browser: Option<&Browser>) -> Result<Plan, BeginError> {
-        self.consent.plan(&self.service("crm"), ticket, None, browser, None, self.clock.now()).await
+        let guest = Guest { browser, family: Family::Firefox, proven: None };
+        self.consent.plan(&self.service("crm"), ticket, None, guest, self.clock.now()).await
     }
 
     async fn begin(&self, ticket: &str, browser: &Browser) -> Result<Url, BeginError> {

@@ -58,9 +58,16 @@ struct Text<'a> {
     link: Option<&'a str>,
 }
 
+#[derive(Template)]
+#[template(path = "alert.html")]
+struct AlertHtml<'a> {
+    subject: &'a str,
+    text: &'a str,
+}
+
 /// A mail that waits. Plaintext with an address and a link: it leaves this process sealed, or as mail.
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Mail {
+pub(in crate::events) struct Mail {
     #[serde(serialize_with = "secret::reveal")]
     to: SecretString,
     subject: String,
@@ -71,8 +78,18 @@ pub(super) struct Mail {
     at: u64,
 }
 
+impl Mail {
+    /// A plain text for an operator. `None`: it can't be rendered.
+    pub fn to_operator(to: &str, subject: &str, text: &str, at: Timestamp) -> Option<Self> {
+        let subject = one_line(subject);
+        let html = AlertHtml { subject: &subject, text }.render().ok()?.into();
+        let address = to.parse::<Mailbox>().ok()?.email.to_string();
+        Some(Self { to: address.into(), text: text.into(), html, at: at.millis(), subject })
+    }
+}
+
 /// Sends mail.
-pub(super) struct Mailer {
+pub(in crate::events) struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
     settings: Email,

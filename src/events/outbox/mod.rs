@@ -14,4 +14,7 @@ mod webhook;
 
 pub use inbox::Inbox;
 pub use mail::MailError;
+pub(in crate::events) use mail::{Mail, Mailer};
 pub use notifier::{Notifier, Parts};
+pub(in crate::events) use sent::Sent;
+pub(in crate::events) use webhook::Endpoints;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sent {
+pub(in crate::events) enum Sent {
     /// The other side has it.
     Delivered,
     /// Perhaps later; not before this time, if one was asked for.

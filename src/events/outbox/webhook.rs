@@ -78,7 +78,7 @@ pub(super) fn body(notice: &Notice, about: &About) -> SecretString {
 }
 
 /// All endpoints, and which of them want no more.
-pub(super) struct Endpoints {
+pub(in crate::events) struct Endpoints {
     endpoints: Vec<Webhook>,
     gone: Mutex<HashSet<String>>,
     outbound: Outbound,

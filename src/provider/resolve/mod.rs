@@ -136,6 +136,7 @@ fn part(
             timeouts,
             transport,
             response_cookies: raw.response_cookies.unwrap_or_default(),
+            trace_context: raw.trace_context.unwrap_or_default(),
             rate_limit,
             policy,
             limits,

@@ -79,6 +79,16 @@ impl RequestOutcome {
         }
     }
 
+    /// In a word, for people and programs.
+    pub fn name(self) -> &'static str {
+        self.label()
+    }
+
+    /// Whether the upstream answered.
+    pub(super) fn is_upstreams(self) -> bool {
+        self.label() == Self::Answered2xx.label()
+    }
+
     /// The values of `outcome` and `code`.
     pub(super) fn labels(self) -> (&'static str, &'static str) {
         let code = match self {
@@ -119,6 +129,8 @@ outcomes! {
         Refused = "refused",
         /// The token endpoint failed for now.
         Failed = "failed",
+        /// The provider refused the operator's client.
+        ClientRefused = "client_refused",
         /// Whether the refresh token was spent is unknown.
         Interrupted = "interrupted",
     }
@@ -127,6 +139,10 @@ outcomes! {
 outcomes! {
     /// The stage that a connect attempt has reached.
     ConnectOutcome {
+        /// A link was given.
+        Offered = "offered",
+        /// A browser has shown it.
+        Opened = "opened",
         /// The browser was sent to the provider.
         Initiated = "initiated",
         /// It came back with a code and a valid state.
@@ -175,5 +191,105 @@ outcomes! {
         Miss = "miss",
         /// One that served because the store is away.
         Offline = "offline",
+    }
+}
+
+outcomes! {
+    /// What the store was asked.
+    StoreOperation {
+        /// One record.
+        Get = "get",
+        /// All records of an owner.
+        List = "list",
+        /// To write a record.
+        Put = "put",
+        /// To delete one.
+        Delete = "delete",
+        /// What is due.
+        Due = "due",
+        /// For a lease, …
+        Lease = "lease",
+        /// … to keep it, …
+        Renew = "renew",
+        /// … or to take it back.
+        Release = "release",
+        /// To claim a one-time value, …
+        PutOnce = "put_once",
+        /// … to show it, …
+        Peek = "peek",
+        /// … to hand it over, …
+        Take = "take",
+        /// … or to replace it.
+        Replace = "replace",
+        /// How many records there are.
+        Count = "count",
+        /// For a page of all records.
+        Scan = "scan",
+        /// Whether it answers.
+        Ping = "ping",
+        /// To append to a log, …
+        Append = "append",
+        /// … to read one, …
+        Read = "read",
+        /// … or to cut its oldest entries off.
+        Trim = "trim",
+        /// To count something, …
+        CountUp = "count_up",
+        /// … or what was counted.
+        Counts = "counts",
+    }
+}
+
+outcomes! {
+    /// Why a caller is not believed.
+    CallerRejection {
+        /// Nothing was presented.
+        Missing = "missing",
+        /// It is not one JWT.
+        Malformed = "malformed",
+        /// It is too long.
+        TooLong = "too_long",
+        /// It has expired.
+        Expired = "expired",
+        /// It is not good yet.
+        NotYetValid = "not_yet_valid",
+        /// Issuer, audience, algorithm, key, signature or claims are not believed.
+        Invalid = "invalid",
+        /// The issuer's keys can't be had.
+        KeysUnavailable = "keys_unavailable",
+    }
+}
+
+outcomes! {
+    /// What became of a spike of failures.
+    AlertOutcome {
+        /// It began.
+        Raised = "raised",
+        /// It is over.
+        Resolved = "resolved",
+    }
+}
+
+outcomes! {
+    /// How a stored connection stands.
+    ConnectionState {
+        /// Calls can use it.
+        Active = "active",
+        /// Not until the application confirms it.
+        Pending = "pending",
+        /// Not until the person connects again.
+        Invalid = "invalid",
+    }
+}
+
+outcomes! {
+    /// Within which time a connection ends, unless somebody does something.
+    EndsWithin {
+        /// A day.
+        Day = "1d",
+        /// Seven days.
+        Week = "7d",
+        /// Thirty days.
+        Month = "30d",
     }
 }

@@ -1,6 +1,8 @@
 //! What operators ask and order, under `/admin`. Guarded by `admin.token`; without one no route of it is there.
 //!
 //! - `connections`: all of them, listed and given up; `erase`: all of a user goes
+//! - `failures`: what failed lately
+//! - `funnel`: how far attempts to connect come
 
 use std::{convert::Infallible, ops::RangeInclusive, sync::Arc};
 
@@ -20,9 +22,11 @@ use crate::{
 
 mod connections;
 mod erase;
+mod failures;
+mod funnel;
 
 pub(super) fn routes() -> Router<Arc<State>> {
-    erase::routes().merge(connections::routes())
+    erase::routes().merge(connections::routes()).merge(failures::routes()).merge(funnel::routes())
 }
 
 /// Whether whoever asks is the operator.

@@ -245,7 +245,7 @@ async fn look_ahead(state: &State, caller: &Caller, item: PreflightItem) -> Serv
     // No call is made, so there is no method and no path: only rules that speak of every call count.
     let (account, scopes) = (wanted.as_ref(), scopes.as_slice());
     let services = &state.parts.services;
-    let want = Want { caller: &caller.id, services, service, account, scopes, operation: None };
+    let want = Want { caller: &caller.id, services, service, account, scopes, operation: None, waited: None };
     let label = match state.parts.connections.resolver.foresee(&want).await {
         Ok(label) => {
             answer.insert("status".into(), "ready".into());

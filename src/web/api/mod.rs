@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{State, accept, answer, cause, consent_pages::parameter, page, request_id};
 use crate::{
-    caller::{self, Caller},
+    caller::Caller,
     connection::{LABELS_MAX, Unavailable, Unusable},
     events::{Actor, Cause},
     id::{Account, ConnectionId, RequestId},
@@ -83,8 +83,7 @@ impl Asked {
         if self.headers.contains_key("valetkey-user") {
             return Err(Refusal::bad_request("The Valetkey-User header is for calls under /proxy/ alone"));
         }
-        let token = caller::presented(&self.headers, None)?;
-        Ok(state.parts.callers.authenticate(&token, state.now()).await?)
+        Ok(state.parts.callers.presented_by(&self.headers, None, state.now()).await?)
     }
 
     /// The body, as JSON; `shape` shows what it should look like.

@@ -250,7 +250,7 @@ fn callback_error(mut step: Step, error: CallbackError, service: &Service) -> Re
         CallbackError::OtherService | CallbackError::OtherIssuer => return step.wrong(bad, &t.callback_mixed_up()),
         CallbackError::OtherBrowser => return step.wrong(bad, &t.callback_elsewhere()),
         CallbackError::Unavailable(_) => return step.unavailable(),
-        CallbackError::Ended { why, retry } => (why, retry),
+        CallbackError::Ended { why, retry, .. } => (why, retry),
     };
     let title = service.title.as_str();
     let (status, notice) = match why {

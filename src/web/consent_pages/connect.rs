@@ -6,12 +6,12 @@ use axum::{
     extract::{Path, RawQuery},
     response::Response,
 };
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, StatusCode, header};
 use serde_json::{Map, Value};
 
 use super::{Scope, Step, back, in_words, parameter, plain_origins};
 use crate::{
-    consent::{Browser, Plan, STATE_TTL, Wish},
+    consent::{Browser, Family, Guest, Plan, STATE_TTL, Wish},
     id::{Account, ConnectionId},
     provider::Service,
     web::{
@@ -69,7 +69,8 @@ pub(super) async fn show(
     };
     let known = step.visit.browser();
     let consent = &step.visit.state.parts.consent;
-    let plan = consent.plan(&service, &ticket, return_to.as_deref(), known.as_ref(), proven.as_ref(), step.now);
+    let guest = Guest { browser: known.as_ref(), family: family(&step), proven: proven.as_ref() };
+    let plan = consent.plan(&service, &ticket, return_to.as_deref(), guest, step.now);
     let plan = match plan.await {
         Ok(plan) => plan,
         Err(error) => return step.begin_error(error, &service),
@@ -91,6 +92,11 @@ pub(super) async fn show(
 /// The claims of the JWT that says whose browser this is.
 fn claims(proven: Option<&Proven>) -> Option<&Map<String, Value>> {
     proven?.caller.as_ref().map(|caller| caller.claims())
+}
+
+/// What the browser says it is.
+fn family(step: &Step) -> Family {
+    Family::of(step.visit.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()))
 }
 
 /// A ticket for a browser that comes without one but shows whose it is.
@@ -169,7 +175,8 @@ pub(super) async fn go_on(mut step: Step, Path(name): Path<String>, request: Req
     }
     let proven = proven.map(|proven| proven.id);
     let consent = &step.visit.state.parts.consent;
-    match consent.plan(&service, ticket, return_to, Some(&browser), proven.as_ref(), step.now).await {
+    let guest = Guest { browser: Some(&browser), family: family(&step), proven: proven.as_ref() };
+    match consent.plan(&service, ticket, return_to, guest, step.now).await {
         Ok(plan) => leave(&step, &service, plan, &browser).await,
         Err(error) => step.begin_error(error, &service),
     }

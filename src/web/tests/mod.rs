@@ -246,9 +246,11 @@ fn parts(rig: &Rig, readily: Readily) -> Parts {
     let runtime = tokio::runtime::Handle::current();
     let outbound = Outbound::new(OutboundOptions::default(), runtime.clone()).unwrap();
     let store = Arc::clone(&rig.store);
+    let failures = FailureLog::new(Arc::clone(&store), Arc::new(crate::vault::Vault::new(&rig.config.vault)));
     let contacts = Contacts::new(&[], 1, store, Arc::new(Silence), rig.clock.clone(), runtime.clone());
     Parts {
         contacts,
+        failures,
         consent: Arc::clone(&rig.consent),
         connections: rig.connections.clone(),
         services: Arc::clone(&rig.services),

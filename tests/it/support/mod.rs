@@ -18,6 +18,7 @@ pub(crate) mod load;
 pub(crate) mod mount;
 pub(crate) mod ports;
 pub(crate) mod process;
+pub(crate) mod prometheus;
 pub(crate) mod raw;
 pub(crate) mod receivers;
 pub(crate) mod redis;

@@ -155,3 +155,93 @@ fn register_ticket(text: &str) {
         canary::secret("a ticket", ticket);
     }
 }
+
+/// What a collector of the tests must be shown.
+pub(crate) const COLLECTOR_TOKEN: &str = "otlp-token-of-the-tests-0123456789";
+
+/// A collector of traces, which reads them by OpenTelemetry's own types.
+pub(crate) struct Collector {
+    /// Where it listens, without a path.
+    pub(crate) url: String,
+    server: Server,
+}
+
+/// One span, as the collector has read it.
+#[derive(Debug, Clone)]
+pub(crate) struct Span(pub(crate) Value);
+
+impl Span {
+    /// One of its fields.
+    pub(crate) fn text(&self, field: &str) -> &str {
+        self.0[field].as_str().unwrap_or_default()
+    }
+
+    /// One of its attributes.
+    pub(crate) fn attribute(&self, key: &str) -> Option<&str> {
+        let all = self.0["attributes"].as_array()?;
+        let value = &all.iter().find(|attribute| attribute["key"] == key)?["value"];
+        value["stringValue"].as_str().or(value["intValue"].as_str())
+    }
+
+    /// When it began and ended, in nanoseconds since the epoch.
+    pub(crate) fn times(&self) -> (u64, u64) {
+        let time = |field| self.text(field).parse().expect("a number");
+        (time("startTimeUnixNano"), time("endTimeUnixNano"))
+    }
+}
+
+impl Collector {
+    /// One that takes everything.
+    pub(crate) async fn start() -> Self {
+        Self::with(json!({})).await
+    }
+
+    /// One with further settings (otlp_receiver.py says which).
+    pub(crate) async fn with(settings: Value) -> Self {
+        canary::secret("the collector's token", COLLECTOR_TOKEN);
+        let python = tests().join("python/.venv/bin/python");
+        assert!(python.exists(), "tests/python has no .venv: run scripts/install-python-test-deps.sh, or `make test`");
+        let mut command = Command::new(python);
+        command.arg(tests().join("python/otlp_receiver.py"));
+        let scheme = if settings["certificate"].is_string() { "https" } else { "http" };
+        let server = Server::start("collector", command, |folder| {
+            let mut all = settings;
+            all["requests"] = json!(folder.path().join("requests"));
+            all
+        })
+        .await;
+        Self { url: format!("{scheme}://127.0.0.1:{}", server.ready["port"]), server }
+    }
+
+    /// The requests that it has got so far.
+    pub(crate) fn requests(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.server.folder.path().join("requests")).unwrap_or_default();
+        let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        whole.map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+
+    /// The spans that it has taken so far.
+    pub(crate) fn spans(&self) -> Vec<Span> {
+        let mut spans = Vec::new();
+        for request in self.requests().iter().filter(|request| request["answer"] == 200) {
+            assert_eq!(request["unknown"], json!([]), "OpenTelemetry's types know all of it");
+            for resource in request["resource_spans"].as_array().expect("a list") {
+                for scope in resource["scopeSpans"].as_array().expect("a list") {
+                    spans.extend(scope["spans"].as_array().expect("a list").iter().cloned().map(Span));
+                }
+            }
+        }
+        spans
+    }
+
+    /// Waits for a trace in which a call of this path has ended. All of its spans.
+    pub(crate) async fn trace_of(&self, path: &str) -> Vec<Span> {
+        wait::until(&format!("the trace of {path} has come"), || async {
+            let spans = self.spans();
+            let call = spans.iter().find(|span| span.attribute("url.path") == Some(path))?;
+            let trace = call.text("traceId").to_owned();
+            Some(spans.iter().filter(|span| span.text("traceId") == trace).cloned().collect())
+        })
+        .await
+    }
+}

@@ -184,7 +184,7 @@ impl World {
 
     pub fn want<'a>(&'a self, user: &'a User) -> Want<'a> {
         let (caller, services, service) = (&user.id.caller, services(), &user.service);
-        Want { caller, services, service, account: None, scopes: &[], operation: None }
+        Want { caller, services, service, account: None, scopes: &[], operation: None, waited: None }
     }
 
     /// The person connects through this process.
