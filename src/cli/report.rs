@@ -12,6 +12,7 @@ use super::{
 use crate::provider::{Service, Services};
 
 mod audit;
+mod connections;
 mod failures;
 mod funnel;
 mod migration;
@@ -23,6 +24,8 @@ pub enum ReportCommand {
     Audit(audit::AuditArgs),
     /// How far each service is on its way from API keys to OAuth, caller by caller.
     Migration(migration::MigrationArgs),
+    /// All connections, those that end first first.
+    Connections(connections::ConnectionsArgs),
     /// How far attempts to connect come, and where people are lost.
     Funnel(funnel::FunnelArgs),
     /// What failed lately, by service and error.
@@ -34,6 +37,7 @@ pub fn run(command: &ReportCommand) -> Outcome {
     match command {
         ReportCommand::Audit(args) => audit::run(args),
         ReportCommand::Migration(args) => migration::run(args),
+        ReportCommand::Connections(args) => connections::run(args),
         ReportCommand::Funnel(args) => funnel::run(args),
         ReportCommand::Failures(args) => failures::run(args),
     }

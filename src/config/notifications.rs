@@ -18,6 +18,8 @@ pub struct Notifications {
     pub email: Option<Email>,
     /// How long to wait before each further attempt; when all are used up, the message is a dead letter.
     pub retries: Vec<Duration>,
+    /// How long before a connection's expected end it is told, the longest first.
+    pub before_end: Vec<Duration>,
 }
 
 impl Notifications {
@@ -36,6 +38,12 @@ pub enum NoticeKind {
     /// Renewing fails again and again, though nothing is lost yet. For operators only: webhooks, never mail.
     #[serde(rename = "connection.healing_failed")]
     HealingFailed,
+    /// The connection will end by itself, unless the person connects again.
+    #[serde(rename = "connection.ending")]
+    ConnectionEnding,
+    /// A lost connection of which was told works again. For operators only: webhooks, never mail.
+    #[serde(rename = "connection.recovered")]
+    ConnectionRecovered,
     /// A call needed more permissions than were granted.
     #[serde(rename = "connection.permissions_needed")]
     PermissionsNeeded,
@@ -49,14 +57,23 @@ pub enum NoticeKind {
 
 impl NoticeKind {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::ConnectionInvalid, Self::HealingFailed, Self::PermissionsNeeded, Self::KeyDeprecated, Self::KeyReminder];
+    pub const ALL: [Self; 7] = [
+        Self::ConnectionInvalid,
+        Self::HealingFailed,
+        Self::ConnectionEnding,
+        Self::ConnectionRecovered,
+        Self::PermissionsNeeded,
+        Self::KeyDeprecated,
+        Self::KeyReminder,
+    ];
 
     /// Its name, as `type` has it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ConnectionInvalid => "connection.invalid",
             Self::HealingFailed => "connection.healing_failed",
+            Self::ConnectionEnding => "connection.ending",
+            Self::ConnectionRecovered => "connection.recovered",
             Self::PermissionsNeeded => "connection.permissions_needed",
             Self::KeyDeprecated => "api_key.deprecated",
             Self::KeyReminder => "api_key.reminder",
@@ -65,7 +82,7 @@ impl NoticeKind {
 
     /// Whether the person whose connection it is can do something about it.
     pub const fn concerns_the_person(self) -> bool {
-        !matches!(self, Self::HealingFailed)
+        !matches!(self, Self::HealingFailed | Self::ConnectionRecovered)
     }
 }
 

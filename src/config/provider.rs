@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::units::Span;
+
 /// Facts of a provider. In a service each may be written inline, or overrides the provider's.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -62,6 +64,13 @@ pub struct ProviderFields {
     pub errors: Option<ErrorRules>,
     /// JSON pointers (RFC 6901) to the members of a token answer that are not where RFC 6749 §5.1 has them.
     pub token_answer: Option<TokenAnswer>,
+    /// How long a refresh token lives from when it is received, where the token answer doesn't say (`refresh_token_expires_in`
+    /// and the like); the answer's own word wins.
+    pub refresh_token_expires_in: Option<Span>,
+    /// A grant ends this long after its consent, whatever is done with it: 7d for a Google app in testing, a year elsewhere.
+    pub grant_lifetime: Option<Span>,
+    /// A grant ends this long after its last proof of life: the last renewal or call, whichever is later.
+    pub idle_lifetime: Option<Span>,
     /// JSON pointers into the answer of `userinfo_url`.
     pub identity: Option<IdentityRules>,
     /// What each scope allows, in a sentence fit to show a person.

@@ -1,10 +1,10 @@
 //! Durations, sizes and counts as the operator writes them: `10m`, `8KiB`, `none`. Only their form; what is sensible
 //! where, `resolve` decides.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, str::FromStr, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// No duration is longer than this many seconds (100 years), so that it can be added to any time without overflow.
 const LONGEST: u64 = 36_500 * 86_400;
@@ -13,11 +13,28 @@ const LONGEST: u64 = 36_500 * 86_400;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
+impl FromStr for Span {
+    type Err = humantime::DurationError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(humantime::parse_duration(text)?.min(Duration::from_secs(LONGEST))))
+    }
+}
+
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <Cow<'de, str>>::deserialize(deserializer)?;
-        let parsed = humantime::parse_duration(&text).map_err(|_| de::Error::custom("no duration"))?;
-        Ok(Self(parsed.min(Duration::from_secs(LONGEST))))
+        text.parse().map_err(|_| de::Error::custom("no duration"))
+    }
+}
+
+/// As it may be written: in the largest unit that it is a whole number of.
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        const UNITS: [(u128, &str); 4] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
+        let millis = self.0.as_millis();
+        let (length, unit) = UNITS.into_iter().find(|(length, _)| millis.is_multiple_of(*length)).unwrap_or((1, "ms"));
+        serializer.serialize_str(&format!("{}{unit}", millis / length))
     }
 }
 
@@ -138,4 +155,19 @@ impl JsonSchema for Count {
 enum Limit {
     Number(u64),
     Text(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_written_as_it_may_be_read() {
+        for text in ["7d", "36h", "90m", "45s", "1500ms"] {
+            let span: Span = serde_json::from_value(text.into()).unwrap();
+            assert_eq!(serde_json::to_value(span).unwrap(), text);
+        }
+        let days: Span = serde_json::from_value("48h".into()).unwrap();
+        assert_eq!(serde_json::to_value(days).unwrap(), "2d");
+    }
 }

@@ -1,12 +1,8 @@
 //! How many connections there are, by service, for the metrics: all replicas share them, so one counts and the others tell the same.
-//! Who counts goes through the whole store, a page at a time, and rests longer than it works. What was counted waits in the store,
+//! Who counts surveys the whole store. What was counted waits in the store,
 //! sealed, so that whoever starts later knows it at once, and nobody's end makes it untrue. Reads records, and changes none.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
@@ -19,22 +15,13 @@ use crate::{
     store::{Claim, Store},
     telemetry::{
         Metrics,
-        metrics::{Census, ConnectionState, Tally},
+        metrics::{Census, Tally},
     },
     vault::{Purpose, Root},
 };
 
-use super::{
-    model::{AuthKind, Status, Unavailable},
-    record::{records::Records, view},
-};
+use super::{model::Unavailable, survey::Survey};
 
-/// How many records a page has.
-const PAGE: usize = 256;
-/// Between two pages at least this is rested, and …
-const REST: Duration = Duration::from_millis(5);
-/// … so many times as long as the last one took.
-const RESTS: u32 = 4;
 /// How often at most a replica looks for what another has counted.
 const LOOK: Duration = Duration::from_secs(60);
 /// How long a process serves at most before it looks for the first time.
@@ -44,7 +31,7 @@ const TURN: &str = "census-turn";
 
 /// Counts connections, or tells what another replica has counted.
 pub struct CensusTaker {
-    records: Arc<Records>,
+    survey: Arc<Survey>,
     metrics: Arc<Metrics>,
     process: String,
     ending: CancellationToken,
@@ -55,16 +42,16 @@ pub struct CensusTaker {
 #[derive(Serialize, Deserialize)]
 struct Stored {
     at: u64,
-    services: BTreeMap<ServiceName, ([u64; 3], u64)>,
+    services: BTreeMap<ServiceName, Tally>,
 }
 
 impl CensusTaker {
     pub(super) fn new(
-        (records, metrics): (Arc<Records>, Arc<Metrics>),
+        (survey, metrics): (Arc<Survey>, Arc<Metrics>),
         process: String,
         (ending, handle): (CancellationToken, Handle),
     ) -> Arc<Self> {
-        Arc::new(Self { records, metrics, process, ending, handle })
+        Arc::new(Self { survey, metrics, process, ending, handle })
     }
 
     /// From now on connections are counted once in this time, by whichever replica comes first.
@@ -72,7 +59,8 @@ impl CensusTaker {
         let (taker, ending) = (Arc::clone(self), self.ending.clone());
         self.handle.spawn(ending.run_until_cancelled_owned(async move {
             // A single process has nobody to look at.
-            let wait = if taker.records.store().is_shared() { interval.div_f64(5.0).min(LOOK) } else { interval };
+            let wait =
+                if taker.survey.records().store().is_shared() { interval.div_f64(5.0).min(LOOK) } else { interval };
             sleep(wait.min(FIRST)).await;
             loop {
                 if let Err(error) = taker.look(interval).await {
@@ -85,12 +73,12 @@ impl CensusTaker {
 
     /// Counts, where that is this process's turn; else tells what was counted last.
     async fn look(&self, interval: Duration) -> Result<(), Unavailable> {
-        let store = self.records.store();
+        let store = self.survey.records().store();
         if !store.is_shared() {
-            self.metrics.counted(self.count().await?);
+            self.metrics.counted(self.survey.census().await?);
             return Ok(());
         }
-        let root = self.records.roots().get().await?;
+        let root = self.survey.records().roots().get().await?;
         let name = HEXLOWER.encode(&root.blind("census", &[]));
         let stored = store.peek(&name).await?;
         if let Some(census) = stored.as_deref().and_then(|sealed| open(&root, &name, sealed)) {
@@ -99,41 +87,13 @@ impl CensusTaker {
         match store.put_once(TURN, self.process.as_bytes(), Some(interval)).await? {
             Claim::Theirs(_) => Ok(()),
             Claim::Mine => {
-                let census = self.count().await?;
+                let census = self.survey.census().await?;
                 let sealed = seal(&root, &name, &census)?;
                 // Kept a little longer than the next one takes to come; after that nobody counts any more.
                 keep(store, &name, stored, sealed.as_bytes(), interval.saturating_mul(12)).await?;
                 self.metrics.counted(census);
                 Ok(())
             }
-        }
-    }
-
-    /// Goes through all records.
-    async fn count(&self) -> Result<Census, Unavailable> {
-        let (at, mut services, mut cursor) = (self.records.now(), BTreeMap::<_, Tally>::new(), None);
-        loop {
-            let began = Instant::now();
-            let (stored, next) = self.records.store().scan(cursor, PAGE).await?;
-            for (key, stored) in stored {
-                // What no key opens is not known to be anybody's.
-                let Ok(record) = self.records.open(&key, stored.version, &stored.value) else { continue };
-                let now = self.records.now();
-                let Some(status) = view::status(&record, now) else { continue };
-                let tally = services.entry(record.id.service.clone()).or_default();
-                tally.count(match status {
-                    Status::Active => ConnectionState::Active,
-                    Status::Pending => ConnectionState::Pending,
-                    Status::Invalid => ConnectionState::Invalid,
-                });
-                let on_key = status == Status::Active && view::rests_on(&record, now) == Ok(AuthKind::ApiKey);
-                tally.on_api_key += u64::from(on_key);
-            }
-            cursor = next;
-            if cursor.is_none() {
-                return Ok(Census { at, services });
-            }
-            sleep((began.elapsed() * RESTS).max(REST)).await;
         }
     }
 }
@@ -154,8 +114,7 @@ async fn keep(
 }
 
 fn seal(root: &Root, name: &str, census: &Census) -> Result<String, Unavailable> {
-    let services = census.services.iter().map(|(service, tally)| (service.clone(), (tally.by_state, tally.on_api_key)));
-    let stored = Stored { at: census.at.millis(), services: services.collect() };
+    let stored = Stored { at: census.at.millis(), services: census.services.clone() };
     let plain = serde_json::to_vec(&stored).expect("numbers and texts are JSON");
     Ok(root.seal(Purpose::Census, &plain, &[name.as_bytes()])?)
 }
@@ -163,9 +122,7 @@ fn seal(root: &Root, name: &str, census: &Census) -> Result<String, Unavailable>
 fn open(root: &Root, name: &str, sealed: &[u8]) -> Option<Census> {
     let plain = root.open(Purpose::Census, std::str::from_utf8(sealed).ok()?, &[name.as_bytes()]).ok()?;
     let stored: Stored = serde_json::from_slice(plain.expose()).ok()?;
-    let tally = |(by_state, on_api_key)| Tally { by_state, on_api_key };
-    let services = stored.services.into_iter().map(|(service, counts)| (service, tally(counts))).collect();
-    Some(Census { at: Timestamp::from_millis(stored.at), services })
+    Some(Census { at: Timestamp::from_millis(stored.at), services: stored.services })
 }
 
 #[cfg(test)]
@@ -175,7 +132,7 @@ mod tests {
     #[test]
     fn what_was_counted_is_sealed_and_opens_where_it_lies_only() {
         let root = Root::from_bytes([7; 32]);
-        let tally = Tally { by_state: [3, 0, 1], on_api_key: 2 };
+        let tally = Tally { by_state: [3, 0, 1], on_api_key: 2, ending: [0, 1, 3] };
         let services = [(ServiceName::parse("crm").unwrap(), tally)].into();
         let census = Census { at: Timestamp::from_millis(1_700_000_000_123), services };
         let sealed = seal(&root, "here", &census).unwrap();

@@ -8,7 +8,8 @@
 //! - `refresh`: one refresh everywhere; `keys`: API keys
 //! - `resolve`: (caller, service, account) → credential, and what an upstream's refusal means
 //! - `manage`: connect, list, rename, disconnect, erase, and grants that wait for somebody's word
-//! - `heal`: ahead of time, and what others left; `census`: how many there are
+//! - `heal`: ahead of time, and what others left; `survey`: all connections at once, and which of them end; `census`: how many
+//!   there are
 //!
 //! Each room has one type that owns its part; this file puts them together and says when they begin and end. Nothing here
 //! knows HTTP requests, pages or how a refusal is worded; nothing above may touch a credential but through here.
@@ -45,6 +46,7 @@ mod record;
 mod refresh;
 mod resolve;
 mod revoke;
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -53,10 +55,11 @@ pub use census::CensusTaker;
 pub use edit::Renamed;
 pub use keys::{ApiKeys, Holder, Standing};
 pub use manage::{Erased, LABELS_MAX, Manager, Unconfirmed, UnconfirmedGrant};
-pub use model::{AuthKind, Connection, KeyFacts, Reason, Status, Unavailable, Unusable};
+pub use model::{AuthKind, Connection, End, EndReason, KeyFacts, Reason, Status, Unavailable, Unusable};
 pub use record::root::Roots;
 pub use resolve::{AfterRejection, Decision, Resolver, Waited, Want};
 pub use revoke::{Arrival, Revoker};
+pub use survey::{Counted, Filter, PartError, Parted, Reminders, Survey, SurveyError, SurveyPage, Surveyed};
 
 use cache::SnapshotCache;
 use edit::{Editor, Moves, Saver};
@@ -115,6 +118,10 @@ pub struct Connections {
     pub api_keys: Arc<ApiKeys>,
     /// Parting with grants.
     pub revoker: Arc<Revoker>,
+    /// All connections at once, for operators.
+    pub survey: Arc<Survey>,
+    /// Tells people of connections that will end.
+    pub reminders: Arc<Reminders>,
     /// How many connections there are.
     pub census: Arc<CensusTaker>,
     records: Arc<Records>,
@@ -217,8 +224,7 @@ impl Connections {
             Arc::clone(&api_keys),
             metrics,
         );
-        let census =
-            CensusTaker::new((Arc::clone(&records), counted_in), process.clone(), (ending.clone(), handle.clone()));
+        let (own_leases, counting) = (Arc::clone(&leases), process.clone());
         let unconfirmed =
             Unconfirmed::new(Arc::clone(&records), Arc::clone(&editor), (Arc::clone(&revoker), leases), live.clone());
         let healer = Healer::new(
@@ -229,6 +235,10 @@ impl Connections {
             process,
             (ending.clone(), handle.clone()),
         );
+        let looking = Arc::clone(&last_use);
+        let survey = Survey::new((Arc::clone(&records), Arc::clone(&editor)), looking, live.clone(), handle.clone());
+        let census = CensusTaker::new((Arc::clone(&survey), counted_in), counting, (ending.clone(), handle.clone()));
+        let reminders = Reminders::new(Arc::clone(&survey), Arc::clone(&own_leases));
         let manager = Manager::new(ManagerParts {
             records: Arc::clone(&records),
             reader: Arc::clone(&reader),
@@ -247,6 +257,8 @@ impl Connections {
             unconfirmed,
             api_keys,
             revoker,
+            survey,
+            reminders,
             census,
             records,
             reader,

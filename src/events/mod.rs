@@ -109,6 +109,11 @@ pub enum Kind {
         /// From then on keys are no longer used.
         retire_on: Timestamp,
     },
+    /// The connection will end by itself before long: told once a connection, end and configured day.
+    Ending {
+        /// When.
+        at: Timestamp,
+    },
     /// The operator's client is refused by the provider: nobody's connection is touched.
     ClientRefused,
 }
@@ -132,6 +137,7 @@ impl Kind {
             Self::ApiKeyRemoved => "api_key_removed",
             Self::ApiKeyDeprecated { .. } => "api_key_deprecated",
             Self::ApiKeyReminder { .. } => "api_key_reminder",
+            Self::Ending { .. } => "ending",
             Self::ClientRefused => "client_refused",
         }
     }

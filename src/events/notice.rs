@@ -32,6 +32,8 @@ pub(super) struct Notice {
     pub token_version: Version,
     /// From when on API keys are not taken, where it is about one.
     pub retire_on: Option<Timestamp>,
+    /// When the connection ends, where it is about that.
+    pub ends_at: Option<Timestamp>,
     /// When it happened.
     pub at: Timestamp,
 }
@@ -50,11 +52,14 @@ impl Notice {
         // word.
         let (token_version, time) = match self.kind {
             NoticeKind::PermissionsNeeded => (Version::default(), (self.at.seconds() / 3600).to_string()),
-            NoticeKind::KeyReminder => (self.token_version, self.at.date()),
+            NoticeKind::KeyReminder | NoticeKind::ConnectionEnding => (self.token_version, self.at.date()),
+            // Whether it is news, the loss of which was told decides.
+            NoticeKind::ConnectionRecovered => (self.token_version, self.at.millis().to_string()),
             _ => (self.token_version, String::new()),
         };
         let token_version = token_version.0.to_be_bytes();
         let retire_on = self.retire_on.map(Timestamp::date).unwrap_or_default();
+        let retire_on = self.ends_at.map_or(retire_on, Timestamp::date);
         let own: [&[u8]; 4] = [self.kind.name().as_bytes(), &token_version, time.as_bytes(), retire_on.as_bytes()];
         root.blind("notice", &[id.parts(), own].concat())
     }
@@ -79,14 +84,15 @@ impl Judge {
             Kind::ScopesMissing => NoticeKind::PermissionsNeeded,
             Kind::ApiKeyDeprecated { .. } => NoticeKind::KeyDeprecated,
             Kind::ApiKeyReminder { .. } => NoticeKind::KeyReminder,
+            Kind::Ending { .. } => NoticeKind::ConnectionEnding,
+            // A key is as good as a grant where the service takes it. Only what was told to be lost is told to be back.
+            Kind::Connected | Kind::ApiKeyStored => NoticeKind::ConnectionRecovered,
             Kind::ClientRefused => NoticeKind::HealingFailed,
             Kind::RefreshFailed if self.has_failed_often(&event.connection, token_version) => NoticeKind::HealingFailed,
             Kind::RefreshFailed
-            | Kind::Connected
             | Kind::Refreshed
             | Kind::Revoked
             | Kind::RevocationFailed
-            | Kind::ApiKeyStored
             | Kind::ApiKeyUsed
             | Kind::ActedFor
             | Kind::ApiKeyRemoved
@@ -104,8 +110,9 @@ impl Judge {
             Kind::ApiKeyDeprecated { retire_on } | Kind::ApiKeyReminder { retire_on } => Some(retire_on),
             _ => None,
         };
+        let ends_at = if let Kind::Ending { at } = event.kind { Some(at) } else { None };
         let (connection, scopes) = (event.connection.clone(), event.scopes.clone());
-        Some(Notice { connection, kind, reason, scopes, token_version, retire_on, at })
+        Some(Notice { connection, kind, reason, scopes, token_version, retire_on, ends_at, at })
     }
 
     /// Whether this failure is just the one that makes it too many. A renewed grant has another token version: its count

@@ -130,7 +130,7 @@ impl World {
             surroundings: Arc::clone(&around) as _,
             contacts: Contacts::new(&[], 1, Arc::clone(&self.store), around, Clock::system(), handle.clone()),
             outbound: Outbound::new(OutboundOptions::default(), handle.clone()).unwrap(),
-            settings: Notifications { webhooks, email: None, retries: retries.to_vec() },
+            settings: Notifications { webhooks, email: None, retries: retries.to_vec(), before_end: vec![] },
             handle,
         };
         Replica { notifier: Notifier::start(inbox.clone(), parts).unwrap(), inbox, metrics }
@@ -366,6 +366,10 @@ fn notices_are_the_same_only_where_connection_cause_and_occasion_are() {
     assert_ne!(identity(&deprecated(0), 0), identity(&deprecated(30), 0));
     assert_eq!(identity(&reminder, 0), identity(&reminder, 0));
     assert_ne!(identity(&reminder, 0), identity(&reminder, 7));
+    let ending = |day| event(Kind::Ending { at: end(day) }, "ada", 0);
+    assert_eq!(identity(&ending(0), 0), identity(&ending(0), 0));
+    assert_ne!(identity(&ending(0), 0), identity(&ending(0), 11), "each configured day is a notice of its own");
+    assert_ne!(identity(&ending(0), 0), identity(&ending(1), 0), "and each end");
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub use live::Live;
 pub use loaded::Loaded;
 pub use scan::texts;
 pub use scopes::{ScopeFacts, ScopeSet};
-pub use service::{API_KEY_MAX, OAuth, Service};
+pub use service::{API_KEY_MAX, Lifetimes, OAuth, Service};
 pub use services::{Difference, Services};
 pub use upstream::Upstream;
 pub use verdict::{Verdict, is_open_without_body, sign, verdict, wants_body};

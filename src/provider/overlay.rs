@@ -34,6 +34,9 @@ pub(super) fn overlay(base: &ProviderFields, over: &ProviderFields) -> ProviderF
         api_key,
         errors,
         token_answer,
+        refresh_token_expires_in,
+        grant_lifetime,
+        idle_lifetime,
         identity,
         scope_titles,
         scope_includes,
@@ -65,6 +68,9 @@ pub(super) fn overlay(base: &ProviderFields, over: &ProviderFields) -> ProviderF
         api_key: over.api_key.clone().or(api_key),
         errors: errors_joined(errors, over.errors.as_ref()),
         token_answer: over.token_answer.clone().or(token_answer),
+        refresh_token_expires_in: over.refresh_token_expires_in.or(refresh_token_expires_in),
+        grant_lifetime: over.grant_lifetime.or(grant_lifetime),
+        idle_lifetime: over.idle_lifetime.or(idle_lifetime),
         identity: over.identity.clone().or(identity),
         scope_titles: join(scope_titles, over.scope_titles.as_ref()),
         scope_includes: join(scope_includes, over.scope_includes.as_ref()),
@@ -125,7 +131,7 @@ mod tests {
     #[test]
     fn nothing_over_a_base_changes_nothing() {
         let base: ProviderFields = serde_json::from_value(serde_json::json!({
-            "title": "T", "pkce": "off", "scopes": ["a"], "scope_rules": [{"path": "/x", "any_of": ["a"]}],
+            "title": "T", "pkce": "off", "grant_lifetime": "7d", "scopes": ["a"], "scope_rules": [{"path": "/x", "any_of": ["a"]}],
         }))
         .unwrap();
         let joined = overlay(&base, &ProviderFields::default());

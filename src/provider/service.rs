@@ -1,6 +1,6 @@
 //! A service, whole: its provider's facts under what the operator wrote, checked and taken apart once.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use url::Url;
@@ -123,8 +123,21 @@ pub struct OAuth {
     pub invalid_grant: Vec<String>,
     /// Its words for being out of order.
     pub unavailable: Vec<String>,
+    /// How long what it grants lives.
+    pub lifetimes: Lifetimes,
     /// Whether `http` URLs beyond loopback are allowed.
     pub allow_plain_http: bool,
+}
+
+/// How long the provider lets grants live, beside what its answers say; `None`: it sets no such limit, as far as is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// A refresh token, from when it is received, where the answer that brought it doesn't say.
+    pub refresh_token: Option<Duration>,
+    /// A grant, from its consent, whatever is done with it.
+    pub grant: Option<Duration>,
+    /// A grant, from its last renewal or use.
+    pub idle: Option<Duration>,
 }
 
 impl OAuth {

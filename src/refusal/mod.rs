@@ -252,6 +252,12 @@ impl Refusal {
         Self::new(StatusCode::CONFLICT, Code::BadRequest, "Name the issuer of this user").member("issuers", issuers)
     }
 
+    /// 409 `bad_request`: what an operator has counted is no longer there as it was: so many were, so many still are.
+    pub fn set_changed(counted: usize, left: usize) -> Self {
+        let message = "These connections have changed since they were counted: do the dry run again";
+        Self::new(StatusCode::CONFLICT, Code::BadRequest, message).member("counted", counted).member("left", left)
+    }
+
     /// 413, 414 or 431 `too_large`.
     pub fn too_large(what: TooLarge) -> Self {
         let (status, message) = match what {

@@ -161,6 +161,9 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
     );
     let keeper = Keeper::start(failures, Arc::clone(&heart.store), Arc::clone(&heart.vault), &on.background);
     heart.connections.api_keys.look_after();
+    if inbox.is_some() {
+        heart.connections.reminders.look_after(config.notifications.before_end.clone());
+    }
     if let Some(interval) = config.telemetry.census {
         heart.connections.census.take_each(interval);
     }

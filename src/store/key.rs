@@ -47,7 +47,7 @@ impl Key {
     }
 
     /// Reads 64 hexadecimal digits, as change notices carry them.
-    pub(super) fn from_hex(text: &[u8]) -> Option<Self> {
+    pub fn from_hex(text: &[u8]) -> Option<Self> {
         let mut bytes = [0; 32];
         if text.len() != 2 * bytes.len() {
             return None;

@@ -30,8 +30,8 @@ use parking_lot::RwLock;
 
 pub use self::census::{Census, Tally};
 pub use self::labels::{
-    AlertOutcome, CacheOutcome, CallerRejection, ConnectOutcome, ConnectionState, NoticeChannel, NoticeOutcome,
-    RefreshOutcome, RequestOutcome, StoreOperation,
+    AlertOutcome, CacheOutcome, CallerRejection, ConnectOutcome, ConnectionState, EndsWithin, NoticeChannel,
+    NoticeOutcome, RefreshOutcome, RequestOutcome, StoreOperation,
 };
 pub use self::scrape::Scrape;
 pub use self::service::{ServiceMetrics, Took};
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(of("valetkey_requests_total"), RequestOutcome::ALL.len());
         assert_eq!(of("valetkey_refreshes_total"), 6);
         assert_eq!(of("valetkey_connect_total"), 6);
-        assert_eq!(of("valetkey_connections"), 3);
+        assert_eq!((of("valetkey_connections"), of("valetkey_connections_ending")), (3, 3));
         for family in ["request_duration", "overhead", "upstream_duration", "refresh_duration"] {
             assert_eq!(of(&format!("valetkey_{family}_seconds_count")), 1, "{family}");
         }
@@ -268,7 +268,7 @@ mod tests {
         metrics.audit_dropped(3);
         metrics.spans_dropped(4);
         metrics.lease_waited(MS);
-        let tally = Tally { by_state: [0, 0, 7], on_api_key: 2 };
+        let tally = Tally { by_state: [0, 0, 7], on_api_key: 2, ending: [1, 2, 4] };
         metrics.counted(Census { at: Timestamp::from_seconds(1), services: [(name("github"), tally)].into() });
         let text = metrics.encode();
         for line in [
@@ -295,6 +295,7 @@ mod tests {
             r#"valetkey_circuit_open{service="github"} 1"#,
             r#"valetkey_connections{service="github",state="invalid"} 7"#,
             r#"valetkey_connections{service="github",state="active"} 0"#,
+            r#"valetkey_connections_ending{service="github",within="7d"} 2"#,
             r#"valetkey_api_keys_in_use{service="github"} 2"#,
             r#"valetkey_caller_rejections_total{reason="expired"} 1"#,
             r#"valetkey_alerts_total{outcome="raised"} 1"#,

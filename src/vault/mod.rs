@@ -59,6 +59,8 @@ pub enum Purpose {
     PersonalKey,
     /// A person's word that pods may act for them.
     Allowance,
+    /// Which connections an operator has counted, to give them up.
+    Survey,
     /// How many connections there are.
     Census,
 }
@@ -75,6 +77,7 @@ impl Purpose {
             Self::Event => "event",
             Self::PersonalKey => "personal key",
             Self::Allowance => "allowance",
+            Self::Survey => "survey",
             Self::Census => "census",
         }
     }

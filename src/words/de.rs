@@ -6,6 +6,7 @@ use super::{Change, Loss, Notice, Shown, Subject, Texts, Unit, Words, unit};
 use crate::config::Language;
 
 mod away;
+mod ends;
 mod keys;
 mod mail;
 mod manage;

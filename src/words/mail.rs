@@ -1,7 +1,7 @@
 //! The texts of mails: all of one at once, since its parts depend on each other.
 
-use super::Loss;
-use crate::config::NoticeKind;
+use super::{Ending, Loss};
+use crate::{clock::Timestamp, config::NoticeKind};
 
 /// What a mail speaks of.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +18,8 @@ pub struct Facts<'a> {
     pub scopes: &'a [String],
     /// From when API keys are not taken.
     pub retire_on: Option<&'a str>,
+    /// When and why it ends by itself, where the mail is about that.
+    pub end: Option<(Timestamp, Ending)>,
     /// How many days the link lives.
     pub days: Option<u64>,
 }

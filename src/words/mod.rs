@@ -9,12 +9,14 @@ use crate::config::Language;
 mod away;
 mod de;
 mod en;
+mod ends;
 mod keys;
 mod mail;
 mod manage;
 
 use self::{de::German, en::English};
 pub use away::Away;
+pub use ends::{Ending, Ends};
 pub use keys::Keys;
 pub use mail::{Facts, MailText, Mails};
 pub use manage::Manage;
@@ -135,7 +137,7 @@ pub struct Words {
 }
 
 /// The texts with names in them, one method each.
-pub trait Texts: Away + Keys + Manage + Mails {
+pub trait Texts: Away + Ends + Keys + Manage + Mails {
     /// Whose texts they are.
     fn language(&self) -> Language;
     /// What needs no names in it.

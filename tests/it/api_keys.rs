@@ -55,7 +55,7 @@ async fn restart(alone: &mut Alone, api_keys: Value) {
 }
 
 /// Runs a subcommand on a configuration.
-async fn command(config: &Config, words: &[&str]) -> Output {
+pub(crate) async fn command(config: &Config, words: &[&str]) -> Output {
     let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("valetkey.yaml");
     std::fs::write(&file, config.text()).expect("written");
@@ -72,7 +72,7 @@ async fn command(config: &Config, words: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn assert_exit(output: &Output, code: i32) -> String {
+pub(crate) fn assert_exit(output: &Output, code: i32) -> String {
     assert_eq!(output.status.code(), Some(code), "{}", printed(output));
     let said = printed(output);
     assert_eq!(canary::found_in(&said), Vec::<String>::new());

@@ -276,6 +276,7 @@ async fn a_verifier_in_another_language_finds_ten_thousand_ways_of_tampering() {
 }
 
 /// How many operations three replicas are given: `VALETKEY_AUDIT_OPERATIONS`.
+#[expect(clippy::disallowed_methods, reason = "asks whoever runs the tests")]
 fn operations() -> usize {
     std::env::var("VALETKEY_AUDIT_OPERATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(1500)
 }

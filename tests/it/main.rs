@@ -64,6 +64,9 @@ mod in_python;
 /// Health, readiness, metrics.
 mod admin;
 
+/// Connections that end by themselves: who is told, and what operators see and do of all of them.
+mod ends;
+
 /// Metrics, by promtool and a Prometheus.
 mod metrics;
 

@@ -7,7 +7,7 @@ use crate::support::prometheus::{Prometheus, faults};
 use crate::support::{Rig, Store, Valetkey, jwt, on_both_stores, wait};
 
 /// Every name, as docs/OBSERVABILITY.md has them.
-const NAMES: [&str; 33] = [
+const NAMES: [&str; 34] = [
     "valetkey_alerts_total",
     "valetkey_api_keys_in_use",
     "valetkey_audit_dropped_total",
@@ -20,6 +20,7 @@ const NAMES: [&str; 33] = [
     "valetkey_config_last_reload_successful",
     "valetkey_connect_total",
     "valetkey_connections",
+    "valetkey_connections_ending",
     "valetkey_credential_cache_total",
     "valetkey_in_flight",
     "valetkey_lease_wait_seconds",
@@ -158,7 +159,7 @@ async fn a_caller_who_is_not_believed_is_counted_by_the_reason() {
 on_both_stores! {
     async fn connections_are_counted_by_one_and_told_by_all(store) {
         let rig = Rig::with(store, |config, _| {
-            config.set("telemetry.census", "1s").set("services.calendar.api_keys", json!({ "phase": "encouraged" }))
+            config.set("telemetry.census", "1s").set("services.crm.grant_lifetime", "7d").set("services.calendar.api_keys", json!({ "phase": "encouraged" }))
         })
         .await;
         rig.connect("ada").await;
@@ -168,6 +169,10 @@ on_both_stores! {
         let active = "valetkey_connections{service=\"crm\",state=\"active\"}";
         until(&rig, active, 2.0).await;
         assert_eq!(stored.status, 204);
+        for (within, count) in [("1d", 0.0), ("7d", 2.0), ("30d", 2.0)] {
+            let series = format!("valetkey_connections_ending{{service=\"crm\",within=\"{within}\"}}");
+            assert_eq!(value(&metrics(&rig).await, &series), Some(count), "{within}");
+        }
         until(&rig, "valetkey_api_keys_in_use{service=\"calendar\"}", 1.0).await;
         assert_eq!(value(&metrics(&rig).await, "valetkey_connections{service=\"calendar\",state=\"invalid\"}"), Some(0.0));
         if store == Store::Redis {

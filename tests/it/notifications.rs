@@ -11,7 +11,7 @@ use crate::support::receivers::{MailServer, Receiver, WEBHOOK_SECRET, link_in};
 use crate::support::{Browser, Config, Rig, Store, Valetkey, jwt, ports, wait};
 
 /// A JWT with what mail needs.
-fn jwt_of(user: &str, more: Value) -> String {
+pub(crate) fn jwt_of(user: &str, more: Value) -> String {
     let mut claims = jwt::claims(user);
     claims["email"] = json!(format!("{user}@example.com"));
     for (name, value) in more.as_object().expect("a map") {
@@ -20,7 +20,7 @@ fn jwt_of(user: &str, more: Value) -> String {
     jwt::hs256(&claims)
 }
 
-async fn call(valetkey: &Valetkey, token: &str) -> crate::support::Answer {
+pub(crate) async fn call(valetkey: &Valetkey, token: &str) -> crate::support::Answer {
     valetkey.send(valetkey.anonymous(Method::GET, "/proxy/crm/whoami").bearer_auth(token)).await
 }
 
@@ -32,7 +32,7 @@ fn mail(server: &MailServer) -> Value {
     json!({ "smtp_url": format!("smtp://127.0.0.1:{}", server.port), "from": "Acme <no-reply@acme.example>" })
 }
 
-fn telling(config: Config, mails: &MailServer, receiver: &Receiver) -> Config {
+pub(crate) fn telling(config: Config, mails: &MailServer, receiver: &Receiver) -> Config {
     config
         .set("callers.0.email_claim", "email")
         .set("callers.0.language_claim", "locale")
@@ -42,7 +42,7 @@ fn telling(config: Config, mails: &MailServer, receiver: &Receiver) -> Config {
 }
 
 /// Connects, and has the grant withdrawn at the provider, so that the next call finds it lost.
-async fn connect_and_withdraw(rig: &Rig, user: &str, token: &str) {
+pub(crate) async fn connect_and_withdraw(rig: &Rig, user: &str, token: &str) {
     let link = call(&rig.valetkey, token).await.auth_required("crm", "not_connected");
     rig.walk(&link, user).await;
     call(&rig.valetkey, token).await.upstream(200);

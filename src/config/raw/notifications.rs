@@ -19,6 +19,10 @@ pub struct RawNotifications {
     pub webhooks: Option<Vec<RawWebhook>>,
     /// Mail to callers whose address is known (`callers[].email_claim`).
     pub email: Option<RawEmail>,
+    /// How long before a connection's expected end its person and the endpoints are told (`connection.ending`); whole days, none
+    /// for never. `[14d, 3d]` by default.
+    #[schemars(length(max = 10))]
+    pub before_end: Option<Vec<Span>>,
     /// How long to wait before each further attempt to deliver; after the last one a message is a dead letter. `[5s, 30s, 2m,
     /// 10m, 1h, 6h]` by default.
     #[schemars(length(max = 20))]

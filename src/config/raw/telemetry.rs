@@ -21,7 +21,8 @@ pub struct RawTelemetry {
     /// Whether answers of upstreams say how long Valetkey and the upstream took (`Server-Timing`).
     #[schemars(extend("default" = false))]
     pub server_timing: Option<bool>,
-    /// How often one of the replicas counts all connections, for `valetkey_connections` and `valetkey_api_keys_in_use`; `none`: never.
+    /// How often one of the replicas counts all connections, for `valetkey_connections`, `valetkey_connections_ending` and
+    /// `valetkey_api_keys_in_use`; `none`: never.
     #[schemars(extend("default" = "5m"))]
     pub census: Option<SpanOrNone>,
 }

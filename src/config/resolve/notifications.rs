@@ -13,6 +13,7 @@ use crate::{
         notifications::{Email, NoticeKind, Notifications, Smtp, SmtpTls, Webhook},
         problem::{Path, finding},
         raw::{RawEmail, RawNotifications, RawWebhook},
+        units::Span,
         urls::{PlainHttp, UrlRule},
     },
     secret::{Secret, SecretString},
@@ -22,6 +23,9 @@ use crate::{
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 /// What a key's text begins with.
 const KEY_PREFIX: &str = "whsec_";
+const DAY: Duration = Duration::from_secs(86_400);
+/// How many days before its expected end a connection's end is told.
+const BEFORE_END: [u32; 2] = [14, 3];
 /// Waits between attempts, in seconds.
 const RETRIES: [u64; 6] = [5, 30, 120, 600, 3600, 21_600];
 
@@ -35,7 +39,22 @@ pub(super) fn notifications(raw: RawNotifications, path: &Path, cx: &mut Context
         || RETRIES.map(Duration::from_secs).to_vec(),
         |spans| spans.into_iter().map(|span| span.0).collect(),
     );
-    Notifications { webhooks, email, retries }
+    let before_end =
+        raw.before_end.map_or_else(|| BEFORE_END.map(|days| DAY * days).to_vec(), |spans| ahead(&spans, path, cx));
+    Notifications { webhooks, email, retries, before_end }
+}
+
+/// How long before an end it is told, the longest first. It is looked once a day what ends.
+fn ahead(spans: &[Span], path: &Path, cx: &mut Context<'_>) -> Vec<Duration> {
+    for (at, _) in spans.iter().enumerate().filter(|(_, span)| span.0 < DAY) {
+        let finding =
+            finding("This is less than a day, and it is looked once a day what ends").hint("write `1d` or more");
+        cx.report.problem(&path.key("before_end").index(at), finding);
+    }
+    let mut ahead: Vec<Duration> = spans.iter().map(|span| span.0).collect();
+    ahead.sort_unstable_by_key(|span| std::cmp::Reverse(*span));
+    ahead.dedup();
+    ahead
 }
 
 pub(super) fn webhook(raw: RawWebhook, path: &Path, cx: &mut Context<'_>) -> Option<Webhook> {

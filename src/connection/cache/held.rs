@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::{
     clock::Timestamp,
-    connection::model::{AuthKind, Connection, KeyFacts, Reason, Status},
+    connection::model::{AuthKind, Connection, End, Ends, KeyFacts, Reason, Status},
     id::ConnectionId,
     provider::Service,
 };
@@ -47,6 +47,7 @@ struct Apart {
     identity_id: Option<Box<str>>,
     invalidated_at: Option<Timestamp>,
     api_key: Option<KeyFacts>,
+    ends: Ends,
 }
 
 impl Held {
@@ -58,15 +59,17 @@ impl Held {
     ) -> Self {
         let footing = connection.footing();
         let Connection { connected_at, refreshed_at, expires_at, scopes, .. } = connection;
-        let Connection { identity, identity_id, invalidated_at, api_key, .. } = connection;
-        let apart = Apart { identity, identity_id, invalidated_at, api_key };
+        let Connection { identity, identity_id, invalidated_at, api_key, ends, .. } = connection;
+        // Most have nothing that could end them, and pay nothing for it.
+        let ends = if ends.can_come() { ends } else { Ends::default() };
+        let apart = Apart { identity, identity_id, invalidated_at, api_key, ends };
         let apart = (apart != Apart::NOTHING).then(|| Box::new(apart));
         Self { id, footing, connected_at, refreshed_at, expires_at, scopes, apart, credentials }
     }
 
     /// What people may see of it, but for its last use, of which other processes know, too.
     pub fn connection(&self) -> Connection {
-        let Apart { identity, identity_id, invalidated_at, api_key } = self.apart().clone();
+        let Apart { identity, identity_id, invalidated_at, api_key, ends } = self.apart().clone();
         Connection {
             service: self.id.service.clone(),
             account: self.id.account.clone(),
@@ -77,11 +80,13 @@ impl Held {
             refreshed_at: self.refreshed_at,
             expires_at: self.expires_at,
             last_used_at: None,
+            expected_end: None,
             invalidated_at,
             invalid_reason: self.footing.reason,
             identity,
             identity_id,
             api_key,
+            ends,
         }
     }
 
@@ -143,12 +148,29 @@ impl Held {
 }
 
 impl Apart {
-    const NOTHING: Self = Self { identity: None, identity_id: None, invalidated_at: None, api_key: None };
+    const NOTHING: Self = Self {
+        identity: None,
+        identity_id: None,
+        invalidated_at: None,
+        api_key: None,
+        ends: Ends { tokens: None, consent: None, unused: None, lived: None, beside_key: false },
+    };
 }
 
 impl Connection {
     /// What it stands on.
     pub fn footing(&self) -> Footing {
         Footing { status: self.status, auth_kind: self.auth_kind, reason: self.invalid_reason }
+    }
+
+    /// How it will end by itself; nothing that is not in use ends any more. `service` owns it, where it is configured.
+    pub fn end(&self, service: Option<&Service>, now: Timestamp) -> Option<End> {
+        let keys_taken = service.is_some_and(|service| !service.api_keys.is_retired(now));
+        self.ends.first(self.last_used_at, keys_taken).filter(|_| self.status == Status::Active)
+    }
+
+    /// Tells when that is.
+    pub fn foresee(&mut self, service: Option<&Service>, now: Timestamp) {
+        self.expected_end = self.end(service, now).map(|end| end.at);
     }
 }

@@ -137,7 +137,9 @@ impl Manager {
             client: client.clone(),
         };
         let record = self.parts.editor.change(id, &Fact::new(Kind::Connected, cause), |_| Some(change())).await?;
-        Ok(view(&record.unwrap_or_else(|| Record::empty(id.clone())), self.parts.records.now()))
+        let services = self.parts.live.services();
+        let owner = services.get(id.service.as_str()).map(AsRef::as_ref);
+        Ok(view(&record.unwrap_or_else(|| Record::empty(id.clone())), owner, self.parts.records.now()))
     }
 
     /// Gives the connection up: unusable at once, revoked at the provider where it can be (retried by the healer), then
@@ -165,9 +167,12 @@ impl Manager {
     fn seen(&self, held: &Held, used: &Times) -> Connection {
         let mut connection = held.connection_at(self.parts.records.now());
         connection.last_used_at = used.of(held);
-        if let Some(owner) = self.parts.live.services().get(connection.service.as_str()) {
-            retire(&mut connection, &owner.api_keys, self.parts.records.now());
+        let (services, now) = (self.parts.live.services(), self.parts.records.now());
+        let owner = services.get(connection.service.as_str());
+        if let Some(owner) = owner {
+            retire(&mut connection, &owner.api_keys, now);
         }
+        connection.foresee(owner.map(AsRef::as_ref), now);
         connection
     }
 }

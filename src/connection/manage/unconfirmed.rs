@@ -147,7 +147,8 @@ impl Unconfirmed {
         if let Err(error) = self.take(waiting, name).await {
             tracing::debug!(%error, "a grant is stored, and the record that it waited in is left to the healer");
         }
-        Ok(Some(view(&record, self.records.now())))
+        let services = self.live.services();
+        Ok(Some(view(&record, services.get(id.service.as_str()).map(AsRef::as_ref), self.records.now())))
     }
 
     /// Whether a grant of this name still waits for somebody's word.

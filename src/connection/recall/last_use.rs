@@ -52,6 +52,12 @@ impl Times {
         let record = self.root.as_ref().map(|root| root::key(root, &held.id).record);
         held.last_used().max(record.and_then(|record| self.stored.get(&record).copied()))
     }
+
+    /// When this one was, as far as the store knows.
+    pub fn at(&self, id: &ConnectionId) -> Option<Timestamp> {
+        let record = root::key(self.root.as_ref()?, id).record;
+        self.stored.get(&record).copied()
+    }
 }
 
 /// When the credential's connection was last used, where the store should hear of it.
@@ -162,6 +168,17 @@ impl LastUse {
         };
         let stored = stored.as_deref().map(read).unwrap_or_default();
         Times { root, stored }
+    }
+
+    /// When the caller's connections were last used, as all processes wrote it: to the hour, and what was idle for an hour to the
+    /// minute.
+    ///
+    /// # Errors
+    /// While the store or the keys are away: then nothing may be called unused.
+    pub async fn stored(&self, caller: &CallerId) -> Result<Times, Unavailable> {
+        let root = self.records.roots().get().await?;
+        let stored = self.records.store().peek(&name(&root::owner(&root, caller))).await?;
+        Ok(Times { root: Some(root), stored: stored.as_deref().map(read).unwrap_or_default() })
     }
 
     /// Nothing of the caller's use is kept.

@@ -46,7 +46,7 @@ impl Reader {
             };
             if let Some(wait) = record.waits_for() {
                 if wait.shown {
-                    let seen = Connection { status: Status::Pending, ..view(&record, now) };
+                    let seen = Connection { status: Status::Pending, ..view(&record, None, now) };
                     rare.unconfirmed.push((wait.until.unwrap_or(now), seen));
                 }
             } else if record.stands() {

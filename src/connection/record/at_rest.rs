@@ -62,11 +62,12 @@ mod tests {
 
     use super::super::form::Record;
     use super::*;
-    use crate::connection::record::grant::{Intent, StoredGrant, StoredKey};
+    use crate::connection::record::grant::{Intent, RefreshLife, StoredGrant, StoredKey};
 
     /// All that a record may hold, by name, as the version before reads it. During a rollout it reads what this one writes: a
     /// name that is missing here is lost when it writes that record again, and a reason that is missing makes the record
-    /// unreadable to it. Add one in the version after that which can read it.
+    /// unreadable to it. Add one in the version after that which can read it. `grant.refresh_life` may come at once: where the
+    /// version before loses it, an expected end isn't told until the next renewal, and nothing else goes by it.
     const KNOWN: &[&str] = &[
         "api_key.generation",
         "api_key.key",
@@ -88,6 +89,7 @@ mod tests {
         "grant.generation",
         "grant.issued_at",
         "grant.kept_from",
+        "grant.refresh_life",
         "grant.refresh_token",
         "grant.scopes",
         "grant.unnamed",
@@ -128,6 +130,7 @@ mod tests {
             token_version: Version(7),
             kept_from: Some(Version(6)),
             asked: Some(Version(5)),
+            refresh_life: RefreshLife { received_at: now, expires_at: now, is_fixed: true },
             contested: true,
         };
         let account = id.account.clone();

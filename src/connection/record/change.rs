@@ -6,7 +6,7 @@ use crate::store::Version;
 use crate::{clock::Timestamp, connection::model::Reason, id::Account, oauth, secret::SecretString};
 
 use super::{
-    form::{Intent, Record, StoredGrant, StoredKey},
+    form::{Intent, Record, RefreshLife, StoredGrant, StoredKey},
     state::{IllegalTransition, Move, PendingRevocation, State, Wait},
 };
 
@@ -120,9 +120,15 @@ impl Record {
                 let unnamed = spelled_otherwise(&scopes, requested);
                 let kept = self.still_good(&grant, identity.as_ref(), client.as_deref());
                 let intent = self.intent.take().filter(|_| kept.is_some());
+                let told = grant.refresh_expires_in;
+                let refresh_life = match (&grant.refresh_token, &kept, &self.grant) {
+                    (None, None, _) => RefreshLife::default(),
+                    (None, Some(_), Some(old)) => old.refresh_life.kept(told, now),
+                    _ => RefreshLife::begun(told, now),
+                };
                 let kept_from = self.grant.as_ref().filter(|_| kept.is_some()).map(StoredGrant::renewed_by);
                 let stored = stored(grant, kept, scopes, now, version);
-                self.grant = Some(StoredGrant { unnamed, client, kept_from, ..stored });
+                self.grant = Some(StoredGrant { unnamed, client, kept_from, refresh_life, ..stored });
                 // A grant whose owner isn't known never wears the name of the one before it.
                 self.identity = identity.map(|new| new.named_as(self.identity.as_ref()));
                 self.connected_at = Some(now);
@@ -141,6 +147,7 @@ impl Record {
             Change::Refreshed { grant, asked, contested } => {
                 // RFC 6749 §6: an answer without a refresh token leaves the old one in force, and one without
                 // scopes leaves them as they were.
+                let refresh_life = life_after(&grant, self.grant.as_ref(), now);
                 let (old_refresh, old_scopes, hidden, client) = match self.grant.take() {
                     Some(old) => (old.refresh_token, old.scopes, old.unnamed, old.client),
                     None => (None, None, Vec::new(), None),
@@ -148,7 +155,8 @@ impl Record {
                 let scopes = grant.scopes.clone().or(old_scopes);
                 let unnamed = unnamed(&scopes, hidden);
                 let renewed = stored(grant, old_refresh, scopes, now, version);
-                self.grant = Some(StoredGrant { asked: Some(asked), contested, unnamed, client, ..renewed });
+                let asked = Some(asked);
+                self.grant = Some(StoredGrant { asked, contested, unnamed, client, refresh_life, ..renewed });
                 self.refreshed_at = Some(now);
                 self.restore();
             }
@@ -280,6 +288,14 @@ fn unnamed(named: &Option<Vec<String>>, mut scopes: Vec<String>) -> Vec<String> 
     scopes
 }
 
+/// What is known of the refresh token's life once `grant` has renewed the old one. The same token sent again is no other one.
+fn life_after(grant: &oauth::Grant, old: Option<&StoredGrant>, now: Timestamp) -> RefreshLife {
+    let Some(old) = old else { return RefreshLife::begun(grant.refresh_expires_in, now) };
+    let before = old.refresh_token.as_ref().map(SecretString::expose);
+    let is_new = grant.refresh_token.as_ref().is_some_and(|new| Some(new.expose()) != before);
+    old.refresh_life.renewed(is_new, grant.refresh_expires_in, old.issued_at, now)
+}
+
 fn stored(
     grant: oauth::Grant,
     old_refresh: Option<SecretString>,
@@ -298,6 +314,7 @@ fn stored(
         token_version: version,
         kept_from: None,
         asked: None,
+        refresh_life: RefreshLife::default(),
         contested: false,
     }
 }

@@ -32,8 +32,8 @@ pub fn at(record: &Record, now: Timestamp) -> Option<Timestamp> {
     }
 }
 
-/// When a token should be renewed for its own sake.
-fn ahead(record: &Record, now: Timestamp) -> Option<Timestamp> {
+/// When a token should be renewed for its own sake; `None`: nothing but a call does.
+pub fn ahead(record: &Record, now: Timestamp) -> Option<Timestamp> {
     let grant = record.grant.as_ref().filter(|grant| grant.refresh_token.is_some())?;
     let end = grant.expires_at?;
     let life = end.since(grant.issued_at.unwrap_or(now));

@@ -19,7 +19,7 @@ use super::{
     state::{Move, PendingRevocation, State, Wait},
 };
 
-pub use super::grant::{Intent, StoredGrant, StoredKey};
+pub use super::grant::{Intent, RefreshLife, StoredGrant, StoredKey};
 
 /// What is known of one connection. What the fields mean depends on `state`; only `apply` changes that.
 #[derive(Debug, Clone, Serialize, Deserialize)]

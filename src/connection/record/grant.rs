@@ -1,6 +1,8 @@
 //! What a record holds that calls or refreshes rest on: an OAuth grant, an API key, and the intent of a refresh, as they lie in the
 //! store. Data only.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -45,6 +47,9 @@ pub struct StoredGrant {
     /// for later counts. None where it came with the consent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Version>,
+    /// How long the refresh token lives, as far as the provider's answers show.
+    #[serde(default, skip_serializing_if = "RefreshLife::is_unknown")]
+    pub refresh_life: RefreshLife,
     /// Another request may have ended this access token, or end it yet: when it was asked for, nobody knew what had come of
     /// an earlier one; or it came with a consent while a renewal was on its way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -68,6 +73,59 @@ impl StoredGrant {
     /// The token version that brought its refresh token: the same says that it is the same token.
     pub fn renewed_by(&self) -> Version {
         self.kept_from.unwrap_or(self.token_version)
+    }
+}
+
+/// What the provider's answers show of a refresh token's life. Nothing but a prediction rests on it: where it was lost, as in a
+/// record that an earlier version wrote, the next renewal tells anew.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshLife {
+    /// When the token was received.
+    #[serde(with = "millis", default)]
+    pub received_at: Option<Timestamp>,
+    /// When it ends, where an answer said so.
+    #[serde(with = "millis", default)]
+    pub expires_at: Option<Timestamp>,
+    /// The last renewal left its end where it was: renewing doesn't put it off.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_fixed: bool,
+}
+
+impl RefreshLife {
+    /// Answers that are closer to each other say nothing of whether an end moves: each rounds and travels.
+    const TELLING: Duration = Duration::from_secs(60);
+
+    /// Of a token that came with a consent at `now`, whose answer tells it this life. Whether renewing puts its end off, nobody
+    /// knows yet.
+    pub fn begun(told: Option<Duration>, now: Timestamp) -> Self {
+        Self { received_at: Some(now), expires_at: told.map(|life| now.plus(life)), is_fixed: false }
+    }
+
+    /// Of a token that a second consent left in force.
+    #[must_use]
+    pub fn kept(self, told: Option<Duration>, now: Timestamp) -> Self {
+        Self { expires_at: told.map(|life| now.plus(life)).or(self.expires_at), ..self }
+    }
+
+    /// After a renewal at `now` of an access token issued at `issued_at`: it brought another refresh token or left the old one in
+    /// force, and told it this life. An end moves where the renewal moved it about as far as time has gone on; where no end is
+    /// told, where another token came.
+    #[must_use]
+    pub fn renewed(self, is_new: bool, told: Option<Duration>, issued_at: Option<Timestamp>, now: Timestamp) -> Self {
+        let told = told.map(|life| now.plus(life));
+        let expires_at = told.or(self.expires_at.filter(|_| !is_new));
+        let received_at = if is_new { Some(now) } else { self.received_at };
+        let passed = issued_at.map_or(Duration::ZERO, |issued| now.since(issued));
+        let is_fixed = match (self.expires_at, told) {
+            (Some(_), Some(_)) if passed < Self::TELLING => self.is_fixed,
+            (Some(before), Some(after)) => after.since(before) < passed / 2,
+            _ => !is_new,
+        };
+        Self { received_at, expires_at, is_fixed }
+    }
+
+    const fn is_unknown(&self) -> bool {
+        self.received_at.is_none() && self.expires_at.is_none()
     }
 }
 

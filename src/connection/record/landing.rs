@@ -180,8 +180,8 @@ fn rebase(mut theirs: Record, ours: Record, version: Version) -> Record {
     let another_consent = !is_same_stay(&ours, &theirs);
     let mut grant = match (ours.grant, theirs.grant.take()) {
         (Some(ours), Some(consent)) if another_consent => {
-            let StoredGrant { refresh_token, asked, .. } = ours;
-            Some(StoredGrant { refresh_token, asked, contested: true, kept_from: None, ..consent })
+            let StoredGrant { refresh_token, refresh_life, asked, .. } = ours;
+            Some(StoredGrant { refresh_token, refresh_life, asked, contested: true, kept_from: None, ..consent })
         }
         (ours, _) => ours,
     };

@@ -2,7 +2,7 @@
 //!
 //! - `form`: a record, and its seal; `grant`: what it holds; `state`: what it is for; `at_rest`: its spelling in the store; `change`: which
 //!   changes each state allows, and how they change it, one pure function
-//! - `view`: what of it people, calls and the cache may have; `due`: when somebody should look at it
+//! - `view`: what of it people, calls and the cache may have; `due`: when somebody should look at it; `ends`: when it will end by itself
 //! - `records`: reading and writing, with one write protocol; `unsaved`: grants that the store doesn't have yet; `landing`: no
 //!   new grant is ever lost; `notices`: which changes are our own; `unreadable`: what can't be opened; `tombstone`: unusable
 //!   at once
@@ -12,6 +12,7 @@
 mod at_rest;
 pub(super) mod change;
 pub(super) mod due;
+mod ends;
 pub(super) mod facts;
 pub(super) mod form;
 mod grant;

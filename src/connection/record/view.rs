@@ -11,24 +11,26 @@ use std::{
 use crate::{
     clock::Timestamp,
     connection::{
-        cache::{Credential, Few, Held, Seen, refresh_at},
-        model::{AuthKind, Connection, KeyFacts, Reason, Status},
+        cache::{Credential, Few, Held, Seen, refresh_at, retire},
+        model::{AuthKind, Connection, End, EndReason, KeyFacts, Reason, Status},
     },
     id::ConnectionId,
     provider::{Live, Service, Services},
 };
 
 use super::{
+    ends,
     form::{Record, StoredGrant, StoredKey},
     state::State,
 };
 
-/// What people may see of a record.
-pub fn view(record: &Record, now: Timestamp) -> Connection {
+/// What people may see of a record whose service is this one, where it is configured.
+pub fn view(record: &Record, service: Option<&Service>, now: Timestamp) -> Connection {
+    let ends = ends::of(record, service, now);
     let rests_on = rests_on(record, now);
     let on_key_since = (rests_on == Ok(AuthKind::ApiKey) && has_ended(record, now)).then_some(Reason::Expired);
     let grant = record.grant.as_ref();
-    Connection {
+    let mut connection = Connection {
         service: record.id.service.clone(),
         account: record.id.account.clone(),
         status: if rests_on.is_ok() { Status::Active } else { Status::Invalid },
@@ -42,11 +44,40 @@ pub fn view(record: &Record, now: Timestamp) -> Connection {
         refreshed_at: record.refreshed_at,
         expires_at: grant.and_then(|grant| grant.expires_at),
         last_used_at: None,
+        expected_end: None,
         invalidated_at: record.invalidated_at,
         invalid_reason: record.invalid.or(rests_on.err()).or(on_key_since),
         identity_id: record.identity.as_ref().map(|identity| identity.id.as_str().into()),
         identity: record.identity.as_ref().map(|identity| identity.label.as_deref().unwrap_or(&identity.id).into()),
         api_key: record.api_key.as_ref().map(facts),
+        ends,
+    };
+    connection.foresee(service, now);
+    connection
+}
+
+/// How a record stands as a connection at this moment; `None`: it is none, or none yet that anybody may see.
+pub fn standing(record: &Record, service: Option<&Service>, now: Timestamp) -> Option<Connection> {
+    match &record.state {
+        State::Unconfirmed(wait) => {
+            wait.shown.then(|| Connection { status: Status::Pending, ..view(record, None, now) })
+        }
+        State::Reserved(_) | State::PendingRevocation(_) => None,
+        State::Connected | State::Moving(_) if !record.stands() => None,
+        State::Connected | State::Moving(_) => {
+            let mut connection = view(record, service, now);
+            let is_over = |end: &End| end.reason == EndReason::AccessToken && end.at.reached(now);
+            if connection.auth_kind == AuthKind::OAuth && connection.ends.tokens.is_some_and(|end| is_over(&end)) {
+                connection.status = Status::Invalid;
+                connection.invalid_reason = Some(Reason::Expired);
+                connection.invalidated_at = connection.expires_at;
+            }
+            if let Some(service) = service {
+                retire(&mut connection, &service.api_keys, now);
+            }
+            connection.foresee(service, now);
+            Some(connection)
+        }
     }
 }
 
@@ -61,20 +92,6 @@ pub fn rests_on(record: &Record, now: Timestamp) -> Result<AuthKind, Reason> {
         Some(key) if !key.refused => Ok(AuthKind::ApiKey),
         Some(_) => Err(record.invalid.unwrap_or(Reason::RejectedByUpstream)),
         None => Err(record.invalid.unwrap_or(Reason::NotConnected)),
-    }
-}
-
-/// How a record stands as a connection, at this moment; `None`: it is none, or none yet that anybody waits for.
-pub fn status(record: &Record, now: Timestamp) -> Option<Status> {
-    match record.state {
-        State::Unconfirmed(_) => Some(Status::Pending),
-        State::Reserved(_) | State::PendingRevocation(_) => None,
-        State::Connected | State::Moving(_) if !record.stands() => None,
-        State::Connected | State::Moving(_) => Some(match rests_on(record, now) {
-            Ok(AuthKind::OAuth) if has_ended(record, now) => Status::Invalid,
-            Ok(_) => Status::Active,
-            Err(_) => Status::Invalid,
-        }),
     }
 }
 
@@ -119,7 +136,7 @@ impl Projector {
                 Some((Arc::clone(service), Arc::new(credential)))
             })
             .collect();
-        Held::new(id, view(record, now), credentials)
+        Held::new(id, view(record, owner.map(AsRef::as_ref), now), credentials)
     }
 }
 

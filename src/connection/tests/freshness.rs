@@ -97,7 +97,7 @@ fn held(renewed: u64) -> Held {
         CallerId { issuer: Issuer::parse("https://app.example/").unwrap(), subject: Subject::parse("ada").unwrap() };
     let id = ConnectionId { caller, service: ServiceName::parse("crm").unwrap(), account: Account::default() };
     let record = Record { refreshed_at: Some(at(renewed)), ..Record::empty(id.clone()) };
-    Held::new(Arc::new(id), view(&record, at(1000)), Vec::new().into())
+    Held::new(Arc::new(id), view(&record, None, at(1000)), Vec::new().into())
 }
 
 fn renewed(snapshot: &Snapshot) -> Vec<Option<Timestamp>> {

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use crate::{
     clock::{Clock, Timestamp},
     config,
-    connection::{AuthKind, Connections, Parts, Reason, Roots, Standing, Status, Unusable, Want},
+    connection::{AuthKind, Connections, Credential, Parts, Reason, Roots, Standing, Status, Unusable, Want},
     events::CALLER,
     events::{Event, Events, Kind, Sink},
     id::{Account, CallerId, ConnectionId, Issuer, ServiceName, Subject},
@@ -30,8 +30,8 @@ fn end() -> Timestamp {
     Timestamp::parse_date("2027-03-01").unwrap()
 }
 
-/// Two services with an OAuth client; `api_keys` is that of `crm`.
-fn configuration(api_keys: &str) -> String {
+/// Two services with an OAuth client; `fields` are further ones of `crm`.
+fn configuration(fields: &str) -> String {
     let client = "client_id: c, client_secret: s, scopes: [all], authorize_url: https://p.example/authorize, \
                   token_url: https://p.example/token";
     format!(
@@ -39,7 +39,7 @@ fn configuration(api_keys: &str) -> String {
          callers: [{{issuer: 'https://app.example/', audience: v, secret: a secret of thirty-two bytes or so, algorithms: [HS256]}}]\n\
          store: {{embedded: {{path: ./unused.redb}}}}\n\
          vault: {{keys: [{{id: one, key: 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='}}]}}\n\
-         services:\n  crm: {{base_url: https://crm.example, {client}, api_keys: {api_keys}}}\n  \
+         services:\n  crm: {{base_url: https://crm.example, {client}, {fields}}}\n  \
          crm-files: {{base_url: https://files.example, connection: crm}}\n"
     )
 }
@@ -55,7 +55,7 @@ impl Transport for Nowhere {
 }
 
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<Event>>>);
+pub struct Told(Arc<Mutex<Vec<Event>>>);
 
 impl Sink for Told {
     fn tell(&self, event: &Event) {
@@ -65,7 +65,7 @@ impl Sink for Told {
 
 impl Told {
     /// Who was told what since the last time.
-    fn take(&self) -> Vec<(String, &'static str)> {
+    pub fn take(&self) -> Vec<(String, &'static str)> {
         let mut told: Vec<(String, &'static str)> = std::mem::take(&mut *self.0.lock())
             .into_iter()
             .map(|event| (event.connection.caller.subject.as_str().to_owned(), event.kind.name()))
@@ -75,18 +75,23 @@ impl Told {
     }
 }
 
-/// Two replicas.
-struct World {
-    replicas: [Connections; 2],
+/// Two replicas of one store, with the clock turned by hand.
+pub struct World {
+    pub replicas: [Connections; 2],
     services: Arc<Services>,
-    clock: Clock,
-    told: Told,
+    pub clock: Clock,
+    pub told: Told,
     _directory: TempDir,
 }
 
 impl World {
     fn new(api_keys: &str) -> Self {
-        let draft = config::parse(&configuration(api_keys), Path::new("."), &|_| None);
+        Self::with(&format!("api_keys: {api_keys}"))
+    }
+
+    /// With these fields of `crm`.
+    pub fn with(fields: &str) -> Self {
+        let draft = config::parse(&configuration(fields), Path::new("."), &|_| None);
         let (config, services) = match Loaded::settle(draft) {
             Ok(loaded) => (loaded.config, loaded.services),
             Err(problems) => panic!("{problems:?}"),
@@ -117,15 +122,20 @@ impl World {
         Self { replicas, services, clock, told, _directory: directory }
     }
 
-    async fn key(&self, user: &str) {
+    pub async fn key(&self, user: &str) {
         self.replicas[0].api_keys.store(&id(user), &"sk-secret".into(), &CALLER).await.unwrap();
     }
 
-    async fn grant(&self, user: &str) {
+    pub async fn grant(&self, user: &str) {
+        self.grant_for(user, None).await;
+    }
+
+    /// A grant whose access token has this life, and that nothing renews.
+    pub async fn grant_for(&self, user: &str, life: Option<Duration>) {
         let grant = oauth::Grant {
-            access_token: "at".into(),
+            access_token: format!("at-{user}").into(),
             refresh_token: None,
-            expires_in: None,
+            expires_in: life,
             scopes: None,
             refresh_expires_in: None,
             id_token_subject: None,
@@ -134,7 +144,15 @@ impl World {
     }
 
     /// What a call of `user` to `service` goes out with.
-    async fn call(&self, user: &str, service: &str) -> Result<AuthKind, Reason> {
+    pub async fn call(&self, user: &str, service: &str) -> Result<AuthKind, Reason> {
+        match self.resolve(user, service).await {
+            Ok(credential) => Ok(credential.kind),
+            Err(Unusable::AuthRequired { reason, .. }) => Err(reason),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    async fn resolve(&self, user: &str, service: &str) -> Result<Arc<Credential>, Unusable> {
         let service = self.services.get(service).unwrap();
         let caller = id(user).caller;
         let want = Want {
@@ -146,11 +164,14 @@ impl World {
             operation: None,
             waited: None,
         };
-        match self.replicas[1].resolver.resolve(&want).await {
-            Ok(credential) => Ok(credential.kind),
-            Err(Unusable::AuthRequired { reason, .. }) => Err(reason),
-            Err(other) => panic!("{other}"),
-        }
+        self.replicas[1].resolver.resolve(&want).await
+    }
+
+    /// A call of `user` through the second replica, which the upstream accepts.
+    pub async fn used_by(&self, user: &str) {
+        let credential = self.resolve(user, "crm").await.unwrap();
+        self.replicas[1].resolver.accepted(&credential, self.clock.now());
+        self.replicas[1].last_use.write_all(DAY).await;
     }
 
     /// Both replicas do the day's work at the same time; at most one did it.
@@ -166,7 +187,7 @@ impl World {
     }
 }
 
-fn id(user: &str) -> ConnectionId {
+pub fn id(user: &str) -> ConnectionId {
     let issuer = Issuer::parse("https://app.example/").unwrap();
     ConnectionId {
         caller: CallerId { issuer, subject: Subject::parse(user).unwrap() },

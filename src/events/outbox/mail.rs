@@ -28,7 +28,7 @@ use crate::{
     },
     id::Account,
     secret::{self, SecretString},
-    words::{Facts, Loss, MailText, texts},
+    words::{Ending, Facts, Loss, MailText, texts},
 };
 
 /// Mail can't be sent as configured.
@@ -149,6 +149,7 @@ impl Mailer {
                 loss: loss(notice.reason),
                 scopes: &notice.scopes,
                 retire_on: retire_on.as_deref(),
+                end: notice.ends_at.map(|at| (at, ending(notice.reason))),
                 days: link.and_then(|link| link.expires_at).map(|end| days(end.since(now))),
             },
         );
@@ -210,6 +211,10 @@ fn loss(reason: Option<&str>) -> Loss {
     }
 }
 
+fn ending(reason: Option<&str>) -> Ending {
+    if reason == Some("unused") { Ending::Unused } else { Ending::Granted }
+}
+
 /// A time in days as people say it: rounded, at least one.
 const fn days(time: Duration) -> u64 {
     let rounded = (time.as_secs() + 43_200) / 86_400;
@@ -247,6 +252,7 @@ pub(super) mod tests {
             scopes: vec!["contacts.<write>".into()],
             token_version: crate::store::Version(1),
             retire_on: Timestamp::parse_rfc3339("2026-12-24T00:00:00Z"),
+            ends_at: Timestamp::parse_rfc3339("2026-12-25T12:00:00Z"),
             at: Timestamp::from_seconds(1_795_446_000),
         }
     }
@@ -288,6 +294,10 @@ pub(super) mod tests {
                 assert!(text.contains('7'), "how long the link lives: {text}");
                 if matches!(kind, NoticeKind::KeyDeprecated | NoticeKind::KeyReminder) {
                     assert!(text.contains("2026-12-24"), "{text}");
+                }
+                if kind == NoticeKind::ConnectionEnding {
+                    let day = if language == Language::De { "25. Dezember 2026" } else { "25 December 2026" };
+                    assert!(text.contains(day) && mail.subject.contains(day), "{text}");
                 }
                 if kind == NoticeKind::PermissionsNeeded {
                     assert!(text.contains("contacts.<write>"), "{text}");

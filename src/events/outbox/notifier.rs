@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    config,
+    config::{self, NoticeKind},
     events::{
         contact::Contacts,
         notice::{Notice, Surroundings},
@@ -30,7 +30,7 @@ use crate::{
     outbound::Outbound,
     store::{Claim, Store},
     telemetry::metrics::{NoticeChannel, NoticeOutcome},
-    vault::Vault,
+    vault::{Root, Vault},
 };
 
 /// How much is told at the same time.
@@ -193,6 +193,11 @@ impl Notifier {
         if address.is_none() && endpoints.peek().is_none() {
             return Some(());
         }
+        let recovered = notice.kind == NoticeKind::ConnectionRecovered;
+        // Most connections that are made were never lost.
+        if recovered && inner.store.peek(&lost(notice, &root)).await.ok()?.is_none() {
+            return Some(());
+        }
         let name = address.map(|address| address.expose().as_str());
         let about = inner.surroundings.about(&notice.connection, &notice.scopes, name).await?;
         let identity = URL_SAFE_NO_PAD.encode(notice.identity(&root));
@@ -204,6 +209,14 @@ impl Notifier {
                 self.count(NoticeChannel::None, NoticeOutcome::Duplicate);
                 return Some(());
             }
+        }
+        if notice.kind == NoticeKind::ConnectionInvalid {
+            inner.store.put_once(&lost(notice, &root), b"told", Some(REMEMBERED)).await.ok()?;
+        }
+        // Several consents may follow one loss: at most one of them takes the mark away.
+        if recovered && inner.store.take(&lost(notice, &root)).await.ok()?.is_none() {
+            self.count(NoticeChannel::None, NoticeOutcome::Duplicate);
+            return Some(());
         }
         let id = format!("msg_{identity}");
         let message =
@@ -290,4 +303,9 @@ impl fmt::Debug for Notifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Notifier")
     }
+}
+
+/// Where it is remembered that the loss of a notice's connection was told; says nothing of whom it concerns.
+fn lost(notice: &Notice, root: &Root) -> String {
+    format!("lost.{}", URL_SAFE_NO_PAD.encode(root.blind("lost", &notice.connection.parts())))
 }

@@ -45,6 +45,8 @@ struct Data<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     retire_on: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    expected_end: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     link_expires_at: Option<Timestamp>,
@@ -53,6 +55,8 @@ struct Data<'a> {
 /// The body of a notice's webhook. It holds a connect link, so it is a secret.
 pub(super) fn body(notice: &Notice, about: &About) -> SecretString {
     let id = &notice.connection;
+    // What works needs no link.
+    let link = about.link.as_ref().filter(|_| notice.kind != NoticeKind::ConnectionRecovered);
     let body = Body {
         r#type: notice.kind,
         timestamp: notice.at,
@@ -65,8 +69,9 @@ pub(super) fn body(notice: &Notice, about: &About) -> SecretString {
             reason: notice.reason,
             scopes: &notice.scopes,
             retire_on: notice.retire_on.map(Timestamp::date),
-            link: about.link.as_ref().map(|link| link.url.expose().as_str()),
-            link_expires_at: about.link.as_ref().and_then(|link| link.expires_at),
+            expected_end: notice.ends_at,
+            link: link.map(|link| link.url.expose().as_str()),
+            link_expires_at: link.and_then(|link| link.expires_at),
         },
     };
     SecretString::new(serde_json::to_string(&body).expect("texts and lists of texts are JSON"))

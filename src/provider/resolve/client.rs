@@ -3,7 +3,7 @@
 use super::vendor::Vendor;
 use crate::{
     config::{ApiKeyPhase, ApiKeys, Context, Path, Pkce, ProviderFields, RawService, finding, nearest},
-    provider::{OAuth, catalogue},
+    provider::{Lifetimes, OAuth, catalogue},
     secret::SecretString,
 };
 
@@ -147,6 +147,11 @@ pub fn oauth(
         token_error: errors.token_error,
         invalid_grant: errors.invalid_grant,
         unavailable: errors.unavailable,
+        lifetimes: Lifetimes {
+            refresh_token: fields.refresh_token_expires_in.map(|span| span.0),
+            grant: fields.grant_lifetime.map(|span| span.0),
+            idle: fields.idle_lifetime.map(|span| span.0),
+        },
         allow_plain_http,
         client_id,
     })

@@ -1,5 +1,7 @@
 //! The facts of a service's API, taken apart: where it lies, its endpoints, its headers and its signs.
 
+use std::time::Duration;
+
 use http::{HeaderName, HeaderValue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
@@ -111,6 +113,13 @@ pub fn check_written(written: &ProviderFields, path: &Path, cx: &mut Context<'_>
             let hint = "one scope an item, without spaces, commas, quotes and backslashes";
             cx.report.problem(&path.key("scopes").index(at), finding("This is no possible scope").hint(hint));
         }
+    }
+    for (key, span) in [
+        ("refresh_token_expires_in", written.refresh_token_expires_in),
+        ("grant_lifetime", written.grant_lifetime),
+        ("idle_lifetime", written.idle_lifetime),
+    ] {
+        cx.positive(&path.key(key), span, Duration::ZERO);
     }
     if let Err(bad) = Signs::parse(written.errors.as_ref()) {
         cx.report.problem(&path.key("errors").key(bad.list).index(bad.index), finding(bad.message));

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::labels::ConnectionState;
+use serde::{Deserialize, Serialize};
+
+use super::labels::{ConnectionState, EndsWithin};
 use crate::{clock::Timestamp, id::ServiceName};
 
 /// How many connections there are.
@@ -16,12 +18,14 @@ pub struct Census {
 }
 
 /// How many connections of one service there are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// By how they stand, in [`ConnectionState`]'s order.
     pub by_state: [u64; ConnectionState::ALL.len()],
     /// Those whose calls go out with an API key.
     pub on_api_key: u64,
+    /// Those that end within a span, in [`EndsWithin`]'s order.
+    pub ending: [u64; EndsWithin::ALL.len()],
 }
 
 impl Tally {

@@ -7,8 +7,8 @@ use super::{
     build::{Labels, by_service, counted, counter, family, gauge, one, set, timed, whole},
     census::Tally,
     labels::{
-        AlertOutcome, CacheOutcome, CallerRejection, ConnectOutcome, ConnectionState, NoticeChannel, NoticeOutcome,
-        RefreshOutcome, RequestOutcome, StoreOperation,
+        AlertOutcome, CacheOutcome, CallerRejection, ConnectOutcome, ConnectionState, EndsWithin, NoticeChannel,
+        NoticeOutcome, RefreshOutcome, RequestOutcome, StoreOperation,
     },
     model::{Kind, MetricFamily},
     process,
@@ -88,6 +88,11 @@ fn connections(metrics: &Metrics, services: &[Arc<ServiceMetrics>]) -> Vec<Metri
         ConnectionState::ALL
             .map(|state| set(&[("service", service), ("state", state.label())], whole(tally.by_state[state as usize])))
     });
+    let ending = tallies.iter().flat_map(|(service, tally)| {
+        EndsWithin::ALL.map(|within| {
+            set(&[("service", service), ("within", within.label())], whole(tally.ending[within as usize]))
+        })
+    });
     let keys = tallies.iter().map(|(service, tally)| set(&[("service", service)], whole(tally.on_api_key)));
     vec![
         family("valetkey_refreshes_total", "Access token refreshes, by how they ended", Kind::Counter, refreshes),
@@ -98,6 +103,12 @@ fn connections(metrics: &Metrics, services: &[Arc<ServiceMetrics>]) -> Vec<Metri
         one("valetkey_lease_wait_seconds", "Time a refresh waited for its connection's lease", &metrics.lease_wait),
         family("valetkey_connect_total", "Connect attempts, by the stage they reached", Kind::Counter, connects),
         family("valetkey_connections", "Connections in the store, as last counted", Kind::Gauge, states),
+        family(
+            "valetkey_connections_ending",
+            "Connections that end by themselves within this time, as last counted",
+            Kind::Gauge,
+            ending,
+        ),
         family("valetkey_api_keys_in_use", "Connections that rest on an API key, as last counted", Kind::Gauge, keys),
         gauge(
             "valetkey_census_timestamp_seconds",

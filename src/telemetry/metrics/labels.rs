@@ -281,3 +281,15 @@ outcomes! {
         Invalid = "invalid",
     }
 }
+
+outcomes! {
+    /// Within which time a connection ends, unless somebody does something.
+    EndsWithin {
+        /// A day.
+        Day = "1d",
+        /// Seven days.
+        Week = "7d",
+        /// Thirty days.
+        Month = "30d",
+    }
+}

@@ -1,6 +1,7 @@
 //! What operators ask and order, under `/admin`. Guarded by `admin.token`; without one no route of it is there.
 //!
 //! - `audit`: what happened; `erase`: all of a user goes
+//! - `connections`: all of them, listed and given up
 //! - `failures`: what failed lately
 //! - `funnel`: how far attempts to connect come
 
@@ -21,12 +22,17 @@ use crate::{
 };
 
 mod audit;
+mod connections;
 mod erase;
 mod failures;
 mod funnel;
 
 pub(super) fn routes() -> Router<Arc<State>> {
-    audit::routes().merge(erase::routes()).merge(failures::routes()).merge(funnel::routes())
+    audit::routes()
+        .merge(connections::routes())
+        .merge(erase::routes())
+        .merge(failures::routes())
+        .merge(funnel::routes())
 }
 
 /// Whether whoever asks is the operator.

@@ -1,10 +1,10 @@
 //! What the dashboard says of each service: which connections there are, how they are, and what can be done.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     clock::Timestamp,
-    connection::{AuthKind, Connection, Reason, Status},
+    connection::{AuthKind, Connection, End, EndReason, Reason, Status},
     consent::Reach,
     id::{Account, ServiceName},
     policy,
@@ -18,6 +18,9 @@ use crate::{
     },
     words::{Loss, Shown, Texts},
 };
+
+/// So long ahead people are told that what they don't use will end.
+const NEAR: Duration = Duration::from_secs(30 * 86_400);
 
 /// One service.
 pub(super) struct Card {
@@ -41,6 +44,8 @@ pub(super) struct Entry {
     pub connected: Option<Moment>,
     pub refreshed: Option<Moment>,
     pub used: Option<Moment>,
+    /// That it will end by itself, and when.
+    pub ends: Option<String>,
     pub exists: bool,
     pub key: KeyPlace,
 }
@@ -142,6 +147,7 @@ fn absent(service: &Service, account: &Account, t: &'static dyn Texts, now: Time
         connected: None,
         refreshed: None,
         used: None,
+        ends: None,
         exists: false,
         key: KeyPlace::of(service, None, Shown::NotConnected, t, now),
     }
@@ -156,6 +162,16 @@ const fn loss(reason: Option<Reason>) -> Loss {
         Some(Reason::ApiKeyRetired) => Loss::KeyRetired,
         // Nothing else is the end of a connection.
         Some(Reason::RejectedByUpstream | Reason::NotConnected | Reason::Pending) | None => Loss::Refused,
+    }
+}
+
+/// What to say of an end that lies ahead. One that any use puts off is told once it is near.
+fn ends(end: End, t: &'static dyn Texts, now: Timestamp) -> Option<String> {
+    let day = t.day(end.at);
+    match end.reason {
+        _ if end.at.reached(now) => None,
+        EndReason::Unused => (end.at.until(now) <= NEAR).then(|| t.ends_unused(&day)),
+        EndReason::AccessToken | EndReason::RefreshToken | EndReason::Consent => Some(t.ends_on(&day)),
     }
 }
 
@@ -183,6 +199,7 @@ fn entry(service: &Service, connection: &Connection, t: &'static dyn Texts, now:
         connected: moment(connection.connected_at),
         refreshed: moment(connection.refreshed_at),
         used: moment(connection.last_used_at),
+        ends: connection.end(Some(service), now).and_then(|end| ends(end, t, now)),
         exists: true,
         key: KeyPlace::of(service, connection.api_key, shown, t, now),
     }

@@ -3,7 +3,7 @@
 use super::German;
 use crate::{
     config::NoticeKind,
-    words::{Facts, Loss, MailText, Mails},
+    words::{Ending, Facts, Keys, Loss, MailText, Mails},
 };
 
 impl Mails for German {
@@ -17,7 +17,30 @@ impl Mails for German {
             None => String::new(),
         };
         let (subject, what, todo, button) = match kind {
-            NoticeKind::ConnectionInvalid | NoticeKind::HealingFailed => (
+            NoticeKind::ConnectionEnding => {
+                let (day, why) = facts.end.map_or_else(
+                    || ("bald".to_owned(), Ending::Granted),
+                    |(at, why)| (format!("am {}", self.day(at)), why),
+                );
+                let (why, otherwise) = match why {
+                    Ending::Granted => (format!("{service} erteilt Zugriff nur für begrenzte Zeit"), ""),
+                    Ending::Unused => (
+                        format!("{service} beendet ungenutzten Zugriff, und dieser wurde lange nicht genutzt"),
+                        " Oder nutzen Sie sie bis dahin. Wenn Sie sie nicht mehr brauchen, müssen Sie nichts tun.",
+                    ),
+                };
+                (
+                    format!("Ihre Verbindung von {application} zu {service} endet {day}"),
+                    format!(
+                        "Ihre Verbindung zu {service}{account} endet {day}: {why}. Danach kann {application} sie nicht mehr verwenden."
+                    ),
+                    format!(
+                        "Erneuern Sie die Verbindung vorher, damit nichts unterbrochen wird. Das dauert eine halbe Minute.{otherwise}{link}"
+                    ),
+                    format!("{service} neu verbinden"),
+                )
+            }
+            NoticeKind::ConnectionInvalid | NoticeKind::HealingFailed | NoticeKind::ConnectionRecovered => (
                 format!("Bitte {service} für {application} neu verbinden"),
                 format!(
                     "{application} kann Ihr Konto bei {service}{account} nicht mehr verwenden: {}.",

@@ -3,7 +3,7 @@
 use super::English;
 use crate::{
     config::NoticeKind,
-    words::{Facts, Loss, MailText, Mails},
+    words::{Ending, Facts, Keys, Loss, MailText, Mails},
 };
 
 impl Mails for English {
@@ -17,7 +17,30 @@ impl Mails for English {
             None => String::new(),
         };
         let (subject, what, todo, button) = match kind {
-            NoticeKind::ConnectionInvalid | NoticeKind::HealingFailed => (
+            NoticeKind::ConnectionEnding => {
+                let (day, why) = facts.end.map_or_else(
+                    || ("soon".to_owned(), Ending::Granted),
+                    |(at, why)| (format!("on {}", self.day(at)), why),
+                );
+                let (why, otherwise) = match why {
+                    Ending::Granted => (format!("{service} grants access for a limited time only"), ""),
+                    Ending::Unused => (
+                        format!("{service} ends access that nobody uses, and this has not been used for long"),
+                        " Or use it before then. If you no longer need it, there is nothing to do.",
+                    ),
+                };
+                (
+                    format!("Your {service} connection to {application} ends {day}"),
+                    format!(
+                        "Your {service} connection{account} ends {day}: {why}. From then on {application} can no longer use it."
+                    ),
+                    format!(
+                        "Connect it again before then, so that nothing is interrupted. It takes half a minute.{otherwise}{link}"
+                    ),
+                    format!("Connect {service} again"),
+                )
+            }
+            NoticeKind::ConnectionInvalid | NoticeKind::HealingFailed | NoticeKind::ConnectionRecovered => (
                 format!("Please reconnect {service} for {application}"),
                 format!(
                     "{application} can no longer use your {service} account{account}: {}.",
