@@ -1,5 +1,7 @@
 //! Connections that end by themselves, and those that are back: who is told, and what operators see and do of all of them.
 
+use std::collections::BTreeSet;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -56,7 +58,7 @@ async fn an_end_that_is_near_is_told_once_by_three_replicas_and_the_mails_link_p
         again.logs().contains("reminders of what ends are given").then_some(())
     })
     .await;
-    assert!(again.logs().contains("\"told\":0"), "{}", again.logs());
+    assert!(again.logs().contains("told=0"), "{}", again.logs());
     assert_eq!((mails.mails().len(), receiver.received().await.len()), (1, 1));
 
     rig.walk(&link_in(text), "ada").await;
@@ -128,7 +130,8 @@ on_both_stores! {
         assert_eq!(one["expected_end"], own["expected_end"]);
         own["issuer"] = json!(jwt::ISSUER);
         own["user"] = json!("ada");
-        assert_eq!(one.as_object().expect("a map").keys().collect::<Vec<_>>(), own.as_object().expect("a map").keys().collect::<Vec<_>>());
+        let names = |of: &Value| of.as_object().expect("a map").keys().cloned().collect::<BTreeSet<_>>();
+        assert_eq!(names(one), names(&own), "as the API has it, and whose it is");
         assert_eq!(users(&admin(&rig, "?expected_end_before=30d").await.own()), ["ada"]);
         assert_eq!(users(&admin(&rig, "?expected_end_before=2d").await.own()), Vec::<String>::new());
         assert_eq!(users(&admin(&rig, "?user=ada&service=crm").await.own()), ["ada"]);
