@@ -33,7 +33,7 @@ NOT_TYPED = {
     ("docs/AUDIT.md", "valetkey report audit --raw --config valetkey.yaml > export.jsonl"): "as above",
     ("docs/OPERATIONS.md", "date --utc; curl --silent --head https://api.github.com | grep --ignore-case ^date"): "it asks a server elsewhere",
 }
-TYPED = {"README.md": 1, "docs/START.md": 4, "docs/API.md": 1, "docs/PROVIDERS.md": 1, "docs/OPERATIONS.md": 12}
+TYPED = {"README.md": 1, "docs/START.md": 4, "docs/API.md": 1, "docs/PROVIDERS.md": 1, "docs/OPERATIONS.md": 18}
 
 
 def blocks(page: Path) -> list[str]:
@@ -104,11 +104,12 @@ def test_providers(terminal):
 
 def test_a_provider_in_another_way_is_a_configuration(terminal):
     text = (DOCS / "PROVIDERS.md").read_text()
-    first, enterprise = (yaml.safe_load(re.sub("^  ", "", found[2], flags=re.M) if found[1] else found[2]) for found in re.finditer(r"^( *)```yaml\n(.*?)^ *```", text, re.S | re.M))
-    terminal.must("valetkey init github && touch secrets/github && echo secret > secrets/github")
+    examples = [yaml.safe_load(re.sub("^  ", "", found[2], flags=re.M) if found[1] else found[2]) for found in re.finditer(r"^( *)```yaml\n(.*?)^ *```", text, re.S | re.M)]
+    terminal.must("valetkey init github && echo secret | tee secrets/github > secrets/google")
     file = terminal.folder / "valetkey.yaml"
     config = yaml.safe_load(file.read_text())
-    for services in (first, enterprise):
+    assert len(examples) == 3
+    for services in examples:
         file.write_text(yaml.safe_dump(config | services))
         terminal.must("valetkey check --config valetkey.yaml")
 
@@ -145,8 +146,9 @@ class Running:
     def __init__(self, terminal: Terminal):
         self.terminal = terminal
         # In the order of docs/OPERATIONS.md.
-        names = "probes metrics redis reload new_key back_up_redis restore_redis back_up_file second_key old_key disk erase".split()
-        self.commands = dict(zip(names, blocks(DOCS / "OPERATIONS.md"), strict=True))
+        names = """probes metrics funnel failures redis reload new_key back_up_redis restore_redis back_up_file second_key old_key
+            disk erase report_connections ask_connections dry_run give_up"""
+        self.commands = dict(zip(names.split(), blocks(DOCS / "OPERATIONS.md"), strict=True))
         terminal.must("valetkey init github")
         self.file = terminal.folder / "valetkey.yaml"
         # No load balancer has to notice.
@@ -217,6 +219,12 @@ def test_a_redis_that_came_back_empty_is_restored_while_valetkey_runs(terminal):
         terminal.until(running.commands["redis"].splitlines()[0])
         running.serve()
         running.put_key()
+        assert '"insights":[]' in terminal.must(running.commands["funnel"])
+        assert '{"failures":[]}' in terminal.must(running.commands["failures"])
+        terminal.must(running.commands["report_connections"])
+        assert '"connections":[]' in terminal.must(running.commands["ask_connections"])
+        dry_run = answer(terminal.must(running.commands["dry_run"]))
+        assert (dry_run["dry_run"], dry_run["connections"]) == (True, 0)
         terminal.must(running.commands["back_up_redis"])
         terminal.must(f"redis-cli -u redis://127.0.0.1:{REDIS} shutdown nosave\n{empty}")
         terminal.until("grep --quiet 'the store had lost the root secret; it was put back' valetkey.log")

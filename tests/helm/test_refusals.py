@@ -125,6 +125,9 @@ PLACES = {
     "Service.client_secret": ({"services": {"github": {"client_secret": SECRET}}}, "config.services.github.client_secret"),
     "Webhook.secret": ({"notifications": {"webhooks": [{"url": "https://x.example", "secret": SECRET}]}}, "config.notifications.webhooks[0].secret"),
     "Otlp.headers": ({"telemetry": {"otlp": {"endpoint": "https://x.example", "headers": {"x-whatever": SECRET}}}}, "config.telemetry.otlp.headers"),
+    "Alerts.slack_webhook": ({"alerts": {"slack_webhook": SECRET}}, "config.alerts.slack_webhook"),
+    "AlertWebhook.secret": ({"alerts": {"webhook": {"url": "https://x.example", "secret": SECRET}}}, "config.alerts.webhook.secret"),
+    "AlertEmail.password": ({"alerts": {"email": {"to": ["a@b.example"], "smtp_url": "smtps://x.example", "from": "a@b.example", "password": SECRET}}}, "config.alerts.email.password"),
     "Email.password": ({"notifications": {"email": {"smtp_url": "smtps://x.example", "from": "a@b.example", "password": SECRET}}}, "config.notifications.email.password"),
 }
 

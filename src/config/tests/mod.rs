@@ -2,6 +2,7 @@ use std::path::Path;
 
 use super::*;
 
+mod alerts;
 mod brand;
 mod generated;
 mod meaning;

@@ -124,6 +124,33 @@ impl Facts {
         Ok(Prepared(self.sealer.prepare(owner, kind).await?))
     }
 
+    /// The same for a fact, where there is one.
+    ///
+    /// # Errors
+    /// As [`Facts::prepare`].
+    pub(super) async fn prepare_for<'f, 'a>(
+        &self,
+        owner: &OwnerId,
+        fact: Option<&'f Fact<'a>>,
+    ) -> Result<Option<(Prepared, &'f Fact<'a>)>, Unavailable> {
+        let Some(fact) = fact else { return Ok(None) };
+        Ok(Some((self.prepare(owner, fact.kind).await?, fact)))
+    }
+
+    /// What is to be told of this connection, where there is anything, prepared for here.
+    ///
+    /// # Errors
+    /// As [`Facts::prepare`].
+    pub(super) async fn telling_of(
+        &self,
+        owner: &OwnerId,
+        fact: Option<(&ConnectionId, &Fact<'_>)>,
+    ) -> Result<Option<Telling>, Unavailable> {
+        let Some((id, fact)) = fact else { return Ok(None) };
+        let prepared = self.prepare(owner, fact.kind).await?;
+        Ok(Some(self.telling(prepared, owner, id, fact).await?))
+    }
+
     /// What is to be told once a change of one of this owner's records is stored.
     ///
     /// # Errors

@@ -166,7 +166,7 @@ impl Records {
         fact: Option<&Fact<'_>>,
         make: impl FnOnce(Version, Timestamp) -> Result<Record, IllegalTransition>,
     ) -> Result<Option<(Record, Version)>, Unavailable> {
-        let told = self.prepared(&key.owner, fact).await?;
+        let told = self.facts.prepare_for(&key.owner, fact).await?;
         self.put_and(Held::Stale, None, key, expect, told, make).await
     }
 
@@ -250,7 +250,7 @@ impl Records {
         version: Version,
         fact: Option<(&ConnectionId, &Fact<'_>)>,
     ) -> Result<bool, Unavailable> {
-        let telling = self.telling(&key.owner, fact).await?;
+        let telling = self.facts.telling_of(&key.owner, fact).await?;
         let entries = telling.as_ref().map_or(&[][..], Telling::entries);
         let put = self.store.delete(key, Expect::Version(version), entries).await?;
         self.cache.changed(&key.owner);
@@ -279,26 +279,6 @@ impl Records {
 
     pub(super) fn seal(&self, record: &Record, key: &Key, version: Version) -> Result<Vec<u8>, SealError> {
         record.seal(&self.vault, key, version)
-    }
-
-    /// What is to be told once it is stored.
-    pub(super) async fn telling(
-        &self,
-        owner: &OwnerId,
-        fact: Option<(&ConnectionId, &Fact<'_>)>,
-    ) -> Result<Option<Telling>, Unavailable> {
-        let Some((id, fact)) = fact else { return Ok(None) };
-        let prepared = self.facts.prepare(owner, fact.kind).await?;
-        Ok(Some(self.facts.telling(prepared, owner, id, fact).await?))
-    }
-
-    async fn prepared<'f, 'a>(
-        &self,
-        owner: &OwnerId,
-        fact: Option<&'f Fact<'a>>,
-    ) -> Result<Option<(Prepared, &'f Fact<'a>)>, Unavailable> {
-        let Some(fact) = fact else { return Ok(None) };
-        Ok(Some((self.facts.prepare(owner, fact.kind).await?, fact)))
     }
 
     /// The last step of each write. What is to be told is appended with it, and told once it is stored.

@@ -52,7 +52,8 @@ pub async fn retire(records: &Records, key: Key, cause: &Cause) -> Result<Retire
             records.delete(&key, there, erased.as_ref().map(|fact| (&record.id, fact))).await?
         } else {
             let sealed = records.seal(&gone, &key, version)?;
-            let telling = records.telling(&key.owner, erased.as_ref().map(|fact| (&record.id, fact))).await?;
+            let telling =
+                records.facts().telling_of(&key.owner, erased.as_ref().map(|fact| (&record.id, fact))).await?;
             let write = Write::of(version, &sealed).due(due::at(&gone, now).map(Timestamp::millis));
             let put = records.put_sealed(Held::Stale, &key, Expect::Version(there), write, telling.as_ref()).await?;
             matches!(put, Put::Stored)

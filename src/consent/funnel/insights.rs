@@ -3,7 +3,7 @@
 
 use super::{
     Family,
-    report::{Change, Report, percent},
+    figures::{Change, Report, percent},
 };
 use crate::consent::Ended;
 
@@ -106,7 +106,7 @@ fn unopened(report: &Report) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::report::{Asked, BrowserCount, ErrorCount},
+        super::figures::{Asked, BrowserCount, ErrorCount},
         *,
     };
     use crate::clock::Timestamp;

@@ -13,7 +13,7 @@
 //!
 //! - `tallies`: what is to be counted, until the store has counted it; `counters`: what counters are called
 //! - `browser`, `duration`, `error`, `asked`: by what attempts are told apart
-//! - `report`: what it adds up to; `insights`: what that means, in words
+//! - `report`: what it adds up to, as `figures`; `insights`: what that means, in words
 //!
 //! Counting never fails what is counted. It holds it up by one operation of the store at most; where the store is away it goes
 //! on in the background, and is finished while the process drains.
@@ -39,13 +39,14 @@ mod browser;
 mod counters;
 mod duration;
 mod error;
+mod figures;
 mod insights;
 mod report;
 mod tallies;
 
 pub use asked::Fingerprint;
 pub use browser::Family;
-pub use report::Report;
+pub use figures::Report;
 
 use asked::Generations;
 use counters::{Counter, hour};

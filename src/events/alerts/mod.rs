@@ -4,11 +4,12 @@
 //! fails, `failures` says.
 //!
 //! - `watch`: the one that watches; `window`: what it counts; `spikes`: when an alert begins and ends
-//! - `state`: what all replicas know; `message`: what is told; `meaning`: what an error means; `ways`: how it is delivered
+//! - `lately`: what failed, and what of it was told; `state`: what all replicas know; `message`: what is told; `meaning`: what an error means; `ways`: how it is delivered
 //!
 //! An alert is raised where more than `failures_above` failures of one service and error happened within the window. It is over
 //! once there were no more than that in it for as long as a window again; between these two nothing is told.
 
+mod lately;
 mod meaning;
 mod message;
 mod spikes;
@@ -17,5 +18,4 @@ mod watch;
 mod ways;
 mod window;
 
-pub(in crate::events) use state::raised_since;
 pub use watch::{Parts, Watch};

@@ -11,7 +11,6 @@ use serde::Serialize;
 use super::{Batch, kept::stream_of};
 use crate::{
     clock::Timestamp,
-    events::alerts,
     id::ServiceName,
     store::{self, Order, Position, Store, Stream},
     vault::Vault,
@@ -46,33 +45,14 @@ pub struct Failure {
 /// The log of failures. Cheap to clone.
 #[derive(Clone)]
 pub struct FailureLog {
-    store: Arc<dyn Store>,
-    vault: Arc<Vault>,
+    pub(in crate::events) store: Arc<dyn Store>,
+    pub(in crate::events) vault: Arc<Vault>,
 }
 
 impl FailureLog {
     /// In this store, opened by this vault.
     pub fn new(store: Arc<dyn Store>, vault: Arc<Vault>) -> Self {
         Self { store, vault }
-    }
-
-    /// What failed of these services in the last hours (1 to [`HOURS_MAX`]), the most frequent first.
-    ///
-    /// # Errors
-    /// While the store is away.
-    pub async fn failures(
-        &self,
-        services: impl IntoIterator<Item = &ServiceName>,
-        hours: u32,
-        now: Timestamp,
-    ) -> Result<Vec<Failure>, store::Error> {
-        let since = now.before(Duration::from_secs(u64::from(hours.clamp(1, HOURS_MAX)) * 3600));
-        let alerted = alerts::raised_since(&self.store, &self.vault, since).await?;
-        let mut all = added_up(self.batches(services, since).await?);
-        for failure in &mut all {
-            failure.alerted = alerted.contains(&(failure.service.clone(), failure.error.clone()));
-        }
-        Ok(all)
     }
 
     /// The streams in which the batches of these services lie.
@@ -139,8 +119,8 @@ impl FailureLog {
     }
 }
 
-/// One line a service and error, the most frequent first.
-fn added_up(batches: Vec<Batch>) -> Vec<Failure> {
+/// One line a service and error, the most frequent first; of alerts it knows nothing.
+pub(in crate::events) fn added_up(batches: Vec<Batch>) -> Vec<Failure> {
     let mut all: BTreeMap<(ServiceName, String), Failure> = BTreeMap::new();
     for batch in batches {
         let (first_at, last_at) = (batch.first_at(), batch.last_at());

@@ -21,10 +21,13 @@ mod gathered;
 mod keeper;
 mod kept;
 mod log;
+#[cfg(test)]
+mod tests;
 
 use gathered::Gathered;
 pub use keeper::Keeper;
 pub use kept::Batch;
+pub(in crate::events) use log::added_up;
 pub use log::{Failure, FailureLog, HOURS_MAX};
 
 /// The log of what failed.

@@ -23,7 +23,7 @@ pub(crate) use once::*;
 pub(crate) use records::*;
 
 /// Long enough for anything that does happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn key(owner: u8, record: u8) -> Key {
     // The first byte picks the shard; the last one tells owners of the same shard apart.
