@@ -114,6 +114,17 @@ impl Editor {
         Err(Unavailable::Busy)
     }
 
+    /// The connection's record as the store has it: what only this process has of it is stored first, as it may be of a
+    /// connection that another process has replaced since.
+    ///
+    /// # Errors
+    /// While the store or the keys are away.
+    pub async fn stored(&self, id: &ConnectionId) -> Result<Option<Record>, Unavailable> {
+        let key = self.records.roots().key(id).await?;
+        self.saver.save_first(key).await?;
+        Ok(self.records.read(&key).await?.map(|(record, _)| record))
+    }
+
     /// What is held in memory becomes what this process itself has just stored, should the store go away before it is read
     /// again.
     fn know_at_once(&self, owner: OwnerId, record: &Record, now: Timestamp) {

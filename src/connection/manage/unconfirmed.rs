@@ -139,8 +139,8 @@ impl Unconfirmed {
         };
         let record = match connected {
             Some(record) => record,
-            None => match self.records.read(&self.records.roots().key(id).await?).await? {
-                Some((record, _)) if holds_it(&record) && record.pending_revocation().is_none() => record,
+            None => match self.editor.stored(id).await? {
+                Some(record) if holds_it(&record) && record.pending_revocation().is_none() => record,
                 _ => return Ok(None),
             },
         };

@@ -32,8 +32,8 @@ struct Waiting<'a> {
     grant: crate::oauth::Grant,
     identity: Option<crate::oauth::Identity>,
     since: Instant,
-    /// When it was put where it is.
-    put: Instant,
+    /// When others were first asked to revoke nothing that takes it along.
+    guarded_from: Instant,
 }
 
 impl Waiting<'_> {
@@ -84,6 +84,7 @@ impl Run {
         let world = &self.world;
         let random = &world.journal.random;
         let process = Arc::clone(self.any_process());
+        let guarded_from = Instant::now();
         let arrival = timeout(PATIENCE, process.connections.revoker.arrival(&user.id.caller, &user.service)).await;
         let Ok(arrival) = arrival else { return };
         let (family, grant) = world.provider.consent_as(user.number, user.holder(account));
@@ -93,7 +94,7 @@ impl Run {
         let name = format!("held.{origin}");
         world.journal.step(&process.gate.name, "put aside", &(family, account));
         let now = Instant::now();
-        let mut waiting = Waiting { user, family, name, origin, grant, identity, since: now, put: now };
+        let mut waiting = Waiting { user, family, name, origin, grant, identity, since: now, guarded_from };
         if !waiting.put(&process, &waiting.name, random.below(2) == 0).await {
             return;
         }
@@ -125,7 +126,7 @@ impl Run {
             return true;
         }
         let process = Arc::clone(self.any_process());
-        let (put, again) = (Instant::now(), format!("{}.again", waiting.name));
+        let again = format!("{}.again", waiting.name);
         let still_waits =
             timeout(PATIENCE, process.connections.unconfirmed.is_there(&waiting.user.id, &waiting.name)).await;
         if !matches!(still_waits, Ok(Ok(true))) || !waiting.put(&process, &again, true).await {
@@ -133,7 +134,7 @@ impl Run {
         }
         self.world.journal.step(&process.gate.name, "put aside again", &waiting.family);
         let _ = timeout(PATIENCE, process.connections.unconfirmed.take(&waiting.user.id, &waiting.name)).await;
-        (waiting.name, waiting.put) = (again, put);
+        waiting.name = again;
         true
     }
 
@@ -194,7 +195,7 @@ impl Run {
     /// What is connected now was not revoked as one that nobody spoke for; but where a lease may have been lost, or none
     /// was got.
     fn judge_word(&self, waiting: &Waiting<'_>) {
-        let (world, from, now) = (&self.world, waiting.put, Instant::now());
+        let (world, from, now) = (&self.world, waiting.guarded_from, Instant::now());
         let troubled = self.processes.iter().any(|process| process.gate.troubled(from, now));
         let excused = troubled
             || world.server.is_lossy()
