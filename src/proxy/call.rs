@@ -300,10 +300,8 @@ impl Unclaimed {
         let (traits, account) = (&self.traits, self.target.account().cloned());
         let (account, scopes) =
             if traits.ours { (agreed_account(head, account)?, named_scopes(head)?) } else { (account, Vec::new()) };
-        if traits.content_length
-            && let Some(length) = content_length(head)
-        {
-            within_body(length, &self.route.service)?;
+        if traits.content_length {
+            within_body(content_length(head)?, &self.route.service)?;
         }
         let judged_as =
             if traits.overridden { Some(methods::with_overrides(&head.method, &head.headers)?) } else { None };
@@ -367,8 +365,14 @@ fn whole_seconds(wait: Duration) -> u32 {
     u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1)
 }
 
-fn content_length(head: &Parts) -> Option<u64> {
-    head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+/// The length that a body is said to have, the largest number there is where it has more digits. Anything but digits (RFC 9112
+/// §6.3: a list, a sign) goes no further: Pingora would pass it on as it is, and where the next server reads it otherwise a body
+/// would be taken for a request.
+fn content_length(head: &Parts) -> Result<u64, Refusal> {
+    let digits = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let value = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let text = value.filter(digits).ok_or_else(|| Refusal::bad_request("Content-Length must be one whole number"))?;
+    Ok(text.parse().unwrap_or(u64::MAX))
 }
 
 fn within(size: usize, limit: Option<u64>, what: TooLarge) -> Result<(), Refusal> {

@@ -686,6 +686,23 @@ async fn no_request_hides_inside_another() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
 }
 
+#[tokio::test]
+async fn a_length_that_is_no_single_number_goes_no_further() {
+    let upstream = Upstream::start(|_| Script::text("ok")).await;
+    let rig = before(&upstream, "").await;
+    let token = jwt::of("ada");
+    for length in ["2, 2", "2,2", "+2", "-2", "2;", "0x2", "2 2", "٢"] {
+        let mut raw = Raw::connect(&rig.url).await;
+        raw.send(&format!(
+            "POST /proxy/crm/a HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\nab"
+        ))
+        .await;
+        let answer = raw.answer().await.expect("an answer");
+        assert_eq!(answer.status, 400, "{length}: {answer:?}");
+    }
+    assert!(upstream.received().is_empty());
+}
+
 trait ShutdownWrite {
     async fn shutdown_write(&mut self) -> std::io::Result<()>;
 }
