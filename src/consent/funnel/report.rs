@@ -121,7 +121,7 @@ fn last_change<'g>(all: &'g [Generation], now: &[String]) -> Option<(&'g Generat
     Some((all.get(at.checked_sub(1)?)?, all.get(at)?))
 }
 
-/// So many days up to the hour of `until`.
+/// The hours of this many days, the last of which is that of `until`.
 fn last_hours(days: u32, until: Timestamp) -> RangeInclusive<u64> {
     let last = hour(until);
     last.saturating_sub(u64::from(days.clamp(1, DAYS_MAX)) * 24 - 1)..=last

@@ -12,7 +12,7 @@ impl Counter {
         self.add(1);
     }
 
-    /// So many more.
+    /// Grows by `n`.
     pub(super) fn add(&self, n: u64) {
         self.0.fetch_add(n, Ordering::Relaxed);
     }

@@ -19,7 +19,7 @@ use crate::{
     words::{Loss, Shown, Texts},
 };
 
-/// So long ahead people are told that what they don't use will end.
+/// People are told this far ahead that a connection will end because nobody uses it.
 const NEAR: Duration = Duration::from_secs(30 * 86_400);
 
 /// One service.
