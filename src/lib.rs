@@ -15,6 +15,7 @@
 //! | [`refusal`] | every domain error → status, code, message: the only mapping to HTTP |
 //! | [`consent`] | the authorization-code flow: ticket, begin, callback |
 //! | [`policy`] | who may make which call |
+//! | [`trends`] | how calls and refreshes went, hour by hour |
 //! | [`connection`] | the heart: record, state, credential, refresh |
 //! | [`caller`] | JWT → caller |
 //! | [`oauth`] | authorize URL, token requests, revocation; every odd answer made regular |
@@ -53,6 +54,7 @@ pub mod secret;
 pub mod serve;
 pub mod store;
 pub mod telemetry;
+pub mod trends;
 pub mod vault;
 pub mod web;
 mod words;

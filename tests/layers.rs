@@ -14,7 +14,7 @@ const LAYERS: &[(&[&str], bool)] = &[
     (&["provider", "events"], true),
     (&["caller", "oauth"], false),
     (&["connection"], false),
-    (&["consent", "policy"], false),
+    (&["consent", "policy", "trends"], false),
     (&["refusal"], false),
     (&["proxy", "web"], false),
     (&["cli", "serve", "demo"], true),

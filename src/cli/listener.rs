@@ -12,9 +12,13 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use super::{configuration::load_or_complain, output::complain};
-use crate::config::{Config, Listen};
+use crate::{
+    config::{Config, Listen},
+    secret::SecretString,
+};
 
 /// Enough for the status and the few lines of detail.
 const LONGEST_ANSWER: u64 = 16 << 10;
@@ -38,11 +42,11 @@ impl ListenerArgs {
     pub fn place(&self) -> Option<Place> {
         let Some(file) = &self.config else { return Some(Place::Named(self.address.clone())) };
         let loaded = load_or_complain(file)?;
-        let address = admin_address(&loaded.config);
-        if address.is_none() {
+        let place = admin_place(&loaded.config);
+        if place.is_none() {
             complain("No listener serves `admin` without TLS; name one with --address");
         }
-        address.map(Place::Configured)
+        place
     }
 }
 
@@ -113,6 +117,27 @@ impl Place {
     /// # Errors
     /// Where nobody is there, or what is there speaks no HTTP or is too slow.
     pub fn ask(&self, what: &str, timeout: Duration) -> io::Result<(u16, String)> {
+        self.send(what, None, timeout)
+    }
+
+    /// The same with this token.
+    ///
+    /// # Errors
+    /// As [`Place::ask`].
+    pub fn ask_as(&self, token: &SecretString, what: &str, timeout: Duration) -> io::Result<(u16, String)> {
+        self.send(what, Some(token), timeout)
+    }
+
+    /// The address at which this machine reaches it; a Unix socket has none.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Named(name) => resolved(name).ok(),
+            Self::Configured(Listen::Tcp(address)) => Some(reachable(*address)),
+            Self::Configured(Listen::Unix { .. }) => None,
+        }
+    }
+
+    fn send(&self, what: &str, token: Option<&SecretString>, timeout: Duration) -> io::Result<(u16, String)> {
         let timeout = timeout.max(Duration::from_millis(1));
         let address = match self {
             Self::Named(name) => resolved(name)?,
@@ -121,15 +146,20 @@ impl Place {
                 let stream = UnixStream::connect(path)?;
                 stream.set_read_timeout(Some(timeout))?;
                 stream.set_write_timeout(Some(timeout))?;
-                return exchange(stream, what, "localhost");
+                return exchange(stream, what, token, "localhost");
             }
         };
         let address = reachable(address);
         let stream = TcpStream::connect_timeout(&address, timeout)?;
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))?;
-        exchange(stream, what, &address.to_string())
+        exchange(stream, what, token, &address.to_string())
     }
+}
+
+/// The listener of operators, without TLS.
+pub fn admin_place(config: &Config) -> Option<Place> {
+    admin_address(config).map(Place::Configured)
 }
 
 fn admin_address(config: &Config) -> Option<Listen> {
@@ -154,11 +184,20 @@ pub fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// The status and the body. HTTP/1.0, so that the body is never chunked and ends with the connection.
-fn exchange(mut stream: impl Read + Write, what: &str, host: &str) -> io::Result<(u16, String)> {
+fn exchange(
+    mut stream: impl Read + Write,
+    what: &str,
+    token: Option<&SecretString>,
+    host: &str,
+) -> io::Result<(u16, String)> {
+    let authorization = token.map(|token| format!("Authorization: Bearer {}\r\n", token.expose())).unwrap_or_default();
+    let authorization = Zeroizing::new(authorization);
     let length = if what.starts_with("GET ") { "" } else { "Content-Length: 0\r\n" };
     // In one piece: a server that answers before it has read all would reset the connection.
-    let request =
-        format!("{what} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n{length}Connection: close\r\n\r\n");
+    let request = Zeroizing::new(format!(
+        "{what} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n{}{length}Connection: close\r\n\r\n",
+        *authorization
+    ));
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.take(LONGEST_ANSWER).read_to_end(&mut answer)?;

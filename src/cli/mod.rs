@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
+pub mod admin_link;
 pub mod awaiting;
 pub mod census;
 pub mod check;
@@ -61,6 +62,8 @@ pub enum Command {
     /// Report on all connections at once.
     #[command(subcommand)]
     Report(report::ReportCommand),
+    /// Print a link that lets one browser into /admin, once.
+    AdminLink(admin_link::AdminLinkArgs),
     /// Ask a running Valetkey whether it is ready, for probes.
     Health(health::HealthArgs),
     /// Wait until a running Valetkey is ready, then become a command that needs it.
@@ -118,6 +121,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Openapi => openapi::run(),
         Command::Keys(command) => keys::run(&command),
         Command::Mint(args) => mint::run(&args),
+        Command::AdminLink(args) => admin_link::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Await(args) => awaiting::run(&args),
         Command::Env(args) => env::run(&args),

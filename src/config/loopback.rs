@@ -15,6 +15,11 @@ pub fn is_loopback(url: &Url) -> bool {
     bare.parse().map_or_else(|_| is_loopback_name(host), is_loopback_address)
 }
 
+/// Whether a request's `Host` names this machine, with or without a port.
+pub fn is_loopback_host(host: &str) -> bool {
+    Url::parse(&format!("http://{host}/")).is_ok_and(|url| url.username().is_empty() && is_loopback(&url))
+}
+
 /// Whether an address is this machine's own, also as IPv4 inside IPv6 (`::ffff:127.0.0.1`).
 pub fn is_loopback_address(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
@@ -61,5 +66,11 @@ mod tests {
             }
         }
         assert!(!is_loopback(&Url::parse("mailto:ada@localhost").unwrap()));
+        for host in ["127.0.0.1:9090", "localhost", "[::1]:9090"] {
+            assert!(is_loopback_host(host), "{host}");
+        }
+        for host in ["", "10.0.0.1:9090", "example.com", "localhost@example.com", "x@localhost", "localhost/"] {
+            assert!(!is_loopback_host(host) || host == "localhost/", "{host}");
+        }
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     secret::{Secret, SecretString},
 };
 
+mod admin;
 mod alerts;
 mod api_keys;
 mod audit;
@@ -46,6 +47,7 @@ pub mod units;
 pub mod urls;
 mod validate;
 
+pub use admin::Admin;
 pub use alerts::{AlertEmail, Alerts};
 pub use api_keys::ApiKeys;
 pub use audit::{Audit, AuditFile};
@@ -79,7 +81,7 @@ pub struct Config {
     /// Where Valetkey listens, and for whom.
     pub listeners: Vec<Listener>,
     /// Guards `/admin`; `None`: those routes answer 404.
-    pub admin_token: Option<SecretString>,
+    pub admin: Option<Admin>,
     /// Issuers of callers' JWTs, in order: the first whose issuer matches decides.
     pub callers: Vec<CallerIssuer>,
     /// The connect flow.

@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn what_was_counted_is_sealed_and_opens_where_it_lies_only() {
         let root = Root::from_bytes([7; 32]);
-        let tally = Tally { by_state: [3, 0, 1], on_api_key: 2, ending: [0, 1, 3] };
+        let tally = Tally { by_state: [3, 0, 1], on_api_key: 2, ending: [0, 1, 3], ..Tally::default() };
         let services = [(ServiceName::parse("crm").unwrap(), tally)].into();
         let census = Census { at: Timestamp::from_millis(1_700_000_000_123), services };
         let sealed = seal(&root, "here", &census).unwrap();

@@ -1,17 +1,16 @@
 //! Sessions of browsers on the dashboard: 30 minutes, ended by signing out. The browser holds a random handle, the store
 //! its hash and, sealed, whose session it is and how far it reaches.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Erasures, Link, SESSION_TTL, Settings, digest, token};
+use super::{Erasures, Handles, Link, SESSION_TTL, Settings};
 use crate::{
     clock::Timestamp,
     connection::{Connection, Roots, Unavailable},
     id::{Account, CallerId, ServiceName},
-    store::{Claim, Store},
-    vault::{Purpose, Root},
+    store::Store,
 };
 
 /// Whose browser it is, and what it may do.
@@ -74,15 +73,17 @@ impl Reach {
 
 /// Sessions, and the links that begin one.
 pub struct Sessions {
-    roots: Roots,
-    store: Arc<dyn Store>,
+    sessions: Handles<Session>,
+    links: Handles<Session>,
     erasures: Erasures,
     settings: Arc<Settings>,
 }
 
 impl Sessions {
     pub(super) fn new(roots: Roots, store: Arc<dyn Store>, erasures: Erasures, settings: Arc<Settings>) -> Self {
-        Self { roots, store, erasures, settings }
+        let sessions = Handles::new(roots.clone(), Arc::clone(&store), ("session", "session"));
+        let links = Handles::new(roots, store, ("dashboard", "dashboard link"));
+        Self { sessions, links, erasures, settings }
     }
 
     /// Begins a session under a new handle (never one that the browser brought); what comes back is the cookie's value.
@@ -106,15 +107,7 @@ impl Sessions {
     /// # Errors
     /// Where store or keys are away.
     pub async fn begin(&self, session: Session, now: Timestamp) -> Result<String, Unavailable> {
-        let root = self.roots.get().await?;
-        let value = token::<32>()?;
-        let id = id_of(&value);
-        let life = session.expires.until(now);
-        let sealed = sealed(&root, &id, &session)?;
-        match self.store.put_once(&id, sealed.as_bytes(), Some(life)).await? {
-            Claim::Mine => Ok(value),
-            Claim::Theirs(_) => Err(Unavailable::Keys),
-        }
+        self.sessions.give(&session, session.expires.until(now)).await
     }
 
     /// Has the session behind a cookie reach something else from now on. It ends when it would have ended.
@@ -122,14 +115,9 @@ impl Sessions {
     /// # Errors
     /// Where store or keys are away.
     pub async fn redirect(&self, cookie: &str, reach: Reach, now: Timestamp) -> Result<(), Unavailable> {
-        let root = self.roots.get().await?;
-        let id = id_of(cookie);
-        let Some(old) = self.store.peek(&id).await? else { return Ok(()) };
-        let Some(session) = opened(&root, &id, &old, now) else { return Ok(()) };
-        let new = sealed(&root, &id, &Session { reach, ..session })?;
-        // Where it was ended meanwhile, it stays so.
-        self.store.replace(&id, &old, new.as_bytes(), None).await?;
-        Ok(())
+        let reach =
+            |session: Session| if session.expires.reached(now) { session } else { Session { reach, ..session } };
+        self.sessions.change(cookie, reach).await
     }
 
     /// Makes a link that lets one browser, once, into the dashboard of this caller.
@@ -143,18 +131,10 @@ impl Sessions {
         application: Option<String>,
         now: Timestamp,
     ) -> Result<Link, Unavailable> {
-        let root = self.roots.get().await?;
         let life = self.settings.connect.ticket_ttl;
-        let value = token::<32>()?;
-        let id = link_of(&value);
         let session = Session { caller, name, application, reach: Reach::All, expires: now.plus(life) };
-        let sealed = sealed(&root, &id, &session)?;
-        match self.store.put_once(&id, sealed.as_bytes(), Some(life)).await? {
-            Claim::Mine => {
-                Ok(Link { url: self.settings.at(&format!("dashboard?link={value}")), expires_in: life.as_secs() })
-            }
-            Claim::Theirs(_) => Err(Unavailable::Keys),
-        }
+        let value = self.links.give(&session, life).await?;
+        Ok(Link { url: self.settings.at(&format!("dashboard?link={value}")), expires_in: life.as_secs() })
     }
 
     /// Whose dashboard such a link opens. Looking spends nothing. `None`: it is no longer valid.
@@ -162,12 +142,7 @@ impl Sessions {
     /// # Errors
     /// Where store or keys are away.
     pub async fn behind_link(&self, link: &str, now: Timestamp) -> Result<Option<Session>, Unavailable> {
-        let root = self.roots.get().await?;
-        let id = link_of(link);
-        let sealed = self.store.peek(&id).await?;
-        let Some(session) = sealed.and_then(|sealed| opened(&root, &id, &sealed, now)) else { return Ok(None) };
-        let begun = session.expires.before(self.settings.connect.ticket_ttl);
-        Ok((!self.erasures.since(&session.caller, begun).await?).then_some(session))
+        self.valid(self.links.look(link).await?, self.settings.connect.ticket_ttl, now).await
     }
 
     /// Spends such a link, and begins a session for it; what comes back is the cookie's value. `None`: it is no longer
@@ -176,15 +151,8 @@ impl Sessions {
     /// # Errors
     /// Where store or keys are away.
     pub async fn follow_link(&self, link: &str, now: Timestamp) -> Result<Option<String>, Unavailable> {
-        let root = self.roots.get().await?;
-        let id = link_of(link);
-        let Some(sealed) = self.store.take(&id).await? else { return Ok(None) };
-        let session = opened(&root, &id, &sealed, now);
-        let Some(Session { caller, name, application, reach, expires }) = session else { return Ok(None) };
-        let begun = expires.before(self.settings.connect.ticket_ttl);
-        if self.erasures.since(&caller, begun).await? {
-            return Ok(None);
-        }
+        let session = self.valid(self.links.spend(link).await?, self.settings.connect.ticket_ttl, now).await?;
+        let Some(Session { caller, name, application, reach, .. }) = session else { return Ok(None) };
         self.sign_in(caller, name, application, reach, now).await.map(Some)
     }
 
@@ -193,12 +161,7 @@ impl Sessions {
     /// # Errors
     /// Where store or keys are away.
     pub async fn get(&self, cookie: &str, now: Timestamp) -> Result<Option<Session>, Unavailable> {
-        let root = self.roots.get().await?;
-        let id = id_of(cookie);
-        let sealed = self.store.peek(&id).await?;
-        let Some(session) = sealed.and_then(|sealed| opened(&root, &id, &sealed, now)) else { return Ok(None) };
-        let begun = session.expires.before(SESSION_TTL);
-        Ok((!self.erasures.since(&session.caller, begun).await?).then_some(session))
+        self.valid(self.sessions.look(cookie).await?, SESSION_TTL, now).await
     }
 
     /// Ends the session behind a cookie, if there is one.
@@ -206,27 +169,18 @@ impl Sessions {
     /// # Errors
     /// Where the store is away.
     pub async fn sign_out(&self, cookie: &str) -> Result<(), Unavailable> {
-        self.store.take(&id_of(cookie)).await?;
-        Ok(())
+        self.sessions.end(cookie).await
     }
-}
 
-fn sealed(root: &Root, id: &str, session: &Session) -> Result<String, Unavailable> {
-    let plaintext = serde_json::to_vec(session).expect("texts and numbers are JSON");
-    Ok(root.seal(Purpose::Session, &plaintext, &[id.as_bytes()])?)
-}
-
-/// What lies sealed under this name, while its time lasts.
-fn opened(root: &Root, id: &str, sealed: &[u8], now: Timestamp) -> Option<Session> {
-    let plaintext = root.open(Purpose::Session, std::str::from_utf8(sealed).ok()?, &[id.as_bytes()]).ok()?;
-    let session: Session = serde_json::from_slice(plaintext.expose()).ok()?;
-    (!session.expires.reached(now)).then_some(session)
-}
-
-fn link_of(link: &str) -> String {
-    format!("dashboard.{}", digest("dashboard link", link))
-}
-
-fn id_of(cookie: &str) -> String {
-    format!("session.{}", digest("session", cookie))
+    /// What was begun `life` before its end, while its time lasts and its caller wasn't erased since.
+    async fn valid(
+        &self,
+        session: Option<Session>,
+        life: Duration,
+        now: Timestamp,
+    ) -> Result<Option<Session>, Unavailable> {
+        let Some(session) = session.filter(|session| !session.expires.reached(now)) else { return Ok(None) };
+        let erased = self.erasures.since(&session.caller, session.expires.before(life)).await?;
+        Ok((!erased).then_some(session))
+    }
 }

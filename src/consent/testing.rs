@@ -170,6 +170,8 @@ pub(crate) struct Rig {
     pub clock: Clock,
     /// What the flow counts.
     pub metrics: Arc<Metrics>,
+    /// What it says of failures.
+    pub failures: Failures,
     pub config: Config,
     _directory: TempDir,
 }
@@ -193,7 +195,12 @@ impl Rig {
             assert!(text.contains(&begin), "{service}");
             text = text.replace(&begin, &format!("{begin}    {line}\n"));
         }
-        let (mut config, services) = match Loaded::settle(config::parse(&text, Path::new("."), &|_| None)) {
+        Self::configured(&text, change)
+    }
+
+    /// With this configuration, changed. Runs inside a tokio runtime.
+    pub fn configured(text: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let (mut config, services) = match Loaded::settle(config::parse(text, Path::new("."), &|_| None)) {
             Ok(loaded) => (loaded.config, loaded.services),
             Err(problems) => panic!("{problems:?}"),
         };
@@ -231,7 +238,8 @@ impl Rig {
         });
         let metrics = Arc::new(Metrics::new());
         let failures = Failures::new(clock.clone(), Pace::for_window(config.alerts.window));
-        let funnel = Funnel::new(roots.clone(), Arc::clone(&store), Arc::clone(&metrics), failures, Handle::current());
+        let (counted, failing) = (Arc::clone(&metrics), failures.clone());
+        let funnel = Funnel::new(roots.clone(), Arc::clone(&store), counted, failing, Handle::current());
         let settings = Settings { public_url: config.public_url.clone(), connect: config.connect.clone() };
         let consent = Consent::new(roots.clone(), Arc::clone(&store), oauth, connections.clone(), funnel, settings);
         Self {
@@ -244,6 +252,7 @@ impl Rig {
             provider,
             clock,
             metrics,
+            failures,
             config,
             _directory: directory,
         }

@@ -190,6 +190,15 @@ impl Refusal {
             .member("service", service.as_str())
     }
 
+    /// 403 `forbidden`: a token that only reads was to change something.
+    pub fn read_only() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            Code::Forbidden,
+            "This token only reads; use the other one to change something".to_owned(),
+        )
+    }
+
     /// 403 `forbidden`: the service's API keys are retired, and none is stored any more.
     pub fn api_keys_retired(service: &ServiceName, title: &str) -> Self {
         let message = format!("API keys for {title} are no longer used, please connect your account instead");

@@ -21,6 +21,7 @@ use crate::{
     events::Contacts,
     provider::{Loaded, Services},
     telemetry::{Metrics, RequestIds},
+    trends::Trends,
     web,
 };
 
@@ -42,6 +43,8 @@ pub struct Lasting {
     pub clock: Clock,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// How things went, by the hour.
+    pub trends: Arc<Trends>,
     /// Names pages' requests.
     pub request_ids: Arc<RequestIds>,
     /// Cancelled: the process drains and ends.
@@ -113,6 +116,8 @@ impl Lasting {
             contacts: generation.contacts.clone(),
             audit: self.heart.audit(),
             roots: self.heart.roots.clone(),
+            trends: Arc::clone(&self.trends),
+            operators: web::Operators::new(self.heart.roots.clone(), Arc::clone(&self.heart.store)),
             outbound: self.heart.outbound.clone(),
             metrics: Arc::clone(&self.metrics),
             health: Arc::clone(&self.health) as _,
@@ -126,7 +131,7 @@ impl Lasting {
                 confirm: config.connect.confirm,
                 return_to: config.connect.return_to.clone(),
                 session: config.connect.session.clone(),
-                admin_token: config.admin_token.clone(),
+                admin: config.admin.clone(),
                 issuers: config.callers.iter().map(|issuer| issuer.issuer.clone()).collect(),
             },
         }))

@@ -43,6 +43,7 @@ use crate::{
     provider::Loaded,
     proxy,
     telemetry::{Metrics, RequestIds, trace::Tracer},
+    trends::Trends,
 };
 
 pub use heart::Heart;
@@ -167,10 +168,15 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
     if let Some(interval) = config.telemetry.census {
         heart.connections.census.take_each(interval);
     }
+    let request_ids = Arc::new(RequestIds::random().map_err(|_| Error::System("randomness"))?);
+    let (kept_in, process) = ((heart.roots.clone(), Arc::clone(&heart.store)), request_ids.next().to_string());
+    let trends = Trends::new(kept_in, Arc::clone(&metrics), clock.clone(), process);
+    trends.keep(&on.background);
     let lasting = Arc::new(Lasting {
         around: Arc::new(Around::new(heart.roots.clone(), current.clone(), clock.clone())),
         health: health::Probe::start(&heart, current.clone(), drain.clone(), &on.background),
-        request_ids: Arc::new(RequestIds::random().map_err(|_| Error::System("randomness"))?),
+        trends,
+        request_ids,
         clock: clock.clone(),
         metrics: Arc::clone(&metrics),
         stop: control.stop.unwrap_or_default(),
@@ -223,7 +229,7 @@ pub fn run(loaded: Loaded, control: Control) -> Result<(), Error> {
     let shutdown = || lasting.current.get().map_or(config.shutdown, |generation| generation.config.shutdown);
     let ended = runtime.block_on(async {
         let ended = drain.run(shutdown, &metrics, &heart.connections, &lasting.stop).await;
-        tokio::join!(lasting.funnel.drain(LAST_COUNTS), keeper.drain(LAST_COUNTS));
+        tokio::join!(lasting.funnel.drain(LAST_COUNTS), lasting.trends.drain(LAST_COUNTS), keeper.drain(LAST_COUNTS));
         if let Some(watch) = watch {
             watch.drain(LAST_COUNTS).await;
         }

@@ -3,7 +3,8 @@
 //! [`ServiceMetrics`], found once a service, and is a few atomic additions: no lock and no memory. All series of a
 //! configured service are there from the start, at zero.
 //!
-//! `gather` has all names, `build` makes series; `histogram` and `cells` hold the numbers; `model`, `text` and `scrape` are the forms.
+//! `gather` has all names, `build` makes series; `histogram` and `cells` hold the numbers; `model`, `text` and
+//! `scrape` are the forms; `totals` is what little of it is kept by the hour.
 
 mod build;
 mod cells;
@@ -16,6 +17,7 @@ mod process;
 mod scrape;
 mod service;
 mod text;
+mod totals;
 
 use std::{
     collections::BTreeMap,
@@ -28,13 +30,14 @@ use std::{
 
 use parking_lot::RwLock;
 
-pub use self::census::{Census, Tally};
+pub use self::census::{Census, DAYS_AHEAD, Tally};
 pub use self::labels::{
     AlertOutcome, CacheOutcome, CallerRejection, ConnectOutcome, ConnectionState, EndsWithin, NoticeChannel,
     NoticeOutcome, RefreshOutcome, RequestOutcome, StoreOperation,
 };
 pub use self::scrape::Scrape;
 pub use self::service::{ServiceMetrics, Took};
+pub use self::totals::Totals;
 use self::{
     cells::{Counter, Gauge},
     histogram::{Histogram, OWN},
@@ -147,6 +150,19 @@ impl Metrics {
     /// Connections have been counted, by this replica or another.
     pub fn counted(&self, census: Census) {
         *self.census.write() = census;
+    }
+
+    /// The connections as they were counted last; `None`: they never were.
+    pub fn census(&self) -> Option<Census> {
+        Some(self.census.read().clone()).filter(|census| *census != Census::default())
+    }
+
+    /// The services whose token endpoint is asked by nobody now.
+    pub fn circuits_open(&self) -> Vec<ServiceName> {
+        let now = Instant::now();
+        let services = self.services.read();
+        let open = services.iter().filter(|(_, service)| service.is_circuit_open(now));
+        open.map(|(name, _)| name.clone()).collect()
     }
 
     /// The oldest audit entry that is not stored yet is so old.
@@ -268,7 +284,7 @@ mod tests {
         metrics.audit_dropped(3);
         metrics.spans_dropped(4);
         metrics.lease_waited(MS);
-        let tally = Tally { by_state: [0, 0, 7], on_api_key: 2, ending: [1, 2, 4] };
+        let tally = Tally { by_state: [0, 0, 7], on_api_key: 2, ending: [1, 2, 4], ..Tally::default() };
         metrics.counted(Census { at: Timestamp::from_seconds(1), services: [(name("github"), tally)].into() });
         let text = metrics.encode();
         for line in [

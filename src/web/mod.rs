@@ -29,7 +29,7 @@ use url::Url;
 use crate::{
     caller::Callers,
     clock::{Clock, Timestamp},
-    config::{Roles, SessionProof},
+    config::{self, Roles, SessionProof},
     connection::{Connections, Roots},
     consent::Consent,
     events::{self, Actor, Cause, Contacts, audit::AuditReader, failures::FailureLog},
@@ -37,14 +37,15 @@ use crate::{
     outbound::Outbound,
     provider::Services,
     refusal::{self, Refusal, TooLarge},
-    secret::SecretString,
     telemetry::{Metrics, RequestIds, metrics::ServiceMetrics},
+    trends::Trends,
 };
 
 mod admin;
 mod api;
 mod assets;
 mod brand;
+mod charts;
 mod consent_pages;
 mod cookies;
 mod dashboard;
@@ -61,6 +62,7 @@ mod visitor;
 mod vouch;
 mod wording;
 
+pub use admin::{Operators, Rights};
 pub use api::{openapi, openapi_text};
 use cookies::Cookies;
 pub use probes::{Health, Readily, Readiness};
@@ -87,6 +89,10 @@ pub struct Parts {
     pub audit: AuditReader,
     /// The shared secret, for form tokens.
     pub roots: Roots,
+    /// How things went, by the hour.
+    pub trends: Arc<Trends>,
+    /// Operators' browsers.
+    pub operators: Operators,
     /// Asks `connect.session.check_url`.
     pub outbound: Outbound,
     /// What `/metrics` shows.
@@ -111,7 +117,7 @@ pub struct Settings {
     /// The application's name, unless the caller's issuer has another.
     pub application: String,
     /// How the pages look.
-    pub brand: crate::config::Brand,
+    pub brand: config::Brand,
     /// Whether `GET /connect/{service}` shows a page first.
     pub confirm: bool,
     /// The application's addresses; the first stands for its home.
@@ -119,7 +125,7 @@ pub struct Settings {
     /// How a browser proves whose it is, beside the headers of the proxy.
     pub session: Option<SessionProof>,
     /// Guards the routes under `/admin`.
-    pub admin_token: Option<SecretString>,
+    pub admin: Option<config::Admin>,
     /// Whose callers are believed.
     pub issuers: Vec<Issuer>,
 }
@@ -129,6 +135,8 @@ pub struct State {
     parts: Parts,
     cookies: Cookies,
     base: String,
+    /// Where pages for people have their style sheet from.
+    assets: String,
     brand: brand::BrandAssets,
     words: vouch::Words,
     /// Counts refusals.
@@ -142,7 +150,8 @@ impl State {
         let base = parts.settings.public_url.path().trim_end_matches('/').to_owned();
         let brand = brand::BrandAssets::new(&parts.settings.brand);
         let nowhere = parts.metrics.no_service();
-        Self { parts, cookies, base, brand, words: vouch::Words::default(), nowhere }
+        let assets = format!("{base}/connect/-");
+        Self { parts, cookies, base, assets, brand, words: vouch::Words::default(), nowhere }
     }
 
     /// `public_url`'s path, as pages put it in front of their links.

@@ -10,15 +10,18 @@ use super::{
     assets::{self, Asset},
 };
 use crate::{
+    config::Language,
     id::RequestId,
     refusal,
-    words::{Notice, Texts},
+    words::{Notice, Texts, texts},
 };
 
 /// What the layout of every page shows.
 #[derive(Clone, Copy)]
 pub(super) struct Frame<'a> {
     pub t: &'static dyn Texts,
+    /// Where style sheet, icon and logo are.
+    pub assets: &'a str,
     /// `public_url`'s path, in front of every link; empty or without a trailing slash.
     pub base: &'a str,
     pub application: &'a str,
@@ -36,6 +39,7 @@ impl<'a> Frame<'a> {
     pub fn new(state: &'a State, t: &'static dyn Texts, application: Option<&'a str>) -> Self {
         Self {
             t,
+            assets: &state.assets,
             base: state.base(),
             application: application.unwrap_or(&state.parts.settings.application),
             style: assets::STYLE.name(),
@@ -44,6 +48,12 @@ impl<'a> Frame<'a> {
             logo: state.brand.logo.as_ref().filter(|_| application.is_none()).map(Asset::name),
             support: state.parts.settings.brand.support_url.as_ref().map(url::Url::as_str),
         }
+    }
+
+    /// For operators, who come by a listener of their own.
+    pub fn for_operators(state: &'a State) -> Self {
+        let own = Self::new(state, texts(Language::En), None);
+        Self { base: "", assets: "/admin/-", support: None, ..own }
     }
 }
 

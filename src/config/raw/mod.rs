@@ -163,6 +163,11 @@ pub struct RawAdmin {
     pub token: Option<SecretString>,
     /// A file that holds it.
     pub token_file: Option<PathBuf>,
+    /// A token that reads all of it and changes nothing.
+    #[schemars(with = "Option<String>")]
+    pub read_token: Option<SecretString>,
+    /// A file that holds it.
+    pub read_token_file: Option<PathBuf>,
 }
 
 /// An issuer of callers' JWTs (RFC 7519): exactly one of `jwks_url`, `jwks_file`, `public_key`, `public_key_file`, `secret`

@@ -14,6 +14,7 @@ use super::{
     urls::{PlainHttp, UrlRule},
 };
 
+mod admin;
 mod alerts;
 mod audit;
 mod brand;
@@ -25,8 +26,6 @@ mod notifications;
 mod storage;
 mod telemetry;
 
-/// A shorter admin token is warned of.
-const SHORTEST_ADMIN_TOKEN: usize = 16;
 /// A longer life of a connect link is warned of.
 const LONG_TICKET: Duration = Duration::from_secs(86_400);
 
@@ -44,16 +43,8 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
         Some(url)
     });
     let (application, brand) = brand::application(raw.application, &root.key("application"), cx);
-    let admin_token = raw.admin.and_then(|admin| {
-        let path = root.key("admin");
-        cx.require_one(&path, &[("token", admin.token.is_some()), ("token_file", admin.token_file.is_some())]);
-        cx.secret(&path, "token", admin.token, admin.token_file)
-    });
-    if admin_token.as_ref().is_some_and(|token| token.expose().len() < SHORTEST_ADMIN_TOKEN) {
-        let finding = finding(format!("This token is shorter than {SHORTEST_ADMIN_TOKEN} bytes: it could be guessed"));
-        cx.report.warning(&root.key("admin").key("token"), finding.hint("make one with `openssl rand -base64 32`"));
-    }
-    let listeners = listeners::listeners(raw.listeners, admin_token.is_some(), &root.key("listeners"), cx);
+    let admin = raw.admin.and_then(|raw| admin::admin(raw, &root.key("admin"), cx));
+    let listeners = listeners::listeners(raw.listeners, admin.is_some(), &root.key("listeners"), cx);
     let callers = callers::callers(raw.callers.unwrap_or_default(), &root.key("callers"), cx);
     let connect = connect(raw.connect.unwrap_or_default(), &root.key("connect"), cx);
     let shutdown = shutdown(&raw.shutdown.unwrap_or_default());
@@ -80,7 +71,7 @@ pub(super) fn resolve(raw: RawConfig, cx: &mut Context<'_>) -> Option<Config> {
         application: application.unwrap_or_else(|| APPLICATION.into()),
         brand,
         listeners,
-        admin_token,
+        admin,
         callers,
         connect,
         shutdown,

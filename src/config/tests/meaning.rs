@@ -91,7 +91,7 @@ fn what_is_left_out_is_safe() {
     assert_eq!(config.listeners.len(), 2);
     assert!(config.listeners.iter().all(|listener| listener.listen.is_local()));
     assert!(config.listeners.iter().all(|listener| !(listener.serves.admin && listener.serves.proxy)));
-    assert!(config.admin_token.is_none());
+    assert!(config.admin.is_none());
     assert_eq!(config.callers[0].user_claim, "sub");
     assert_eq!(config.limits.header_bytes, Some(32 << 10));
     assert_eq!(config.limits.uri_bytes, Some(8 << 10));
@@ -141,7 +141,7 @@ fn secrets_come_from_files_beside_the_configuration() {
         .replace("key: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "key_file: key");
     std::fs::write(&file, text).unwrap();
     let (config, ..) = load(&file, &env).finish().unwrap();
-    assert_eq!(config.admin_token.as_ref().unwrap().expose(), "  hush-hush-hush-hush ");
+    assert_eq!(config.admin.as_ref().unwrap().token.expose(), "  hush-hush-hush-hush ");
     assert_eq!(config.vault.keys[0].key.expose()[31], 31);
     assert!(matches!(config.store, Store::Embedded { path } if path == directory.path().join("v.redb")));
 }

@@ -53,7 +53,12 @@ fn count(tally: &mut Tally, connection: &Connection, now: Timestamp) {
     let on_key = connection.status == Status::Active && connection.auth_kind == AuthKind::ApiKey;
     tally.on_api_key += u64::from(on_key);
     let Some(end) = connection.expected_end.filter(|end| !end.reached(now)) else { return };
+    let ahead = end.until(now);
+    let day = usize::try_from(ahead.as_secs() / DAY.as_secs()).ok().and_then(|day| tally.ending_by_day.get_mut(day));
+    if let Some(ending) = day {
+        *ending += 1;
+    }
     for (within, days) in [(EndsWithin::Day, 1), (EndsWithin::Week, 7), (EndsWithin::Month, 30)] {
-        tally.ending[within as usize] += u64::from(end.until(now) <= DAY * days);
+        tally.ending[within as usize] += u64::from(ahead <= DAY * days);
     }
 }

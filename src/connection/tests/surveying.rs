@@ -113,9 +113,12 @@ async fn connections_are_counted_by_how_they_stand_and_when_they_end() {
         let census = world.replicas[0].survey.census().await.unwrap();
         census.services[&ServiceName::parse("crm").unwrap()]
     };
-    assert_eq!(count().await, Tally { by_state: [4, 0, 0], on_api_key: 1, ending: [1, 2, 3] });
+    let on_days = |days: &[usize]| std::array::from_fn(|day| u64::from(days.contains(&day)));
+    let before = Tally { by_state: [4, 0, 0], on_api_key: 1, ending: [1, 2, 3], ending_by_day: on_days(&[0, 5, 20]) };
+    assert_eq!(count().await, before);
     world.clock.advance(DAY);
-    assert_eq!(count().await, Tally { by_state: [3, 0, 1], on_api_key: 1, ending: [0, 1, 2] });
+    let after = Tally { by_state: [3, 0, 1], on_api_key: 1, ending: [0, 1, 2], ending_by_day: on_days(&[4, 19]) };
+    assert_eq!(count().await, after);
 }
 
 #[tokio::test]

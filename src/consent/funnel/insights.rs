@@ -10,7 +10,7 @@ use crate::consent::Ended;
 /// Of fewer than this many nothing is said.
 const ENOUGH: u64 = 3;
 /// A rate below this, in percent, is worth a word.
-const LOW: f64 = 70.0;
+pub const LOW_CONVERSION: f64 = 70.0;
 /// By how many points in a hundred more people must refuse than before.
 const RISE: f64 = 15.0;
 
@@ -22,7 +22,7 @@ pub(super) fn of(report: &Report, change: Option<&Change>) -> Vec<String> {
 /// The person agreed, and nothing came of it.
 fn exchange(report: &Report) -> Option<String> {
     let Report { authorized, completed, .. } = *report;
-    if authorized < ENOUGH || percent(completed, authorized) >= LOW {
+    if authorized < ENOUGH || percent(completed, authorized) >= LOW_CONVERSION {
         return None;
     }
     let lost = authorized.saturating_sub(completed);
@@ -64,7 +64,7 @@ fn refusals(change: Option<&Change>) -> Option<String> {
 /// Few come through.
 fn low(report: &Report) -> Option<String> {
     let Report { initiated, completed, conversion_rate, .. } = *report;
-    if initiated < ENOUGH || conversion_rate >= LOW {
+    if initiated < ENOUGH || conversion_rate >= LOW_CONVERSION {
         return None;
     }
     let ended: u64 = report.errors.iter().map(|error| error.count).sum();

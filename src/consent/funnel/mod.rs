@@ -47,6 +47,7 @@ mod tallies;
 pub use asked::Fingerprint;
 pub use browser::Family;
 pub use figures::Report;
+pub use insights::LOW_CONVERSION;
 
 use asked::Generations;
 use counters::{Counter, hour};

@@ -17,10 +17,15 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// How far it has grown.
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// As a scrape has it.
     #[expect(clippy::cast_precision_loss, reason = "the formats know no other numbers")]
     pub(super) fn value(&self) -> f64 {
-        self.0.load(Ordering::Relaxed) as f64
+        self.get() as f64
     }
 }
 

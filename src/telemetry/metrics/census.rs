@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::labels::{ConnectionState, EndsWithin};
 use crate::{clock::Timestamp, id::ServiceName};
 
+/// How many days ahead are told one by one.
+pub const DAYS_AHEAD: usize = 28;
+
 /// How many connections there are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Census {
@@ -26,6 +29,9 @@ pub struct Tally {
     pub on_api_key: u64,
     /// Those that end within a span, in [`EndsWithin`]'s order.
     pub ending: [u64; EndsWithin::ALL.len()],
+    /// Those that end within the first day from when they were counted, within the second, and so on for four weeks.
+    #[serde(default)]
+    pub ending_by_day: [u64; DAYS_AHEAD],
 }
 
 impl Tally {

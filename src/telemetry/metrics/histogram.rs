@@ -29,6 +29,10 @@ const MOST: i32 = 17;
 const FIRST: i32 = LEAST * PER_DOUBLING + 1;
 const PER_DOUBLING: i32 = 8;
 const NATIVE: usize = (MOST - LEAST).unsigned_abs() as usize * PER_DOUBLING.unsigned_abs() as usize;
+/// How many halves of a doubling the native buckets span.
+pub(super) const HALF_DOUBLINGS: usize = (MOST - LEAST).unsigned_abs() as usize * 2;
+/// Native buckets in one of them.
+const PER_HALF: usize = NATIVE / HALF_DOUBLINGS;
 /// Bounds between 1 and 2: 2^(n/8).
 const EIGHTHS: [f64; 8] = [
     1.0,
@@ -108,6 +112,18 @@ impl Histogram {
         // It wraps after 584 years of durations.
         self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
         bucket
+    }
+
+    /// What was observed, by halves of a doubling, which are told in fewer numbers; the first is what counts as zero.
+    pub(super) fn half_doublings(&self) -> impl Iterator<Item = u64> {
+        let sum = |cells: &[AtomicU64]| cells.iter().map(|cell| cell.load(Ordering::Relaxed)).sum();
+        let (zero, native) = self.native.split_at(1);
+        std::iter::once(sum(zero)).chain(native.chunks(PER_HALF).map(sum))
+    }
+
+    /// The longest duration in seconds that counts as the `n`th of [`Histogram::half_doublings`].
+    pub(super) fn half_doubling(n: usize) -> f64 {
+        (f64::from(LEAST) + f64::from(u32::try_from(n).unwrap_or(u32::MAX)) / 2.0).exp2()
     }
 
     /// As a scrape has it.

@@ -15,7 +15,7 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, header};
 use serde::Serialize;
 
-use super::admit;
+use super::{Rights, admit};
 use crate::{
     connection::Unavailable,
     events::audit::{Asked, Cursor, Filter, Scan, ShownEvent},
@@ -59,7 +59,7 @@ async fn list(
     headers: HeaderMap,
 ) -> Response {
     let listed = async {
-        admit(&state, &headers)?;
+        admit(&state, &headers, Rights::Read)?;
         let (filter, after, limit) = question(&state, query.as_deref()).await?;
         match form(accept(&headers)) {
             Form::Json => page_of(&state, &filter, after, limit.unwrap_or(LIMIT)).await,
@@ -112,15 +112,7 @@ async fn question(state: &State, query: Option<&str>) -> Result<(Filter, Option<
         since: since.as_deref(),
         until: until.as_deref(),
     };
-    let (mut filter, callers) =
-        asked.filter(&state.parts.settings.issuers, state.now()).map_err(Refusal::bad_request)?;
-    if filter.user.is_some() {
-        let mut owners = Vec::new();
-        for caller in &callers {
-            owners.push(state.parts.roots.owner(caller).await?);
-        }
-        filter.owners = Some(owners);
-    }
+    let filter = filter(state, &asked).await?;
     let after = match given("cursor") {
         Some(text) => {
             let wrong = || Refusal::bad_request("Take the cursor from `next_cursor` of the page before, as it is");
@@ -136,6 +128,42 @@ async fn question(state: &State, query: Option<&str>) -> Result<(Filter, Option<
         None => None,
     };
     Ok((filter, after, limit))
+}
+
+/// Why nothing was looked for.
+pub(super) enum NotAsked {
+    /// What was asked for can't be; says what to do.
+    Wrong(String),
+    /// Store or keys are away.
+    Away(Unavailable),
+}
+
+impl From<Unavailable> for NotAsked {
+    fn from(unavailable: Unavailable) -> Self {
+        Self::Away(unavailable)
+    }
+}
+
+impl From<NotAsked> for Refusal {
+    fn from(not_asked: NotAsked) -> Self {
+        match not_asked {
+            NotAsked::Wrong(why) => Self::bad_request(why),
+            NotAsked::Away(unavailable) => unavailable.into(),
+        }
+    }
+}
+
+/// What is asked for, with the names of the people in the store.
+pub(super) async fn filter(state: &State, asked: &Asked<'_>) -> Result<Filter, NotAsked> {
+    let (mut filter, callers) = asked.filter(&state.parts.settings.issuers, state.now()).map_err(NotAsked::Wrong)?;
+    if filter.user.is_some() {
+        let mut owners = Vec::new();
+        for caller in &callers {
+            owners.push(state.parts.roots.owner(caller).await?);
+        }
+        filter.owners = Some(owners);
+    }
+    Ok(filter)
 }
 
 async fn page_of(state: &State, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Response, Refusal> {

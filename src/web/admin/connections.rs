@@ -10,11 +10,11 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Requested, admit, answered, number};
+use super::{Requested, Rights, admit, answered, number};
 use crate::{
     clock::Timestamp,
     config::units::Span,
@@ -140,7 +140,7 @@ async fn list(
     headers: HeaderMap,
 ) -> Response {
     let listed = async {
-        admit(&state, &headers)?;
+        admit(&state, &headers, Rights::Read)?;
         let limit = number(query.as_deref(), "limit", 1..=LIMIT.1)?.unwrap_or(LIMIT.0);
         let (meant, cursor) = asked(query.as_deref())?;
         let filter = meant.filter(&state)?;
@@ -179,7 +179,7 @@ async fn disconnect(
     request: Request<Body>,
 ) -> Response {
     let done = async {
-        admit(&state, &headers)?;
+        admit(&state, &headers, Rights::Write)?;
         let body = axum::body::to_bytes(request.into_body(), BODY_LIMIT).await;
         let body = body.map_err(|_| Refusal::too_large(TooLarge::Body))?;
         let wanted: Wanted = serde_json::from_slice(&body).map_err(|_| Refusal::bad_request(SHAPE))?;
@@ -234,7 +234,7 @@ fn refused(error: PartError) -> Refusal {
 
 fn reply(done: Result<Value, Refusal>, id: &RequestId, headers: &HeaderMap) -> Response {
     match done {
-        Ok(body) => answered(&body),
+        Ok(body) => answered(StatusCode::OK, &body),
         Err(refusal) => answer(&refusal, id, accept(headers)),
     }
 }

@@ -11,7 +11,7 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode};
 
-use super::{Requested, admit};
+use super::{Requested, Rights, admit};
 use crate::{
     connection::Unavailable,
     id::{CallerId, Issuer, RequestId, Subject},
@@ -32,7 +32,7 @@ async fn erase(
     headers: HeaderMap,
 ) -> Response {
     let erased = async {
-        admit(&state, &headers)?;
+        admit(&state, &headers, Rights::Write)?;
         let subject = Subject::parse(&user).map_err(|_| Refusal::bad_request("This is no user's name"))?;
         let caller = CallerId { issuer: issuer(&state, query.as_deref())?, subject };
         let whole = Arc::clone(&state);

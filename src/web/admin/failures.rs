@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::RawQuery, response::Response, routing::get};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::{admit, answered, number};
+use super::{Rights, admit, answered, number};
 use crate::{
     connection::Unavailable,
     events::failures::HOURS_MAX,
@@ -28,14 +28,14 @@ async fn failures(
     headers: HeaderMap,
 ) -> Response {
     let read = async {
-        admit(&state, &headers)?;
+        admit(&state, &headers, Rights::Read)?;
         let hours = number(query.as_deref(), "hours", 1..=HOURS_MAX)?.unwrap_or(HOURS);
         let services = state.parts.services.iter().map(|service| &service.name);
         let failures = state.parts.failures.failures(services, hours, state.now()).await.map_err(Unavailable::from)?;
         Ok(json!({ "failures": failures }))
     };
     match read.await {
-        Ok(failures) => answered(&failures),
+        Ok(failures) => answered(StatusCode::OK, &failures),
         Err(refusal) => answer(&refusal, &id, accept(&headers)),
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::{Router, extract::RawQuery, response::Response, routing::get};
 use futures_util::future::try_join_all;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::{admit, answered, number};
+use super::{Rights, admit, answered, number};
 use crate::{
     consent::DAYS_MAX,
     id::RequestId,
@@ -29,7 +29,7 @@ async fn funnel(
     headers: HeaderMap,
 ) -> Response {
     let report = async {
-        admit(&state, &headers)?;
+        admit(&state, &headers, Rights::Read)?;
         let days = number(query.as_deref(), "days", 1..=DAYS_MAX)?.unwrap_or(DAYS);
         let (services, funnel, now) = (&state.parts.services, &state.parts.consent.funnel, state.now());
         match parameter(query.as_deref(), "service").filter(|name| !name.is_empty()) {
@@ -46,7 +46,7 @@ async fn funnel(
         }
     };
     match report.await {
-        Ok(report) => answered(&report),
+        Ok(report) => answered(StatusCode::OK, &report),
         Err(refusal) => answer(&refusal, &id, accept(&headers)),
     }
 }

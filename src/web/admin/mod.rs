@@ -1,5 +1,6 @@
 //! What operators ask and order, under `/admin`. Guarded by `admin.token`; without one no route of it is there.
 //!
+//! - `operators`, `sign_in`, `links`: whose browser may look; `overview`: what it sees
 //! - `audit`: what happened; `erase`: all of a user goes
 //! - `connections`: all of them, listed and given up
 //! - `failures`: what failed lately
@@ -11,11 +12,12 @@ use axum::{
     Router,
     extract::FromRequestParts,
     response::{IntoResponse, Response},
+    routing::{get, post},
 };
-use http::{HeaderMap, HeaderValue, header, request::Parts};
-use serde_json::Value;
+use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use serde::Serialize;
 
-use super::{State, cause, consent_pages::parameter, page};
+use super::{State, assets, cause, consent_pages::parameter, page};
 use crate::{
     events::{Actor, Cause},
     refusal::Refusal,
@@ -26,24 +28,41 @@ mod connections;
 mod erase;
 mod failures;
 mod funnel;
+mod links;
+mod operators;
+mod overview;
+mod sign_in;
+
+pub use operators::{Operators, Rights};
 
 pub(super) fn routes() -> Router<Arc<State>> {
-    audit::routes()
+    Router::new()
+        .route("/admin", get(overview::show))
+        .route("/admin/-/{asset}", get(assets::asset))
+        .route("/admin/sign-in", get(sign_in::show).post(sign_in::sign_in))
+        .route("/admin/sign-out", post(sign_in::sign_out))
+        .merge(audit::routes())
         .merge(connections::routes())
         .merge(erase::routes())
         .merge(failures::routes())
         .merge(funnel::routes())
+        .merge(links::routes())
 }
 
-/// Whether whoever asks is the operator.
-fn admit(state: &State, headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(token) = &state.parts.settings.admin_token else { return Err(Refusal::not_found()) };
+/// What whoever asks by a token may do.
+fn presented(state: &State, headers: &HeaderMap) -> Result<Rights, Refusal> {
+    let Some(admin) = &state.parts.settings.admin else { return Err(Refusal::not_found()) };
     let presented = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().split_at_checked(7));
-    match presented {
-        None => Err(Refusal::nothing_presented("This needs the admin token")),
-        Some((scheme, presented)) if scheme.eq_ignore_ascii_case(b"bearer ") && token.matches(presented) => Ok(()),
-        Some(_) => Err(Refusal::unauthenticated("invalid", "This is not the admin token")),
-    }
+    let Some((scheme, presented)) = presented else {
+        return Err(Refusal::nothing_presented("This needs the admin token"));
+    };
+    let rights = if scheme.eq_ignore_ascii_case(b"bearer ") { Rights::of(admin, presented) } else { None };
+    rights.ok_or_else(|| Refusal::unauthenticated("invalid", "This is not the admin token"))
+}
+
+/// Whether they may do so much.
+fn admit(state: &State, headers: &HeaderMap, needed: Rights) -> Result<(), Refusal> {
+    if presented(state, headers)? >= needed { Ok(()) } else { Err(Refusal::read_only()) }
 }
 
 /// A whole number of the query; none where it isn't given.
@@ -57,9 +76,10 @@ fn number(query: Option<&str>, name: &str, within: RangeInclusive<u32>) -> Resul
     found.map(Some).ok_or_else(|| Refusal::bad_request(wrong()))
 }
 
-/// What was asked for.
-fn answered(body: &Value) -> Response {
-    let mut response = body.to_string().into_response();
+/// An answer in JSON.
+fn answered(status: StatusCode, body: &impl Serialize) -> Response {
+    let body = serde_json::to_vec(body).expect("what is answered is JSON");
+    let mut response = (status, body).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     page::seal(response.headers_mut());
     response

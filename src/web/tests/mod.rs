@@ -17,6 +17,7 @@ use crate::{
     events::{About, Surroundings},
     id::ConnectionId,
     outbound::{Outbound, OutboundOptions},
+    trends::Trends,
     vault::Root,
 };
 
@@ -25,6 +26,8 @@ mod browsers;
 mod dashboard;
 mod limits;
 mod manage;
+mod month;
+mod operators;
 mod pages;
 mod routes;
 mod sessions;
@@ -260,6 +263,13 @@ fn parts(rig: &Rig, readily: Readily) -> Parts {
         services: Arc::clone(&rig.services),
         callers: Arc::new(Callers::new(&rig.config.callers, 16, outbound.clone(), runtime).unwrap()),
         roots: rig.roots.clone(),
+        trends: Trends::new(
+            (rig.roots.clone(), Arc::clone(&rig.store)),
+            Arc::clone(&rig.metrics),
+            rig.clock.clone(),
+            "a".into(),
+        ),
+        operators: crate::web::Operators::new(rig.roots.clone(), Arc::clone(&rig.store)),
         outbound,
         metrics: Arc::clone(&rig.metrics),
         health: Arc::new(Fixed(readily)),
@@ -273,7 +283,7 @@ fn parts(rig: &Rig, readily: Readily) -> Parts {
             confirm: rig.config.connect.confirm,
             return_to: rig.config.connect.return_to.clone(),
             session: rig.config.connect.session.clone(),
-            admin_token: rig.config.admin_token.clone(),
+            admin: rig.config.admin.clone(),
             issuers: rig.config.callers.iter().map(|issuer| issuer.issuer.clone()).collect(),
         },
     }

@@ -1,26 +1,8 @@
 // What axe-core finds on every page, in light and dark, in each language: nothing.
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
 import * as b from './helpers.mjs';
 
 const { world } = b;
-const AXE = await readFile(new URL('../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
-
-/** Fails with what axe-core says about the page, in both colour schemes. */
-async function examine(page) {
-  for (const colorScheme of ['light', 'dark']) {
-    await page.emulateMedia({ colorScheme });
-    await page.evaluate(AXE);
-    const { violations } = await page.evaluate(() =>
-      // Rules for WCAG 2.2 are off by default.
-      window.axe.run(document, { rules: { 'target-size': { enabled: true } }, resultTypes: ['violations'] }),
-    );
-    const found = violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html} ${node.failureSummary}`));
-    assert.deepEqual(found, [], `${colorScheme}: ${page.url()}`);
-  }
-  await page.emulateMedia({ colorScheme: 'light' });
-}
-
 const callbackOf = async ({ page, user }, service = 'crm') =>
   new URL(await b.callbackUrl(page, await b.askForLink(user, { service }), user));
 
@@ -108,7 +90,7 @@ const pages = {
     await b.forgetProvider(context);
     await b.connect(page, await b.askForLink(user, { account: 'work' }), `${user}-work`);
     await page.goto(`${world.url}/dashboard/rename?service=crm&account=work`);
-    await examine(page);
+    await b.examine(page);
     const answer = page.waitForResponse((response) => response.request().method() === 'POST');
     await page.locator('#label').fill('default');
     await b.press(page);
@@ -160,7 +142,7 @@ await b.main(async ({ browser, check }) => {
           const answer = await go({ ...visit, user: `a${index}-${locale}` });
           assert.equal(answer.status(), status, page(visit));
           await visit.page.waitForLoadState();
-          await examine(visit.page);
+          await b.examine(visit.page);
           await b.fits(visit.page);
         } finally {
           await visit.context.close();

@@ -4,6 +4,7 @@
 // JSON, `{results: [{name, error?}]}`, and ends when its standard input does, so that no test can leave it behind.
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { chromium } from 'playwright-core';
 
 export const world = JSON.parse(process.argv[2]);
@@ -19,6 +20,8 @@ const FLAGS = [
   '--disable-component-update',
   '--disable-sync',
 ];
+
+const AXE = await readFile(new URL('../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
 
 export const SIZES = { phone: { width: 390, height: 844 }, desktop: { width: 1280, height: 900 } };
 
@@ -57,7 +60,7 @@ export async function visit(browser, options = {}) {
   const context = await browser.newContext({ viewport: SIZES.desktop, locale: 'en-GB', ...options });
   context.setDefaultTimeout(PATIENCE);
   const problems = [];
-  const known = new Set([world.url, world.issuer].map((url) => new URL(url).host));
+  const known = new Set([world.url, world.issuer].filter(Boolean).map((url) => new URL(url).host));
   context.on('request', (request) => {
     const { host, protocol } = new URL(request.url());
     if (protocol.startsWith('http') && !known.has(host)) problems.push(`asked another host: ${request.url()}`);
@@ -199,4 +202,41 @@ export async function fits(page) {
     window: root.clientWidth,
   }));
   assert.ok(content <= window, `${page.url()} is ${content} wide in a window of ${window}`);
+}
+
+/** Fails with what axe-core says about the page, in both colour schemes. */
+export async function examine(page) {
+  for (const colorScheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme });
+    await page.evaluate(AXE);
+    const { violations } = await page.evaluate(() =>
+      // Rules for WCAG 2.2 are off by default.
+      window.axe.run(document, { rules: { 'target-size': { enabled: true } }, resultTypes: ['violations'] }),
+    );
+    const found = violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html} ${node.failureSummary}`));
+    assert.deepEqual(found, [], `${colorScheme}: ${page.url()}`);
+  }
+  await page.emulateMedia({ colorScheme: 'light' });
+}
+
+/** Presses Tab until the focus is on what has this name, and fails where it never comes, or can't be seen. */
+export async function tabTo(page, name) {
+  for (let step = 0; step < 40; step += 1) {
+    await page.keyboard.press('Tab');
+    const at = await page.evaluate(() => {
+      const element = document.activeElement;
+      if (!element || element === document.body) return undefined;
+      const label = element.labels?.[0]?.innerText;
+      const style = getComputedStyle(element);
+      return {
+        name: element.getAttribute('aria-label') ?? label ?? element.innerText,
+        ring: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2,
+      };
+    });
+    if (at?.name?.trim().startsWith(name)) {
+      assert.ok(at.ring, `the focus on ${name} can't be seen`);
+      return;
+    }
+  }
+  assert.fail(`Tab never comes to ${name} on ${page.url()}`);
 }

@@ -1,0 +1,136 @@
+//! Looking for events: what the form asks for, and what was found.
+
+use serde_json::Value;
+
+use crate::{
+    connection::Unavailable,
+    events::audit::{Asked, Cursor, ShownEvent},
+    web::{
+        State,
+        admin::audit::{self, NotAsked},
+        consent_pages::parameter,
+    },
+};
+
+/// How many events are shown at once.
+const SHOWN: usize = 50;
+
+/// The fields of the form.
+#[derive(Default)]
+pub(super) struct Search {
+    pub user: String,
+    pub service: String,
+    pub kind: String,
+    cursor: String,
+}
+
+/// Events, the newest first.
+#[derive(Default)]
+pub(super) struct Found {
+    pub events: Vec<EventRow>,
+    /// The page with those before them.
+    pub older: Option<String>,
+    /// What was asked for can't be.
+    pub wrong: Option<String>,
+}
+
+/// One event.
+pub(super) struct EventRow {
+    pub time: String,
+    pub kind: String,
+    pub user: Option<String>,
+    pub service: String,
+    pub account: String,
+    pub actor: String,
+    pub more: String,
+}
+
+impl Search {
+    /// What a query asks for.
+    pub fn of(query: Option<&str>) -> Self {
+        let text = |name| parameter(query, name).map(|text| text.trim().to_owned()).unwrap_or_default();
+        Self { user: text("user"), service: text("service"), kind: text("type"), cursor: text("cursor") }
+    }
+
+    /// Looks for them. `None`: store or keys are away.
+    pub async fn run(&self, state: &State) -> Option<Found> {
+        match self.page(state).await {
+            Ok(found) => Some(found),
+            Err(NotAsked::Wrong(why)) => Some(Found { wrong: Some(why), ..Found::default() }),
+            Err(NotAsked::Away(_)) => None,
+        }
+    }
+
+    async fn page(&self, state: &State) -> Result<Found, NotAsked> {
+        fn given(text: &str) -> Option<&str> {
+            Some(text).filter(|text| !text.is_empty())
+        }
+        let asked = Asked {
+            user: given(&self.user),
+            service: given(&self.service),
+            kind: given(&self.kind),
+            ..Asked::default()
+        };
+        let filter = audit::filter(state, &asked).await?;
+        let lost = || NotAsked::Wrong("These events can’t be found by this link. Search again.".to_owned());
+        let after = given(&self.cursor).map(|text| Cursor::parse(text).ok_or_else(lost)).transpose()?;
+        let page = state.parts.audit.page(&filter, after, SHOWN).await.map_err(Unavailable::from)?;
+        Ok(Found {
+            events: page.events.into_iter().map(|event| EventRow::of(ShownEvent::from(event))).collect(),
+            older: page.next.map(|next| self.behind(&next.text())),
+            wrong: None,
+        })
+    }
+
+    /// The page behind this cursor.
+    fn behind(&self, cursor: &str) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in [("user", &self.user), ("service", &self.service), ("type", &self.kind)] {
+            if !value.is_empty() {
+                query.append_pair(name, value);
+            }
+        }
+        format!("/admin?{}#audit", query.append_pair("cursor", cursor).finish())
+    }
+}
+
+impl EventRow {
+    fn of(event: ShownEvent) -> Self {
+        let more = event.metadata.iter().map(|(name, value)| format!("{}: {}", name.replace('_', " "), plain(value)));
+        Self {
+            time: event.time.rfc3339(),
+            kind: event.kind,
+            user: event.user,
+            service: event.service.unwrap_or_default(),
+            account: event.account.unwrap_or_default(),
+            actor: event.actor,
+            more: more.collect::<Vec<_>>().join(", "),
+        }
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(all) => all.iter().map(plain).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_before_looks_for_the_same() {
+        let search = Search::of(Some("user=a%26b&type=revoked&service=&cursor=x"));
+        assert_eq!(search.behind("next"), "/admin?user=a%26b&type=revoked&cursor=next#audit");
+    }
+
+    #[test]
+    fn what_else_there_is_to_say_is_said_without_brackets() {
+        assert_eq!(plain(&serde_json::json!(["a", "b"])), "a b");
+        assert_eq!(plain(&serde_json::json!("a b")), "a b");
+        assert_eq!(plain(&serde_json::json!(3)), "3");
+    }
+}
