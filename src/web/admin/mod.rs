@@ -2,7 +2,7 @@
 //!
 //! - `operators`, `sign_in`, `links`: whose browser may look; `overview`: what it sees
 //! - `audit`: what happened; `erase`: all of a user goes
-//! - `connections`: all of them, listed and given up
+//! - `connections`: all of them, listed and given up; `unused`: the same from the overview, of what nobody uses
 //! - `failures`: what failed lately
 //! - `funnel`: how far attempts to connect come
 
@@ -32,6 +32,7 @@ mod links;
 mod operators;
 mod overview;
 mod sign_in;
+mod unused;
 
 pub use operators::{Operators, Rights};
 
@@ -47,6 +48,7 @@ pub(super) fn routes() -> Router<Arc<State>> {
         .merge(failures::routes())
         .merge(funnel::routes())
         .merge(links::routes())
+        .merge(unused::routes())
 }
 
 /// What whoever asks by a token may do.

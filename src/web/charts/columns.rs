@@ -8,7 +8,7 @@ use super::{LEFT, OverTime, WIDTH, escaped, framed, number, scale::Scale};
 pub(in crate::web) fn columns(chart: &OverTime) -> String {
     let at = |at: usize| chart.series.iter().map(move |series| series.values.get(at).copied().flatten().unwrap_or(0.0));
     let largest = (0..chart.labels.len()).map(|column| at(column).sum::<f64>()).fold(0.0, f64::max);
-    let scale = Scale::to(largest);
+    let scale = Scale::whole(largest);
     #[expect(clippy::cast_precision_loss, reason = "a few hundred labels")]
     let room = (WIDTH - LEFT) / chart.labels.len().max(1) as f64;
     let width = (room * 0.78).min(28.0);
@@ -21,10 +21,10 @@ pub(in crate::web) fn columns(chart: &OverTime) -> String {
             let class = series.tone.class();
             let _ = write!(
                 inside,
-                r#"<rect class="{class}" x="{x:.1}" y="{top:.1}" width="{width:.1}" height="{height:.1}"><title>{}: {} {}</title></rect>"#,
+                r#"<rect class="{class}" x="{x:.1}" y="{top:.1}" width="{width:.1}" height="{height:.1}"><title>{}, {}: {}</title></rect>"#,
                 escaped(label),
-                number(value),
                 series.name,
+                number(value),
             );
             below += value;
         }

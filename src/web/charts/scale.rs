@@ -18,7 +18,16 @@ impl Scale {
         let rough = largest / LINES;
         let magnitude = 10_f64.powf(rough.log10().floor());
         let round = [1.0, 2.0, 5.0, 10.0].into_iter().find(|round| round * magnitude >= rough * 0.999_999);
-        let step = round.unwrap_or(10.0) * magnitude;
+        Self::by(round.unwrap_or(10.0) * magnitude, largest)
+    }
+
+    /// The same for what is counted: no number beside it is a fraction.
+    pub fn whole(largest: f64) -> Self {
+        let scale = Self::to(largest);
+        if scale.step < 1.0 { Self::by(1.0, largest.max(1.0)) } else { scale }
+    }
+
+    fn by(step: f64, largest: f64) -> Self {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "one to four")]
         let steps = (largest / step - 1e-9).ceil().clamp(1.0, LINES) as u32;
         Self { step, steps }
@@ -58,6 +67,14 @@ mod tests {
         ] {
             assert_eq!(Scale::to(largest).ticks().collect::<Vec<_>>(), expected, "{largest}");
         }
+    }
+
+    #[test]
+    fn what_is_counted_has_no_fractions_beside_it() {
+        for (largest, expected) in [(0.0, vec![0.0, 1.0]), (2.0, vec![0.0, 1.0, 2.0]), (f64::NAN, vec![0.0, 1.0])] {
+            assert_eq!(Scale::whole(largest).ticks().collect::<Vec<_>>(), expected, "{largest}");
+        }
+        assert_eq!(Scale::whole(99.0).ticks().last(), Some(100.0));
     }
 
     #[test]

@@ -4,13 +4,13 @@ use std::{process::Stdio, time::Duration};
 
 use tokio::io::AsyncReadExt as _;
 
-use super::*;
+use super::{operators::Desk, *};
 use crate::{
     config::Admin,
     events::failures::Keeper,
     id::ServiceName,
     secret::SecretString,
-    telemetry::metrics::{RefreshOutcome, RequestOutcome, Took},
+    telemetry::metrics::{Census, RefreshOutcome, RequestOutcome, Took},
     vault::Vault,
 };
 
@@ -115,7 +115,8 @@ impl Month {
     /// The calls of an hour: more by day than by night, fewer at weekends, and one bad afternoon.
     async fn calls(&self, hour: u32) {
         let (day, of_day) = (hour / 24, hour % 24);
-        let busy = if (7..19).contains(&of_day) { 60 } else { 12 } / if day % 7 >= 5 { 4 } else { 1 };
+        let busy =
+            if (7..19).contains(&of_day) { 40 + day + day * 7 % 5 } else { 12 } / if day % 7 >= 5 { 4 } else { 1 };
         let is_bad = day == 17 && (13..18).contains(&of_day);
         let took = |own| Took { total: HOUR / 36_000, own: Duration::from_micros(own), upstream: HOUR / 40_000 };
         for (name, share) in [("github", 4), ("google", 3), ("slack", 2), ("hubspot", 1)] {
@@ -127,7 +128,9 @@ impl Month {
                     19 if call % 80 == 19 => RequestOutcome::Answered5xx,
                     _ => RequestOutcome::Answered2xx,
                 };
-                let own = 120 + u64::from(day) % 5 * 6 + if call % 50 == 3 { 900 } else { u64::from(call % 7) * 12 };
+                let own = 120
+                    + u64::from(day) % 5 * 6
+                    + if call % 50 == 3 { 700 + u64::from(day) * 37 % 11 * 60 } else { u64::from(call % 7) * 12 };
                 service.call(outcome, &took(own), None);
                 if call % 24 == 0 {
                     let refresh = if is_bad { RefreshOutcome::Failed } else { RefreshOutcome::Renewed };
@@ -213,17 +216,9 @@ impl Month {
     }
 }
 
-/// The overview's page, for a browser that has just signed in.
-async fn overview(site: &Site, query: &str) -> String {
-    let sign_in = Request::post("/admin/sign-in")
-        .header("host", "localhost")
-        .header("origin", "http://localhost")
-        .header("content-type", "application/x-www-form-urlencoded");
-    let body = url::form_urlencoded::Serializer::new(String::new()).append_pair("token", TOKEN).finish();
-    let signed_in = site.send(sign_in.body(Body::from(body)).unwrap()).await;
-    let cookie = signed_in.headers[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
-    let page = site.send(Request::get(format!("/admin{query}")).header("cookie", cookie).body(Body::empty()).unwrap());
-    let page = page.await;
+/// The overview's page.
+async fn shown(desk: &mut Desk, site: &Site, query: &str) -> String {
+    let page = desk.get(site, &format!("/admin{query}")).await;
     page.assert_page(200);
     page.body
 }
@@ -239,20 +234,21 @@ fn text(page: &str) -> String {
 async fn the_overview_says_how_a_month_went() {
     let mut month = Month::begin();
     month.pass().await;
-    let page = overview(&month.site, "").await;
+    let mut desk = Desk::signed_in(&month.site, TOKEN).await;
+    let page = shown(&mut desk, &month.site, "").await;
     for what in [
         "hubspot: its token endpoint keeps failing",
         "<em>ValetkeyCircuitOpen</em>",
         "Calls a day, by how they ended",
-        "Valetkey’s own part of a call, in milliseconds",
+        "Valetkey’s own part, in ms",
         "Tokens renewed a day",
         "Half connect within",
         "exchange_refused",
         "denied",
         "Connections that end, unless somebody does something",
-        "on a key",
+        "aria-label=\"HubSpot: on OAuth\"",
     ] {
-        assert!(page.contains(what), "{what} is not in {page}");
+        assert!(page.contains(what), "{what} is not on the page");
     }
     assert_eq!(page.matches("<svg ").count(), 4 + 4, "four charts, and four services that people connect to");
     // What the charts show, their tables say.
@@ -260,13 +256,36 @@ async fn the_overview_says_how_a_month_went() {
     let totals = month.state.parts.trends.calls(crate::trends::Trends::hours(month.site.rig.clock.now(), 31)).await;
     assert_eq!(totals.unwrap().values().map(|hour| hour.answered).sum::<u64>(), answered);
     // Looking for somebody finds theirs and nobody else's.
-    let found = text(&overview(&month.site, "?user=user-2&service=&type=").await);
+    let found = text(&shown(&mut desk, &month.site, "?user=user-2&service=&type=").await);
     assert!(found.contains("user-2") && !found.contains("user-3"), "{found}");
-    let wrong = overview(&month.site, "?type=nothing").await;
+    let wrong = shown(&mut desk, &month.site, "?type=nothing").await;
     assert!(wrong.contains("type: there is none of this name"), "{wrong}");
+    // What nobody has used for long is counted, and goes only once that is confirmed.
+    for days in ["0", "many", "3651"] {
+        desk.post(&month.site, "/admin/unused", &[("days", days)]).await.assert_page(400);
+    }
+    desk.post(&month.site, "/admin/unused", &[("days", "20"), ("service", "none")]).await.assert_page(400);
+    let none = desk.post(&month.site, "/admin/unused", &[("days", "300")]).await;
+    none.assert_page(200);
+    assert!(none.body.contains("There is nothing to disconnect"), "{}", none.body);
     if let Some(images) = std::env::var_os("OVERVIEW_IMAGES") {
         look(&month, &images.into_string().unwrap()).await;
     }
+    let held = async || month.site.rig.connections.survey.census().await.unwrap();
+    let of_google =
+        |census: &Census| census.services[&ServiceName::parse("google").unwrap()].by_state.iter().sum::<u64>();
+    let before = held().await;
+    let counted = desk.post(&month.site, "/admin/unused", &[("days", "20"), ("service", "google")]).await;
+    counted.assert_page(200);
+    assert!(counted.body.contains("Google Calendar") && !counted.body.contains("GitHub"), "{}", counted.body);
+    assert_eq!(held().await.services, before.services, "counting gives nothing up");
+    let confirm = counted.field("confirm");
+    let done = desk.post(&month.site, "/admin/unused", &[("confirm", &confirm)]).await;
+    done.assert_page(200);
+    let gone = of_google(&before) - of_google(&held().await);
+    assert!(gone > 5 && done.body.contains(&format!("<h1>{gone} disconnected</h1>")), "{gone}: {}", done.body);
+    assert!(counted.body.contains(&format!("<h1>Disconnect {gone} connections?</h1>")), "{}", counted.body);
+    desk.post(&month.site, "/admin/unused", &[("confirm", &confirm)]).await.assert_page(400);
 }
 
 /// A real browser looks at it, and takes its picture.

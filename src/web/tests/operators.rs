@@ -18,7 +18,7 @@ fn site() -> Site {
 
 /// An operator's browser.
 #[derive(Default)]
-struct Desk {
+pub(super) struct Desk {
     cookie: Option<String>,
 }
 
@@ -38,11 +38,11 @@ impl Desk {
         got
     }
 
-    async fn get(&mut self, site: &Site, path: &str) -> Got {
+    pub async fn get(&mut self, site: &Site, path: &str) -> Got {
         self.send(site, Request::get(path).header("host", "127.0.0.1:9090"), Body::empty()).await
     }
 
-    async fn post(&mut self, site: &Site, path: &str, fields: &[(&str, &str)]) -> Got {
+    pub async fn post(&mut self, site: &Site, path: &str, fields: &[(&str, &str)]) -> Got {
         self.post_from(site, ("http://127.0.0.1:9090", "same-origin"), path, fields).await
     }
 
@@ -62,7 +62,7 @@ impl Desk {
         self.send(site, request, Body::from(body)).await
     }
 
-    async fn signed_in(site: &Site, token: &str) -> Self {
+    pub async fn signed_in(site: &Site, token: &str) -> Self {
         let mut desk = Self::default();
         let got = desk.post(site, "/admin/sign-in", &[("token", token)]).await;
         assert_eq!((got.status.as_u16(), got.location().path()), (303, "/admin"), "{}", got.body);
@@ -176,6 +176,11 @@ async fn the_token_that_only_looks_reads_everything_and_changes_nothing() {
         assert!(told["message"].as_str().unwrap().contains("only reads"), "{told}");
     }
     assert_eq!(as_bearer(&site, TOKEN, "DELETE", "/admin/users/ada").await.status, 204);
+    let mut desk = Desk::signed_in(&site, READ_TOKEN).await;
+    assert!(!desk.get(&site, "/admin").await.body.contains("Disconnect what nobody uses"));
+    desk.post(&site, "/admin/unused", &[("days", "1")]).await.assert_page(403);
+    let mut stranger = Desk::default();
+    stranger.post(&site, "/admin/unused", &[("days", "1")]).await.assert_page(401);
 }
 
 #[tokio::test]
@@ -186,7 +191,11 @@ async fn what_another_site_sends_signs_nobody_in_or_out() {
     let secret = link.split_once("link=").unwrap().1.to_owned();
     for from in [("https://evil.example", "cross-site"), ("http://127.0.0.1:8080", "same-site"), ("null", "cross-site")]
     {
-        for (path, fields) in [("/admin/sign-in", vec![("link", secret.as_str())]), ("/admin/sign-out", vec![])] {
+        for (path, fields) in [
+            ("/admin/sign-in", vec![("link", secret.as_str())]),
+            ("/admin/sign-out", vec![]),
+            ("/admin/unused", vec![("days", "1")]),
+        ] {
             desk.post_from(&site, from, path, &fields).await.assert_page(403);
             assert_eq!(desk.cookie, cookie, "{path}");
         }

@@ -62,6 +62,11 @@ await b.main(async ({ browser, check }) => {
       for (const summary of await page.locator('summary').all()) await summary.click();
       await b.examine(page);
       await b.fits(page);
+      await page.locator('#unused-days').fill('20');
+      await page.locator('form[action="/admin/unused"] button').click();
+      await page.locator('h1').waitFor();
+      await b.examine(page);
+      await b.fits(page);
       for (const query of ['?user=nobody', '?type=nothing']) {
         await page.goto(`${world.url}/admin${query}`);
         await b.examine(page);
@@ -73,6 +78,7 @@ await b.main(async ({ browser, check }) => {
   const shoot = (name, options) =>
     check(name, async () => {
       const { page, context } = await signedIn(browser, { reducedMotion: 'reduce', ...options });
+      await page.goto(`${world.url}/admin?type=connected`);
       await page.mouse.move(0, 0);
       await page.screenshot({ path: `${world.images}/${name}.png`, animations: 'disabled', fullPage: true });
       await context.close();

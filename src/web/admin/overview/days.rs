@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
+use super::moments::day;
 use crate::{
     clock::Timestamp,
     trends::{Hour, Percentiles},
@@ -20,10 +21,7 @@ fn days(hours: &RangeInclusive<u64>) -> impl Iterator<Item = u64> + Clone {
 
 /// A day as a chart names it: `29 Nov`. Where days don't begin at midnight, it is the day on which most of it lies.
 pub(super) fn label(first_hour: u64) -> String {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let date = Timestamp::from_seconds((first_hour + HOURS / 2) * 3600).date();
-    let number = |at: RangeInclusive<usize>| date.get(at).and_then(|text| text.parse::<usize>().ok()).unwrap_or(1);
-    format!("{} {}", number(8..=9), MONTHS[(number(5..=6) - 1) % MONTHS.len()])
+    day(Timestamp::from_seconds((first_hour + HOURS / 2) * 3600))
 }
 
 fn sum(hours: &BTreeMap<u64, Hour>, first: u64, of: fn(&Hour) -> u64) -> Option<f64> {
@@ -71,7 +69,7 @@ pub(super) fn own_time(spans: &BTreeMap<u64, Percentiles>, range: &RangeInclusiv
         values: days(range).map(|first| spans.get(&first).map(|span| of(span) * 1e3)).collect(),
     };
     OverTime {
-        title: "Valetkey’s own part of a call, in milliseconds".to_owned(),
+        title: "Valetkey’s own part, in ms".to_owned(),
         unit: "ms",
         labels: days(range).map(label).collect(),
         series: vec![

@@ -4,9 +4,11 @@ use futures_util::future::try_join_all;
 
 use super::{
     Chart, ConnectionRow, Counted, FailureRow, FunnelCard, Funnels, Overview, Search, days,
+    moments::Moment,
     problems::{self, Problem},
 };
 use crate::{
+    clock::Timestamp,
     connection::Unavailable,
     consent::{LOW_CONVERSION, Report},
     events::failures::Failure,
@@ -43,7 +45,8 @@ pub(super) async fn overview(state: &State, search: &Search) -> Overview {
         own_time: own_time.ok().map(|spans| Chart::lines(days::own_time(&spans, &hours))),
         refreshes: calls.as_ref().map(|calls| Chart::columns(days::refreshes(calls, &hours))),
         funnels: funnels.ok(),
-        failures: failures.map(|all| all.into_iter().take(FAILURES).map(FailureRow::from).collect()),
+        failures: failures
+            .map(|all| all.into_iter().take(FAILURES).map(|failure| FailureRow::of(failure, state.now())).collect()),
         connections: state.parts.metrics.census().map(|census| connections(state, &census)),
         audit,
     }
@@ -105,7 +108,7 @@ fn connections(state: &State, census: &Census) -> Counted {
     };
     let title = "Connections that end, unless somebody does something".to_owned();
     Counted {
-        at: census.at.rfc3339(),
+        at: Moment::of(census.at, state.now()),
         services: rows.filter(|row| row.total() > 0).collect(),
         ends: Chart::columns(OverTime { title, unit: "connections", labels, series: vec![series] }),
     }
@@ -151,14 +154,14 @@ fn span(seconds: f64) -> String {
     }
 }
 
-impl From<Failure> for FailureRow {
-    fn from(failure: Failure) -> Self {
+impl FailureRow {
+    fn of(failure: Failure, now: Timestamp) -> Self {
         Self {
             service: failure.service,
             error: failure.error,
             count: failure.count,
-            first_at: failure.first_at.rfc3339(),
-            last_at: failure.last_at.rfc3339(),
+            first_at: Moment::of(failure.first_at, now),
+            last_at: Moment::of(failure.last_at, now),
             request_id: failure.request_id,
             alerted: failure.alerted,
         }

@@ -2,7 +2,7 @@
 //! that says the same. What can't be had is said to be away, and the rest is shown all the same.
 //!
 //! - `gather`: asks everybody; `days`: from hours to charts; `problems`: what is wrong now, and what to do about it
-//! - `search`: events that are looked for
+//! - `search`: events that are looked for; `moments`: times as they are written
 
 use askama::Template;
 use axum::{extract::RawQuery, response::Response};
@@ -23,9 +23,11 @@ use crate::{
 
 mod days;
 mod gather;
+mod moments;
 mod problems;
 mod search;
 
+use moments::Moment;
 use problems::Problem;
 use search::{Found, Search};
 
@@ -83,15 +85,15 @@ pub(super) struct FailureRow {
     service: String,
     error: String,
     count: u64,
-    first_at: String,
-    last_at: String,
+    first_at: Moment,
+    last_at: Moment,
     request_id: Option<String>,
     alerted: bool,
 }
 
 /// Connections, as they were counted last.
 pub(super) struct Counted {
-    at: String,
+    at: Moment,
     services: Vec<ConnectionRow>,
     ends: Chart,
 }
@@ -121,7 +123,7 @@ impl ConnectionRow {
 struct OverviewPage<'a> {
     f: Frame<'a>,
     rights: Rights,
-    now: String,
+    now: Moment,
     o: Overview,
     services: Vec<(String, String)>,
     search: Search,
@@ -142,7 +144,7 @@ pub(super) async fn show(visit: Visit, RawQuery(query): RawQuery) -> Response {
     let page = OverviewPage {
         f: frame(&visit),
         rights,
-        now: state.now().rfc3339(),
+        now: Moment::of(state.now(), state.now()),
         o: gather::overview(state, &search).await,
         services: services.map(|service| (service.name.to_string(), service.title.clone())).collect(),
         search,

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
+use super::moments::Moment;
 use crate::{
+    clock::Timestamp,
     connection::Unavailable,
     events::audit::{Asked, Cursor, ShownEvent},
     web::{
@@ -36,7 +38,7 @@ pub(super) struct Found {
 
 /// One event.
 pub(super) struct EventRow {
-    pub time: String,
+    pub time: Moment,
     pub kind: String,
     pub user: Option<String>,
     pub service: String,
@@ -75,8 +77,9 @@ impl Search {
         let lost = || NotAsked::Wrong("These events can’t be found by this link. Search again.".to_owned());
         let after = given(&self.cursor).map(|text| Cursor::parse(text).ok_or_else(lost)).transpose()?;
         let page = state.parts.audit.page(&filter, after, SHOWN).await.map_err(Unavailable::from)?;
+        let now = state.now();
         Ok(Found {
-            events: page.events.into_iter().map(|event| EventRow::of(ShownEvent::from(event))).collect(),
+            events: page.events.into_iter().map(|event| EventRow::of(ShownEvent::from(event), now)).collect(),
             older: page.next.map(|next| self.behind(&next.text())),
             wrong: None,
         })
@@ -95,10 +98,10 @@ impl Search {
 }
 
 impl EventRow {
-    fn of(event: ShownEvent) -> Self {
+    fn of(event: ShownEvent, now: Timestamp) -> Self {
         let more = event.metadata.iter().map(|(name, value)| format!("{}: {}", name.replace('_', " "), plain(value)));
         Self {
-            time: event.time.rfc3339(),
+            time: Moment::of(event.time, now),
             kind: event.kind,
             user: event.user,
             service: event.service.unwrap_or_default(),
