@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::support::config::ADMIN_TOKEN;
 use crate::support::process::Process;
 use crate::support::{Config, Rig, Store, jwt, wait};
 
@@ -124,6 +125,16 @@ async fn axe_finds_nothing_in_the_operators_brand_nor_on_what_waits_for_the_appl
 async fn the_keyboard_alone_is_enough() {
     let rig = start(|config| config).await;
     run("keyboard.mjs", &world(&rig, &json!({}))).await;
+}
+
+#[tokio::test]
+async fn operators_need_no_pointer_and_axe_finds_nothing_on_their_pages() {
+    let rig = start(|config| config.set("telemetry.census", "1s")).await;
+    let answer = rig.get("ada", "/proxy/crm/whoami").await;
+    answer.auth_required("crm", "not_connected");
+    // The page of the admin listener, which has nothing of the provider's.
+    run("overview.mjs", &json!({ "url": rig.admin, "token": ADMIN_TOKEN, "chromium": chromium() })).await;
+    rig.assert_logs_are_clean();
 }
 
 /// Pictures for the documentation: `make screenshots`.

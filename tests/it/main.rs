@@ -63,6 +63,7 @@ mod in_python;
 
 /// Health, readiness, metrics.
 mod admin;
+mod overview;
 
 /// Connections that end by themselves: who is told, and what operators see and do of all of them.
 mod ends;
