@@ -145,3 +145,4 @@ chaos: ## The slow tests: kills, freezes and cut connections, many times over
 screenshots: ## The pictures in docs/images, taken anew
 	@scripts/install-test-deps.sh
 	cargo test --locked --test it -- --ignored --exact browser::screenshots
+	OVERVIEW_IMAGES=$(CURDIR)/docs/images cargo test --locked --lib -- --exact web::tests::month::the_overview_says_how_a_month_went

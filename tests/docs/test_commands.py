@@ -33,7 +33,7 @@ NOT_TYPED = {
     ("docs/AUDIT.md", "valetkey report audit --raw --config valetkey.yaml > export.jsonl"): "as above",
     ("docs/OPERATIONS.md", "date --utc; curl --silent --head https://api.github.com | grep --ignore-case ^date"): "it asks a server elsewhere",
 }
-TYPED = {"README.md": 1, "docs/START.md": 4, "docs/API.md": 1, "docs/PROVIDERS.md": 1, "docs/OPERATIONS.md": 18}
+TYPED = {"README.md": 1, "docs/START.md": 4, "docs/API.md": 1, "docs/PROVIDERS.md": 1, "docs/OPERATIONS.md": 19}
 
 
 def blocks(page: Path) -> list[str]:
@@ -146,7 +146,7 @@ class Running:
     def __init__(self, terminal: Terminal):
         self.terminal = terminal
         # In the order of docs/OPERATIONS.md.
-        names = """probes metrics funnel failures redis reload new_key back_up_redis restore_redis back_up_file second_key old_key
+        names = """probes metrics overview funnel failures redis reload new_key back_up_redis restore_redis back_up_file second_key old_key
             disk erase report_connections ask_connections dry_run give_up"""
         self.commands = dict(zip(names.split(), blocks(DOCS / "OPERATIONS.md"), strict=True))
         terminal.must("valetkey init github")
@@ -192,6 +192,7 @@ def test_operations_of_one_process(terminal):
     running.serve()
     assert '{"status":"ready","detail":{}}' in terminal.must(running.commands["probes"])
     assert "valetkey_build_info" in terminal.must(running.commands["metrics"])
+    assert f"http://127.0.0.1:{terminal.ports[ADMIN]}/admin/sign-in?link=" in terminal.must(running.commands["overview"])
     terminal.must(running.commands["reload"])
     terminal.until("grep --quiet 'configuration was reloaded' valetkey.log")
     running.put_key()

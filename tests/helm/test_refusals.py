@@ -119,6 +119,7 @@ def secret_keys() -> list[str]:
 # Where in a configuration each of them stands.
 PLACES = {
     "Admin.token": ({"admin": {"token": SECRET}}, "config.admin.token"),
+    "Admin.read_token": ({"admin": {"read_token": SECRET}}, "config.admin.read_token"),
     "Caller.secret": ({"callers": [{"issuer": "x", "audience": "a", "algorithms": ["HS256"], "secret": SECRET}]}, "config.callers[0].secret"),
     "Redis.password": ({"store": {"redis": {"password": SECRET}}}, "config.store.redis.password"),
     "VaultKey.key": ({"vault": {"keys": [{"id": "1", "key": SECRET}]}}, "config.vault.keys[0].key"),

@@ -36,7 +36,7 @@ show together, and all that is secret in a ConfigMap.
 {{- if kindIs "map" .value -}}
 {{- range $key, $value := .value -}}
 {{- $at := printf "%s.%s" $path $key -}}
-{{- $secret := or (has $key (list "token" "secret" "password" "client_secret" "secret_id" "slack_webhook")) (and (eq $key "key") (regexMatch "\\.keys\\[[0-9]+\\]$" $path)) -}}
+{{- $secret := or (has $key (list "token" "read_token" "secret" "password" "client_secret" "secret_id" "slack_webhook")) (and (eq $key "key") (regexMatch "\\.keys\\[[0-9]+\\]$" $path)) -}}
 {{- $named := regexMatch "\\.(headers|token_params|authorize_params)$" $path | ternary (regexMatch "(?i)^(authorization|cookie|.*(secret|password|api[-_]?key|token))$" $key) $secret -}}
 {{- /* Whatever a collector's headers are called: they are there to prove who sends. */ -}}
 {{- $collectors := and (eq $key "headers") (hasSuffix ".otlp" $path) -}}
