@@ -1,13 +1,10 @@
 //! Who may ask and order what under `/admin`.
 
-use crate::{
-    config::{
-        Admin,
-        context::Context,
-        problem::{Path, finding},
-        raw::RawAdmin,
-    },
-    secret::SecretString,
+use crate::config::{
+    Admin,
+    context::Context,
+    problem::{Path, finding},
+    raw::RawAdmin,
 };
 
 /// A shorter token is warned of.
@@ -23,8 +20,7 @@ pub(super) fn admin(raw: RawAdmin, path: &Path, cx: &mut Context<'_>) -> Option<
             cx.report.warning(&path.key(key), finding.hint("make one with `openssl rand -base64 32`"));
         }
     }
-    let same = |token: &SecretString, read: &SecretString| token == read;
-    if token.as_ref().zip(read_token.as_ref()).is_some_and(|(token, read)| same(token, read)) {
+    if read_token.is_some() && token == read_token {
         let finding = finding("This token is the same as `token`: whoever has it may change everything");
         cx.report.problem(&path.key("read_token"), finding.hint("make another with `openssl rand -base64 32`"));
         return None;

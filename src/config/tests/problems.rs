@@ -142,6 +142,18 @@ fn callers_keys_and_algorithms() {
 
 #[test]
 #[rustfmt::skip]
+fn tokens_of_operators() {
+    let admin = "admin: { token: hush-hush-hush-hush }";
+    check(problems, &[
+        (admin, "admin: { read_token: quiet-quiet-quiet-quiet } # HERE", "admin", "missing", "`token`"),
+        (admin, "admin: { token: hush-hush-hush-hush, read_token: hush-hush-hush-hush } # HERE", "admin.read_token", "the same as `token`", "openssl"),
+        (admin, "admin: { token: hush-hush-hush-hush, read_token_file: absent } # HERE", "admin.read_token_file", "doesn't exist", ""),
+    ]);
+    assert_eq!(problems(&with(admin, "admin: { token: hush-hush-hush-hush, read_token: quiet-quiet-quiet-quiet }")), []);
+}
+
+#[test]
+#[rustfmt::skip]
 fn connect() {
     check(problems, &[
         ("  binding: link", "  binding: session # HERE", "connect.binding", "needs to know", "`cookie`"),
@@ -248,6 +260,11 @@ fn warnings_do_not_refuse() {
     let cases = [
         (store, "store:\n  redis: { url: \"redis://10.0.0.1\" } # HERE", "store.redis.url"),
         ("serves: [proxy, connect]", "serves: [connect]", "listeners"),
+        (
+            "admin: { token: hush-hush-hush-hush }",
+            "admin: { token: hush-hush-hush-hush, read_token: quiet } # HERE",
+            "admin.read_token",
+        ),
         (
             "connect:\n",
             "  - issuer: https://auth.example.com/ # HERE\n    audience: other\n    jwks_url: https://b.example\n    algorithms: [RS256]\nconnect:\n",
