@@ -63,7 +63,8 @@ pub struct Arguments {
     /// algorithm (scripts/count-instructions.sh)
     #[arg(long)]
     pub emulated: bool,
-    /// Valetkey tells all that it can: how long what took, in each answer, and of one call in a hundred a trace and a line in the log
+    /// Valetkey tells all that it can: how long what took, in each answer; of one call in a hundred a trace and a line in the log;
+    /// trace context to the upstream, alerts by webhook, events to a file
     #[arg(long)]
     pub telling: bool,
     /// Keep callgrind's files in this folder, for `callgrind_annotate`

@@ -69,6 +69,8 @@ pub struct Call {
     pub hop_by_hop: HopByHop,
     /// It says how long its body is, or that it ends somewhere.
     pub framed: bool,
+    /// It may come from a span of somebody's trace.
+    pub in_trace: bool,
     /// What the call carries.
     pub credential: Option<Arc<Credential>>,
     /// How far the upstream's refusals have been followed.
@@ -226,7 +228,7 @@ impl Unclaimed {
         self.traits.for_another
     }
 
-    /// Whether it comes from a span of somebody's trace.
+    /// Whether it may come from a span of somebody's trace.
     pub fn is_in_trace(&self) -> bool {
         self.traits.in_trace
     }
@@ -280,6 +282,7 @@ impl Unclaimed {
             protocol: if traits.decides_protocol { protocol(head) } else { Protocol::Http },
             hop_by_hop: traits.hop_by_hop,
             framed: traits.content_length || traits.hop_by_hop == HopByHop::Other,
+            in_trace: traits.in_trace,
             target,
             credential: None,
             recovery: Recovery::None,

@@ -70,7 +70,7 @@ impl Gate {
             request.insert_header(header::ACCEPT_ENCODING, readable)?;
         }
         if service.trace_context {
-            in_trace(request, trace)?;
+            tell_of_trace(request, call, trace)?;
         }
         // Pingora's maps grow when they are full, even for a name that they hold.
         if request.headers.len() >= request.headers.capacity() {
@@ -111,7 +111,7 @@ impl Gate {
 }
 
 /// Tells the upstream which trace it is part of: what the caller said of that, and Valetkey's own span where there is one.
-fn in_trace(request: &mut RequestHeader, trace: Option<&Trace>) -> Result<()> {
+fn tell_of_trace(request: &mut RequestHeader, call: &Call, trace: Option<&Trace>) -> Result<()> {
     match trace {
         Some(trace) => {
             request.insert_header(told::TRACEPARENT, trace.traceparent())?;
@@ -121,7 +121,7 @@ fn in_trace(request: &mut RequestHeader, trace: Option<&Trace>) -> Result<()> {
             }
         }
         // What can't be read is nobody's trace.
-        None if told::parent(&request.headers).is_none() => {
+        None if call.in_trace && told::parent(&request.headers).is_none() => {
             request.remove_header(&told::TRACEPARENT);
             request.remove_header(&told::TRACESTATE);
         }

@@ -14,7 +14,7 @@
 //! path, which it passes on), and cuts off a fragment, before anybody sees the request.
 
 use bytes::Bytes;
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 /// What stands in for a byte.
 const MARK: u8 = b'#';
@@ -76,7 +76,7 @@ impl Line {
         }
         let line = &mut read[..length];
         let odd = line.iter().fold(false, |odd, byte| odd | is_odd(*byte));
-        let spaces = before + line.iter().filter(|byte| **byte == b' ').count();
+        let spaces = before + memchr_iter(b' ', line).count();
         if odd || spaces > 2 {
             self.mark(line, before);
         }

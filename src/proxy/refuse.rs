@@ -35,7 +35,7 @@ pub async fn refuse(core: &Core, session: &mut Session, context: &mut Context, r
         reason = refusal.reason(),
         sign = context.sign.as_deref(),
         took_ms = millis(took),
-        upstream_ms = context.timing.took(now).map(|took| millis(took.upstream)),
+        upstream_ms = context.timing.took(took).map(|took| millis(took.upstream)),
         trace_id = context.trace_id(),
         "refused"
     );

@@ -6,7 +6,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::HeaderValue;
 
 use crate::telemetry::metrics::Took;
@@ -67,12 +66,13 @@ impl Timing {
 
     /// The value of `Server-Timing`, where the upstream has answered: milliseconds, to the microsecond.
     pub fn server_timing(&self) -> Option<HeaderValue> {
-        let mut text = Vec::with_capacity(64);
-        for (name, time) in [("valetkey;dur=", self.own), (", upstream;dur=", self.upstream?)] {
-            text.extend_from_slice(name.as_bytes());
-            push_millis(&mut text, time);
-        }
-        HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
+        let upstream = self.upstream?;
+        let mut text = Text::default();
+        text.push(b"valetkey;dur=");
+        text.push_millis(self.own);
+        text.push(b", upstream;dur=");
+        text.push_millis(upstream);
+        HeaderValue::from_bytes(text.written()).ok()
     }
 
     /// Valetkey has done its part for now.
@@ -82,29 +82,58 @@ impl Timing {
         }
     }
 
-    /// What of it was what, where the upstream has answered.
-    pub fn took(&self, now: Instant) -> Option<Took> {
-        let total = now.saturating_duration_since(self.began);
+    /// What of `total`, which the call took, was what; where the upstream has answered.
+    pub fn took(&self, total: Duration) -> Option<Took> {
         self.upstream.map(|upstream| Took { total, own: self.own, upstream })
     }
 }
 
-/// Writes a time as `32.104`: without the machinery of `format!`, which a hot call would pay for.
-fn push_millis(text: &mut Vec<u8>, time: Duration) {
-    let mut rest = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
-    let mut digits = [b'0'; 11];
-    let mut at = digits.len();
-    // At least one digit before the point, and three behind it.
-    while rest > 0 || at > digits.len() - 5 {
-        at -= 1;
-        if digits.len() - at == 4 {
-            digits[at] = b'.';
-            continue;
-        }
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
+/// The value of `Server-Timing` while it is written, of 50 bytes at most: without memory of its own and the machinery of `format!`,
+/// which a hot call would pay for.
+struct Text {
+    bytes: [u8; 64],
+    length: usize,
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self { bytes: [0; 64], length: 0 }
     }
-    text.extend_from_slice(&digits[at..]);
+}
+
+impl Text {
+    #[inline]
+    fn push(&mut self, text: &[u8]) {
+        self.bytes[self.length..self.length + text.len()].copy_from_slice(text);
+        self.length += text.len();
+    }
+
+    /// A time as `32.104`: of eleven digits at most.
+    fn push_millis(&mut self, time: Duration) {
+        let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+        let (mut whole, rest) = (micros / 1000, micros % 1000);
+        let mut digits = [0; 11];
+        let mut at = 7;
+        digits[at..].copy_from_slice(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
+        loop {
+            at -= 1;
+            digits[at] = digit(whole);
+            whole /= 10;
+            if whole == 0 {
+                break;
+            }
+        }
+        self.push(&digits[at..]);
+    }
+
+    fn written(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// The last digit of a number.
+fn digit(number: u32) -> u8 {
+    b'0' + (number % 10) as u8
 }
 
 #[cfg(test)]
@@ -116,12 +145,12 @@ mod tests {
         let began = Instant::now();
         let at = |millis| began + Duration::from_millis(millis);
         let mut timing = Timing::new(began);
-        assert!(timing.took(at(1)).is_none());
+        assert!(timing.took(Duration::from_millis(1)).is_none());
         timing.goes(at(3));
         timing.connected(at(10));
         timing.answered(at(50));
         timing.ready(at(51));
-        let took = timing.took(at(100)).unwrap();
+        let took = timing.took(Duration::from_millis(100)).unwrap();
         assert_eq!([took.total, took.own, took.upstream].map(|part| part.as_millis()), [100, 4, 40]);
     }
 
@@ -130,9 +159,9 @@ mod tests {
         for (micros, text) in
             [(0, "0.000"), (7, "0.007"), (412, "0.412"), (32_104, "32.104"), (u64::MAX, "4294967.295")]
         {
-            let mut written = Vec::new();
-            push_millis(&mut written, Duration::from_micros(micros));
-            assert_eq!(String::from_utf8(written).unwrap(), text);
+            let mut written = Text::default();
+            written.push_millis(Duration::from_micros(micros));
+            assert_eq!(written.written(), text.as_bytes());
         }
         let mut timing = Timing::new(Instant::now());
         assert_eq!(timing.server_timing(), None);
@@ -152,7 +181,7 @@ mod tests {
         timing.answered(at(36));
         timing.held();
         timing.ready(at(90));
-        let took = timing.took(at(100)).unwrap();
+        let took = timing.took(Duration::from_millis(100)).unwrap();
         assert_eq!([took.own, took.upstream].map(|part| part.as_millis()), [21, 15]);
     }
 }

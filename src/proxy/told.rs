@@ -53,7 +53,7 @@ pub fn upstream_answered(status: StatusCode, context: &mut Context) {
 }
 
 impl Gate {
-    /// Settles what is told of a call that begins. `comes_from_a_span`: it has a `traceparent`.
+    /// Settles what is told of a call that begins. `comes_from_a_span`: it may have a `traceparent`.
     pub(super) fn choose(&self, head: &Parts, comes_from_a_span: bool, context: &mut Context) {
         let telling = context.generation.settings.telling;
         context.in_log = self.core.parts.tracer.chooses(telling.share);
@@ -101,7 +101,7 @@ impl Gate {
             (None, Some(_), Some(status), None) => RequestOutcome::answered(status),
             (None, Some(_), ..) => RequestOutcome::ClientGone,
         };
-        let took = context.timing.took(now).filter(|_| context.outcome.is_none());
+        let took = context.timing.took(total).filter(|_| context.outcome.is_none());
         let metrics = context.route().map_or(&self.core.nowhere, |route| &route.metrics);
         match &took {
             Some(took) => {

@@ -19,7 +19,7 @@ pub struct Traits {
     pub overridden: bool,
     /// There is a header that decides the [`Protocol`].
     pub decides_protocol: bool,
-    /// It comes from a span of somebody's trace.
+    /// It says of which trace it is a part, or something of that trace.
     pub in_trace: bool,
     /// What its hop-by-hop headers leave to do.
     pub hop_by_hop: HopByHop,
@@ -52,7 +52,7 @@ impl Traits {
                 "connection" => traits.hop_by_hop = traits.hop_by_hop.and(HopByHop::named_by(value)),
                 "te" | "trailer" | "transfer-encoding" | "http2-settings" => traits.hop_by_hop = HopByHop::Other,
                 "upgrade" => (traits.decides_protocol, traits.hop_by_hop) = (true, HopByHop::Other),
-                "traceparent" => traits.in_trace = true,
+                "traceparent" | "tracestate" => traits.in_trace = true,
                 "valetkey-user" => (traits.ours, traits.for_another) = (true, true),
                 _ => traits.ours |= text.starts_with("valetkey-"),
             }
@@ -77,6 +77,13 @@ mod tests {
     use http::HeaderName;
 
     use super::*;
+
+    #[test]
+    fn whatever_may_tell_of_a_trace_is_noticed() {
+        let is_in_trace = |name| Traits::of(&[(name, HeaderValue::from_static("x"))].into_iter().collect()).in_trace;
+        let [parent, state, other] = ["traceparent", "tracestate", "trace"].map(HeaderName::from_static);
+        assert_eq!((is_in_trace(parent), is_in_trace(state), is_in_trace(other)), (true, true, false));
+    }
 
     #[test]
     fn only_a_plain_connection_header_is_left_to_us() {

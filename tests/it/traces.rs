@@ -152,6 +152,10 @@ async fn a_caller_decides_by_traceparent_and_an_upstream_learns_of_it_only_where
     assert_eq!(call("open", &unsampled).await.all("traceparent"), [unsampled.as_str()], "it passes as it came");
     let broken = call("open", "nonsense").await;
     assert_eq!((broken.all("traceparent").len(), broken.all("tracestate").len()), (0, 0));
+    let stray = alone.request("ada", Method::GET, "/proxy/open/x").header("tracestate", "other=1");
+    assert_eq!(alone.send(stray).await.status, 200);
+    let stray = upstream.received().pop().expect("it arrived");
+    assert_eq!(stray.all("tracestate"), Vec::<&str>::new(), "the state of no trace");
 
     let spans = wait::until("both traces have come", || async {
         let spans = collector.spans();

@@ -83,13 +83,28 @@ services:
     scopes: []
 "#
             )?;
+            if TELLING.load(Ordering::Relaxed) {
+                text.push_str("    trace_context: true\n");
+            }
         }
         // Counting connections is rare work, and the more there are the longer: no part of what is compared here.
         text.push_str("telemetry:\n  census: none\n");
         if let (true, Some(service)) = (TELLING.load(Ordering::Relaxed), services.first()) {
             // The upstream knows no such caller, and refuses: delivering costs the same.
             let collector = service.upstream;
-            write!(text, "  server_timing: true\n  sample: 0.01\n  otlp: {{ endpoint: \"http://{collector}\" }}\n")?;
+            let audit = folder.path().join(format!("{name}.audit"));
+            write!(
+                text,
+                r#"  server_timing: true
+  sample: 0.01
+  otlp: {{ endpoint: "http://{collector}" }}
+alerts:
+  webhook: {{ url: "http://{collector}/alerts", secret: "whsec_{VAULT_KEY}" }}
+  digest: daily
+audit: {{ file: "{}" }}
+"#,
+                audit.display()
+            )?;
         }
         Ok(Self { file: folder.write(&format!("{name}.yaml"), &text)?, calls, admin })
     }

@@ -1,14 +1,14 @@
 //! What is measured, and what it needs: users with JWTs and upstream tokens, an upstream that refuses unknown tokens,
 //! Redis with a password, Valetkey with everyone's connection imported, and the bare proxy.
 
-use std::{fmt::Write as _, net::SocketAddr, path::PathBuf};
+use std::{fmt::Write as _, net::SocketAddr, path::PathBuf, thread, time::Duration};
 
 use serde_json::json;
 
 use crate::{
     contestant::{Contestant, Job, VALETKEY, YARDSTICK},
     failure::Failure,
-    fleet::{Core, Line, Process, needed},
+    fleet::{Core, Line, Process, needed, same},
     folder::{Folder, free_address},
     users::{Signing, jwts, name, upstream_token},
 };
@@ -18,6 +18,9 @@ pub mod servers;
 
 use configuration::{Configured, Service};
 use servers::Redis;
+
+/// How long a process gets to take its turn at the audit log, which it does as it starts.
+const FIRST_TURN: Duration = Duration::from_millis(300);
 
 /// Everything that runs beside the proxies.
 pub struct Scene {
@@ -67,6 +70,11 @@ impl Scene {
         folder.write("tokens", &tokens)?;
         config.import(&folder.write("connections.jsonl", &records)?)?;
         let jwts = folder.path().join(jwts_file(Signing::Hs256));
+        // Whoever starts first reads all that the import has appended to the audit log, and the others leave it alone for a minute:
+        // no call's business, and it would be counted as that of the first ones.
+        let first = config.start(core, &folder, same)?;
+        thread::sleep(FIRST_TURN);
+        drop(first);
         Ok(Self { upstream, sink, jwts, users, redis, folder, config, _upstream: process })
     }
 
