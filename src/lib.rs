@@ -15,7 +15,7 @@
 //! | [`refusal`] | every domain error → status, code, message: the only mapping to HTTP |
 //! | [`consent`] | the authorization-code flow: ticket, begin, callback |
 //! | [`policy`] | who may make which call |
-//! | [`trends`] | how calls and refreshes went, hour by hour |
+//! | [`trends`] | how calls and refreshes went, day by day |
 //! | [`connection`] | the heart: record, state, credential, refresh |
 //! | [`caller`] | JWT → caller |
 //! | [`oauth`] | authorize URL, token requests, revocation; every odd answer made regular |

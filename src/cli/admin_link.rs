@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use serde::Deserialize;
+use url::Url;
 
 use super::{
     Outcome,
@@ -24,7 +25,7 @@ pub struct AdminLinkArgs {
     pub config: PathBuf,
     /// Where the browser reaches that listener, if not at its own address: http://localhost:19090 behind a port-forward.
     #[arg(long, value_name = "URL")]
-    pub url: Option<String>,
+    pub url: Option<Url>,
     /// Let the browser change things, too.
     #[arg(long)]
     pub write: bool,
@@ -50,9 +51,23 @@ pub fn run(args: &AdminLinkArgs) -> Outcome {
     };
     let Some(place) = admin_place(&loaded.config) else {
         complain(
-            "No listener serves `admin` without TLS; send POST /admin/links with the admin token to the one that does",
+            "No listener serves `admin` without TLS: open /admin on the one that does, and sign in with the token",
         );
         return Outcome::Wrong;
+    };
+    let base = match (&args.url, place.url()) {
+        (Some(url), _) if !is_a_place(url) => {
+            complain(format_args!(
+                "--url: write where the listener is, such as http://localhost:19090, and nothing behind it"
+            ));
+            return Outcome::Wrong;
+        }
+        (Some(url), _) => url.as_str().to_owned(),
+        (None, Some(own)) => own,
+        (None, None) => {
+            complain("That listener is a Unix socket, which no browser reaches; say with --url where one does");
+            return Outcome::Wrong;
+        }
     };
     let rights = if args.write { "write" } else { "read" };
     let answer = match place.ask_as(&admin.token, &format!("POST /admin/links?rights={rights}"), TIMEOUT) {
@@ -70,10 +85,6 @@ pub fn run(args: &AdminLinkArgs) -> Outcome {
         complain(format_args!("{place} answers something else than a link"));
         return Outcome::Failed;
     };
-    let Some(base) = args.url.clone().or_else(|| place.url()) else {
-        complain("That listener is a Unix socket, which no browser reaches; say with --url where one does");
-        return Outcome::Wrong;
-    };
     let url = format!("{}{}", base.trim_end_matches('/'), answer.path);
     if args.json {
         say(serde_json::json!({ "url": url, "rights": answer.rights, "expires_in": answer.expires_in }));
@@ -82,6 +93,17 @@ pub fn run(args: &AdminLinkArgs) -> Outcome {
         note(format_args!("It opens once, within {} minutes.", answer.expires_in / 60));
     }
     Outcome::Done
+}
+
+/// Whether it says where a listener is, and no more.
+fn is_a_place(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none()
 }
 
 impl Place {

@@ -43,7 +43,7 @@ pub struct Lasting {
     pub clock: Clock,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// How things went, by the hour.
+    /// How things went, by the day.
     pub trends: Arc<Trends>,
     /// Names pages' requests.
     pub request_ids: Arc<RequestIds>,

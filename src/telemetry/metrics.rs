@@ -4,7 +4,7 @@
 //! configured service are there from the start, at zero.
 //!
 //! `gather` has all names, `build` makes series; `histogram` and `cells` hold the numbers; `model`, `text` and
-//! `scrape` are the forms; `totals` is what little of it is kept by the hour.
+//! `scrape` are the forms; `totals` is what little of it is kept by the day.
 
 mod build;
 mod cells;

@@ -8,7 +8,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Measure, hour};
+use super::{Measure, day};
 use crate::{
     clock::Clock,
     connection::{Roots, Unavailable},
@@ -28,7 +28,7 @@ const WAITING: usize = 20_000;
 /// One count that is to be written.
 struct Count {
     counter: String,
-    hour: u64,
+    day: u64,
     id: String,
     n: u64,
 }
@@ -92,11 +92,11 @@ impl Trends {
         let mut waiting = {
             let state = &mut *self.state.lock();
             state.round += 1;
-            let (hour, totals) = (hour(self.clock.now()), self.metrics.totals());
+            let (day, totals) = (day(self.clock.now()), self.metrics.totals());
             for ((measure, now), (_, before)) in Measure::of(&totals).zip(Measure::of(&state.before)) {
                 if now > before {
                     let id = format!("{}-{}", self.process, state.round);
-                    state.waiting.push(Count { counter: measure.counter(&root), hour, id, n: now - before });
+                    state.waiting.push(Count { counter: measure.counter(&root), day, id, n: now - before });
                 }
             }
             state.before = totals;
@@ -104,8 +104,8 @@ impl Trends {
             state.waiting.drain(..over);
             mem::take(&mut state.waiting)
         };
-        while let Some(Count { counter, hour, id, n }) = waiting.last() {
-            let tally = Tally { name: counter, bucket: *hour, id, n: *n, known_for: KNOWN, kept_for: KEPT };
+        while let Some(Count { counter, day, id, n }) = waiting.last() {
+            let tally = Tally { name: counter, bucket: *day, id, n: *n, known_for: KNOWN, kept_for: KEPT };
             if let Err(error) = self.store.count_up(&tally).await {
                 self.state.lock().waiting.append(&mut waiting);
                 return Err(error.into());

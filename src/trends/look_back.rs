@@ -7,9 +7,9 @@ use futures_util::future::try_join_all;
 use super::{Measure, Trends};
 use crate::{clock::Timestamp, connection::Unavailable, telemetry::metrics::Totals};
 
-/// What was counted in one hour.
+/// What was counted in one day.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Hour {
+pub struct Day {
     /// Calls that the upstream answered, with anything but 5xx.
     pub answered: u64,
     /// Calls that were answered here: the caller or the person has something to do.
@@ -32,21 +32,21 @@ pub struct Percentiles {
 }
 
 impl Trends {
-    /// What was counted, by hour of the epoch; hours in which nothing was are missing.
+    /// What was counted, by day of the epoch; days on which nothing was are missing.
     ///
     /// # Errors
-    /// While store or keys are away; where too many hours are asked for.
-    pub async fn calls(&self, hours: RangeInclusive<u64>) -> Result<BTreeMap<u64, Hour>, Unavailable> {
-        let mut all = BTreeMap::<u64, Hour>::new();
-        for (measure, counts) in self.counts(Measure::ENDS, hours).await? {
-            for (hour, n) in counts {
-                let hour = all.entry(hour).or_default();
+    /// While store or keys are away; where too many days are asked for.
+    pub async fn calls(&self, days: RangeInclusive<u64>) -> Result<BTreeMap<u64, Day>, Unavailable> {
+        let mut all = BTreeMap::<u64, Day>::new();
+        for (measure, counts) in self.counts(Measure::ENDS, days).await? {
+            for (day, n) in counts {
+                let day = all.entry(day).or_default();
                 let field = match measure {
-                    Measure::Answered => &mut hour.answered,
-                    Measure::Refused => &mut hour.refused,
-                    Measure::Failed => &mut hour.failed,
-                    Measure::Renewed => &mut hour.renewed,
-                    Measure::NotRenewed => &mut hour.not_renewed,
+                    Measure::Answered => &mut day.answered,
+                    Measure::Refused => &mut day.refused,
+                    Measure::Failed => &mut day.failed,
+                    Measure::Renewed => &mut day.renewed,
+                    Measure::NotRenewed => &mut day.not_renewed,
                     Measure::Own(_) => continue,
                 };
                 *field += n;
@@ -55,46 +55,41 @@ impl Trends {
         Ok(all)
     }
 
-    /// How long Valetkey's own part of calls took, in spans of so many hours, by the first of each.
+    /// How long Valetkey's own part of calls took, by day of the epoch.
     ///
     /// # Errors
     /// As [`Trends::calls`].
-    pub async fn own_time(
-        &self,
-        hours: RangeInclusive<u64>,
-        span: u64,
-    ) -> Result<BTreeMap<u64, Percentiles>, Unavailable> {
+    pub async fn own_time(&self, days: RangeInclusive<u64>) -> Result<BTreeMap<u64, Percentiles>, Unavailable> {
         let none = Totals::default().own;
         let own = (0..=u8::MAX).map(Measure::Own).take(none.len());
-        let mut spans = BTreeMap::new();
-        for (at, (_, counts)) in self.counts(own, hours.clone()).await?.into_iter().enumerate() {
-            for (hour, n) in counts {
-                let first = hours.start() + (hour - hours.start()) / span * span;
-                spans.entry(first).or_insert(none)[at] += n;
+        let mut all = BTreeMap::new();
+        for (at, (_, counts)) in self.counts(own, days).await?.into_iter().enumerate() {
+            for (day, n) in counts {
+                all.entry(day).or_insert(none)[at] += n;
             }
         }
         let percentiles = |counts: &[u64]| Percentiles { median: percentile(counts, 50), p99: percentile(counts, 99) };
-        Ok(spans.iter().map(|(first, counts)| (*first, percentiles(counts))).collect())
+        Ok(all.iter().map(|(day, counts)| (*day, percentiles(counts))).collect())
     }
 
     /// The counters of these measures, in their order.
     async fn counts(
         &self,
         measures: impl IntoIterator<Item = Measure>,
-        hours: RangeInclusive<u64>,
+        days: RangeInclusive<u64>,
     ) -> Result<Vec<(Measure, Vec<(u64, u64)>)>, Unavailable> {
         let root = self.roots.get().await?;
         let read = measures.into_iter().map(|measure| {
-            let (counter, hours) = (measure.counter(&root), hours.clone());
-            async move { Ok((measure, self.store.counts(&counter, hours).await?)) }
+            let (counter, days) = (measure.counter(&root), days.clone());
+            async move { Ok((measure, self.store.counts(&counter, days).await?)) }
         });
         try_join_all(read).await
     }
 
-    /// The hours from so many days ago until now.
-    pub fn hours(now: Timestamp, days: u64) -> RangeInclusive<u64> {
-        let last = super::hour(now);
-        last.saturating_sub((days * 24).saturating_sub(1))..=last
+    /// So many days, of which today is the last.
+    pub fn days(now: Timestamp, count: u64) -> RangeInclusive<u64> {
+        let last = super::day(now);
+        last.saturating_sub(count.saturating_sub(1))..=last
     }
 }
 

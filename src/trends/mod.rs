@@ -1,4 +1,4 @@
-//! How things went, hour by hour and over all replicas, for whoever looks back: calls and how they ended, Valetkey's own part of
+//! How things went, day by day (UTC) and over all replicas, for whoever looks back: calls and how they ended, Valetkey's own part of
 //! their time, refreshes. Each process writes what its metrics have grown by since the last minute into the store's counters,
 //! under names that say nothing; what of a minute was not written yet when a process is killed is missing. Knows no caller, no
 //! service and no path, and draws nothing.
@@ -9,7 +9,7 @@ mod look_back;
 use data_encoding::HEXLOWER;
 
 pub use keeper::Trends;
-pub use look_back::{Hour, Percentiles};
+pub use look_back::{Day, Percentiles};
 
 use crate::{clock::Timestamp, telemetry::metrics::Totals, vault::Root};
 
@@ -51,9 +51,9 @@ impl Measure {
     }
 }
 
-/// The hour, since the epoch.
-const fn hour(at: Timestamp) -> u64 {
-    at.seconds() / 3600
+/// The day, since the epoch.
+const fn day(at: Timestamp) -> u64 {
+    at.seconds() / 86_400
 }
 
 #[cfg(test)]

@@ -107,14 +107,18 @@ pub(super) async fn read(state: &State, request: Request<Body>) -> Result<(Form,
     }
 }
 
-/// Reads a form that a page of ours sent to the very host that served the page: where no `public_url` says which that is. A
-/// browser's cookie there is sent by our own pages alone (`SameSite=Strict`), so it needs no token.
+/// Reads a form that a page of ours sent to the very host that served the page: where no `public_url` says which that is. The
+/// browser has to say so, by Fetch Metadata or `Origin`: a cookie with `SameSite=Strict` also comes with what a page on
+/// another port of that host sends.
 pub(super) async fn read_from_this_host(request: Request<Body>) -> Result<Form, FormError> {
     let (parts, body) = request.into_parts();
     let text = |name: http::HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let scheme = text(http::header::ORIGIN).and_then(|origin| origin.split_once("://")).map(|(scheme, _)| scheme);
     let own = scheme.zip(text(http::header::HOST)).map(|(scheme, host)| format!("{scheme}://{host}"));
-    if !same_origin(&parts.headers, own.as_deref().unwrap_or_default()) {
+    let own = own.unwrap_or_default();
+    let is_told = text(http::HeaderName::from_static("sec-fetch-site")).is_some()
+        || text(http::header::ORIGIN).is_some_and(|origin| origin == own);
+    if !is_told || !same_origin(&parts.headers, &own) {
         return Err(FormError::Foreign);
     }
     fields(&parts.headers, body).await.map(Form)

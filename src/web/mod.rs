@@ -89,7 +89,7 @@ pub struct Parts {
     pub audit: AuditReader,
     /// The shared secret, for form tokens.
     pub roots: Roots,
-    /// How things went, by the hour.
+    /// How things went, by the day.
     pub trends: Arc<Trends>,
     /// Operators' browsers.
     pub operators: Operators,

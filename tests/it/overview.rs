@@ -74,6 +74,15 @@ async fn what_cannot_make_a_link_says_why() {
     assert_eq!(output.status.code(), Some(2));
     assert!(printed(&output).contains("admin.token"), "{}", printed(&output));
     assert_eq!(valetkey.admin_get("/admin").await.status, 404);
+    let valetkey = start().await;
+    let file = valetkey.config_file();
+    for url in
+        ["javascript:alert(1)", "http://localhost:1/admin", "http://localhost:1/?x=1", "http://localhost:1/#x", ""]
+    {
+        let output = run(&["admin-link", "--config", file.to_str().expect("UTF-8"), "--url", url]);
+        assert_eq!(output.status.code(), Some(2), "{url}: {}", printed(&output));
+        assert!(output.stdout.is_empty(), "{url}: {}", printed(&output));
+    }
 }
 
 #[tokio::test]

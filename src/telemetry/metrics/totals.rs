@@ -1,4 +1,4 @@
-//! What has been counted of all services together, in a few figures: for whoever keeps them by the hour. A scrape has them by
+//! What has been counted of all services together, in a few figures: for whoever keeps them by the day. A scrape has them by
 //! service and in more detail.
 
 use super::{

@@ -48,6 +48,7 @@ async fn make(
         }
         let admin = state.parts.settings.admin.as_ref().ok_or_else(Refusal::not_found)?;
         let link = state.parts.operators.link(admin, (asked, of), LIFE, state.now()).await?;
+        tracing::info!(request_id = %id, rights = ?asked, "a link to /admin was made");
         Ok(OperatorLink { path: format!("/admin/sign-in?link={link}"), rights: asked, expires_in: LIFE.as_secs() })
     };
     match made.await {

@@ -39,6 +39,7 @@ pub use operators::{Operators, Rights};
 pub(super) fn routes() -> Router<Arc<State>> {
     Router::new()
         .route("/admin", get(overview::show))
+        .route("/admin/", get(async || page::see_other("/admin")))
         .route("/admin/-/{asset}", get(assets::asset))
         .route("/admin/sign-in", get(sign_in::show).post(sign_in::sign_in))
         .route("/admin/sign-out", post(sign_in::sign_out))

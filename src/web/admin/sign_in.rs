@@ -50,6 +50,9 @@ pub(super) async fn rights(visit: &Visit, admin: &Admin) -> Result<Option<Rights
 
 /// The page with the form.
 pub(super) fn ask(visit: &Visit, status: StatusCode, wrong: bool) -> Response {
+    if is_in_the_clear(&visit.headers) {
+        return in_the_clear(visit);
+    }
     let page = SignInPage { f: frame(visit), link: None, wrong };
     page::render(&page, status, &Forms::Own)
 }
@@ -57,6 +60,9 @@ pub(super) fn ask(visit: &Visit, status: StatusCode, wrong: bool) -> Response {
 /// `GET /admin/sign-in?link=`.
 pub(super) async fn show(visit: Visit, RawQuery(query): RawQuery) -> Response {
     let Some(admin) = admin(&visit) else { return nothing_here(&visit) };
+    if is_in_the_clear(&visit.headers) {
+        return in_the_clear(&visit);
+    }
     let Some(link) = parameter(query.as_deref(), "link") else {
         return ask(&visit, StatusCode::OK, false);
     };
@@ -73,6 +79,9 @@ pub(super) async fn show(visit: Visit, RawQuery(query): RawQuery) -> Response {
 /// `POST /admin/sign-in`, with `link` or `token`.
 pub(super) async fn sign_in(visit: Visit, request: Request<Body>) -> Response {
     let Some(admin) = admin(&visit).cloned() else { return nothing_here(&visit) };
+    if is_in_the_clear(&visit.headers) {
+        return in_the_clear(&visit);
+    }
     let form = match forms::read_from_this_host(request).await {
         Ok(form) => form,
         Err(error) => return form_error(&visit, error),
@@ -94,6 +103,12 @@ pub(super) async fn sign_in(visit: Visit, request: Request<Body>) -> Response {
         }
     };
     let Ok(cookie) = cookie else { return unavailable(&visit) };
+    // Whoever this browser was before, it is no longer.
+    if let Some(before) = cookies::read(&visit.headers, COOKIE) {
+        let _ = operators.sign_out(before).await;
+    }
+    let way = if form.get("link").is_some() { "link" } else { "token" };
+    tracing::info!(request_id = %visit.id, client = ?visit.cause.address, way, "an operator signed in");
     let mut response = page::see_other("/admin");
     set(response.headers_mut(), &visit.headers, &cookie, SESSION.as_secs());
     response
@@ -101,6 +116,9 @@ pub(super) async fn sign_in(visit: Visit, request: Request<Body>) -> Response {
 
 /// `POST /admin/sign-out`.
 pub(super) async fn sign_out(visit: Visit, request: Request<Body>) -> Response {
+    if admin(&visit).is_none() {
+        return nothing_here(&visit);
+    }
     if let Err(error) = forms::read_from_this_host(request).await {
         return form_error(&visit, error);
     }
@@ -112,6 +130,28 @@ pub(super) async fn sign_out(visit: Visit, request: Request<Body>) -> Response {
     let mut response = page::see_other("/admin");
     set(response.headers_mut(), &visit.headers, "", 0);
     response
+}
+
+/// Whether a browser comes in by plain HTTP from another machine: it would not keep the cookie. Browsers send Fetch Metadata to
+/// loopback and by TLS, and nowhere else.
+fn is_in_the_clear(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let is_by_tls = text("sec-fetch-site").is_some() || text("origin").is_some_and(|from| from.starts_with("https://"));
+    !is_by_tls && !text("host").is_some_and(is_loopback_host)
+}
+
+fn in_the_clear(visit: &Visit) -> Response {
+    notice(
+        visit,
+        StatusCode::BAD_REQUEST,
+        &Notice {
+            heading: "Not by this way".to_owned(),
+            body: "What is sent here could be read on the way, and browsers keep no session of such a page.".to_owned(),
+            advice:
+                "Come by TLS, or through a port-forward to this machine’s own address. A link is as good as before."
+                    .to_owned(),
+        },
+    )
 }
 
 /// Sets the cookie. Browsers take `Secure` on plain HTTP nowhere but on loopback, and there not all of them do.

@@ -16,6 +16,7 @@ use crate::{
     config::Language,
     connection::{Counted, Filter, PartError, Parted},
     events::Cause,
+    id::ServiceName,
     secret::SecretString,
     web::{
         State,
@@ -78,10 +79,11 @@ async fn count(visit: &Visit, form: &Form) -> Response {
     let services = &visit.state.parts.services;
     let service = match form.get("service").filter(|name| !name.is_empty()) {
         None => None,
-        Some(name) => match services.get(name).and_then(|service| services.owner(service)) {
-            Some(owner) => Some(owner.name.clone()),
-            None => {
-                let what = ("Nothing was counted", "There is no such service.", "Choose one from the list.");
+        // One that is no longer configured has connections, too.
+        Some(name) => match ServiceName::parse(name) {
+            Ok(name) => Some(name),
+            Err(_) => {
+                let what = ("Nothing was counted", "This is no service's name.", "Choose one from the list.");
                 return said(visit, StatusCode::BAD_REQUEST, what);
             }
         },
@@ -103,8 +105,11 @@ async fn count(visit: &Visit, form: &Form) -> Response {
             };
             page::render(&page, StatusCode::OK, &Forms::Own)
         }
-        Ok(_) => {
-            let why = format!("Every connection was used in the last {days} days.");
+        Ok(Counted { unreadable, .. }) => {
+            let mut why = format!("Nothing that can be disconnected has gone unused for {days} days.");
+            if unreadable > 0 {
+                why += &format!(" {unreadable} can’t be opened by any key of the vault; they stay.");
+            }
             said(visit, StatusCode::OK, ("There is nothing to disconnect", &why, ""))
         }
     }

@@ -253,8 +253,8 @@ async fn the_overview_says_how_a_month_went() {
     assert_eq!(page.matches("<svg ").count(), 4 + 4, "four charts, and four services that people connect to");
     // What the charts show, their tables say.
     let answered: u64 = month.state.parts.metrics.totals().answered;
-    let totals = month.state.parts.trends.calls(crate::trends::Trends::hours(month.site.rig.clock.now(), 31)).await;
-    assert_eq!(totals.unwrap().values().map(|hour| hour.answered).sum::<u64>(), answered);
+    let totals = month.state.parts.trends.calls(Trends::days(month.site.rig.clock.now(), 32)).await;
+    assert_eq!(totals.unwrap().values().map(|day| day.answered).sum::<u64>(), answered);
     // Looking for somebody finds theirs and nobody else's.
     let found = text(&shown(&mut desk, &month.site, "?user=user-2&service=&type=").await);
     assert!(found.contains("user-2") && !found.contains("user-3"), "{found}");
@@ -264,7 +264,7 @@ async fn the_overview_says_how_a_month_went() {
     for days in ["0", "many", "3651"] {
         desk.post(&month.site, "/admin/unused", &[("days", days)]).await.assert_page(400);
     }
-    desk.post(&month.site, "/admin/unused", &[("days", "20"), ("service", "none")]).await.assert_page(400);
+    desk.post(&month.site, "/admin/unused", &[("days", "20"), ("service", "No Such")]).await.assert_page(400);
     let none = desk.post(&month.site, "/admin/unused", &[("days", "300")]).await;
     none.assert_page(200);
     assert!(none.body.contains("There is nothing to disconnect"), "{}", none.body);

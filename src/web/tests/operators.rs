@@ -57,8 +57,9 @@ impl Desk {
         let request = Request::post(path)
             .header("host", "127.0.0.1:9090")
             .header("origin", origin)
-            .header("sec-fetch-site", relation)
             .header("content-type", "application/x-www-form-urlencoded");
+        // Some browsers don't say.
+        let request = if relation.is_empty() { request } else { request.header("sec-fetch-site", relation) };
         self.send(site, request, Body::from(body)).await
     }
 
@@ -103,6 +104,10 @@ async fn the_page_is_shown_to_nobody_who_has_not_signed_in() {
     for path in ["/admin", "/admin/sign-in"] {
         assert_eq!(desk.get(&without, path).await.status, 404, "{path}");
     }
+    for path in ["/admin/sign-in", "/admin/sign-out", "/admin/unused"] {
+        assert_eq!(desk.post(&without, path, &[("token", TOKEN)]).await.status, 404, "{path}");
+    }
+    assert_eq!(desk.get(&site, "/admin/").await.location().path(), "/admin");
 }
 
 #[tokio::test]
@@ -189,8 +194,12 @@ async fn what_another_site_sends_signs_nobody_in_or_out() {
     let mut desk = Desk::signed_in(&site, TOKEN).await;
     let (cookie, link) = (desk.cookie.clone(), link(&site, TOKEN, "read").await);
     let secret = link.split_once("link=").unwrap().1.to_owned();
-    for from in [("https://evil.example", "cross-site"), ("http://127.0.0.1:8080", "same-site"), ("null", "cross-site")]
-    {
+    for from in [
+        ("https://evil.example", "cross-site"),
+        ("http://127.0.0.1:8080", "same-site"),
+        ("null", "cross-site"),
+        ("null", ""),
+    ] {
         for (path, fields) in [
             ("/admin/sign-in", vec![("link", secret.as_str())]),
             ("/admin/sign-out", vec![]),
@@ -201,6 +210,43 @@ async fn what_another_site_sends_signs_nobody_in_or_out() {
         }
     }
     assert_eq!(desk.get(&site, "/admin").await.status, 200);
+}
+
+#[tokio::test]
+async fn nothing_is_asked_for_or_spent_where_it_could_be_read_on_the_way() {
+    let site = site();
+    let link = link(&site, TOKEN, "read").await;
+    let secret = link.split_once("link=").unwrap().1;
+    let far = |method: &str, path: &str| {
+        Request::builder().method(method).uri(path).header("host", "10.0.0.5:9090").header("origin", "null")
+    };
+    let form = |text: String| Body::from(text);
+    for (method, path, body) in [
+        ("GET", link.as_str(), String::new()),
+        ("GET", "/admin/sign-in", String::new()),
+        ("GET", "/admin", String::new()),
+        ("POST", "/admin/sign-in", format!("link={secret}")),
+        ("POST", "/admin/sign-in", format!("token={TOKEN}")),
+    ] {
+        let request = far(method, path).header("content-type", "application/x-www-form-urlencoded");
+        let got = site.send(request.body(form(body)).unwrap()).await;
+        got.assert_page(400);
+        assert!(got.body.contains("port-forward") && !got.body.contains("<form"), "{}", got.body);
+        assert!(!got.headers.contains_key(header::SET_COOKIE));
+    }
+    // By TLS, as a browser says, it is another matter.
+    let request = far("GET", &link).header("sec-fetch-site", "none");
+    site.send(request.body(Body::empty()).unwrap()).await.assert_page(200);
+}
+
+#[tokio::test]
+async fn a_browser_that_signs_in_again_is_no_longer_who_it_was() {
+    let site = site();
+    let mut desk = Desk::signed_in(&site, TOKEN).await;
+    let mut copy = Desk { cookie: desk.cookie.clone() };
+    assert_eq!(desk.post(&site, "/admin/sign-in", &[("token", READ_TOKEN)]).await.status, 303);
+    assert!(desk.get(&site, "/admin").await.body.contains("You may look"));
+    copy.get(&site, "/admin").await.assert_page(401);
 }
 
 #[tokio::test]

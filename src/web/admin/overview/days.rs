@@ -1,80 +1,73 @@
-//! From what was counted by the hour to charts by the day.
+//! From what was counted by the day to charts.
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use super::moments::day;
+use super::moments;
 use crate::{
     clock::Timestamp,
-    trends::{Hour, Percentiles},
+    trends::{Day, Percentiles},
     web::charts::{OverTime, Series, Tone},
 };
 
-const HOURS: u64 = 24;
-
 /// A line of a chart, and what it counts.
-type Counted = (&'static str, Tone, fn(&Hour) -> u64);
+type Counted = (&'static str, Tone, fn(&Day) -> u64);
 
-/// The first hours of the days in this range, which is a whole number of days.
-fn days(hours: &RangeInclusive<u64>) -> impl Iterator<Item = u64> + Clone {
-    hours.clone().step_by(24)
-}
-
-/// A day as a chart names it: `29 Nov`. Where days don't begin at midnight, it is the day on which most of it lies.
-pub(super) fn label(first_hour: u64) -> String {
-    day(Timestamp::from_seconds((first_hour + HOURS / 2) * 3600))
-}
-
-fn sum(hours: &BTreeMap<u64, Hour>, first: u64, of: fn(&Hour) -> u64) -> Option<f64> {
-    let total: u64 = hours.range(first..first + HOURS).map(|(_, hour)| of(hour)).sum();
-    #[expect(clippy::cast_precision_loss, reason = "three digits of it are shown")]
-    Some(total as f64)
+/// Days as a chart names them, by their number since the epoch: `29 Nov`. Of the last one only a part has passed.
+fn labels(days: &RangeInclusive<u64>) -> Vec<String> {
+    let label = |day| match day == *days.end() {
+        true => "so far today".to_owned(),
+        false => moments::day(Timestamp::from_seconds(day * 86_400)),
+    };
+    days.clone().map(label).collect()
 }
 
 fn by_day(
     title: String,
     unit: &'static str,
-    (hours, range): (&BTreeMap<u64, Hour>, &RangeInclusive<u64>),
+    (counted, days): (&BTreeMap<u64, Day>, &RangeInclusive<u64>),
     series: &[Counted],
 ) -> OverTime {
+    #[expect(clippy::cast_precision_loss, reason = "three digits of it are shown")]
+    let value = |day: u64, of: fn(&Day) -> u64| counted.get(&day).map_or(0, of) as f64;
     let series = series.iter().map(|(name, tone, of)| Series {
         name,
         tone: *tone,
-        values: days(range).map(|first| sum(hours, first, *of)).collect(),
+        values: days.clone().map(|day| Some(value(day, *of))).collect(),
     });
-    OverTime { title, unit, labels: days(range).map(label).collect(), series: series.collect() }
+    OverTime { title, unit, labels: labels(days), series: series.collect() }
 }
 
 /// Calls, by how they ended.
-pub(super) fn calls(hours: &BTreeMap<u64, Hour>, range: &RangeInclusive<u64>) -> OverTime {
+pub(super) fn calls(counted: &BTreeMap<u64, Day>, days: &RangeInclusive<u64>) -> OverTime {
     let series: [Counted; 3] = [
-        ("answered", Tone::Good, |hour| hour.answered),
-        ("refused", Tone::Warn, |hour| hour.refused),
-        ("failed", Tone::Bad, |hour| hour.failed),
+        ("answered", Tone::Good, |day| day.answered),
+        ("refused", Tone::Warn, |day| day.refused),
+        ("failed", Tone::Bad, |day| day.failed),
     ];
-    by_day("Calls a day, by how they ended".to_owned(), "calls", (hours, range), &series)
+    by_day("Calls a day, by how they ended".to_owned(), "calls", (counted, days), &series)
 }
 
 /// Tokens that were renewed, or not.
-pub(super) fn refreshes(hours: &BTreeMap<u64, Hour>, range: &RangeInclusive<u64>) -> OverTime {
+pub(super) fn refreshes(counted: &BTreeMap<u64, Day>, days: &RangeInclusive<u64>) -> OverTime {
     let series: [Counted; 2] =
-        [("renewed", Tone::Good, |hour| hour.renewed), ("not renewed", Tone::Bad, |hour| hour.not_renewed)];
-    by_day("Tokens renewed a day".to_owned(), "refreshes", (hours, range), &series)
+        [("renewed", Tone::Good, |day| day.renewed), ("not renewed", Tone::Bad, |day| day.not_renewed)];
+    by_day("Tokens renewed a day".to_owned(), "refreshes", (counted, days), &series)
 }
 
 /// Valetkey's own part of calls, in milliseconds.
-pub(super) fn own_time(spans: &BTreeMap<u64, Percentiles>, range: &RangeInclusive<u64>) -> OverTime {
+pub(super) fn own_time(known: &BTreeMap<u64, Percentiles>, days: &RangeInclusive<u64>) -> OverTime {
     let line = |name, tone, of: fn(&Percentiles) -> f64| Series {
         name,
         tone,
-        values: days(range).map(|first| spans.get(&first).map(|span| of(span) * 1e3)).collect(),
+        values: days.clone().map(|day| known.get(&day).map(|percentiles| of(percentiles) * 1e3)).collect(),
     };
     OverTime {
         title: "Valetkey’s own part, in ms".to_owned(),
         unit: "ms",
-        labels: days(range).map(label).collect(),
+        labels: labels(days),
         series: vec![
-            line("median", Tone::Good, |span| span.median),
-            line("99 of 100 calls", Tone::Plain, |span| span.p99),
+            line("median", Tone::Good, |percentiles| percentiles.median),
+            line("99 of 100 calls", Tone::Plain, |percentiles| percentiles.p99),
         ],
     }
 }
@@ -84,20 +77,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hours_add_up_to_days() {
-        let range = 1000..=1047;
-        let hour = |answered| Hour { answered, ..Hour::default() };
-        let hours = [(1000, hour(1)), (1023, hour(2)), (1024, hour(4)), (1047, hour(8))].into();
-        let chart = calls(&hours, &range);
-        assert_eq!(chart.series[0].values, [Some(3.0), Some(12.0)]);
-        assert_eq!(chart.labels.len(), 2);
-    }
-
-    #[test]
-    fn a_day_is_named_by_where_most_of_it_lies() {
-        let midnight = Timestamp::parse_date("2026-03-01").unwrap().seconds() / 3600;
-        assert_eq!(label(midnight), "1 Mar");
-        assert_eq!(label(midnight - 10), "1 Mar");
-        assert_eq!(label(midnight - 13), "28 Feb");
+    fn each_day_has_its_place_and_today_says_so() {
+        let today = Timestamp::parse_date("2026-03-02").unwrap().seconds() / 86_400;
+        let day = |answered| Day { answered, ..Day::default() };
+        let chart = calls(&[(today - 2, day(3)), (today, day(8))].into(), &(today - 2..=today));
+        assert_eq!(chart.series[0].values, [Some(3.0), Some(0.0), Some(8.0)]);
+        assert_eq!(chart.labels, ["28 Feb", "1 Mar", "so far today"]);
     }
 }

@@ -1,10 +1,13 @@
-//! Asks everybody who knows something, all at once. Who can't say anything now leaves a gap and delays nobody else.
+//! Asks everybody who knows something, all at once. Who can't say anything before long leaves a gap.
+
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use tokio::time::timeout;
 
 use super::{
     Chart, ConnectionRow, Counted, FailureRow, FunnelCard, Funnels, Overview, Search, days,
-    moments::Moment,
+    moments::{self, Moment},
     problems::{self, Problem},
 };
 use crate::{
@@ -12,6 +15,7 @@ use crate::{
     connection::Unavailable,
     consent::{LOW_CONVERSION, Report},
     events::failures::Failure,
+    id::ServiceName,
     provider::Service,
     telemetry::metrics::{Census, ConnectionState, DAYS_AHEAD},
     trends::Trends,
@@ -30,21 +34,27 @@ const FAILURE_HOURS: u32 = 24;
 /// How many kinds of failures are shown.
 const FAILURES: usize = 30;
 
+/// How long anybody is waited for. Who takes longer has nothing to say now.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// What the page shows.
 pub(super) async fn overview(state: &State, search: &Search) -> Overview {
-    let hours = Trends::hours(state.now(), DAYS);
+    let days = Trends::days(state.now(), DAYS);
     let trends = &state.parts.trends;
-    let own_time = trends.own_time(hours.clone(), 24);
-    let (calls, own_time, funnels, failures, audit) =
-        tokio::join!(trends.calls(hours.clone()), own_time, funnels(state), failures(state), search.run(state));
-    let calls = calls.ok();
-    let failures = failures.ok();
+    let (calls, own_time, funnels, failures, audit) = tokio::join!(
+        soon(async { trends.calls(days.clone()).await.ok() }),
+        soon(async { trends.own_time(days.clone()).await.ok() }),
+        soon(async { funnels(state).await.ok() }),
+        soon(async { failures(state).await.ok() }),
+        soon(search.run(state)),
+    );
+    let is_away = calls.is_none() || own_time.is_none() || funnels.is_none() || failures.is_none() || audit.is_none();
     Overview {
-        problems: problems(state, failures.as_deref().unwrap_or_default()),
-        calls: calls.as_ref().map(|calls| Chart::columns(days::calls(calls, &hours))),
-        own_time: own_time.ok().map(|spans| Chart::lines(days::own_time(&spans, &hours))),
-        refreshes: calls.as_ref().map(|calls| Chart::columns(days::refreshes(calls, &hours))),
-        funnels: funnels.ok(),
+        problems: problems(state, is_away, failures.as_deref().unwrap_or_default()),
+        calls: calls.as_ref().map(|calls| Chart::columns(days::calls(calls, &days))),
+        own_time: own_time.map(|known| Chart::lines(days::own_time(&known, &days))),
+        refreshes: calls.as_ref().map(|calls| Chart::columns(days::refreshes(calls, &days))),
+        funnels,
         failures: failures
             .map(|all| all.into_iter().take(FAILURES).map(|failure| FailureRow::of(failure, state.now())).collect()),
         connections: state.parts.metrics.census().map(|census| connections(state, &census)),
@@ -52,8 +62,17 @@ pub(super) async fn overview(state: &State, search: &Search) -> Overview {
     }
 }
 
-fn problems(state: &State, failures: &[Failure]) -> Vec<Problem> {
+/// What somebody has to say before long.
+async fn soon<T>(asked: impl Future<Output = Option<T>>) -> Option<T> {
+    timeout(PATIENCE, asked).await.ok().flatten()
+}
+
+/// `is_away`: some part of the page could not be had.
+fn problems(state: &State, is_away: bool, failures: &[Failure]) -> Vec<Problem> {
     let mut all = problems::of_readiness(&state.parts.health.readiness());
+    if is_away && all.is_empty() {
+        all.push(problems::of_silence());
+    }
     all.extend(state.parts.metrics.circuits_open().iter().map(problems::of_circuit));
     all.extend(failures.iter().filter(|failure| failure.alerted).map(problems::of_failure));
     all
@@ -62,6 +81,20 @@ fn problems(state: &State, failures: &[Failure]) -> Vec<Problem> {
 /// The services that own connections.
 fn owners(state: &State) -> impl Iterator<Item = &Service> {
     state.parts.services.iter().map(AsRef::as_ref).filter(|service| service.owner == service.name)
+}
+
+/// The same, and those that are no longer configured and have connections still: their names and titles.
+fn named(state: &State) -> Vec<(ServiceName, String)> {
+    let census = state.parts.metrics.census().unwrap_or_default();
+    let known = owners(state).map(|service| (service.name.clone(), service.title.clone()));
+    let is_gone = |name: &ServiceName| owners(state).all(|service| service.name != *name);
+    let gone = census.services.into_keys().filter(is_gone);
+    known.chain(gone.map(|name| (name.clone(), format!("{name}, not configured")))).collect()
+}
+
+/// Whatever may be looked for: names and titles.
+pub(super) fn services(state: &State) -> Vec<(String, String)> {
+    named(state).into_iter().map(|(name, title)| (name.to_string(), title)).collect()
 }
 
 async fn funnels(state: &State) -> Result<Funnels, Unavailable> {
@@ -86,19 +119,20 @@ async fn failures(state: &State) -> Result<Vec<Failure>, Unavailable> {
 }
 
 fn connections(state: &State, census: &Census) -> Counted {
-    let rows = owners(state).map(|service| {
-        let tally = census.services.get(&service.name).copied().unwrap_or_default();
+    let row = |(name, title): (ServiceName, String)| {
+        let tally = census.services.get(&name).copied().unwrap_or_default();
         let of = |state: ConnectionState| tally.by_state[state as usize];
         ConnectionRow {
-            title: service.title.clone(),
+            title,
             active: of(ConnectionState::Active),
             pending: of(ConnectionState::Pending),
             invalid: of(ConnectionState::Invalid),
             on_key: tally.on_api_key,
         }
-    });
-    let first = census.at.seconds() / 3600;
-    let labels = (0..DAYS_AHEAD as u64).map(|day| days::label(first + day * 24)).collect();
+    };
+    let rows = named(state).into_iter().map(row);
+    let from = |day: u64| moments::day(census.at.plus(Duration::from_secs(day * 86_400)));
+    let labels = (0..DAYS_AHEAD as u64).map(from).collect();
     #[expect(clippy::cast_precision_loss, reason = "three digits of it are shown")]
     let ending = |day: usize| census.services.values().map(|tally| tally.ending_by_day[day]).sum::<u64>() as f64;
     let series = Series {

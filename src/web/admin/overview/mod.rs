@@ -125,6 +125,7 @@ struct OverviewPage<'a> {
     rights: Rights,
     now: Moment,
     o: Overview,
+    /// Their names and titles.
     services: Vec<(String, String)>,
     search: Search,
     types: [&'static str; TYPES.len()],
@@ -139,14 +140,13 @@ pub(super) async fn show(visit: Visit, RawQuery(query): RawQuery) -> Response {
         Err(response) => return response,
     };
     let state = &*visit.state;
-    let services = state.parts.services.iter().filter(|service| service.owner == service.name);
     let search = Search::of(query.as_deref());
     let page = OverviewPage {
         f: frame(&visit),
         rights,
         now: Moment::of(state.now(), state.now()),
         o: gather::overview(state, &search).await,
-        services: services.map(|service| (service.name.to_string(), service.title.clone())).collect(),
+        services: gather::services(state),
         search,
         types: TYPES,
     };

@@ -68,6 +68,15 @@ fn known(part: &str) -> (&str, &'static str, Option<&'static str>) {
     }
 }
 
+/// Somebody said nothing, though readiness knows of no trouble.
+pub(super) fn of_silence() -> Problem {
+    Problem {
+        what: "The store: it answers too late, or not at all, so a part of this page is missing.".to_owned(),
+        advice: "Load the page again. If it stays so, see whether Redis is busy.",
+        runbook: Some("ValetkeyStoreSlow"),
+    }
+}
+
 /// A token endpoint that nobody asks.
 pub(super) fn of_circuit(service: &ServiceName) -> Problem {
     Problem {
@@ -104,8 +113,11 @@ mod tests {
     fn each_runbook_is_a_section_of_the_operations_manual() {
         let manual = include_str!("../../../../docs/OPERATIONS.md");
         let parts = ["store", "vault", "root", "callers", "connections", "configuration"];
-        let named =
-            parts.iter().filter_map(|part| known(part).2).chain(["ValetkeyCircuitOpen", "ValetkeyFailureSpike"]);
+        let named = parts.iter().filter_map(|part| known(part).2).chain([
+            "ValetkeyCircuitOpen",
+            "ValetkeyFailureSpike",
+            "ValetkeyStoreSlow",
+        ]);
         for section in named {
             let heading = |line: &str| line.strip_prefix("## ").or(line.strip_prefix("### ")) == Some(section);
             assert!(manual.lines().any(heading), "docs/OPERATIONS.md has no section {section}");

@@ -24,12 +24,16 @@ pub(super) struct Search {
     pub service: String,
     pub kind: String,
     cursor: String,
+    /// The query names something else, or something twice.
+    misspelt: bool,
 }
 
 /// Events, the newest first.
 #[derive(Default)]
 pub(super) struct Found {
     pub events: Vec<EventRow>,
+    /// How many more no key opens.
+    pub unreadable: u64,
     /// The page with those before them.
     pub older: Option<String>,
     /// What was asked for can't be.
@@ -51,7 +55,11 @@ impl Search {
     /// What a query asks for.
     pub fn of(query: Option<&str>) -> Self {
         let text = |name| parameter(query, name).map(|text| text.trim().to_owned()).unwrap_or_default();
-        Self { user: text("user"), service: text("service"), kind: text("type"), cursor: text("cursor") }
+        let names: Vec<_> =
+            url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).map(|(name, _)| name).collect();
+        let is_known = |name: &str| ["user", "service", "type", "cursor"].contains(&name);
+        let misspelt = names.iter().enumerate().any(|(at, name)| !is_known(name) || names[..at].contains(name));
+        Self { user: text("user"), service: text("service"), kind: text("type"), cursor: text("cursor"), misspelt }
     }
 
     /// Looks for them. `None`: store or keys are away.
@@ -67,6 +75,10 @@ impl Search {
         fn given(text: &str) -> Option<&str> {
             Some(text).filter(|text| !text.is_empty())
         }
+        if self.misspelt {
+            let advice = "This address asks for something else than the form does, or twice. Search again.";
+            return Err(NotAsked::Wrong(advice.to_owned()));
+        }
         let asked = Asked {
             user: given(&self.user),
             service: given(&self.service),
@@ -79,6 +91,7 @@ impl Search {
         let page = state.parts.audit.page(&filter, after, SHOWN).await.map_err(Unavailable::from)?;
         let now = state.now();
         Ok(Found {
+            unreadable: page.unreadable,
             events: page.events.into_iter().map(|event| EventRow::of(ShownEvent::from(event), now)).collect(),
             older: page.next.map(|next| self.behind(&next.text())),
             wrong: None,
@@ -128,6 +141,14 @@ mod tests {
     fn the_page_before_looks_for_the_same() {
         let search = Search::of(Some("user=a%26b&type=revoked&service=&cursor=x"));
         assert_eq!(search.behind("next"), "/admin?user=a%26b&type=revoked&cursor=next#audit");
+    }
+
+    #[test]
+    fn what_the_form_never_asks_for_is_refused() {
+        assert!(!Search::of(Some("user=a&service=&type=&cursor=x")).misspelt);
+        for query in ["user=a&user=b", "users=a", "since=7d"] {
+            assert!(Search::of(Some(query)).misspelt, "{query}");
+        }
     }
 
     #[test]
