@@ -145,10 +145,10 @@ fn in_the_clear(visit: &Visit) -> Response {
         visit,
         StatusCode::BAD_REQUEST,
         &Notice {
-            heading: "Not by this way".to_owned(),
-            body: "What is sent here could be read on the way, and browsers keep no session of such a page.".to_owned(),
+            heading: "Not over plain HTTP".to_owned(),
+            body: "This page came over plain HTTP: what is typed here could be read on the way, and no browser would stay signed in.".to_owned(),
             advice:
-                "Come by TLS, or through a port-forward to this machine’s own address. A link is as good as before."
+                "Open it over TLS, or on localhost through a port-forward. A link that you have is still good."
                     .to_owned(),
         },
     )
