@@ -51,7 +51,7 @@ pub(super) async fn rights(visit: &Visit, admin: &Admin) -> Result<Option<Rights
 /// The page with the form.
 pub(super) fn ask(visit: &Visit, status: StatusCode, wrong: bool) -> Response {
     if is_in_the_clear(&visit.headers) {
-        return in_the_clear(visit);
+        return in_the_clear(visit, status);
     }
     let page = SignInPage { f: frame(visit), link: None, wrong };
     page::render(&page, status, &Forms::Own)
@@ -61,7 +61,7 @@ pub(super) fn ask(visit: &Visit, status: StatusCode, wrong: bool) -> Response {
 pub(super) async fn show(visit: Visit, RawQuery(query): RawQuery) -> Response {
     let Some(admin) = admin(&visit) else { return nothing_here(&visit) };
     if is_in_the_clear(&visit.headers) {
-        return in_the_clear(&visit);
+        return in_the_clear(&visit, StatusCode::BAD_REQUEST);
     }
     let Some(link) = parameter(query.as_deref(), "link") else {
         return ask(&visit, StatusCode::OK, false);
@@ -80,7 +80,7 @@ pub(super) async fn show(visit: Visit, RawQuery(query): RawQuery) -> Response {
 pub(super) async fn sign_in(visit: Visit, request: Request<Body>) -> Response {
     let Some(admin) = admin(&visit).cloned() else { return nothing_here(&visit) };
     if is_in_the_clear(&visit.headers) {
-        return in_the_clear(&visit);
+        return in_the_clear(&visit, StatusCode::BAD_REQUEST);
     }
     let form = match forms::read_from_this_host(request).await {
         Ok(form) => form,
@@ -140,10 +140,10 @@ fn is_in_the_clear(headers: &HeaderMap) -> bool {
     !is_by_tls && !text("host").is_some_and(is_loopback_host)
 }
 
-fn in_the_clear(visit: &Visit) -> Response {
+fn in_the_clear(visit: &Visit, status: StatusCode) -> Response {
     notice(
         visit,
-        StatusCode::BAD_REQUEST,
+        status,
         &Notice {
             heading: "Not over plain HTTP".to_owned(),
             body: "This page came over plain HTTP: what is typed here could be read on the way, and no browser would stay signed in.".to_owned(),

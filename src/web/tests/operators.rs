@@ -181,6 +181,11 @@ async fn the_token_that_only_looks_reads_everything_and_changes_nothing() {
         assert!(told["message"].as_str().unwrap().contains("only reads"), "{told}");
     }
     assert_eq!(as_bearer(&site, TOKEN, "DELETE", "/admin/users/ada").await.status, 204);
+    for (token, says) in [(TOKEN, "You may change things"), (READ_TOKEN, "You may look")] {
+        let page = as_bearer(&site, token, "GET", "/admin").await;
+        page.assert_page(200);
+        assert!(page.body.contains(says), "{}", page.body);
+    }
     let mut desk = Desk::signed_in(&site, READ_TOKEN).await;
     assert!(!desk.get(&site, "/admin").await.body.contains("Disconnect what nobody uses"));
     desk.post(&site, "/admin/unused", &[("days", "1")]).await.assert_page(403);
@@ -223,8 +228,7 @@ async fn nothing_is_asked_for_or_spent_where_it_could_be_read_on_the_way() {
     let form = |text: String| Body::from(text);
     for (method, path, body) in [
         ("GET", link.as_str(), String::new()),
-        ("GET", "/admin/sign-in", String::new()),
-        ("GET", "/admin", String::new()),
+        ("GET", "/admin/sign-in?link=x", String::new()),
         ("POST", "/admin/sign-in", format!("link={secret}")),
         ("POST", "/admin/sign-in", format!("token={TOKEN}")),
     ] {
@@ -233,6 +237,11 @@ async fn nothing_is_asked_for_or_spent_where_it_could_be_read_on_the_way() {
         got.assert_page(400);
         assert!(got.body.contains("port-forward") && !got.body.contains("<form"), "{}", got.body);
         assert!(!got.headers.contains_key(header::SET_COOKIE));
+    }
+    for path in ["/admin", "/admin/sign-in"] {
+        let page = site.send(far("GET", path).body(Body::empty()).unwrap()).await;
+        page.assert_page(if path == "/admin" { 401 } else { 400 });
+        assert!(page.body.contains("port-forward") && !page.body.contains("<form"), "{}", page.body);
     }
     // By TLS, as a browser says, it is another matter.
     let request = far("GET", &link).header("sec-fetch-site", "none");

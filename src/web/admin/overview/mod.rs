@@ -10,6 +10,7 @@ use http::StatusCode;
 
 use super::{
     operators::Rights,
+    presented,
     sign_in::{self, frame},
 };
 use crate::{
@@ -134,7 +135,12 @@ struct OverviewPage<'a> {
 /// `GET /admin`.
 pub(super) async fn show(visit: Visit, RawQuery(query): RawQuery) -> Response {
     let Some(admin) = sign_in::admin(&visit) else { return sign_in::nothing_here(&visit) };
-    let rights = match sign_in::rights(&visit, admin).await {
+    // A program shows its token, as on every other route here.
+    let rights = match presented(&visit.state, &visit.headers) {
+        Ok(rights) => Ok(Some(rights)),
+        Err(_) => sign_in::rights(&visit, admin).await,
+    };
+    let rights = match rights {
         Ok(Some(rights)) => rights,
         Ok(None) => return sign_in::ask(&visit, StatusCode::UNAUTHORIZED, false),
         Err(response) => return response,
