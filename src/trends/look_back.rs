@@ -86,7 +86,7 @@ impl Trends {
         try_join_all(read).await
     }
 
-    /// So many days, of which today is the last.
+    /// The last `count` days, today included.
     pub fn days(now: Timestamp, count: u64) -> RangeInclusive<u64> {
         let last = super::day(now);
         last.saturating_sub(count.saturating_sub(1))..=last

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use crate::support::attempts::{End, Person, Step, TokenEndpoint, client};
 use crate::support::config::ADMIN_TOKEN;
 use crate::support::redis::{Outage, Redis};
+use crate::support::redis_groups::Watched;
 use crate::support::rig::with_redis;
 use crate::support::{Alone, Answer, Config, Rig, Store, Valetkey, ports, valetkey, wait};
 
@@ -250,10 +251,27 @@ fn how_many() -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_driven_on_three_replicas_with_a_kill_and_a_store_that_dies_is_counted_exactly() {
-    let attempts = how_many();
-    let (tokens, mut redis) = (TokenEndpoint::start().await, Redis::start().await);
+    let mut redis = Redis::start().await;
     redis.keep().await;
-    let config = with_redis(tokens.service(Config::new(ports::free_port(), ports::free_port())), &redis);
+    let store = with_redis(Config::new(0, 0), &redis).get("store.redis").clone();
+    is_counted_exactly(store, async || {
+        redis.strike(Outage::Killed).await;
+        redis.mend(Outage::Killed).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "on a busy machine Sentinel may fail over twice, which loses what no server kept: run it by itself"]
+async fn what_is_driven_on_three_replicas_with_a_kill_and_a_failover_is_counted_exactly() {
+    let mut watched = Watched::start().await;
+    is_counted_exactly(watched.config(), async || watched.fail_over().await).await;
+}
+
+/// Drives attempts on three replicas that share this store, kills a replica in the middle, and then has something happen to the store.
+async fn is_counted_exactly(store: Value, befalls: impl AsyncFnOnce()) {
+    let (attempts, tokens) = (how_many(), TokenEndpoint::start().await);
+    let config = tokens.service(Config::new(ports::free_port(), ports::free_port())).set("store.redis", store);
     let address = || format!("127.0.0.1:{}", ports::free_port());
     let other = || config.clone().set("listeners.0.address", address()).set("listeners.1.address", address());
     let mut fleet_of = vec![Valetkey::start(&config).await];
@@ -303,8 +321,7 @@ async fn what_is_driven_on_three_replicas_with_a_kill_and_a_store_that_dies_is_c
     fleet_of[1].run().await;
     fleet.spared.store(usize::MAX, Ordering::SeqCst);
     reached(60).await;
-    redis.strike(Outage::Killed).await;
-    redis.mend(Outage::Killed).await;
+    befalls().await;
     while let Some(done) = workers.join_next().await {
         done.expect("a driver panicked");
     }
