@@ -11,6 +11,10 @@ use super::{ports, wait};
 
 const MASTER: &str = "vk";
 
+/// How long a server may be silent. Less than that, and a busy machine's server counts as dead: a second promotion takes
+/// back what the first one's master has acknowledged since.
+const SILENCE_MS: u64 = 2_000;
+
 /// A master, its replica, and three sentinels that watch them.
 pub(crate) struct Watched {
     /// Both servers; which is the master changes.
@@ -95,7 +99,7 @@ fn sentinel(master: &Redis) -> (u16, Process, TempDir) {
     let (port, folder) = (ports::free_port(), TempDir::new().expect("a folder"));
     let config = format!(
         "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor {MASTER} 127.0.0.1 {} 2\nsentinel auth-pass {MASTER} {}\n\
-         sentinel down-after-milliseconds {MASTER} 500\nsentinel failover-timeout {MASTER} 2000\n",
+         sentinel down-after-milliseconds {MASTER} {SILENCE_MS}\nsentinel failover-timeout {MASTER} 5000\n",
         folder.path().display(),
         master.port,
         master.password,
