@@ -121,7 +121,10 @@ pub(super) async fn read_from_this_host(request: Request<Body>) -> Result<Form, 
     if !is_told || !same_origin(&parts.headers, &own) {
         return Err(FormError::Foreign);
     }
-    fields(&parts.headers, body).await.map(Form)
+    let form = Form(fields(&parts.headers, body).await?);
+    // None of our forms says a thing twice; of one that does nobody knows what it means.
+    let is_twice = |(at, (name, _)): (usize, &(String, String))| form.0[..at].iter().any(|(before, _)| before == name);
+    if form.0.iter().enumerate().any(is_twice) { Err(FormError::Unreadable) } else { Ok(form) }
 }
 
 /// The fields of any form, whoever sent it, in their order.

@@ -101,3 +101,18 @@ async fn a_read_only_token_reads_all_and_changes_nothing() {
     assert_eq!(ask(READ_TOKEN, Method::POST, "/admin/links").await, 201);
     assert_eq!(ask(ADMIN_TOKEN, Method::DELETE, "/admin/users/ada").await, 204);
 }
+
+#[tokio::test]
+async fn a_wrong_token_leaves_a_line_in_the_log_and_itself_out_of_it() {
+    let valetkey = start().await;
+    for path in ["/admin", "/admin/audit", "/admin/connections"] {
+        let request = http().get(format!("{}{path}", valetkey.admin)).header("accept", "application/json");
+        let answer = request.bearer_auth("hush-hush-a-guess").send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path}");
+        let id = answer.headers()["valetkey-request-id"].to_str().expect("text");
+        let logs = valetkey.logs();
+        let line = logs.lines().find(|line| line.contains(id) && line.contains("a wrong token for /admin"));
+        assert!(line.is_some_and(|line| line.contains("127.0.0.1")), "{path}: {logs}");
+    }
+    assert!(!valetkey.logs().contains("hush-hush"));
+}

@@ -2,21 +2,13 @@
 
 use std::time::Duration;
 
-use super::{super::*, parsed};
+use super::{super::*, each_is_one_problem, with};
 
 const SECRET: &str = "whsec_dGhlIHRlc3RzJyBvd24gd2ViaG9vayBzZWNyZXQh";
 const FROM: &str = "from: Acme <no-reply@example.com>";
 
 fn config(notifications: &str) -> Result<Notifications, Problems> {
-    let text = format!(
-        "public_url: https://connect.example.com/\n\
-         callers: [{{ issuer: i, audience: a, secret: 0123456789abcdef0123456789abcdef, algorithms: [HS256] }}]\n\
-         store: {{ embedded: {{ path: v.redb }} }}\n\
-         vault: {{ keys: [{{ id: a, key: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8= }}] }}\n\
-         services: {{}}\n\
-         notifications: {{ {notifications} }}\n"
-    );
-    parsed(&text).map(|loaded| loaded.config.notifications)
+    with(&format!("notifications: {{ {notifications} }}")).map(|config| config.notifications)
 }
 
 fn smtp(url: &str, more: &str) -> Smtp {
@@ -60,35 +52,37 @@ fn an_smtp_url_says_how_the_way_is_protected() {
 fn what_cannot_be_meant_is_told_and_no_secret_with_it() {
     let hook = |more: &str| format!("webhooks: [{{ url: 'https://ops.example.com/', {more} }}]");
     let mail = |more: &str| format!("email: {{ {more} }}");
-    for (text, path) in [
-        (hook("secret: hush-hush"), "notifications.webhooks[0].secret"),
-        (hook("secret: whsec_aHVzaA=="), "notifications.webhooks[0].secret"),
-        (hook("events: [connection.invalid]"), "notifications.webhooks[0]"),
-        (hook(&format!("secret: {SECRET}, events: [nonsense]")), "notifications.webhooks[0].events[0]"),
-        (
-            format!("webhooks: [{{ url: 'http://ops.example.com/', secret: {SECRET} }}]"),
-            "notifications.webhooks[0].url",
-        ),
-        (mail(&format!("smtp_url: 'https://mail.example.com', {FROM}")), "notifications.email.smtp_url"),
-        (mail(&format!("smtp_url: 'smtps://ada:hush-hush@mail.example.com', {FROM}")), "notifications.email.smtp_url"),
-        (mail(&format!("smtp_url: 'smtps://mail.example.com?tls=none', {FROM}")), "notifications.email.smtp_url"),
-        (mail(&format!("smtp_url: 'smtps://ada@mail.example.com', {FROM}")), "notifications.email.smtp_url"),
-        (
-            mail(&format!("smtp_url: 'smtps://mail.example.com', password: hush-hush, {FROM}")),
-            "notifications.email.smtp_url",
-        ),
-        (
-            mail(&format!("smtp_url: 'smtp://ada@mail.example.com?tls=none', password: hush-hush, {FROM}")),
-            "notifications.email.smtp_url",
-        ),
-        (mail("smtp_url: 'smtps://mail.example.com', from: nobody"), "notifications.email.from"),
-        (
-            mail(&format!("smtp_url: 'smtps://mail.example.com', {FROM}, events: [connection.healing_failed]")),
-            "notifications.email.events[0]",
-        ),
-    ] {
-        let problems = config(&text).expect_err(&text).all;
-        assert_eq!(problems.iter().map(|problem| problem.path.as_str()).collect::<Vec<_>>(), [path], "{text}");
-        assert!(!format!("{problems:?}").contains("hush-hush"), "{problems:?}");
-    }
+    each_is_one_problem(
+        config,
+        &[
+            (hook("secret: hush-hush"), "notifications.webhooks[0].secret"),
+            (hook("secret: whsec_aHVzaA=="), "notifications.webhooks[0].secret"),
+            (hook("events: [connection.invalid]"), "notifications.webhooks[0]"),
+            (hook(&format!("secret: {SECRET}, events: [nonsense]")), "notifications.webhooks[0].events[0]"),
+            (
+                format!("webhooks: [{{ url: 'http://ops.example.com/', secret: {SECRET} }}]"),
+                "notifications.webhooks[0].url",
+            ),
+            (mail(&format!("smtp_url: 'https://mail.example.com', {FROM}")), "notifications.email.smtp_url"),
+            (
+                mail(&format!("smtp_url: 'smtps://ada:hush-hush@mail.example.com', {FROM}")),
+                "notifications.email.smtp_url",
+            ),
+            (mail(&format!("smtp_url: 'smtps://mail.example.com?tls=none', {FROM}")), "notifications.email.smtp_url"),
+            (mail(&format!("smtp_url: 'smtps://ada@mail.example.com', {FROM}")), "notifications.email.smtp_url"),
+            (
+                mail(&format!("smtp_url: 'smtps://mail.example.com', password: hush-hush, {FROM}")),
+                "notifications.email.smtp_url",
+            ),
+            (
+                mail(&format!("smtp_url: 'smtp://ada@mail.example.com?tls=none', password: hush-hush, {FROM}")),
+                "notifications.email.smtp_url",
+            ),
+            (mail("smtp_url: 'smtps://mail.example.com', from: nobody"), "notifications.email.from"),
+            (
+                mail(&format!("smtp_url: 'smtps://mail.example.com', {FROM}, events: [connection.healing_failed]")),
+                "notifications.email.events[0]",
+            ),
+        ],
+    );
 }

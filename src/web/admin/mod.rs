@@ -10,14 +10,15 @@ use std::{convert::Infallible, ops::RangeInclusive, sync::Arc};
 
 use axum::{
     Router,
-    extract::FromRequestParts,
+    extract::{FromRequestParts, Request},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use serde::Serialize;
 
-use super::{State, assets, cause, consent_pages::parameter, page};
+use super::{State, assets, cause, client_address, consent_pages::parameter, page, request_id};
 use crate::{
     events::{Actor, Cause},
     refusal::Refusal,
@@ -50,6 +51,19 @@ pub(super) fn routes() -> Router<Arc<State>> {
         .merge(funnel::routes())
         .merge(links::routes())
         .merge(unused::routes())
+        .layer(middleware::from_fn(refused_tokens_are_told))
+}
+
+/// Somebody who tries tokens is seen in the log.
+async fn refused_tokens_are_told(request: Request, next: Next) -> Response {
+    let presented = request.headers().contains_key(header::AUTHORIZATION);
+    let (parts, body) = request.into_parts();
+    let (id, client) = (request_id(&parts), client_address(&parts));
+    let response = next.run(Request::from_parts(parts, body)).await;
+    if presented && response.status() == StatusCode::UNAUTHORIZED {
+        tracing::warn!(request_id = %id, ?client, "a wrong token for /admin");
+    }
+    response
 }
 
 /// What whoever asks by a token may do.

@@ -1,6 +1,6 @@
 //! The overview after a month of use: what it says, and how it looks in a real browser.
 
-use std::{process::Stdio, time::Duration};
+use std::{collections::BTreeSet, process::Stdio, time::Duration};
 
 use tokio::io::AsyncReadExt as _;
 
@@ -230,6 +230,12 @@ fn text(page: &str) -> String {
     all
 }
 
+/// The days of the events that are shown.
+fn days_of_events(page: &str) -> BTreeSet<String> {
+    let events = page.split_once("<section id=\"audit\"").expect("events").1;
+    events.split("<time datetime=\"").skip(1).map(|rest| rest[..10].to_owned()).collect()
+}
+
 #[tokio::test]
 async fn the_overview_says_how_a_month_went() {
     let mut month = Month::begin();
@@ -258,8 +264,14 @@ async fn the_overview_says_how_a_month_went() {
     // Looking for somebody finds theirs and nobody else's.
     let found = text(&shown(&mut desk, &month.site, "?user=user-2&service=&type=").await);
     assert!(found.contains("user-2") && !found.contains("user-3"), "{found}");
+    // So does looking at what there was until a day, all of it.
+    let day = month.site.rig.clock.now().before(24 * 12 * HOUR).date();
+    let found = shown(&mut desk, &month.site, &format!("?user=&service=&type=&from=&to={day}")).await;
+    assert_eq!(days_of_events(&found).last(), Some(&day));
     let wrong = shown(&mut desk, &month.site, "?type=nothing").await;
     assert!(wrong.contains("type: there is none of this name"), "{wrong}");
+    let wrong = shown(&mut desk, &month.site, "?from=soon").await;
+    assert!(wrong.contains("From: write a day as 2026-11-23."), "{wrong}");
     // What nobody has used for long is counted, and goes only once that is confirmed.
     for days in ["0", "many", "3651"] {
         desk.post(&month.site, "/admin/unused", &[("days", days)]).await.assert_page(400);

@@ -218,6 +218,18 @@ async fn what_another_site_sends_signs_nobody_in_or_out() {
 }
 
 #[tokio::test]
+async fn a_form_that_says_a_thing_twice_spends_no_link() {
+    let site = site();
+    let (mut desk, link) = (Desk::default(), link(&site, TOKEN, "read").await);
+    let secret = link.split_once("link=").unwrap().1;
+    for fields in [[("link", secret), ("link", secret)], [("token", TOKEN), ("token", "another")]] {
+        desk.post(&site, "/admin/sign-in", &fields).await.assert_page(400);
+        assert_eq!(desk.cookie, None);
+    }
+    assert_eq!(desk.post(&site, "/admin/sign-in", &[("link", secret)]).await.status, 303);
+}
+
+#[tokio::test]
 async fn nothing_is_asked_for_or_spent_where_it_could_be_read_on_the_way() {
     let site = site();
     let link = link(&site, TOKEN, "read").await;

@@ -1,5 +1,7 @@
 //! Looking for events: what the form asks for, and what was found.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::moments::Moment;
@@ -17,12 +19,21 @@ use crate::{
 /// How many events are shown at once.
 const SHOWN: usize = 50;
 
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// What the form asks for, and the link to the page before.
+const FIELDS: [&str; 6] = ["user", "service", "type", "from", "to", "cursor"];
+
 /// The fields of the form.
 #[derive(Default)]
 pub(super) struct Search {
     pub user: String,
     pub service: String,
     pub kind: String,
+    /// The first day in UTC, and …
+    pub from: String,
+    /// … the last: all of it.
+    pub to: String,
     cursor: String,
     /// The query names something else, or something twice.
     misspelt: bool,
@@ -57,9 +68,10 @@ impl Search {
         let text = |name| parameter(query, name).map(|text| text.trim().to_owned()).unwrap_or_default();
         let names: Vec<_> =
             url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).map(|(name, _)| name).collect();
-        let is_known = |name: &str| ["user", "service", "type", "cursor"].contains(&name);
+        let is_known = |name: &str| FIELDS.contains(&name);
         let misspelt = names.iter().enumerate().any(|(at, name)| !is_known(name) || names[..at].contains(name));
-        Self { user: text("user"), service: text("service"), kind: text("type"), cursor: text("cursor"), misspelt }
+        let [user, service, kind, from, to, cursor] = FIELDS.map(text);
+        Self { user, service, kind, from, to, cursor, misspelt }
     }
 
     /// Looks for them. `None`: store or keys are away.
@@ -72,17 +84,17 @@ impl Search {
     }
 
     async fn page(&self, state: &State) -> Result<Found, NotAsked> {
-        fn given(text: &str) -> Option<&str> {
-            Some(text).filter(|text| !text.is_empty())
-        }
         if self.misspelt {
             let advice = "This address asks for something else than the form does, or twice. Search again.";
             return Err(NotAsked::Wrong(advice.to_owned()));
         }
+        let (since, until) = self.days()?;
         let asked = Asked {
             user: given(&self.user),
             service: given(&self.service),
             kind: given(&self.kind),
+            since: since.as_deref(),
+            until: until.as_deref(),
             ..Asked::default()
         };
         let filter = audit::filter(state, &asked).await?;
@@ -98,16 +110,32 @@ impl Search {
         })
     }
 
+    /// When the first day begins and the last one ends, in RFC 3339.
+    fn days(&self) -> Result<(Option<String>, Option<String>), NotAsked> {
+        let day = |name: &str, text: &str| {
+            let wrong = || NotAsked::Wrong(format!("{name}: write a day as 2026-11-23."));
+            Timestamp::parse_date(text).ok_or_else(wrong)
+        };
+        let from = given(&self.from).map(|text| day("From", text)).transpose()?;
+        let to = given(&self.to).map(|text| day("To", text)).transpose()?;
+        Ok((from.map(Timestamp::rfc3339), to.map(|begun| begun.plus(DAY).rfc3339())))
+    }
+
     /// The page behind this cursor.
     fn behind(&self, cursor: &str) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
-        for (name, value) in [("user", &self.user), ("service", &self.service), ("type", &self.kind)] {
+        for (name, value) in FIELDS.into_iter().zip([&self.user, &self.service, &self.kind, &self.from, &self.to]) {
             if !value.is_empty() {
                 query.append_pair(name, value);
             }
         }
         format!("/admin?{}#audit", query.append_pair("cursor", cursor).finish())
     }
+}
+
+/// What a field holds, unless it was left empty.
+fn given(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 impl EventRow {
@@ -139,13 +167,24 @@ mod tests {
 
     #[test]
     fn the_page_before_looks_for_the_same() {
-        let search = Search::of(Some("user=a%26b&type=revoked&service=&cursor=x"));
-        assert_eq!(search.behind("next"), "/admin?user=a%26b&type=revoked&cursor=next#audit");
+        let search = Search::of(Some("user=a%26b&type=revoked&service=&to=2026-11-23&cursor=x"));
+        assert_eq!(search.behind("next"), "/admin?user=a%26b&type=revoked&to=2026-11-23&cursor=next#audit");
+    }
+
+    #[test]
+    fn the_last_day_is_asked_for_as_a_whole() {
+        let days = |query| Search::of(Some(query)).days().ok();
+        let text = |text: &str| Some(text.to_owned());
+        let (begun, over) = (text("2026-11-23T00:00:00Z"), text("2026-11-24T00:00:00Z"));
+        assert_eq!(days("from=2026-11-23&to=2026-11-23"), Some((begun.clone(), over.clone())));
+        assert_eq!(days("from=&to=2026-11-23"), Some((None, over)));
+        assert_eq!(days("from=2026-11-23"), Some((begun, None)));
+        assert_eq!(days("from=7d"), None);
     }
 
     #[test]
     fn what_the_form_never_asks_for_is_refused() {
-        assert!(!Search::of(Some("user=a&service=&type=&cursor=x")).misspelt);
+        assert!(!Search::of(Some("user=a&service=&type=&from=&to=&cursor=x")).misspelt);
         for query in ["user=a&user=b", "users=a", "since=7d"] {
             assert!(Search::of(Some(query)).misspelt, "{query}");
         }
