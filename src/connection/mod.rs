@@ -3,7 +3,7 @@
 //! - `model`: what the rest of the house knows of a connection
 //! - `cache`: what this process holds, and until when it may believe it
 //! - `record`: what is kept, sealed; the only room that reads and writes it
-//! - `lease`: one process at a time; `flight`: one task at a time
+//! - `lease`: one process at a time; `flight`: one task at a time; `daily`: one process a day
 //! - `revoke`: parting with grants; `edit`: changing records safely; `recall`: reading them for calls and lists
 //! - `refresh`: one refresh everywhere; `keys`: API keys
 //! - `resolve`: (caller, service, account) → credential, and what an upstream's refusal means
@@ -34,6 +34,7 @@ use crate::{
 
 mod cache;
 mod census;
+mod daily;
 mod edit;
 mod flight;
 mod heal;

@@ -1,30 +1,27 @@
-//! The daily work on API keys: those who still rest on a deprecated key are told when the notice begins and at each
-//! reminder, and keys that were retired long enough are deleted, if the operator wants that. One replica does it, under a
-//! lease; that nobody is told twice is the store's `put_once`, which doesn't trust leases. Who turns the events into
-//! mails is none of this module's business.
+//! The daily work on API keys: those who still rest on a deprecated key are told when the notice begins and at each reminder, and
+//! keys that were retired long enough are deleted, if the operator wants that. That nobody is told twice is the store's `put_once`,
+//! which doesn't trust leases. Who turns the events into mails is none of this module's business.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     clock::Timestamp,
     config,
-    connection::{lease::Asked, model::Unavailable},
+    connection::{
+        daily::{self, DAY, KEPT, PACE},
+        model::Unavailable,
+    },
     events::{Actor, Cause, Kind},
     id::ServiceName,
     provider::Services,
-    store::{Claim, Key, OwnerId, RecordId},
+    store::Claim,
     vault::Root,
 };
 
 use super::{ApiKeys, about, census::Holder, name};
 
-/// How often to look whether there is work.
-const INTERVAL: Duration = Duration::from_secs(300);
-/// Between two pages of records, so that calls don't feel it.
-const PACE: Duration = Duration::from_millis(50);
-const DAY: Duration = Duration::from_secs(86_400);
-/// How long names are kept after they can matter.
-const KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// What this day's work is called.
+const WHAT: &str = "api keys";
 
 /// What is to be done for a service's keys at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,15 +59,9 @@ impl ApiKeys {
     /// Does each day's work for as long as the process lives.
     pub fn look_after(self: &Arc<Self>) {
         let keys = Arc::clone(self);
-        self.handle.spawn(async move {
-            let mut tick = tokio::time::interval(INTERVAL);
-            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                tick.tick().await;
-                if let Err(error) = keys.day().await {
-                    tracing::debug!(%error, "the day's work on API keys is put off");
-                }
-            }
+        daily::look_after(&self.handle, WHAT, move || {
+            let keys = Arc::clone(&keys);
+            async move { keys.day().await }
         });
     }
 
@@ -87,22 +78,8 @@ impl ApiKeys {
         let store = self.records.store();
         let root = self.records.roots().get().await?;
         let today = day_of(&root, &plan, now);
-        if store.peek(&today).await?.is_some() {
-            return Ok(false);
-        }
-        let key = Key { owner: OwnerId(root.blind("work", &[])), record: RecordId(root.blind("work", &[b"api keys"])) };
-        let Asked::Mine(lease) = self.leases.ask(key).await? else { return Ok(false) };
-        let done = async {
-            if store.peek(&today).await?.is_some() {
-                return Ok(false);
-            }
-            self.work(&root, plan, now).await?;
-            store.put_once(&today, b"done", Some(DAY * 2)).await?;
-            Ok(true)
-        };
-        let done = done.await;
-        lease.release().await;
-        done
+        let work = self.work(&root, plan, now);
+        daily::once((store.as_ref(), &self.leases), (&root, WHAT), &today, work).await
     }
 
     async fn work(&self, root: &Root, plan: Plan, now: Timestamp) -> Result<(), Unavailable> {

@@ -1,34 +1,30 @@
-//! The daily work on connections that end: who has one that will end before long is told at each configured distance. One replica
-//! does it, under a lease. What keeps anybody from being told twice is a value for each connection and distance, which is claimed
-//! first and says of which consent and which end was told: a process that dies in between leaves one untold rather than told twice.
-//! Who turns the events into mails is none of this module's business.
+//! The daily work on connections that end: who has one that will end before long is told at each configured distance. What keeps
+//! anybody from being told twice is a value for each connection and distance, which is claimed first and says of which consent and
+//! which end was told: a process that dies in between leaves one untold rather than told twice. Who turns the events into mails is
+//! none of this module's business.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use data_encoding::HEXLOWER;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::sleep;
 
 use super::{Filter, Survey, Surveyed, Uses};
 use crate::{
     clock::Timestamp,
     connection::{
-        lease::{Asked, Leases},
+        daily::{self, DAY, KEPT, PACE},
+        lease::Leases,
         model::{AuthKind, End, Status, Unavailable},
         record::facts::Fact,
     },
     events::{Actor, Cause, Kind},
     id::ConnectionId,
-    store::{Claim, Key, OwnerId, RecordId},
+    store::Claim,
     vault::Root,
 };
 
-/// How often to look whether there is work.
-const INTERVAL: Duration = Duration::from_secs(300);
-/// Between two batches, so that calls don't feel it.
-const PACE: Duration = Duration::from_millis(50);
-const DAY: Duration = Duration::from_secs(86_400);
-/// How long it is remembered after an end that it was told.
-const KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// What this day's work is called.
+const WHAT: &str = "what ends";
 
 /// Tells of connections that will end.
 pub struct Reminders {
@@ -49,15 +45,9 @@ impl Reminders {
             return;
         }
         let reminders = Arc::clone(self);
-        self.survey.handle.spawn(async move {
-            let mut tick = interval(INTERVAL);
-            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                tick.tick().await;
-                if let Err(error) = reminders.day(&ahead).await {
-                    tracing::debug!(%error, "the day's reminders of what ends are put off");
-                }
-            }
+        daily::look_after(&self.survey.handle, WHAT, move || {
+            let (reminders, ahead) = (Arc::clone(&reminders), ahead.clone());
+            async move { reminders.day(&ahead).await }
         });
     }
 
@@ -71,25 +61,12 @@ impl Reminders {
         let root = records.roots().get().await?;
         // Other distances on the same day, after a change of the configuration, are other work.
         let today = named(&root, "ending-day", &[now.date().as_bytes(), format!("{ahead:?}").as_bytes()]);
-        if store.peek(&today).await?.is_some() {
-            return Ok(false);
-        }
-        let record = RecordId(root.blind("work", &[b"what ends"]));
-        let Asked::Mine(lease) = self.leases.ask(Key { owner: OwnerId(root.blind("work", &[])), record }).await? else {
-            return Ok(false);
-        };
-        let done = async {
-            if store.peek(&today).await?.is_some() {
-                return Ok(false);
-            }
+        let work = async {
             let told = self.work(&root, ahead, now).await?;
-            store.put_once(&today, b"done", Some(DAY * 2)).await?;
             tracing::info!(told, "the day's reminders of what ends are given");
-            Ok(true)
+            Ok(())
         };
-        let done = done.await;
-        lease.release().await;
-        done
+        daily::once((store.as_ref(), &self.leases), (&root, WHAT), &today, work).await
     }
 
     async fn work(&self, root: &Root, ahead: &[Duration], now: Timestamp) -> Result<u64, Unavailable> {
