@@ -22,13 +22,6 @@ async fn behind(base_url: String, settings: &[(&str, Value)]) -> Rig {
     rig
 }
 
-async fn send(rig: &Rig, line: &str, headers: &str) -> RawAnswer {
-    let mut raw = Raw::connect(&rig.url).await;
-    let token = jwt::of("ada");
-    raw.send(format!("{line} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n{headers}\r\n")).await;
-    raw.answer().await.unwrap_or_else(|| panic!("no answer to {line}"))
-}
-
 #[tokio::test]
 async fn grpc_web_is_no_grpc() {
     let upstream = Upstream::start(|request| Script::text(request.all("content-type")[0])).await;
@@ -36,7 +29,7 @@ async fn grpc_web_is_no_grpc() {
     for kind in ["application/grpc-web+proto", "application/grpc-web", "application/grpc-web-text", "application/grpcx"]
     {
         let headers = format!("Content-Type: {kind}\r\nContent-Length: 0\r\n");
-        let answer = send(&rig, "POST /proxy/crm/pkg.Svc/Method", &headers).await;
+        let answer = rig.send_raw("POST /proxy/crm/pkg.Svc/Method", &headers).await;
         assert_eq!((answer.status, answer.body), (200, kind.as_bytes().to_vec()));
     }
 }
@@ -46,10 +39,10 @@ async fn a_request_that_could_have_a_body_and_has_none_says_so() {
     let upstream = Upstream::start(|_| Script::text("ok")).await;
     let rig = behind(upstream.url(), &[]).await;
     for method in ["POST", "PUT", "PATCH"] {
-        assert_eq!(send(&rig, &format!("{method} /proxy/crm/star"), "").await.status, 200);
+        assert_eq!(rig.send_raw(&format!("{method} /proxy/crm/star"), "").await.status, 200);
     }
     for method in ["GET", "DELETE"] {
-        assert_eq!(send(&rig, &format!("{method} /proxy/crm/star"), "").await.status, 200);
+        assert_eq!(rig.send_raw(&format!("{method} /proxy/crm/star"), "").await.status, 200);
     }
     let http2 = http2_client();
     let request = http2.post(format!("{}/proxy/crm/star", rig.url)).bearer_auth(jwt::of("ada"));
@@ -110,14 +103,14 @@ async fn the_scopes_that_a_call_names_are_scope_tokens_of_2_kib_at_most() {
     let many = vec!["scope"; 342].join(" ");
     assert!(many.len() > 2048);
     for scopes in ["a\"b", "a\\b", "a\tb", "sc\u{f6}pe", many.as_str()] {
-        let answer = send(&rig, "GET /proxy/crm/x", &format!("Valetkey-Scopes: {scopes}\r\n")).await;
+        let answer = rig.send_raw("GET /proxy/crm/x", &format!("Valetkey-Scopes: {scopes}\r\n")).await;
         assert_eq!((answer.status, answer.json()["status"].as_str()), (400, Some("bad_request")), "{scopes:.20}");
     }
     let half = "x".repeat(1100);
     let twice = format!("Valetkey-Scopes: {half}\r\nValetkey-Scopes: {half}\r\n");
-    assert_eq!(send(&rig, "GET /proxy/crm/x", &twice).await.status, 400);
-    assert_eq!(send(&rig, "GET /proxy/crm/x", "Valetkey-Scopes:  contacts  contacts\r\n").await.status, 200);
-    let missing = send(&rig, "GET /proxy/crm/x", "Valetkey-Scopes: a:b https://x/y c\r\n").await;
+    assert_eq!(rig.send_raw("GET /proxy/crm/x", &twice).await.status, 400);
+    assert_eq!(rig.send_raw("GET /proxy/crm/x", "Valetkey-Scopes:  contacts  contacts\r\n").await.status, 200);
+    let missing = rig.send_raw("GET /proxy/crm/x", "Valetkey-Scopes: a:b https://x/y c\r\n").await;
     assert_eq!(missing.json()["new_scopes"], json!(["a:b", "https://x/y", "c"]));
     assert_eq!(upstream.received().len(), 1);
 }
@@ -140,14 +133,14 @@ async fn behind_a_trusted_terminator_links_lead_back_the_way_the_request_came() 
     let trusting = behind(upstream.url(), &[("trusted_proxies", json!(["127.0.0.0/8", "10.0.0.1"]))]).await;
     let wary = behind(upstream.url(), &[("trusted_proxies", json!(["10.0.0.0/8"]))]).await;
     for headers in [x_forwarded, forwarded] {
-        let answer = send(&trusting, "GET /proxy/crm/page", headers).await;
+        let answer = trusting.send_raw("GET /proxy/crm/page", headers).await;
         assert_eq!(link(answer), "https://api.example.com/proxy/crm/page?page=2", "{headers}");
-        let answer = send(&wary, "GET /proxy/crm/page", headers).await;
+        let answer = wary.send_raw("GET /proxy/crm/page", headers).await;
         assert_eq!(link(answer), "http://h/proxy/crm/page?page=2", "{headers}");
     }
-    let answer = send(&trusting, "GET /proxy/crm/page", "X-Forwarded-Proto: https\r\n").await;
+    let answer = trusting.send_raw("GET /proxy/crm/page", "X-Forwarded-Proto: https\r\n").await;
     assert_eq!(link(answer), "https://h/proxy/crm/page?page=2");
-    assert_eq!(link(send(&trusting, "GET /proxy/crm/page", "").await), "http://h/proxy/crm/page?page=2");
+    assert_eq!(link(trusting.send_raw("GET /proxy/crm/page", "").await), "http://h/proxy/crm/page?page=2");
 }
 
 #[tokio::test]
@@ -159,7 +152,7 @@ async fn a_terminators_connections_are_not_counted_as_one_clients() {
         // Anew each time: those that met what is left of the connecting client's own were refused, and hold no place.
         let answer = wait::until("two idle connections are counted", || async {
             let _idle = [Raw::connect(&rig.url).await, Raw::connect(&rig.url).await];
-            let answer = send(&rig, "GET /connections", "").await;
+            let answer = rig.send_raw("GET /connections", "").await;
             (answer.status == status).then_some(answer)
         })
         .await;

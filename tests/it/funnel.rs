@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, RwLock};
 use tokio::task::JoinSet;
 
 use crate::support::attempts::{End, Person, Step, TokenEndpoint, client};
@@ -145,6 +145,8 @@ struct Driven {
 struct Fleet {
     replicas: Vec<String>,
     spared: AtomicUsize,
+    /// Held by whoever asks for a link; who has it alone knows that nobody does.
+    offers: RwLock<()>,
     next: AtomicUsize,
 }
 
@@ -181,8 +183,12 @@ macro_rules! insist {
 /// One person's attempt, until it is acknowledged.
 async fn drive(fleet: &Fleet, http: &reqwest::Client, number: usize, end: Option<End>, driven: &Mutex<Driven>) {
     let mut person = Person::new(http, &format!("user-{number}"));
-    let Step::Done(link) = insist!(person.offered(fleet.sparing()).await) else { panic!("no link") };
-    driven.lock().await.stages[0] += 1;
+    let link = {
+        let _offer = fleet.offers.read().await;
+        let Step::Done(link) = insist!(person.offered(fleet.sparing()).await) else { panic!("no link") };
+        driven.lock().await.stages[0] += 1;
+        link
+    };
     let Some(end) = end else { return };
     let (mut opened, mut initiated, mut lost) = (false, false, false);
     loop {
@@ -280,6 +286,7 @@ async fn is_counted_exactly(store: Value, befalls: impl AsyncFnOnce()) {
     let fleet = Arc::new(Fleet {
         replicas: fleet_of.iter().map(|replica| replica.url.clone()).collect(),
         spared: AtomicUsize::new(usize::MAX),
+        offers: RwLock::default(),
         next: AtomicUsize::new(0),
     });
     let driven = Arc::new(Mutex::new(Driven::default()));
@@ -312,10 +319,19 @@ async fn is_counted_exactly(store: Value, befalls: impl AsyncFnOnce()) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    // A kill in the middle of everything: but the links that this one gave out have been counted before.
+    // A kill in the middle of everything: but the links that this one gave out have been counted before, and it gives out no more.
     reached(30).await;
-    fleet.spared.store(1, Ordering::SeqCst);
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    {
+        let _nobody_offers = fleet.offers.write().await;
+        let offered = driven.lock().await.stages[0];
+        wait::until("all links are counted", || async {
+            let report = asked(&fleet_of[0].admin, "funnel?service=crm&days=2").await.own();
+            (stages(&report)[0] == offered).then_some(())
+        })
+        .await;
+        fleet.spared.store(1, Ordering::SeqCst);
+    }
+    reached(32).await;
     fleet_of[1].kill();
     fleet_of[1].run().await;
     fleet.spared.store(usize::MAX, Ordering::SeqCst);

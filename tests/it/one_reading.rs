@@ -19,15 +19,6 @@ async fn behind(upstream: &Upstream, service: Value) -> Rig {
     rig
 }
 
-/// Sends one request on a connection of its own; `head` is everything but the standing headers.
-async fn send(rig: &Rig, line: &str, headers: &str) -> RawAnswer {
-    let mut raw = Raw::connect(&rig.url).await;
-    let token = jwt::of("ada");
-    raw.send(format!("{line} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n{headers}\r\n")).await;
-    let answer = if line.starts_with("HEAD") { raw.head_answer().await } else { raw.answer().await };
-    answer.unwrap_or_else(|| panic!("no answer to {line} {headers}"))
-}
-
 #[track_caller]
 fn refused(answer: &RawAnswer, status: u16, code: &str, what: &str) {
     assert_eq!(answer.status, status, "{what}: {answer:?}");
@@ -40,10 +31,10 @@ const OVERRIDES: [&str; 3] = ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Meth
 async fn no_spelling_of_a_method_passes_a_policy() {
     let upstream = Upstream::start(|_| Script::text("ok")).await;
     let rig = behind(&upstream, json!({ "policy": [{ "deny": { "methods": ["DELETE", "PROPFIND"] } }] })).await;
-    refused(&send(&rig, "DELETE /proxy/crm/x", "").await, 403, "forbidden", "DELETE");
-    refused(&send(&rig, "propfind /proxy/crm/x", "").await, 403, "forbidden", "propfind");
+    refused(&rig.send_raw("DELETE /proxy/crm/x", "").await, 403, "forbidden", "DELETE");
+    refused(&rig.send_raw("propfind /proxy/crm/x", "").await, 403, "forbidden", "propfind");
     for method in ["delete", "Delete", "get", "post", "trace", "connect", "Options", "patch", "put", "pATCH"] {
-        let answer = send(&rig, &format!("{method} /proxy/crm/x"), "").await;
+        let answer = rig.send_raw(&format!("{method} /proxy/crm/x"), "").await;
         refused(&answer, 400, "bad_request", method);
     }
     for name in OVERRIDES {
@@ -57,15 +48,15 @@ async fn no_spelling_of_a_method_passes_a_policy() {
             ("<PUT>", 400, "bad_request"),
         ] {
             for method in ["POST", "GET"] {
-                let answer = send(&rig, &format!("{method} /proxy/crm/x"), &format!("{name}: {value}\r\n")).await;
+                let answer = rig.send_raw(&format!("{method} /proxy/crm/x"), &format!("{name}: {value}\r\n")).await;
                 refused(&answer, status, code, &format!("{method} {name}: {value}"));
             }
         }
         let twice = format!("{name}: PUT\r\n{name}: DELETE\r\n");
-        refused(&send(&rig, "POST /proxy/crm/x", &twice).await, 403, "forbidden", &twice);
+        refused(&rig.send_raw("POST /proxy/crm/x", &twice).await, 403, "forbidden", &twice);
     }
     assert!(upstream.received().is_empty(), "{:?}", upstream.received());
-    assert_eq!(send(&rig, "POST /proxy/crm/x", "X-HTTP-Method-Override: PUT\r\n").await.status, 200);
+    assert_eq!(rig.send_raw("POST /proxy/crm/x", "X-HTTP-Method-Override: PUT\r\n").await.status, 200);
     assert_eq!(upstream.only().all("x-http-method-override"), ["PUT"], "what may pass goes as it came");
 }
 
@@ -74,10 +65,10 @@ async fn head_is_judged_as_get() {
     let upstream = Upstream::start(|_| Script::text("ok")).await;
     let policy = json!([{ "allow": { "methods": ["GET"], "paths": ["/open", "/whoami"] } }, { "deny": {} }]);
     let rig = behind(&upstream, json!({ "policy": policy })).await;
-    assert_eq!(send(&rig, "HEAD /proxy/crm/open", "").await.status, 200);
-    assert_eq!(send(&rig, "HEAD /proxy/crm/closed", "").await.status, 403);
+    assert_eq!(rig.send_raw("HEAD /proxy/crm/open", "").await.status, 200);
+    assert_eq!(rig.send_raw("HEAD /proxy/crm/closed", "").await.status, 403);
     refused(
-        &send(&rig, "GET /proxy/crm/open", "X-HTTP-Method: POST\r\n").await,
+        &rig.send_raw("GET /proxy/crm/open", "X-HTTP-Method: POST\r\n").await,
         403,
         "forbidden",
         "a GET that is a POST",
@@ -112,21 +103,25 @@ async fn no_spelling_of_a_path_passes_a_policy() {
         "/projects/grp;y%2Fsecret/x",
         "/my%20files",
     ] {
-        refused(&send(&rig, &format!("GET /proxy/crm{path}"), "").await, 403, "forbidden", path);
+        refused(&rig.send_raw(&format!("GET /proxy/crm{path}"), "").await, 403, "forbidden", path);
     }
     for path in ["//public/x", "/public%2Fx", "/public;/x", "/public", "/other", "/public;x/../y"] {
-        let answer = send(&rig, &format!("POST /proxy/crm{path}"), "Content-Length: 0\r\n").await;
+        let answer = rig.send_raw(&format!("POST /proxy/crm{path}"), "Content-Length: 0\r\n").await;
         assert!(matches!(answer.status, 400 | 403), "{path}: {answer:?}");
     }
     assert!(upstream.received().is_empty(), "{:?}", upstream.received());
     let passed = ["/projects/grp%2Fopen/x", "/administration", "/a//b;c=%61/%2F", "/%2561dmin"];
     for path in passed {
-        assert_eq!(send(&rig, &format!("GET /proxy/crm{path}"), "").await.status, 200, "{path}");
+        assert_eq!(rig.send_raw(&format!("GET /proxy/crm{path}"), "").await.status, 200, "{path}");
     }
     let sent: Vec<String> = upstream.received().iter().map(|request| request.target().to_owned()).collect();
     assert_eq!(sent, passed, "byte for byte");
     for path in ["/public/x", "/public/x%2Fy", "/public/x;v=1"] {
-        assert_eq!(send(&rig, &format!("POST /proxy/crm{path}"), "Content-Length: 0\r\n").await.status, 200, "{path}");
+        assert_eq!(
+            rig.send_raw(&format!("POST /proxy/crm{path}"), "Content-Length: 0\r\n").await.status,
+            200,
+            "{path}"
+        );
     }
 }
 
@@ -151,11 +146,11 @@ async fn no_spelling_of_a_call_passes_a_scope_rule() {
         ("GET /proxy/crm/projects/grp%2Fsecret/x", ""),
         ("GET /proxy/crm/projects/grp%2fsecret/x", ""),
     ] {
-        let answer = send(&rig, line, headers).await;
+        let answer = rig.send_raw(line, headers).await;
         refused(&answer, 403, "additional_scopes_required", &format!("{line} {headers}"));
     }
     assert!(upstream.received().is_empty(), "{:?}", upstream.received());
-    assert_eq!(send(&rig, "GET /proxy/crm/items/1", "").await.status, 200);
+    assert_eq!(rig.send_raw("GET /proxy/crm/items/1", "").await.status, 200);
 }
 
 #[tokio::test]
@@ -163,7 +158,7 @@ async fn headers_that_name_another_path_do_not_go_upstream() {
     let upstream = Upstream::start(|_| Script::text("ok")).await;
     let rig = behind(&upstream, json!({})).await;
     let headers = "X-Original-URL: /admin\r\nX-Rewrite-URL: /admin\r\nX-Kept: yes\r\n";
-    assert_eq!(send(&rig, "GET /proxy/crm/x", headers).await.status, 200);
+    assert_eq!(rig.send_raw("GET /proxy/crm/x", headers).await.status, 200);
     let request = upstream.only();
     assert!(request.all("x-original-url").is_empty() && request.all("x-rewrite-url").is_empty(), "{}", request.head);
     assert_eq!(request.all("x-kept"), ["yes"]);

@@ -3,8 +3,8 @@
 
 use serde_json::json;
 
-use crate::support::raw::{Raw, RawAnswer, values};
-use crate::support::{Rig, Script, Store, Upstream, jwt};
+use crate::support::raw::values;
+use crate::support::{Rig, Script, Store, Upstream};
 
 /// Hands out a token with a session, as SAP's OData does, and believes the one only with the other.
 async fn guarded_by_a_session() -> Upstream {
@@ -42,31 +42,24 @@ async fn rig(upstream: &Upstream, cookies: bool) -> Rig {
     rig
 }
 
-async fn send(rig: &Rig, line: &str, headers: &str) -> RawAnswer {
-    let mut raw = Raw::connect(&rig.url).await;
-    let token = jwt::of("ada");
-    raw.send(format!("{line} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n{headers}\r\n")).await;
-    raw.answer().await.unwrap_or_else(|| panic!("no answer to {line}"))
-}
-
 #[tokio::test]
 async fn a_csrf_token_that_is_bound_to_a_session_cookie_is_believed() {
     let upstream = guarded_by_a_session().await;
     let rig = rig(&upstream, true).await;
-    let fetched = send(&rig, "GET /proxy/crm/odata", "X-CSRF-Token: Fetch\r\n").await;
+    let fetched = rig.send_raw("GET /proxy/crm/odata", "X-CSRF-Token: Fetch\r\n").await;
     assert_eq!(
         values(&fetched.head, "set-cookie"),
         ["SAP_SESSIONID=s1; HttpOnly; Path=/proxy/crm", "lang=en; Path=/proxy/crm/odata"]
     );
     let cookies = "X-CSRF-Token: t1\r\nContent-Length: 0\r\nCookie: app=jwt; valetkey-session=v; SAP_SESSIONID=s1; \
                    __Host-valetkey-browser=b\r\nCookie: lang=en\r\n";
-    let written = send(&rig, "POST /proxy/crm/odata/Orders", cookies).await;
+    let written = rig.send_raw("POST /proxy/crm/odata/Orders", cookies).await;
     assert_eq!((written.status, written.body.as_slice()), (200, &b"written"[..]));
-    send(&rig, "GET /proxy/crm/odata", "Cookie: app=jwt; valetkey-browser=b\r\n").await;
+    rig.send_raw("GET /proxy/crm/odata", "Cookie: app=jwt; valetkey-browser=b\r\n").await;
     let received = upstream.received();
     assert_eq!(received[1].all("cookie"), ["SAP_SESSIONID=s1; lang=en"]);
     assert!(received[2].all("cookie").is_empty(), "{}", received[2].head);
-    let named = send(&rig, "GET /proxy/crm@default", "").await;
+    let named = rig.send_raw("GET /proxy/crm@default", "").await;
     assert!(values(&named.head, "set-cookie")[0].ends_with("; Path=/proxy/crm@default"), "{}", named.head);
 }
 
@@ -74,7 +67,7 @@ async fn a_csrf_token_that_is_bound_to_a_session_cookie_is_believed() {
 async fn without_the_option_no_cookie_passes_either_way() {
     let upstream = guarded_by_a_session().await;
     let rig = rig(&upstream, false).await;
-    let fetched = send(&rig, "GET /proxy/crm/odata", "Cookie: SAP_SESSIONID=s1\r\n").await;
+    let fetched = rig.send_raw("GET /proxy/crm/odata", "Cookie: SAP_SESSIONID=s1\r\n").await;
     assert!(values(&fetched.head, "set-cookie").is_empty(), "{}", fetched.head);
     assert!(upstream.received()[0].all("cookie").is_empty());
 }

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::authorization_server::{CLIENT_ID, CLIENT_SECRET};
+use super::raw::{Raw, RawAnswer};
 use super::redis::Redis;
-use super::{Answer, AuthorizationServer, Browser, Config, Page, Valetkey, ports};
+use super::{Answer, AuthorizationServer, Browser, Config, Page, Valetkey, jwt, ports};
 
 /// Which store an installation keeps its connections in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,15 @@ impl Rig {
     /// The standard installation.
     pub(crate) async fn start(store: Store) -> Self {
         Self::with(store, |config, _| config).await
+    }
+
+    /// What `ada`, on a connection of her own, is answered to a request whose line and further headers come as they are.
+    pub(crate) async fn send_raw(&self, line: &str, headers: &str) -> RawAnswer {
+        let mut raw = Raw::connect(&self.url).await;
+        let token = jwt::of("ada");
+        raw.send(format!("{line} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n{headers}\r\n")).await;
+        let answer = if line.starts_with("HEAD") { raw.head_answer().await } else { raw.answer().await };
+        answer.unwrap_or_else(|| panic!("no answer to {line} {headers}"))
     }
 
     /// The standard installation with changes to its configuration.
