@@ -36,6 +36,13 @@ fn errors(report: &Value) -> Vec<(String, u64)> {
     all
 }
 
+/// How many events of this type the log has.
+async fn logged(admin: &str, kind: &str) -> u64 {
+    let request = client().get(format!("{admin}/admin/audit?type={kind}")).bearer_auth(ADMIN_TOKEN);
+    let answer = request.header("accept", "application/x-ndjson").send().await.expect("an answer");
+    answer.text().await.expect("text").lines().map(|_| 1).sum()
+}
+
 /// Waits until the funnel has these stages.
 async fn until_counted(admin: &str, expected: [u64; 6]) -> Value {
     wait::until(&format!("the funnel has {expected:?}"), || async {
@@ -366,6 +373,10 @@ async fn is_counted_exactly(store: Value, befalls: impl AsyncFnOnce()) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+    // The log has an entry of each grant that came in, no more and no less.
+    let connected = logged(&fleet_of[0].admin, "connected").await;
+    let (least, most) = (driven.stages[4], driven.stages[4] + driven.unsure);
+    assert!((least..=most).contains(&connected), "{connected} entries of {least} to {most} grants");
     // What was just given out is counted by the one that ends.
     for number in 0..20 {
         Person::new(&http, &format!("late-{number}")).offered(&fleet_of[2].url).await;
